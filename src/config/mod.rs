@@ -1,0 +1,168 @@
+//! Settings as plain data: read, layered, validated. Nobody else reads files or the environment for settings.
+//!
+//! Precedence: command-line flag, then `BENTO_GATEWAY__SECTION__KEY` (or `…_FILE`, whose value names a file that holds
+//! the setting), then the configuration file, then `config/default.toml`, which is embedded and is the reference.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+
+use crate::domain::{
+    deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
+    host::HostName,
+};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub organization: String,
+    pub proxy: ProxyConfig,
+    pub management: ManagementConfig,
+    pub store: StoreConfig,
+    pub tokens: TokenConfig,
+    pub log: LogConfig,
+    /// Deployments declared in the file or by flags; read-only at run time.
+    pub deployments: Vec<DeploymentSpec>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProxyConfig {
+    pub listen: SocketAddr,
+    /// One single-threaded runtime each; as many as there are cores if the file says 0.
+    pub workers: usize,
+    /// `NAME.<base_domain>` reaches the Deployment `NAME`. `None`: it does not.
+    pub base_domain: Option<HostName>,
+    /// `/deployments/NAME/…` reaches the Deployment `NAME`.
+    pub path_prefix: bool,
+    /// Where requests go whose host and path name no Deployment. `None`: nowhere.
+    pub default_deployment: Option<DeploymentName>,
+    /// Peers whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    pub tls: Option<TlsConfig>,
+    /// HTTP/2: by ALPN with TLS, by prior knowledge in clear text.
+    pub http2: bool,
+    /// How long streams may go on after SIGTERM.
+    pub drain_timeout: Duration,
+    /// How long an idle connection to an upstream is kept: less than uvicorn's 5 s.
+    pub upstream_keep_alive: Duration,
+    pub limits: LimitConfig,
+    pub deployment_defaults: DeploymentSettings,
+}
+
+/// PEM files, re-read when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct LimitConfig {
+    /// All fields of a request together, bytes: 431 beyond.
+    pub max_header_bytes: usize,
+    /// Fields of a request: 431 beyond.
+    pub max_headers: usize,
+    /// Request target, bytes: 414 beyond.
+    pub max_uri_bytes: usize,
+    /// Connections from callers, over all workers. Further ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// From the connection (or the first byte of a further request) to the complete header.
+    pub header_timeout: Duration,
+    /// How long a caller's connection may stay without a request.
+    pub keep_alive_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct ManagementConfig {
+    pub listen: SocketAddr,
+}
+
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    pub url: StoreUrl,
+    /// Connections of the pool (PostgreSQL).
+    pub max_connections: u32,
+    /// How long one statement may wait for a connection.
+    pub acquire_timeout: Duration,
+    /// How often `change_seq` is read: the bound within which other processes' changes take effect.
+    pub poll_interval: Duration,
+    /// How long known tokens go on working while the store cannot be reached. `None`: without limit.
+    pub max_staleness: Option<Duration>,
+}
+
+/// `sqlite:PATH` or `postgres://…`. Printed without its password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    Sqlite(PathBuf),
+    Postgres(Secret),
+}
+
+#[derive(Clone, Debug)]
+pub struct TokenConfig {
+    /// Lifetime of a token created without Expired At. `None`: it does not expire.
+    pub default_lifetime: Option<Duration>,
+    /// Longest lifetime that may be asked for. `None`: any, also none.
+    pub max_lifetime: Option<Duration>,
+    /// How long the old secret goes on working after a rotation, unless the rotation says otherwise.
+    pub rotation_overlap: Duration,
+    /// How often `last_used_at` is written.
+    pub usage_interval: Duration,
+    /// Keys Argon2 beside the salt; without it a copy of the store is of no use. `None`: no pepper.
+    pub pepper: Option<Secret>,
+    pub argon2: Argon2Config,
+    /// Whether the first token is minted and printed when the store is new.
+    pub first_token: bool,
+}
+
+/// Cost of Argon2id for tokens. Their secrets have 256 random bits, so it may be small: `docs/decisions/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argon2Config {
+    pub memory_kib: u32,
+    pub iterations: u32,
+    pub parallelism: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    /// A `tracing` filter: `info`, `bento_gateway=debug,sqlx=warn`, …
+    pub filter: String,
+    /// One line per proxied request.
+    pub access: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Readable on a terminal, JSON elsewhere.
+    Auto,
+    Json,
+    Pretty,
+}
+
+/// A value that prints as `[redacted]` and cannot be serialised.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(_) => f.write_str("postgres:[redacted]"),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The authority of a request (`Host`, `:authority`, absolute-form target), read once and strictly.
+//!
+//! Routing compares hosts exactly, so every spelling of one host must become one text: lower case, without the
+//! trailing dot of a fully qualified name. What two parsers could read differently is refused (RFC 9112 § 3.2).
+
+use std::{borrow::Cow, fmt, net::Ipv6Addr, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Longest host name, RFC 1035 § 2.3.4.
+const MAX_HOST_LEN: usize = 253;
+
+/// A host in canonical form, and the port that was written, if one was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority<'a> {
+    pub host: Cow<'a, str>,
+    pub port: Option<u16>,
+}
+
+/// A host name as configured for a Deployment, in canonical form.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostName(Box<str>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a host name; expected a name like bento.example.com or an IP address, without scheme, port or path")]
+pub struct InvalidHost;
+
+impl<'a> Authority<'a> {
+    /// Accepts `name`, `name.`, `1.2.3.4` and `[::1]`, each with or without `:port`. Refuses everything else, userinfo,
+    /// lists, empty ports and percent-encoding among it. Allocates only where the text is not canonical already.
+    ///
+    /// # Errors
+    /// [`InvalidHost`].
+    pub fn parse(text: &'a [u8]) -> Result<Self, InvalidHost> {
+        let text = std::str::from_utf8(text).map_err(|_| InvalidHost)?;
+        let (host, port) = match text.rfind(':') {
+            Some(colon) if !text.ends_with(']') => (&text[..colon], Some(parse_port(&text[colon + 1..])?)),
+            _ => (text, None),
+        };
+        Ok(Self { host: canonical_host(host)?, port })
+    }
+}
+
+impl HostName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Digits only: `+80` or ` 80`, which `u16::from_str` partly takes, are other readings of a port.
+fn parse_port(text: &str) -> Result<u16, InvalidHost> {
+    if text.is_empty() || text.len() > 5 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(InvalidHost);
+    }
+    text.parse().map_err(|_| InvalidHost)
+}
+
+fn canonical_host(host: &str) -> Result<Cow<'_, str>, InvalidHost> {
+    if let Some(address) = host.strip_prefix('[') {
+        let address: Ipv6Addr = address.strip_suffix(']').and_then(|text| text.parse().ok()).ok_or(InvalidHost)?;
+        let canonical = format!("[{address}]");
+        return Ok(if canonical == host { Cow::Borrowed(host) } else { Cow::Owned(canonical) });
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.is_empty() || host.len() > MAX_HOST_LEN || !host.split('.').all(is_label) {
+        return Err(InvalidHost);
+    }
+    Ok(if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    })
+}
+
+/// Letters, digits, hyphens and the underscore that real-world host names (containers, above all) contain.
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && label.len() <= 63
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+// === text ===
+
+impl FromStr for HostName {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        match Authority::parse(text.as_bytes())? {
+            Authority { host, port: None } => Ok(Self(host.into())),
+            Authority { port: Some(_), .. } => Err(InvalidHost),
+        }
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = InvalidHost;
+
+    fn try_from(text: String) -> Result<Self, InvalidHost> {
+        text.parse()
+    }
+}
+
+impl From<HostName> for String {
+    fn from(host: HostName) -> Self {
+        host.0.into()
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_host_become_one_text() {
+        for (text, host, port) in [
+            ("bento.example.com", "bento.example.com", None),
+            ("Bento.Example.COM", "bento.example.com", None),
+            ("bento.example.com.", "bento.example.com", None),
+            ("BENTO.example.com.:8080", "bento.example.com", Some(8080)),
+            ("localhost:0", "localhost", Some(0)),
+            ("127.0.0.1:3000", "127.0.0.1", Some(3000)),
+            ("[::1]:3000", "[::1]", Some(3000)),
+            ("[0:0:0:0:0:0:0:1]", "[::1]", None),
+            ("my_service", "my_service", None),
+        ] {
+            let authority = Authority::parse(text.as_bytes()).unwrap();
+            assert_eq!((authority.host.as_ref(), authority.port), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn odd_input_is_refused() {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a..b",
+            ".a",
+            "a:",
+            "a:x",
+            "a:+80",
+            "a: 80",
+            "a:99999",
+            "a:080808",
+            "user@a",
+            "user:pw@a",
+            "a,b",
+            "a b",
+            "a/b",
+            "a\\b",
+            "a?b",
+            "a#b",
+            "a%2eb",
+            "::1",
+            "[::1",
+            "::1]",
+            "[::1]x",
+            "[::1]:",
+            "[fe80::1%eth0]",
+            "ä.de",
+            "a\u{0}",
+            "a\r",
+            "a\t",
+            "a:80:80",
+            "a..",
+        ] {
+            assert_eq!(Authority::parse(text.as_bytes()), Err(InvalidHost), "{text:?}");
+        }
+        assert!(Authority::parse("a".repeat(64).as_bytes()).is_err());
+        assert!(Authority::parse(&[0xff, b'a']).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_canonical_form_is_a_fixed_point(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(authority) = Authority::parse(&bytes) {
+                let again = Authority::parse(authority.host.as_bytes()).unwrap();
+                prop_assert_eq!(&again.host, &authority.host);
+                prop_assert_eq!(again.port, None);
+                prop_assert!(!authority.host.bytes().any(|byte| byte.is_ascii_uppercase()));
+            }
+        }
+
+        #[test]
+        fn case_and_trailing_dot_never_matter(host in "[a-z0-9-]{1,10}(\\.[a-z0-9-]{1,10}){0,3}") {
+            let shouted = format!("{}.", host.to_ascii_uppercase());
+            prop_assert_eq!(Authority::parse(shouted.as_bytes()).unwrap().host, host);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Values and decisions. No I/O, no async, no clock, no randomness: whatever a rule needs is handed to it.
+//!
+//! Start with [`decision`], the one place that says who may pass; the other files are the words it is written in.
+
+pub mod audit;
+pub mod decision;
+pub mod deployment;
+pub mod host;
+pub mod scope;
+pub mod timestamp;
+pub mod token;
+pub mod token_text;
+pub mod user;

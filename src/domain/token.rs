@@ -1,0 +1,89 @@
+//! The record of an API token and its life.
+
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{scope::ScopeSet, timestamp::Timestamp, token_text::LookupId, user::UserId};
+
+/// The public name of a token: stable over rotations, shown and logged everywhere, and opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct TokenUid(pub Uuid);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a token uid; `bento-gateway token list` shows them")]
+pub struct InvalidTokenUid {
+    text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TokenRecord {
+    pub uid: TokenUid,
+    pub name: String,
+    pub description: String,
+    pub scopes: ScopeSet,
+    pub owner: UserId,
+    pub created_at: Timestamp,
+    /// `None`: does not expire.
+    pub expires_at: Option<Timestamp>,
+    /// `None`: not revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// `None`: never used. Up to a few seconds late.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// One secret of a token. During the overlap of a rotation a token has two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRecord {
+    pub lookup_id: LookupId,
+    /// Argon2id PHC string of the whole token text.
+    pub hash: Box<str>,
+    /// When a newer secret has replaced this one for good. `None`: it is the newest.
+    pub retires_at: Option<Timestamp>,
+}
+
+/// Computed from the clock whenever it is asked for, never stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenStatus {
+    Active,
+    Expired,
+    Revoked,
+}
+
+impl TokenRecord {
+    pub fn status(&self, now: Timestamp) -> TokenStatus {
+        if self.revoked_at.is_some() {
+            TokenStatus::Revoked
+        } else if self.expires_at.is_some_and(|at| at <= now) {
+            TokenStatus::Expired
+        } else {
+            TokenStatus::Active
+        }
+    }
+}
+
+impl TokenStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl FromStr for TokenUid {
+    type Err = InvalidTokenUid;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTokenUid> {
+        Uuid::try_parse(text).map(Self).map_err(|_| InvalidTokenUid { text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for TokenUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

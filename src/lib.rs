@@ -1,0 +1,5 @@
+pub mod config;
+pub mod domain;
+pub mod secret_hash;
+pub mod store;
+pub mod system;
