@@ -1,0 +1,187 @@
+//! Keeping the index like the store: the one task that writes it.
+//!
+//! It reads `change_seq` whenever the store says that something changed, and every poll interval whether it did or not,
+//! since notifications can be lost. While the store is away the index stays as it was.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+use tracing::{debug, error, warn};
+
+use super::{
+    condition::Condition,
+    routes::{RouteRules, RoutingTable},
+    tokens::{TokenIndex, TokenWriter},
+};
+use crate::{
+    config::StoreConfig,
+    domain::deployment::{DeploymentName, DeploymentSpec},
+    store::{Cursor, SharedStore, StoreError},
+};
+
+/// Secrets read at once: large enough that loading copies few shards twice, small enough in memory.
+const PAGE: u32 = 50_000;
+/// Longest pause between two tries to reach a store that is away.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Pause before a lost subscription is made again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// Passes the store's notifications on. It has a task of its own, since making the subscription must not be cut short by
+/// the next poll.
+async fn listen(store: SharedStore, changed: Arc<Notify>) {
+    loop {
+        match store.notified().await {
+            Ok(()) => changed.notify_one(),
+            Err(error) => {
+                debug!(%error, "no notifications from the store; polling goes on");
+                tokio::time::sleep(LISTEN_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// The memory that the follower keeps and everyone reads.
+pub struct Index {
+    pub tokens: TokenIndex,
+    pub routes: ArcSwap<RoutingTable>,
+    pub condition: Condition,
+    /// Counts what was applied, so that running work can be looked at again.
+    pub epoch: watch::Sender<u64>,
+}
+
+/// What the configuration declares about routing; sent again at each reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    pub deployments: Vec<DeploymentSpec>,
+    pub rules: RouteRules,
+}
+
+impl Index {
+    pub fn new() -> Self {
+        Self {
+            tokens: TokenIndex::new(),
+            routes: ArcSwap::default(),
+            condition: Condition::new(),
+            epoch: watch::Sender::new(0),
+        }
+    }
+
+    fn announce(&self) {
+        self.epoch.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
+    }
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+pub struct Follower {
+    index: Arc<Index>,
+    store: SharedStore,
+    config: StoreConfig,
+    declared: watch::Receiver<Declared>,
+    writer: TokenWriter,
+    stored: BTreeMap<DeploymentName, DeploymentSpec>,
+    applied: Option<i64>,
+}
+
+impl Follower {
+    pub fn new(
+        index: Arc<Index>,
+        store: SharedStore,
+        config: StoreConfig,
+        declared: watch::Receiver<Declared>,
+    ) -> Self {
+        Self { index, store, config, declared, writer: TokenWriter::default(), stored: BTreeMap::new(), applied: None }
+    }
+
+    /// Follows the store until the process ends.
+    pub async fn run(mut self) {
+        let changed_elsewhere = Arc::new(Notify::new());
+        tokio::spawn(listen(Arc::clone(&self.store), Arc::clone(&changed_elsewhere)));
+        let mut pause = self.config.poll_interval;
+        loop {
+            match self.catch_up().await {
+                Ok(()) => {
+                    self.index.condition.loaded(self.config.max_staleness);
+                    pause = self.config.poll_interval;
+                }
+                Err(error) => {
+                    if self.index.condition.is_current() {
+                        error!(%error, "the store cannot be followed; known tokens go on working, new ones wait");
+                    }
+                    self.index.condition.lost_the_store();
+                    pause = (pause * 2).min(MAX_BACKOFF);
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = changed_elsewhere.notified() => {}
+                changed = self.declared.changed() => {
+                    if changed.is_err() { return }
+                    self.declare().await;
+                    self.rebuild_routes();
+                }
+            }
+        }
+    }
+
+    /// Applies all that was committed since the last time.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was applied before it stays, and is asked for again.
+    pub async fn catch_up(&mut self) -> Result<(), StoreError> {
+        let seq = self.store.change_seq().await?;
+        if self.applied == Some(seq) {
+            return Ok(());
+        }
+        let first = self.applied.is_none();
+        let since = self.applied.unwrap_or(-1);
+
+        let deployments = self.store.changed_deployments(since).await?;
+        let users = self.store.changed_users(since).await?;
+        self.writer.apply_users(&users);
+        let mut cursor = Cursor::after(since);
+        loop {
+            let secrets = self.store.changed_secrets(cursor, PAGE).await?;
+            let Some(last) = secrets.last() else { break };
+            cursor = last.cursor();
+            self.writer.apply_secrets(&self.index.tokens, secrets);
+        }
+        let routes_changed = first || !deployments.is_empty();
+        for changed in deployments {
+            match changed.spec {
+                Some(spec) => self.stored.insert(changed.name, spec),
+                None => self.stored.remove(&changed.name),
+            };
+        }
+        if first {
+            self.declare().await;
+        }
+        if routes_changed {
+            self.rebuild_routes();
+        }
+        self.applied = Some(seq);
+        self.index.announce();
+        Ok(())
+    }
+
+    /// Tells the store which names this process declares, for the command line to know them.
+    async fn declare(&self) {
+        let names: Vec<_> = self.declared.borrow().deployments.iter().map(|spec| spec.name.clone()).collect();
+        if let Err(error) = self.store.declare_deployments(&names, crate::system::now()).await {
+            warn!(%error, "the store could not be told the names of the declared Deployments");
+        }
+    }
+
+    fn rebuild_routes(&mut self) {
+        let Declared { deployments, rules } = self.declared.borrow_and_update().clone();
+        let specs = deployments.into_iter().chain(self.stored.values().cloned());
+        let table = RoutingTable::build(specs, rules, &self.index.routes.load());
+        self.index.routes.store(Arc::new(table));
+        self.index.announce();
+    }
+}

@@ -1,0 +1,11 @@
+//! What decisions are made from: the tokens and the routing table, in memory, read without a lock.
+//!
+//! Request paths only read here. The one writer is [`follow`], which keeps this like the store. Start with
+//! [`tokens`], then [`verify`], which alone can say that a secret is proven.
+
+pub mod condition;
+pub mod follow;
+pub mod routes;
+pub mod tokens;
+pub mod usage;
+pub mod verify;

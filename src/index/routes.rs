@@ -1,0 +1,279 @@
+//! Which Deployment a request is for.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use crate::domain::{
+    decision::Requested,
+    deployment::{DeploymentName, DeploymentSpec, UpstreamUrl},
+    host::HostName,
+};
+
+/// What begins a path that names its Deployment.
+const PATH_PREFIX: &str = "/deployments/";
+
+/// A Deployment that is served.
+#[derive(Debug)]
+pub struct Deployment {
+    pub spec: DeploymentSpec,
+    pub upstreams: Box<[Arc<Upstream>]>,
+}
+
+/// One upstream of one Deployment.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Never given twice in a process: idle connections are kept by it.
+    pub id: u64,
+    pub url: UpstreamUrl,
+    /// Requests under way, over all workers: the least loaded one is chosen.
+    pub in_flight: AtomicUsize,
+}
+
+/// Immutable; a new one takes its place as a whole.
+#[derive(Debug, Default)]
+pub struct RoutingTable {
+    by_name: HashMap<DeploymentName, Arc<Deployment>>,
+    by_host: HashMap<HostName, Arc<Deployment>>,
+    by_listener: HashMap<SocketAddr, Arc<Deployment>>,
+    rules: RouteRules,
+}
+
+/// How names become reachable beside their hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteRules {
+    /// `NAME.<base_domain>`. `None`: not so.
+    pub base_domain: Option<HostName>,
+    /// `/deployments/NAME/…`, taken off before the request is forwarded.
+    pub path_prefix: bool,
+    /// Where the rest goes, unless its host lies under `base_domain`. `None`: nowhere.
+    pub default_deployment: Option<DeploymentName>,
+}
+
+/// What a request says about where it wants to go, in canonical form.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The Deployment's own listener that the connection came in by. `None`: the common one.
+    pub listener: Option<SocketAddr>,
+    pub host: &'a str,
+    pub path: &'a str,
+}
+
+/// The answer of the routing table. It has authorised nobody.
+#[derive(Clone, Debug)]
+pub struct Route<'a> {
+    /// `None`: nothing answers there.
+    pub deployment: Option<Arc<Deployment>>,
+    /// The Deployment that the request itself spells out, by host or path, whether it exists or not.
+    pub spelled_out: Option<&'a str>,
+    /// Bytes of the path that named the Deployment, to be taken off.
+    pub prefix_len: usize,
+}
+
+impl RoutingTable {
+    /// Builds a table in which Deployments that did not change keep their state. Of several specs with one name the
+    /// first wins, so declared ones come first. A host or listener that two of them claim stays with the first.
+    pub fn build(specs: impl IntoIterator<Item = DeploymentSpec>, rules: RouteRules, earlier: &Self) -> Self {
+        let mut table = Self { rules, ..Self::default() };
+        for spec in specs {
+            if table.by_name.contains_key(&spec.name) {
+                continue;
+            }
+            let deployment = match earlier.by_name.get(&spec.name) {
+                Some(same) if same.spec == spec => Arc::clone(same),
+                _ => Arc::new(Deployment::new(spec)),
+            };
+            for host in &deployment.spec.hosts {
+                table.by_host.entry(host.clone()).or_insert_with(|| Arc::clone(&deployment));
+            }
+            if let Some(address) = deployment.spec.listen {
+                table.by_listener.entry(address).or_insert_with(|| Arc::clone(&deployment));
+            }
+            table.by_name.insert(deployment.spec.name.clone(), deployment);
+        }
+        table
+    }
+
+    /// In this order: own listener, custom host, `NAME.<base_domain>`, path prefix, default Deployment.
+    pub fn find<'a>(&self, asked: Asked<'a>) -> Route<'a> {
+        if let Some(address) = asked.listener {
+            return Route::to(self.by_listener.get(&address));
+        }
+        if let Some(deployment) = self.by_host.get(asked.host) {
+            return Route::to(Some(deployment));
+        }
+        if let Some(name) = self.name_under_base_domain(asked.host) {
+            return Route { spelled_out: Some(name), ..Route::to(self.by_name.get(name)) };
+        }
+        if let Some(name) = self.name_in_path(asked.path) {
+            let prefix_len = PATH_PREFIX.len() + name.len();
+            return Route { spelled_out: Some(name), prefix_len, ..Route::to(self.by_name.get(name)) };
+        }
+        Route::to(self.rules.default_deployment.as_ref().and_then(|name| self.by_name.get(name)))
+    }
+
+    /// Addresses on which a Deployment has a listener of its own.
+    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
+        self.by_listener.keys().copied()
+    }
+
+    pub fn deployments(&self) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.by_name.values()
+    }
+
+    fn name_under_base_domain<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let base = self.rules.base_domain.as_ref()?;
+        let name = host.strip_suffix(base.as_str())?.strip_suffix('.')?;
+        (!name.is_empty()).then_some(name)
+    }
+
+    fn name_in_path<'a>(&self, path: &'a str) -> Option<&'a str> {
+        if !self.rules.path_prefix {
+            return None;
+        }
+        let rest = path.strip_prefix(PATH_PREFIX)?;
+        Some(rest.split_once('/').map_or(rest, |(name, _)| name))
+    }
+}
+
+impl Route<'_> {
+    fn to(deployment: Option<&Arc<Deployment>>) -> Self {
+        Self { deployment: deployment.cloned(), spelled_out: None, prefix_len: 0 }
+    }
+
+    /// The same, as the decision asks it.
+    pub fn requested(&self) -> Requested<'_> {
+        match &self.deployment {
+            Some(deployment) => Requested::Deployment(deployment.spec.name.as_str()),
+            None => Requested::Unknown(self.spelled_out),
+        }
+    }
+}
+
+impl Deployment {
+    fn new(spec: DeploymentSpec) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let upstream = |url: &UpstreamUrl| {
+            Arc::new(Upstream { id: NEXT_ID.fetch_add(1, Relaxed), url: url.clone(), in_flight: AtomicUsize::new(0) })
+        };
+        Self { upstreams: spec.upstreams.iter().map(upstream).collect(), spec }
+    }
+
+    /// The upstreams, least loaded first: where one cannot be connected to, the next is tried.
+    pub fn by_load(&self) -> Vec<&Arc<Upstream>> {
+        let mut upstreams: Vec<&Arc<Upstream>> = self.upstreams.iter().collect();
+        upstreams.sort_by_key(|upstream| upstream.in_flight.load(Relaxed));
+        upstreams
+    }
+}
+
+impl std::borrow::Borrow<str> for DeploymentName {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl std::borrow::Borrow<str> for HostName {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::deployment::DeploymentSettings;
+
+    fn spec(name: &str, hosts: &[&str]) -> DeploymentSpec {
+        DeploymentSpec {
+            name: name.parse().unwrap(),
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+            listen: None,
+            upstreams: vec!["http://127.0.0.1:3000".parse().unwrap()],
+            protected: true,
+            settings: DeploymentSettings::default(),
+        }
+    }
+
+    fn rules() -> RouteRules {
+        RouteRules {
+            base_domain: Some("bento.test".parse().unwrap()),
+            path_prefix: true,
+            default_deployment: Some("fallback".parse().unwrap()),
+        }
+    }
+
+    fn table(others: usize) -> RoutingTable {
+        let mut own = spec("own", &[]);
+        own.listen = Some("127.0.0.1:9000".parse().unwrap());
+        let others = (0..others).map(|n| spec(&format!("other-{n}"), &[&format!("host-{n}.test")]));
+        let specs = [spec("fallback", &[]), spec("a", &["custom.test"]), own].into_iter().chain(others);
+        RoutingTable::build(specs, rules(), &RoutingTable::default())
+    }
+
+    fn found<'a>(
+        table: &RoutingTable,
+        listener: Option<&str>,
+        host: &'a str,
+        path: &'a str,
+    ) -> (String, Option<&'a str>, usize) {
+        let listener = listener.map(|address| address.parse().unwrap());
+        let route = table.find(Asked { listener, host, path });
+        let name = route.deployment.as_ref().map_or("-".to_owned(), |deployment| deployment.spec.name.to_string());
+        (name, route.spelled_out, route.prefix_len)
+    }
+
+    #[test]
+    fn every_rule_in_its_order() {
+        // Host look-ups of peers once changed with the number of hosts: the same table, small and large.
+        for table in [table(0), table(10_000)] {
+            let find = |host, path| found(&table, None, host, path);
+            assert_eq!(find("custom.test", "/deployments/own/x"), ("a".into(), None, 0));
+            assert_eq!(find("a.bento.test", "/deployments/own/x"), ("a".into(), Some("a"), 0));
+            assert_eq!(find("nothing.bento.test", "/"), ("-".into(), Some("nothing"), 0));
+            assert_eq!(find("x.a.bento.test", "/"), ("-".into(), Some("x.a"), 0));
+            assert_eq!(find("localhost", "/deployments/a/x"), ("a".into(), Some("a"), 14));
+            assert_eq!(find("localhost", "/deployments/a"), ("a".into(), Some("a"), 14));
+            assert_eq!(find("localhost", "/deployments/ab/x"), ("-".into(), Some("ab"), 15));
+            assert_eq!(find("localhost", "/deployments//x"), ("-".into(), Some(""), 13));
+            assert_eq!(find("localhost", "/Deployments/a/x"), ("fallback".into(), None, 0));
+            assert_eq!(find("bento.test", "/"), ("fallback".into(), None, 0));
+            assert_eq!(find("evilbento.test", "/"), ("fallback".into(), None, 0));
+            assert_eq!(found(&table, Some("127.0.0.1:9000"), "custom.test", "/"), ("own".into(), None, 0));
+            assert_eq!(found(&table, Some("127.0.0.1:9001"), "custom.test", "/"), ("-".into(), None, 0));
+        }
+        assert_eq!(found(&table(10_000), None, "host-9999.test", "/").0, "other-9999");
+    }
+
+    #[test]
+    fn declared_ones_win_and_unchanged_ones_keep_their_state() {
+        let first = table(0);
+        let mut changed = spec("a", &[]);
+        changed.protected = false;
+        let second =
+            RoutingTable::build([spec("fallback", &[]), changed.clone(), spec("a", &["custom.test"])], rules(), &first);
+        assert!(Arc::ptr_eq(&first.by_name["fallback"], &second.by_name["fallback"]));
+        assert_eq!(second.by_name["a"].spec, changed);
+        assert_eq!(found(&second, None, "custom.test", "/").0, "fallback");
+    }
+
+    proptest! {
+        /// What is asked of the decision is what is reached: never another name than the one spelled out.
+        #[test]
+        fn a_spelled_out_name_is_the_one_that_is_found(host in "\\PC{0,12}(\\.bento\\.test)?", path in "(/deployments/)?\\PC{0,12}") {
+            let table = table(3);
+            let route = table.find(Asked { listener: None, host: &host, path: &path });
+            if let (Some(spelled_out), Some(deployment)) = (route.spelled_out, &route.deployment) {
+                prop_assert_eq!(spelled_out, deployment.spec.name.as_str());
+            }
+            prop_assert!(route.prefix_len <= path.len() && path.is_char_boundary(route.prefix_len));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The one credential of a request, or why it has none that counts.
+//!
+//! It is one `Authorization: Bearer` field or, for WebSockets from browsers, which can set no header, one entry of
+//! `Sec-WebSocket-Protocol`. Never a query parameter, a form field, a cookie or another header.
+
+use http::{
+    HeaderMap, HeaderValue,
+    header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+};
+
+use crate::domain::token_text::PresentedToken;
+
+/// A browser offers `["bento-gateway", "bento-gateway.bearer.TOKEN"]`, and its own protocols if it has any.
+pub const PROTOCOL_PREFIX: &str = "bento-gateway.bearer.";
+/// What is answered if the upstream chose no protocol: some browsers fail a WebSocket whose offers are all passed over.
+pub const PROTOCOL: &str = "bento-gateway";
+
+/// Why the credential is refused before anyone looks it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadCredential {
+    /// RFC 6750 § 2: one method, once.
+    Several,
+    /// Another scheme, nothing after it, or more than one word after it.
+    NotBearer,
+    /// One word after `Bearer`, but not of the shape of this gateway's tokens.
+    NotAToken,
+}
+
+/// `None`: none was sent.
+///
+/// # Errors
+/// [`BadCredential`].
+pub fn presented(headers: &HeaderMap, websocket: bool) -> Result<Option<PresentedToken<'_>>, BadCredential> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let mut offers = websocket_tokens(headers).filter(|_| websocket);
+    match (fields.next(), offers.next()) {
+        (None, None) => Ok(None),
+        (Some(field), None) if fields.next().is_none() => bearer(field.as_bytes()).map(Some),
+        (None, Some(token)) if offers.next().is_none() => parse(token.as_bytes()).map(Some),
+        _ => Err(BadCredential::Several),
+    }
+}
+
+/// The protocols that the upstream may see: all but ours. `None`: none is left.
+pub fn protocols_for_upstream(headers: &HeaderMap) -> Option<HeaderValue> {
+    let ours = |protocol: &&str| *protocol == PROTOCOL || protocol.starts_with(PROTOCOL_PREFIX);
+    let left: Vec<&str> = protocols(headers).filter(|protocol| !ours(protocol)).collect();
+    if left.is_empty() { None } else { HeaderValue::try_from(left.join(", ")).ok() }
+}
+
+/// Whether [`PROTOCOL`] was offered, so that it may be answered.
+pub fn offers_protocol(headers: &HeaderMap) -> bool {
+    protocols(headers).any(|protocol| protocol == PROTOCOL)
+}
+
+fn bearer(field: &[u8]) -> Result<PresentedToken<'_>, BadCredential> {
+    let (scheme, rest) = field.split_at_checked("Bearer ".len()).ok_or(BadCredential::NotBearer)?;
+    let token = rest.trim_ascii_start();
+    if !scheme.eq_ignore_ascii_case(b"Bearer ") || token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(BadCredential::NotBearer);
+    }
+    parse(token)
+}
+
+fn parse(token: &[u8]) -> Result<PresentedToken<'_>, BadCredential> {
+    PresentedToken::parse(token).map_err(|_| BadCredential::NotAToken)
+}
+
+fn websocket_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    protocols(headers).filter_map(|protocol| protocol.strip_prefix(PROTOCOL_PREFIX))
+}
+
+fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let fields = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(',')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system;
+
+    fn outcome(fields: &[(&'static str, &str)], websocket: bool) -> Result<Option<String>, BadCredential> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let found = presented(&headers, websocket)?;
+        Ok(found.map(|token| String::from_utf8(token.secret_bytes().to_vec()).unwrap()))
+    }
+
+    #[test]
+    fn what_counts_as_a_credential() {
+        use BadCredential::*;
+        let token = system::new_token_text().unwrap();
+        let text = token.expose();
+        let (header, protocol) = (format!("Bearer {text}"), format!("bento-gateway, {PROTOCOL_PREFIX}{text}"));
+        let found = Ok(Some(text.to_owned()));
+
+        assert_eq!(outcome(&[], true), Ok(None));
+        assert_eq!(outcome(&[("authorization", &header)], false), found);
+        assert_eq!(outcome(&[("authorization", &header.replace("Bearer", "bEARER"))], false), found);
+        assert_eq!(outcome(&[("authorization", &header.replace(' ', "   "))], false), found);
+        assert_eq!(outcome(&[("sec-websocket-protocol", &protocol)], true), found);
+        assert_eq!(outcome(&[("sec-websocket-protocol", &protocol)], false), Ok(None));
+        assert_eq!(outcome(&[("x-yatai-api-token", text), ("cookie", &format!("token={text}"))], false), Ok(None));
+
+        assert_eq!(outcome(&[("authorization", &header), ("authorization", &header)], false), Err(Several));
+        assert_eq!(outcome(&[("authorization", &header), ("sec-websocket-protocol", &protocol)], true), Err(Several));
+        assert_eq!(
+            outcome(&[("sec-websocket-protocol", &format!("{protocol}, {PROTOCOL_PREFIX}{text}"))], true),
+            Err(Several)
+        );
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic YTpi",
+            text,
+            &format!("Bearer{text}"),
+            &format!("{header} x"),
+            &format!("{header}, {header}"),
+            &format!("Bearer\t{text}"),
+            "Token abc",
+        ] {
+            assert_eq!(outcome(&[("authorization", value)], false), Err(NotBearer), "{value}");
+        }
+        for value in ["Bearer $YOUR_TOKEN", "Bearer x", &format!("{header}x"), &header[..header.len() - 1]] {
+            assert_eq!(outcome(&[("authorization", value)], false), Err(NotAToken), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_upstream_sees_no_protocol_of_ours() {
+        let mut headers = HeaderMap::new();
+        headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("bento-gateway, chat"));
+        headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("bento-gateway.bearer.x, superchat"));
+        assert_eq!(protocols_for_upstream(&headers).unwrap(), "chat, superchat");
+        headers.remove(SEC_WEBSOCKET_PROTOCOL);
+        assert_eq!(protocols_for_upstream(&headers), None);
+    }
+}

@@ -1,0 +1,506 @@
+//! Which fields travel on, in both directions, and which are ours to say.
+//!
+//! In a fixed order: what `Connection` names and what is hop-by-hop goes, then names that a Python upstream could read
+//! as others, then everything that claims an identity or a route; ours are set last. Peers were hit through each of these
+//! steps left out or done in another order.
+
+use std::net::IpAddr;
+
+use bytes::{BufMut, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    header::{CONNECTION, CONTENT_TYPE, COOKIE, FORWARDED, TE, TRANSFER_ENCODING, UPGRADE},
+    request::Parts,
+};
+use ipnet::IpNet;
+
+use super::{credential, permit::Permit, refusal::BadMessage, target::Target};
+
+/// `X-Forwarded-For`, as received and as sent.
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest `X-Request-Id` that is taken over from the caller.
+const MAX_REQUEST_ID: usize = 128;
+
+/// How the request body is framed towards the upstream: one framing, ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFraming {
+    None,
+    /// Bytes.
+    Length(u64),
+    Chunked,
+}
+
+/// Where the request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    pub peer: IpAddr,
+    pub tls: bool,
+}
+
+/// Who the caller is and what it saw, as far as it can be believed.
+#[derive(Debug)]
+pub struct Forwarding {
+    /// The caller's address: the peer's, or the last one that a trusted proxy vouches for.
+    pub client: IpAddr,
+    /// The value of `X-Forwarded-For` for the upstream.
+    chain: String,
+    https: bool,
+    /// What a trusted proxy says that the caller asked for. `None`: the authority of this request.
+    host: Option<HeaderValue>,
+}
+
+impl Forwarding {
+    pub fn read(headers: &HeaderMap, origin: Origin, trusted: &[IpNet]) -> Self {
+        let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+        if trusted.is_empty() || !is_trusted(&origin.peer) {
+            let chain = origin.peer.to_string();
+            return Self { client: origin.peer, chain, https: origin.tls, host: None };
+        }
+        let mut hops: Vec<IpAddr> = Vec::new();
+        for field in headers.get_all(&X_FORWARDED_FOR) {
+            hops.extend(
+                field.to_str().unwrap_or_default().split(',').filter_map(|hop| hop.trim().parse::<IpAddr>().ok()),
+            );
+        }
+        hops.push(origin.peer);
+        let client = hops.iter().rev().find(|hop| !is_trusted(hop)).or(hops.first()).copied().unwrap_or(origin.peer);
+        let chain = hops.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+        let https = headers.get(&X_FORWARDED_PROTO).map_or(origin.tls, |proto| proto == "https");
+        Self { client, chain, https, host: headers.get(&X_FORWARDED_HOST).cloned() }
+    }
+}
+
+/// The caller's request id if it is harmless, else a new one.
+pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> std::borrow::Cow<'a, str> {
+    let harmless = |id: &&str| {
+        (1..=MAX_REQUEST_ID).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(&byte))
+    };
+    let mut fields = headers.get_all(&X_REQUEST_ID).iter();
+    match (fields.next().and_then(|id| id.to_str().ok()).filter(harmless), fields.next()) {
+        (Some(id), None) => id.into(),
+        _ => new().into(),
+    }
+}
+
+/// What must hold of a request before anything else is asked.
+///
+/// # Errors
+/// [`BadMessage::TransferEncoding`], [`BadMessage::Connection`].
+pub fn check_message(headers: &HeaderMap) -> Result<(), BadMessage> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some() {
+        return Err(BadMessage::TransferEncoding);
+    }
+    if nominated(headers).any(|name| !may_be_nominated(name)) {
+        return Err(BadMessage::Connection);
+    }
+    Ok(())
+}
+
+/// Bento's own weak spots, closed unless the Deployment opens them.
+///
+/// # Errors
+/// [`BadMessage::Pickle`].
+pub fn check_pickle(headers: &HeaderMap, permit: &Permit) -> Result<(), BadMessage> {
+    if permit.spec().settings.allow_pickle {
+        return Ok(());
+    }
+    let names_pickle =
+        |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().windows(6).any(|part| part == b"pickle");
+    let pickled = headers.get_all(CONTENT_TYPE).iter().any(names_pickle);
+    if pickled || headers.keys().any(|name| name.as_str().starts_with("payload-")) {
+        return Err(BadMessage::Pickle);
+    }
+    Ok(())
+}
+
+/// Whether this request asks for a WebSocket. Other protocols are not spoken: their `Upgrade` is dropped.
+///
+/// # Errors
+/// [`BadMessage::Upgrade`] for a WebSocket request that is not a plain GET.
+pub fn asks_for_websocket(head: &Parts, has_body: bool) -> Result<bool, BadMessage> {
+    let mut upgrades = head.headers.get_all(UPGRADE).iter();
+    let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+    let asked = head.version == Version::HTTP_11
+        && upgrades.next().is_some_and(is_websocket)
+        && upgrades.next().is_none()
+        && nominated(&head.headers).any(|name| name.eq_ignore_ascii_case("upgrade"));
+    if asked && (head.method != Method::GET || has_body) { Err(BadMessage::Upgrade) } else { Ok(asked) }
+}
+
+/// All that the head for the upstream is made of.
+pub struct Outgoing<'a> {
+    pub head: &'a Parts,
+    pub target: &'a Target<'a>,
+    pub permit: &'a Permit,
+    pub forwarding: &'a Forwarding,
+    pub request_id: &'a str,
+    pub framing: BodyFraming,
+    pub websocket: bool,
+}
+
+impl Outgoing<'_> {
+    /// The request's head as it goes to an upstream whose URL has the path `base_path`.
+    pub fn write(&self, base_path: &str) -> BytesMut {
+        let mut out = BytesMut::with_capacity(1024);
+        self.write_request_line(base_path, &mut out);
+        self.write_host(&mut out);
+        self.write_callers_fields(&mut out);
+        self.write_our_fields(&mut out);
+        out.put_slice(b"\r\n");
+        out
+    }
+
+    fn write_request_line(&self, base_path: &str, out: &mut BytesMut) {
+        let path = &self.target.path[self.permit.prefix_len()..];
+        out.put_slice(self.head.method.as_str().as_bytes());
+        out.put_slice(b" ");
+        out.put_slice(base_path.as_bytes());
+        if !path.starts_with('/') {
+            out.put_slice(b"/");
+        }
+        out.put_slice(path.as_bytes());
+        if let Some(query) = self.target.query {
+            out.put_slice(b"?");
+            out.put_slice(query.as_bytes());
+        }
+        out.put_slice(b" HTTP/1.1\r\n");
+    }
+
+    fn write_host(&self, out: &mut BytesMut) {
+        out.put_slice(b"host: ");
+        self.put_authority(out);
+        out.put_slice(b"\r\n");
+    }
+
+    fn put_authority(&self, out: &mut BytesMut) {
+        out.put_slice(self.target.authority.host.as_bytes());
+        if let Some(port) = self.target.authority.port {
+            out.put_slice(format!(":{port}").as_bytes());
+        }
+    }
+
+    fn write_callers_fields(&self, out: &mut BytesMut) {
+        let headers = &self.head.headers;
+        let named: Vec<&str> = nominated(headers).filter(|name| !is_connection_option(name)).collect();
+        let settings = &self.permit.spec().settings;
+        let mut cookies = None;
+        for (name, value) in headers {
+            let text = name.as_str();
+            if named.iter().any(|named| named.eq_ignore_ascii_case(text)) {
+                continue;
+            }
+            match request_field(text) {
+                FieldRule::Pass => put_field(out, text, value.as_bytes()),
+                FieldRule::Drop => {}
+                FieldRule::Authorization if settings.forward_authorization => put_field(out, text, value.as_bytes()),
+                FieldRule::Authorization => {}
+                // HTTP/2 splits it into crumbs, which HTTP/1.1 wants as one field (RFC 9113 § 8.2.3).
+                FieldRule::Cookie => cookies = Some(()),
+                // Handled with the upgrade, where ours are taken out.
+                FieldRule::WebSocketProtocol => {}
+            }
+        }
+        if cookies.is_some() {
+            put_joined(out, "cookie", headers.get_all(COOKIE).iter(), b"; ");
+        }
+    }
+
+    fn write_our_fields(&self, out: &mut BytesMut) {
+        match self.framing {
+            BodyFraming::None => {}
+            BodyFraming::Length(length) => put_field(out, "content-length", length.to_string().as_bytes()),
+            BodyFraming::Chunked => put_field(out, "transfer-encoding", b"chunked"),
+        }
+        if self.head.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+            put_field(out, "te", b"trailers");
+        }
+        if self.websocket {
+            put_field(out, "connection", b"upgrade");
+            put_field(out, "upgrade", b"websocket");
+            if let Some(protocols) = credential::protocols_for_upstream(&self.head.headers) {
+                put_field(out, "sec-websocket-protocol", protocols.as_bytes());
+            }
+        }
+        put_field(out, "x-request-id", self.request_id.as_bytes());
+        put_field(out, "x-forwarded-for", self.forwarding.chain.as_bytes());
+        put_field(out, "x-forwarded-proto", if self.forwarding.https { b"https" } else { b"http" });
+        match &self.forwarding.host {
+            Some(host) => put_field(out, "x-forwarded-host", host.as_bytes()),
+            None => {
+                out.put_slice(b"x-forwarded-host: ");
+                self.put_authority(out);
+                out.put_slice(b"\r\n");
+            }
+        }
+        if self.permit.prefix_len() > 0 {
+            put_field(out, "x-forwarded-prefix", &self.target.path.as_bytes()[..self.permit.prefix_len()]);
+        }
+        put_field(out, "x-bento-gateway-deployment", self.permit.spec().name.as_str().as_bytes());
+        if let Some(uid) = self.permit.token_uid() {
+            put_field(out, "x-bento-gateway-token-uid", uid.to_string().as_bytes());
+        }
+    }
+}
+
+/// Fields of an answer that concern the upstream's connection only.
+pub const HOP_BY_HOP_IN_ANSWERS: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "http2-settings",
+];
+
+/// Field names in an answer's `Connection`, without the options that are no fields.
+pub fn named_in_answer(headers: &HeaderMap) -> Vec<String> {
+    nominated(headers).filter(|name| !is_connection_option(name)).map(str::to_owned).collect()
+}
+
+/// Whether a trailer may pass: nothing that frames, routes or authenticates (RFC 9110 § 6.5.1), nothing of ours.
+pub fn may_be_trailer(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    request_field(text) == FieldRule::Pass
+        && !matches!(
+            text,
+            "content-type" | "content-encoding" | "content-range" | "set-cookie" | "cache-control" | "trailer"
+        )
+}
+
+pub fn put_field(out: &mut BytesMut, name: &str, value: &[u8]) {
+    out.put_slice(name.as_bytes());
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+fn put_joined<'a>(out: &mut BytesMut, name: &str, values: impl Iterator<Item = &'a HeaderValue>, separator: &[u8]) {
+    out.put_slice(name.as_bytes());
+    out.put_slice(b": ");
+    for (at, value) in values.enumerate() {
+        if at > 0 {
+            out.put_slice(separator);
+        }
+        out.put_slice(value.as_bytes());
+    }
+    out.put_slice(b"\r\n");
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FieldRule {
+    Pass,
+    Drop,
+    Authorization,
+    Cookie,
+    WebSocketProtocol,
+}
+
+/// What happens to a field of the caller, by its name in lower case.
+fn request_field(name: &str) -> FieldRule {
+    match name {
+        "authorization" => FieldRule::Authorization,
+        "cookie" => FieldRule::Cookie,
+        "sec-websocket-protocol" => FieldRule::WebSocketProtocol,
+        // Written by us from what was decided, or answered by us.
+        "host" | "content-length" | "expect" => FieldRule::Drop,
+        name if is_hop_by_hop(name) || claims_identity(name) => FieldRule::Drop,
+        // WSGI and ASGI read `_` as `-`, and some servers `.` too: `x_forwarded_for` would be a second spelling.
+        name if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => FieldRule::Drop,
+        _ => FieldRule::Pass,
+    }
+}
+
+/// RFC 9110 § 7.6.1, with what older and other software treats so.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Fields by which a caller could pretend to be somebody, to come from somewhere or to be a part of Bento.
+fn claims_identity(name: &str) -> bool {
+    const PREFIXES: [&str; 8] = [
+        "x-forwarded-",
+        "x-bento-gateway-",
+        "x-auth-request-",
+        "x-consumer-",
+        "x-original-",
+        "x-authenticated-",
+        "yatai-",
+        "x-yatai-",
+    ];
+    const NAMES: [&str; 12] = [
+        "forwarded",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "true-client-ip",
+        "x-rewrite-url",
+        "x-remote-user",
+        "remote-user",
+        "x-request-id",
+        "bento-name",
+        "bento-version",
+        "runner-name",
+    ];
+    debug_assert_eq!(FORWARDED.as_str(), NAMES[0]);
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn nominated(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let fields = headers.get_all(CONNECTION).iter();
+    fields
+        .flat_map(|field| field.to_str().unwrap_or_default().split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+}
+
+fn is_connection_option(name: &str) -> bool {
+    ["close", "keep-alive", "upgrade", "te", "http2-settings"].iter().any(|option| option.eq_ignore_ascii_case(name))
+}
+
+/// A caller that could name these would take them away from the service, or from us.
+fn may_be_nominated(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    is_connection_option(&name)
+        || !(matches!(
+            name.as_str(),
+            "host" | "authorization" | "content-length" | "transfer-encoding" | "cookie" | "content-type"
+        ) || claims_identity(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn what_travels_on() {
+        for name in [
+            "accept",
+            "content-type",
+            "traceparent",
+            "tracestate",
+            "origin",
+            "user-agent",
+            "range",
+            "x-custom",
+            "sec-websocket-key",
+        ] {
+            assert_eq!(request_field(name), FieldRule::Pass, "{name}");
+        }
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-anything",
+            "x_forwarded_for",
+            "x-forwarded_for",
+            "x.real.ip",
+            "forwarded",
+            "x-real-ip",
+            "proxy-authorization",
+            "x-yatai-api-token",
+            "te",
+            "upgrade",
+            "keep-alive",
+            "http2-settings",
+            "bento-name",
+            "runner-name",
+            "x-bento-gateway-token-uid",
+            "content_type",
+            "host",
+            "content-length",
+            "x-request-id",
+            "remote-user",
+            "expect",
+        ] {
+            assert_eq!(request_field(name), FieldRule::Drop, "{name}");
+        }
+    }
+
+    #[test]
+    fn connection_cannot_take_away_what_matters() {
+        for value in ["close", "keep-alive, Upgrade", "x-hop", "TE, close", ""] {
+            assert_eq!(check_message(&headers(&[("connection", value)])), Ok(()), "{value}");
+        }
+        for value in [
+            "host",
+            "close, Authorization",
+            "Content-Length",
+            "transfer-encoding",
+            "X-Forwarded-For",
+            "X-Request-Id",
+            "cookie",
+        ] {
+            assert_eq!(check_message(&headers(&[("connection", value)])), Err(BadMessage::Connection), "{value}");
+        }
+    }
+
+    #[test]
+    fn one_transfer_coding() {
+        assert_eq!(check_message(&headers(&[("transfer-encoding", "chunked")])), Ok(()));
+        for fields in [
+            &[("transfer-encoding", "gzip, chunked")][..],
+            &[("transfer-encoding", "chunked, chunked")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "identity")],
+            &[("transfer-encoding", " chunked")],
+            &[("transfer-encoding", "")],
+        ] {
+            assert_eq!(check_message(&headers(fields)), Err(BadMessage::TransferEncoding), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn forwarding_is_believed_from_trusted_proxies_only() {
+        let claims = headers(&[
+            ("x-forwarded-for", "6.6.6.6, 10.0.0.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "a"),
+        ]);
+        let origin = Origin { peer: "10.0.0.1".parse().unwrap(), tls: false };
+
+        let stranger = Forwarding::read(&claims, origin, &[]);
+        assert_eq!((stranger.client, stranger.chain.as_str(), stranger.https), (origin.peer, "10.0.0.1", false));
+        assert!(stranger.host.is_none());
+
+        let trusted = Forwarding::read(&claims, origin, &["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(trusted.client.to_string(), "6.6.6.6");
+        assert_eq!(trusted.chain, "6.6.6.6, 10.0.0.9, 10.0.0.1");
+        assert!(trusted.https && trusted.host.is_some());
+    }
+
+    #[test]
+    fn request_ids_are_taken_over_if_harmless() {
+        let id = |fields: &[_]| request_id(&headers(fields), || "new".to_owned()).into_owned();
+        assert_eq!(id(&[("x-request-id", "abc-1.2:3")]), "abc-1.2:3");
+        assert_eq!(id(&[]), "new");
+        assert_eq!(id(&[("x-request-id", "a b")]), "new");
+        assert_eq!(id(&[("x-request-id", "")]), "new");
+        assert_eq!(id(&[("x-request-id", "a"), ("x-request-id", "b")]), "new");
+    }
+}

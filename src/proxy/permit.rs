@@ -1,0 +1,131 @@
+//! The permission to forward one request, which only this file can give.
+//!
+//! Forwarding takes a [`Permit`] and its fields are private here: a path that forgets to ask does not compile.
+
+use std::sync::Arc;
+
+use super::{
+    credential::BadCredential,
+    refusal::{Denial, Trouble},
+};
+use crate::{
+    domain::{
+        decision::{self, Refusal, Requested},
+        deployment::DeploymentSpec,
+        timestamp::Timestamp,
+        token::TokenUid,
+        token_text::PresentedToken,
+    },
+    index::{
+        follow::Index,
+        routes::{Deployment, Route, Upstream},
+        tokens::TokenIndex,
+        usage::Usage,
+        verify::{Lookup, ProvenToken, Verifier, VerifyError},
+    },
+};
+
+/// Allowed: this request to this Deployment, by this token or because the Deployment is public.
+#[derive(Clone)]
+pub struct Permit {
+    deployment: Arc<Deployment>,
+    /// `None`: the Deployment is public.
+    token: Option<ProvenToken>,
+    prefix_len: usize,
+}
+
+/// What is asked in order to decide.
+pub struct Gate<'a> {
+    pub index: &'a Index,
+    pub verifier: &'a Verifier,
+    pub usage: &'a Usage,
+}
+
+impl Gate<'_> {
+    /// The decision table of `docs/architecture.md`, row by row.
+    ///
+    /// # Errors
+    /// [`Denial`].
+    pub async fn admit(
+        &self,
+        route: &Route<'_>,
+        credential: Result<Option<PresentedToken<'_>>, BadCredential>,
+        now: Timestamp,
+    ) -> Result<Permit, Denial> {
+        self.index.condition.usable().map_err(|reason| Denial::Trouble(reason.into()))?;
+        if let Some(deployment) = &route.deployment
+            && !deployment.spec.protected
+        {
+            return Ok(Permit::new(deployment, None, route));
+        }
+        let token = credential?.ok_or(Denial::NoCredential)?;
+        let proven = self.prove(token).await?;
+        let decided = decision::decide(proven.entry().holder(), route.requested(), now);
+        let refused = |refusal| Denial::Refused { refusal, token: proven.entry().uid };
+        match (decided, &route.deployment) {
+            (Ok(()), Some(deployment)) => {
+                self.usage.note(&proven, now);
+                Ok(Permit::new(deployment, Some(proven), route))
+            }
+            (Ok(()), None) => Err(refused(Refusal::NoSuchDeployment)),
+            (Err(refusal), _) => Err(refused(refusal)),
+        }
+    }
+
+    async fn prove(&self, token: PresentedToken<'_>) -> Result<ProvenToken, Denial> {
+        match self.verifier.look_up(&self.index.tokens, token) {
+            Lookup::Proven(proven) => Ok(proven),
+            Lookup::WrongSecret => Err(Denial::InvalidToken),
+            // While the store is away a token may exist that was never heard of: not the caller's fault.
+            Lookup::Unknown if !self.index.condition.is_current() => Err(Denial::Trouble(Trouble::StoreAway)),
+            Lookup::Unknown => Err(Denial::InvalidToken),
+            Lookup::Unproven(entry) => match self.verifier.prove(token, entry).await {
+                Ok(Some(proven)) => Ok(proven),
+                Ok(None) => Err(Denial::InvalidToken),
+                Err(VerifyError::Overloaded) => Err(Denial::Trouble(Trouble::Overloaded)),
+                Err(error @ VerifyError::Broken(_)) => {
+                    tracing::error!(%error, "a token could not be verified");
+                    Err(Denial::Trouble(Trouble::Internal))
+                }
+            },
+        }
+    }
+}
+
+impl Permit {
+    fn new(deployment: &Arc<Deployment>, token: Option<ProvenToken>, route: &Route<'_>) -> Self {
+        Self { deployment: Arc::clone(deployment), token, prefix_len: route.prefix_len }
+    }
+
+    pub fn spec(&self) -> &DeploymentSpec {
+        &self.deployment.spec
+    }
+
+    /// Where the request may go, least loaded first.
+    pub fn upstreams(&self) -> Vec<&Arc<Upstream>> {
+        self.deployment.by_load()
+    }
+
+    /// `None`: the Deployment is public.
+    pub fn token_uid(&self) -> Option<TokenUid> {
+        self.token.as_ref().map(|token| token.entry().uid)
+    }
+
+    /// Bytes of the path that named the Deployment, to be taken off.
+    pub fn prefix_len(&self) -> usize {
+        self.prefix_len
+    }
+
+    /// Whether the token could begin this work now: running work ends with the permission for it.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that a new request would get.
+    pub fn still_holds(&self, index: &TokenIndex, now: Timestamp) -> Result<(), Refusal> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let requested = Requested::Deployment(self.deployment.spec.name.as_str());
+        match index.find(token.entry().lookup_id()) {
+            Some(entry) => decision::decide(entry.holder(), requested, now),
+            None => decision::decide(token.entry().holder(), requested, now),
+        }
+    }
+}

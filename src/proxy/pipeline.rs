@@ -1,0 +1,258 @@
+//! The life of a request, top to bottom.
+//!
+//! Each step takes what the one before has established. A request is forwarded by [`forward`] alone, which takes a
+//! [`Permit`], which only [`permit`](super::permit) can make.
+
+use std::{rc::Rc, sync::Arc};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use hyper::body::{Body, Incoming};
+
+use super::{
+    connection::Connection,
+    credential,
+    headers::{self, BodyFraming, Forwarding, Outgoing},
+    permit::{Gate, Permit},
+    record::Record,
+    refusal::{AnswerTo, BadMessage, Failure, UpstreamFailure},
+    target::Target,
+    upstream::{
+        body::AnswerBody,
+        exchange::{Exchange, Load},
+        head::AnswerHead,
+        pool,
+        sender::Sender,
+    },
+    watch::{Cut, Timer, Watched},
+    websocket,
+    worker::Worker,
+};
+use crate::{
+    domain::deployment::DeploymentName,
+    index::routes::{Asked, Upstream},
+    system,
+};
+
+/// Answers one request; there is always an answer and always a record.
+pub async fn handle(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let (head, body) = request.into_parts();
+    let id = headers::request_id(&head.headers, || worker.new_request_id()).into_owned();
+    let mut record = worker.record(&connection);
+    let host = head.uri.host().or(head.headers.get(header::HOST).and_then(|host| host.to_str().ok())).unwrap_or("");
+    record.asked(&id, &head.method, host, head.uri.path());
+
+    let unread = !body.is_end_stream();
+    let answer = Received { worker: &worker, connection: &connection, id: &id }.pass(head, body, record).await;
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(refused) => refused.respond(unread),
+    };
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(headers::X_REQUEST_ID.clone(), id);
+    }
+    response
+}
+
+struct Received<'a> {
+    worker: &'a Rc<Worker>,
+    connection: &'a Connection,
+    id: &'a str,
+}
+
+impl Received<'_> {
+    async fn pass(self, head: Parts, body: Incoming, mut record: Record) -> Result<Response<AnswerBody>, Box<Refused>> {
+        let gateway = &self.worker.gateway;
+        let settings = gateway.settings.load();
+        let mut spelled_out = None;
+        let version = head.version;
+        let outcome = async {
+            // 1. What was asked, read once, and refused where two parsers could differ.
+            let target = Target::parse(&head, settings.limits.max_uri_bytes)?;
+            headers::check_message(&head.headers)?;
+            let websocket = headers::asks_for_websocket(&head, !body.is_end_stream())?;
+            let forwarding = Forwarding::read(&head.headers, self.connection.origin, &settings.trusted_proxies);
+            record.client(forwarding.client);
+
+            // 2. Where it would go. Nobody is told yet whether anything is there.
+            let routes = gateway.index.routes.load();
+            let asked = Asked { listener: self.connection.listener, host: target.host(), path: target.path };
+            let route = routes.find(asked);
+            // What is no name cannot be anybody's scope, and is not repeated in an answer.
+            spelled_out = route.spelled_out.and_then(|name| name.parse::<DeploymentName>().ok());
+
+            // 3. Whether it may: the only maker of a permit.
+            let credential = credential::presented(&head.headers, websocket);
+            let gate = Gate { index: &gateway.index, verifier: &gateway.verifier, usage: &gateway.usage };
+            let permit = gate.admit(&route, credential, system::now()).await?;
+            record.deployment(permit.spec().name.as_str());
+            record.token(permit.token_uid());
+
+            // 4. What its Deployment takes.
+            headers::check_pickle(&head.headers, &permit)?;
+            let framing = framing(&head, &body);
+            check_length(framing, &permit)?;
+
+            // 5. Forwarded, with the caller's credential removed and our fields set last.
+            let (forwarding, target) = (&forwarding, &target);
+            let outgoing =
+                Outgoing { head: &head, target, permit: &permit, forwarding, request_id: self.id, framing, websocket };
+            forward(self.worker, &permit, &outgoing, body, &mut record).await
+        }
+        .await;
+        match outcome {
+            Ok((answer, exchange)) if answer.status == StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(websocket::tunnel(head, answer, exchange, record))
+            }
+            Ok((answer, exchange)) => Ok(answered(answer, exchange, record)),
+            Err(failure) => {
+                Err(Box::new(Refused { failure, record, realm: settings.realm.clone(), spelled_out, version }))
+            }
+        }
+    }
+}
+
+/// Sends the request where its permit allows, and returns when the head of the answer is here.
+///
+/// An upstream that takes no connection is passed over: nothing was sent to it. A request that met an idle connection as
+/// it was being closed is sent once more, if it can do no harm twice.
+///
+/// # Errors
+/// Any [`Failure`] but a denial.
+async fn forward(
+    worker: &Rc<Worker>,
+    permit: &Permit,
+    outgoing: &Outgoing<'_>,
+    body: Incoming,
+    record: &mut Record,
+) -> Result<(AnswerHead, Exchange), Failure> {
+    let max_body = permit.spec().settings.max_body_bytes;
+    let method = &outgoing.head.method;
+    let mut watched = worker.watchman.watch(permit.clone());
+    let mut body = Some(body);
+    let mut may_reuse = true;
+    loop {
+        let (connection, upstream) = connect(worker, permit, &watched, may_reuse).await?;
+        let head = outgoing.write(upstream.url.base_path());
+        let sender = Sender::new(head, body.take(), outgoing.framing, max_body);
+        let load = Load::on(&upstream);
+        let mut exchange = Exchange::new(connection, sender, watched, load, Rc::clone(&worker.pool));
+        match exchange.head(method).await {
+            Ok(answer) if answer.status == StatusCode::SWITCHING_PROTOCOLS => {
+                // Only the answer to our own upgrade makes a tunnel.
+                let expected = outgoing.websocket && answer.websocket;
+                return if expected { Ok((answer, exchange)) } else { Err(UpstreamFailure::Malformed.into()) };
+            }
+            Ok(answer) => return Ok((answer, exchange)),
+            Err(failure) if exchange.may_be_sent_again(failure, method) => {
+                may_reuse = false;
+                let sender;
+                (sender, watched) = exchange.into_sender_and_watched();
+                body = sender.into_body();
+            }
+            Err(failure) => {
+                record.received(exchange.received());
+                return Err(failure);
+            }
+        }
+    }
+}
+
+/// A connection to the least loaded upstream that takes one: an idle one if there is one.
+async fn connect(
+    worker: &Worker,
+    permit: &Permit,
+    watched: &Watched,
+    may_reuse: bool,
+) -> Result<(pool::Connection, Arc<Upstream>), Failure> {
+    let keep_alive = worker.gateway.settings.load().upstream_keep_alive;
+    let mut failure = Failure::Upstream(UpstreamFailure::Connect);
+    for upstream in permit.upstreams() {
+        if may_reuse && let Some(connection) = worker.pool.take(upstream, keep_alive) {
+            return Ok((connection, Arc::clone(upstream)));
+        }
+        watched.arm(Timer::Connect, permit.spec().settings.connect_timeout);
+        match watched.guard(pool::connect(&upstream.url)).await {
+            Ok(Ok(connection)) => return Ok((connection, Arc::clone(upstream))),
+            Ok(Err(error)) => {
+                tracing::debug!(upstream = %upstream.url, %error, "an upstream takes no connection");
+                failure = UpstreamFailure::Connect.into();
+            }
+            Err(cut @ Cut::Timeout(_)) => {
+                watched.forgive();
+                failure = cut.into();
+            }
+            Err(cut) => return Err(cut.into()),
+        }
+    }
+    Err(failure)
+}
+
+/// One framing towards the upstream, whatever came: a length if one was announced, else chunks if there is a body.
+fn framing(head: &Parts, body: &Incoming) -> BodyFraming {
+    match body.size_hint().exact() {
+        // A method that usually has a body says that it has none.
+        Some(0) if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) => BodyFraming::Length(0),
+        Some(0) => BodyFraming::None,
+        Some(length) => BodyFraming::Length(length),
+        None if body.is_end_stream() => BodyFraming::None,
+        None => BodyFraming::Chunked,
+    }
+}
+
+fn check_length(framing: BodyFraming, permit: &Permit) -> Result<(), BadMessage> {
+    match (framing, permit.spec().settings.max_body_bytes) {
+        (BodyFraming::Length(length), Some(limit)) if length > limit => Err(BadMessage::TooLarge),
+        _ => Ok(()),
+    }
+}
+
+/// The upstream's answer, without what concerned its connection only.
+fn answered(answer: AnswerHead, exchange: Exchange, mut record: Record) -> Response<AnswerBody> {
+    record.answered(answer.status.as_u16(), "");
+    record.first_byte();
+    let mut response = Response::new(AnswerBody::streamed(exchange, record));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    response
+}
+
+/// A request that gets an answer of ours.
+struct Refused {
+    failure: Failure,
+    record: Record,
+    realm: String,
+    spelled_out: Option<DeploymentName>,
+    version: Version,
+}
+
+impl Refused {
+    /// `unread`: a part of the body has not been read. It cannot become the next request: the connection is closed.
+    fn respond(mut self, unread: bool) -> Response<AnswerBody> {
+        let to = AnswerTo {
+            request_id: self.record.request_id(),
+            realm: &self.realm,
+            spelled_out: self.spelled_out.as_ref().map(DeploymentName::as_str),
+        };
+        let response = self.failure.respond(&to);
+        if let Failure::Upstream(_) | Failure::Cut(_) = self.failure {
+            tracing::debug!(
+                reason = self.failure.code(),
+                request_id = self.record.request_id(),
+                "not answered by its upstream"
+            );
+        }
+        self.record.answered(response.status().as_u16(), self.failure.code());
+        if let Some(uid) = self.failure.token() {
+            self.record.token(Some(uid));
+        }
+        let mut response = response.map(|bytes| AnswerBody::own(bytes, self.record));
+        if unread && self.version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

@@ -1,0 +1,103 @@
+//! What the access log will say of one request. The stages fill it in; it is handed on when it is dropped, so that there
+//! is a line whatever happens, also when the caller has left.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use http::Method;
+
+use super::watch::{Active, Cut};
+use crate::{
+    domain::{timestamp::Timestamp, token::TokenUid},
+    telemetry::access_log::{AccessBuffer, End, Line},
+};
+
+/// The growing record of one request.
+pub struct Record {
+    buffer: Arc<AccessBuffer>,
+    line: Line,
+    /// Request id, host, path and Deployment, one after the other: one allocation.
+    text: String,
+    started: Instant,
+    /// Keeps the caller's connection from counting as idle.
+    _active: Option<Active>,
+}
+
+impl Record {
+    pub fn new(buffer: Arc<AccessBuffer>, at: Timestamp, client: IpAddr, active: Option<Active>) -> Self {
+        let line = Line { at, client, ..Line::default() };
+        Self { buffer, line, text: String::new(), started: Instant::now(), _active: active }
+    }
+
+    /// To be called once, before anything is decided.
+    pub fn asked(&mut self, request_id: &str, method: &Method, host: &str, path: &str) {
+        self.text.reserve(request_id.len() + host.len() + path.len() + 64);
+        for part in [request_id, host, path] {
+            self.text.push_str(part);
+        }
+        self.line.request_id_len = request_id.len();
+        self.line.host_len = host.len();
+        self.line.path_len = path.len();
+        self.line.method = Some(method.clone());
+    }
+
+    pub fn request_id(&self) -> &str {
+        &self.text[..self.line.request_id_len]
+    }
+
+    /// The client as trusted proxies tell it.
+    pub fn client(&mut self, client: IpAddr) {
+        self.line.client = client;
+    }
+
+    /// To be called at most once, after [`Record::asked`].
+    pub fn deployment(&mut self, name: &str) {
+        self.text.push_str(name);
+    }
+
+    pub fn token(&mut self, uid: Option<TokenUid>) {
+        self.line.token = uid;
+    }
+
+    pub fn answered(&mut self, status: u16, reason: &'static str) {
+        self.line.status = Some(status);
+        self.line.reason = reason;
+    }
+
+    pub fn received(&mut self, bytes: u64) {
+        self.line.bytes_in += bytes;
+    }
+
+    pub fn sent(&mut self, bytes: usize) {
+        self.line.bytes_out += bytes as u64;
+        if self.line.first_byte.is_none() {
+            self.first_byte();
+        }
+    }
+
+    /// The head of the answer is on its way.
+    pub fn first_byte(&mut self) {
+        self.line.first_byte.get_or_insert_with(|| self.started.elapsed());
+    }
+
+    /// The last word counts. Without any, the caller has left.
+    pub fn ended(&mut self, end: End) {
+        self.line.end = end;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.line.total = self.started.elapsed();
+        self.buffer.push(std::mem::take(&mut self.line), &self.text);
+    }
+}
+
+impl From<Cut> for End {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::Timeout(_) => Self::Timeout,
+            Cut::Token(_) => Self::TokenEnded,
+            Cut::Drained => Self::Drained,
+        }
+    }
+}

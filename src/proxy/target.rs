@@ -1,0 +1,249 @@
+//! Where a request wants to go: its target and authority, read once.
+//!
+//! The decision is made on this value, and the forwarded target is built from it: there is no second reading that could
+//! differ. What two parsers could read differently is refused, not repaired.
+
+use std::borrow::Cow;
+
+use http::{Method, Version, header::HOST, request::Parts};
+
+use crate::domain::host::Authority;
+
+/// A request's target in canonical form.
+#[derive(Debug)]
+pub struct Target<'a> {
+    pub authority: Authority<'a>,
+    /// Begins with a slash; no dot segments in any encoding. Otherwise as it came, byte for byte.
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+}
+
+/// Why a target is refused. The caller's mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTarget {
+    #[error("CONNECT and TRACE are not served here")]
+    Method,
+    #[error("the request target is longer than this gateway takes")]
+    TooLong,
+    #[error("the request needs exactly one Host")]
+    Host,
+    #[error("the Host is malformed, or contradicts the request target")]
+    Authority,
+    #[error(
+        "the path is malformed: it must begin with a slash and hold visible ASCII and whole percent-encodings only"
+    )]
+    Path,
+    #[error("the path holds a dot segment or a backslash; send the path you mean")]
+    DotSegment,
+}
+
+impl<'a> Target<'a> {
+    /// # Errors
+    /// [`BadTarget`].
+    pub fn parse(head: &'a Parts, max_uri_bytes: usize) -> Result<Self, BadTarget> {
+        if head.method == Method::CONNECT || head.method == Method::TRACE {
+            return Err(BadTarget::Method);
+        }
+        let path = head.uri.path();
+        let query = head.uri.query();
+        if path.len() + query.map_or(0, str::len) > max_uri_bytes {
+            return Err(BadTarget::TooLong);
+        }
+        check_path(path)?;
+        if query.is_some_and(|query| !query.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(BadTarget::Path);
+        }
+        Ok(Self { authority: authority(head)?, path, query })
+    }
+
+    pub fn host(&self) -> &Cow<'a, str> {
+        &self.authority.host
+    }
+}
+
+/// One authority, whichever of `Host`, `:authority` and absolute-form target carry it (RFC 9112 § 3.2, RFC 9113 § 8.3.1).
+fn authority(head: &Parts) -> Result<Authority<'_>, BadTarget> {
+    let mut fields = head.headers.get_all(HOST).iter();
+    let (field, further) = (fields.next(), fields.next());
+    let parse = |text: &'_ [u8]| Authority::parse(text).map(|authority| (authority.host.into_owned(), authority.port));
+    match (head.uri.authority(), field) {
+        _ if further.is_some() => Err(BadTarget::Host),
+        (None, Some(field)) => Authority::parse(field.as_bytes()).map_err(|_| BadTarget::Authority),
+        (Some(target), Some(field)) if parse(target.as_str().as_bytes()) != parse(field.as_bytes()) => {
+            Err(BadTarget::Authority)
+        }
+        // HTTP/1.1 wants a Host beside an absolute-form target too.
+        (Some(target), field) if field.is_some() || head.version >= Version::HTTP_2 => {
+            Authority::parse(target.as_str().as_bytes()).map_err(|_| BadTarget::Authority)
+        }
+        _ => Err(BadTarget::Host),
+    }
+}
+
+fn check_path(path: &str) -> Result<(), BadTarget> {
+    // Most paths have nothing that needs a closer look.
+    let mut plain = path.starts_with('/');
+    for byte in path.bytes() {
+        if !byte.is_ascii_graphic() || byte == b'#' {
+            return Err(BadTarget::Path);
+        }
+        plain &= !matches!(byte, b'.' | b'%' | b'\\');
+    }
+    if plain {
+        return Ok(());
+    }
+    if !path.starts_with('/') || !percent_encodings_are_whole(path.as_bytes()) {
+        return Err(BadTarget::Path);
+    }
+    let decoded = decode_once(path.as_bytes());
+    if decoded.iter().any(|&byte| byte == 0 || byte == b'\\') {
+        return Err(BadTarget::DotSegment);
+    }
+    // An encoded slash stays legal in names of models, unless it makes a dot segment: so it separates here. What follows
+    // a semicolon is a parameter to some servers and part of the name to others: the name alone must not be dots.
+    let is_dots = |segment: &[u8]| matches!(segment.split(|&byte| byte == b';').next(), Some(b"." | b".."));
+    if decoded.split(|&byte| byte == b'/').any(is_dots) { Err(BadTarget::DotSegment) } else { Ok(()) }
+}
+
+fn percent_encodings_are_whole(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'%').skip(1).all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Decodes what one server would decode. A doubly encoded dot is a dot to nobody who decodes once.
+fn decode_once(path: &[u8]) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16)).unwrap_or(0) as u8;
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.iter();
+    while let Some(&byte) = bytes.next() {
+        decoded.push(if byte == b'%' { digit(bytes.next()) << 4 | digit(bytes.next()) } else { byte });
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parts(uri: &str, hosts: &[&str], version: Version) -> Parts {
+        let mut request = Request::builder().uri(uri).version(version);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn path(path: &str) -> Result<(), BadTarget> {
+        let head = parts(path, &["a"], Version::HTTP_11);
+        assert_eq!(head.uri.path(), path, "the library reads another path");
+        Target::parse(&head, 1000).map(|target| assert_eq!(target.path, path))
+    }
+
+    #[test]
+    fn paths_that_pass_unchanged() {
+        for text in [
+            "/",
+            "/summarize",
+            "/a//b",
+            "/a.b/..c/d../...",
+            "/models/a%2Fb",
+            "/a%20b",
+            "/%252e%252e/",
+            "/a;b=c",
+            "/.well-known/x",
+            "/a~b!c$d&e'f(g)h*i+j,k=l:m@n",
+        ] {
+            assert_eq!(path(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_that_two_parsers_could_read_differently() {
+        for text in [
+            "/..",
+            "/.",
+            "/a/../b",
+            "/a/./b",
+            "/%2e%2e/",
+            "/%2E./",
+            "/.%2e",
+            "/a%2f..",
+            "/..%2fa",
+            "/a%2f..%2fb",
+            "/a\\b",
+            "/a%5cb",
+            "/..;/b",
+            "/.;x/b",
+            "/..%3b/b",
+            "/a%00b",
+        ] {
+            assert_eq!(path(text), Err(BadTarget::DotSegment), "{text}");
+        }
+        for text in ["/%", "/%2", "/%zz", "/a%2gb"] {
+            assert_eq!(path(text), Err(BadTarget::Path), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_authority() {
+        let ok = |uri, hosts: &[&str], version| {
+            let head = parts(uri, hosts, version);
+            Target::parse(&head, 1000).map(|target| target.host().to_string())
+        };
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        assert_eq!(ok("/", &["Bento.Test.:80"], one).as_deref(), Ok("bento.test"));
+        assert_eq!(ok("http://bento.test/", &["BENTO.test"], one).as_deref(), Ok("bento.test"));
+        assert_eq!(ok("https://bento.test/", &[], two).as_deref(), Ok("bento.test"));
+        assert_eq!(ok("https://bento.test/", &["bento.test"], two).as_deref(), Ok("bento.test"));
+        for (uri, hosts, version) in [
+            ("/", &[][..], one),
+            ("/", &["a", "a"], one),
+            ("/", &["a", "b"], one),
+            ("/", &[], two),
+            ("http://a/", &[], one),
+            ("http://a/", &["a", "a"], two),
+        ] {
+            assert_eq!(ok(uri, hosts, version), Err(BadTarget::Host), "{uri} {hosts:?}");
+        }
+        for (uri, hosts, version) in [
+            ("http://a/", &["b"][..], one),
+            ("http://a:80/", &["a"], one),
+            ("https://a/", &["b"], two),
+            ("http://user@a/", &["a"], one),
+            ("https://user@a/", &[], two),
+            ("/", &["user@a"], one),
+            ("/", &["a,b"], one),
+            ("/", &["a:"], one),
+        ] {
+            assert_eq!(ok(uri, hosts, version), Err(BadTarget::Authority), "{uri} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn odd_methods_and_lengths() {
+        let mut head = parts("/", &["a"], Version::HTTP_11);
+        for method in [Method::CONNECT, Method::TRACE] {
+            head.method = method;
+            assert_eq!(Target::parse(&head, 1000).unwrap_err(), BadTarget::Method);
+        }
+        let head = parts("/12345?789", &["a"], Version::HTTP_11);
+        assert!(Target::parse(&head, 9).is_ok());
+        assert_eq!(Target::parse(&head, 8).unwrap_err(), BadTarget::TooLong);
+        let star = parts("*", &["a"], Version::HTTP_11);
+        assert_eq!(Target::parse(&star, 1000).unwrap_err(), BadTarget::Path);
+    }
+
+    proptest! {
+        /// Whatever passes, no server that decodes once and resolves dot segments would go anywhere else.
+        #[test]
+        fn what_passes_cannot_climb(text in "/([a.%25cfFE;/\\\\]|%2e|%2f|%5c|\\.\\.){0,12}") {
+            if check_path(&text).is_ok() {
+                let decoded = String::from_utf8_lossy(&decode_once(text.as_bytes())).into_owned();
+                let climbs = decoded.split(['/', '\\']).any(|segment| segment == "." || segment == "..");
+                prop_assert!(!climbs, "{text} became {decoded}");
+            }
+        }
+    }
+}

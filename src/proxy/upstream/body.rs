@@ -1,0 +1,115 @@
+//! The body of every response to a caller: an upstream's answer as it comes, or a few bytes of our own.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::exchange::Exchange;
+use crate::{
+    proxy::{record::Record, refusal::Failure},
+    telemetry::access_log::End,
+};
+
+/// Carries the record of its request, which is handed on when the body is dropped.
+pub struct AnswerBody {
+    /// `None`: complete, or all that is left is in `ready`.
+    exchange: Option<Exchange>,
+    ready: Bytes,
+    /// `None`: somebody else has it.
+    record: Option<Record>,
+}
+
+/// The answer broke off: the caller's connection is broken off as well, so that it cannot be taken for complete.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+pub struct BrokenOff;
+
+impl AnswerBody {
+    /// An upstream's answer.
+    pub fn streamed(exchange: Exchange, record: Record) -> Self {
+        let mut body = Self { exchange: Some(exchange), ready: Bytes::new(), record: Some(record) };
+        body.finish_if_done();
+        body
+    }
+
+    /// An answer of our own.
+    pub fn own(bytes: Bytes, mut record: Record) -> Self {
+        record.ended(End::Complete);
+        Self { exchange: None, ready: bytes, record: Some(record) }
+    }
+
+    /// No body, and nothing to be recorded with it.
+    pub fn none() -> Self {
+        Self { exchange: None, ready: Bytes::new(), record: None }
+    }
+
+    fn record(&mut self, note: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            note(record);
+        }
+    }
+
+    fn finish_if_done(&mut self) {
+        if let Some(exchange) = self.exchange.take_if(|exchange| exchange.is_done()) {
+            self.record(|record| {
+                record.received(exchange.received());
+                record.ended(End::Complete);
+            });
+            exchange.finish();
+        }
+    }
+
+    fn broke_off(&mut self, failure: Failure) -> BrokenOff {
+        let end = match failure {
+            Failure::Cut(cut) => cut.into(),
+            Failure::Message(_) => End::CallerLeft,
+            _ => End::UpstreamCut,
+        };
+        self.record(|record| record.ended(end));
+        BrokenOff
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = &mut *self;
+        let Some(exchange) = &mut this.exchange else {
+            let bytes = std::mem::take(&mut this.ready);
+            this.record(|record| record.sent(bytes.len()));
+            return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
+        };
+        let polled = exchange.poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let sent = frame.data_ref().map_or(0, Bytes::len);
+            this.record(|record| record.sent(sent));
+        }
+        this.finish_if_done();
+        polled.map(|frame| frame.map(|frame| frame.map_err(|failure| this.broke_off(failure))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.exchange.is_none() && self.ready.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.exchange {
+            None => SizeHint::with_exact(self.ready.len() as u64),
+            Some(exchange) => exchange.remaining().map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            self.record(|record| record.received(exchange.received()));
+        }
+    }
+}

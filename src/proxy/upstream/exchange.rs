@@ -1,0 +1,269 @@
+//! One request and its answer on one connection, both directions driven by one task.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode};
+use hyper::body::Frame;
+use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+use super::{
+    chunked::{Chunked, Step},
+    head::{self, AnswerFraming, AnswerHead},
+    pool::{Connection, Pool},
+    sender::{SendError, Sender},
+};
+use crate::{
+    index::routes::Upstream,
+    proxy::{
+        refusal::{BadMessage, Failure, UpstreamFailure},
+        watch::{Timer, Watched},
+    },
+};
+
+/// What is read at first; doubled while reads fill it, up to [`MAX_READ`].
+const FIRST_READ: usize = 8 * 1024;
+const MAX_READ: usize = 64 * 1024;
+
+pub struct Exchange {
+    connection: Connection,
+    sender: Sender,
+    sending: Sending,
+    watched: Watched,
+    load: Load,
+    pool: Rc<Pool>,
+    read_size: usize,
+    /// Whether a byte of the answer came.
+    answered: bool,
+    decoder: Decoder,
+    keep_alive: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// How much was on its way at the last look, to tell progress from silence.
+    Running {
+        progress: u64,
+    },
+    Done,
+    /// The upstream takes no more; it may have answered early.
+    Broken,
+}
+
+/// How the body of the answer is read.
+enum Decoder {
+    Length(u64),
+    Chunked(Chunked),
+    Close,
+    Done,
+}
+
+/// An upstream's request under way, counted until it is dropped.
+pub struct Load(Arc<Upstream>);
+
+impl Load {
+    pub fn on(upstream: &Arc<Upstream>) -> Self {
+        upstream.in_flight.fetch_add(1, Relaxed);
+        Self(Arc::clone(upstream))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Exchange {
+    pub fn new(connection: Connection, sender: Sender, watched: Watched, load: Load, pool: Rc<Pool>) -> Self {
+        Self {
+            connection,
+            sender,
+            sending: Sending::Running { progress: u64::MAX },
+            watched,
+            load,
+            pool,
+            read_size: FIRST_READ,
+            answered: false,
+            decoder: Decoder::Done,
+            keep_alive: false,
+        }
+    }
+
+    /// Sends until the head of the final answer is here, or of a 101.
+    ///
+    /// # Errors
+    /// Any [`Failure`] but a denial.
+    pub async fn head(&mut self, method: &Method) -> Result<AnswerHead, Failure> {
+        let head = poll_fn(|cx| self.poll_head(cx, method)).await?;
+        self.watched.arm(Timer::UpstreamIdle, self.watched.permit().spec().settings.idle_timeout);
+        self.keep_alive = head.keep_alive;
+        self.decoder = match head.framing {
+            AnswerFraming::None | AnswerFraming::Length(0) => Decoder::Done,
+            AnswerFraming::Length(length) => Decoder::Length(length),
+            AnswerFraming::Chunked => Decoder::Chunked(Chunked::default()),
+            AnswerFraming::Close => Decoder::Close,
+        };
+        Ok(head)
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<AnswerHead, Failure>> {
+        self.watched.check(cx)?;
+        self.poll_sending(cx)?;
+        loop {
+            if let Some(head) = head::take(&mut self.connection.buffer, method)? {
+                match head.status {
+                    StatusCode::SWITCHING_PROTOCOLS => return Poll::Ready(Ok(head)),
+                    // 100 was answered to the caller when its body was first read; others say nothing final.
+                    status if status.is_informational() => continue,
+                    _ => return Poll::Ready(Ok(head)),
+                }
+            }
+            if ready!(self.poll_fill(cx, 1))? == 0 {
+                return Poll::Ready(Err(UpstreamFailure::Closed.into()));
+            }
+            self.answered = true;
+        }
+    }
+
+    /// The next frame of the answer's body. `None`: it is complete, and the connection was given back.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        self.watched.check(cx)?;
+        self.poll_sending(cx)?;
+        loop {
+            let missing = match self.take_frame() {
+                Ok(Taken::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Taken::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Ok(Taken::End) => return Poll::Ready(None),
+                Ok(Taken::Missing(missing)) => missing,
+                Err(failure) => return Poll::Ready(Some(Err(failure.into()))),
+            };
+            match ready!(self.poll_fill(cx, missing)) {
+                Ok(0) if matches!(self.decoder, Decoder::Close) => self.decoder = Decoder::Done,
+                Ok(0) => return Poll::Ready(Some(Err(UpstreamFailure::Closed.into()))),
+                Ok(_) => self.watched.arm(Timer::UpstreamIdle, self.watched.permit().spec().settings.idle_timeout),
+                Err(failure) => return Poll::Ready(Some(Err(failure))),
+            }
+        }
+    }
+
+    /// Whether the answer's body is complete.
+    pub fn is_done(&self) -> bool {
+        matches!(self.decoder, Decoder::Done)
+    }
+
+    /// Bytes that remain of a body whose length is known. `None`: it is not known.
+    pub fn remaining(&self) -> Option<u64> {
+        match self.decoder {
+            Decoder::Length(length) => Some(length),
+            Decoder::Done => Some(0),
+            Decoder::Chunked(_) | Decoder::Close => None,
+        }
+    }
+
+    /// Bytes of the request's body that came from the caller.
+    pub fn received(&self) -> u64 {
+        self.sender.received
+    }
+
+    /// Whether the request may be sent once more without anything happening twice: an idle connection had been closed,
+    /// and nothing was answered on it. The body must still be there.
+    pub fn may_be_sent_again(&self, failure: Failure, method: &Method) -> bool {
+        let closed = failure == Failure::Upstream(UpstreamFailure::Closed);
+        let harmless = self.sender.written == 0 || method.is_idempotent();
+        self.connection.reused && closed && !self.answered && harmless && self.sender.received == 0
+    }
+
+    pub fn into_sender_and_watched(self) -> (Sender, Watched) {
+        (self.sender, self.watched)
+    }
+
+    /// After a 101: the connection itself, and what the upstream sent on it already.
+    pub fn into_tunnel(self) -> (TcpStream, BytesMut, Watched, Load) {
+        (self.connection.stream, self.connection.buffer, self.watched, self.load)
+    }
+
+    /// Gives the connection back if it can carry another exchange. To be called when the body is complete.
+    pub fn finish(self) {
+        if self.is_done() && self.keep_alive && self.sending == Sending::Done {
+            self.pool.put(&self.load.0, self.connection);
+        }
+    }
+
+    fn poll_sending(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let Sending::Running { progress } = self.sending else { return Ok(()) };
+        let settings = &self.watched.permit().spec().settings;
+        match self.sender.poll(cx, &mut self.connection.stream) {
+            Poll::Ready(Ok(())) => {
+                self.sending = Sending::Done;
+                self.watched.arm(Timer::FirstByte, settings.first_byte_timeout);
+            }
+            Poll::Ready(Err(SendError::Caller)) => return Err(BadMessage::Body.into()),
+            Poll::Ready(Err(SendError::TooLarge)) => return Err(BadMessage::TooLarge.into()),
+            Poll::Ready(Err(SendError::Upstream)) => self.sending = Sending::Broken,
+            Poll::Pending => {
+                let now = self.sender.received + self.sender.written;
+                if now != progress {
+                    self.sending = Sending::Running { progress: now };
+                    self.watched.arm(self.sender.waits_for(), settings.idle_timeout);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads at least `missing` bytes' room once. 0: the upstream closed its side.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<Result<usize, Failure>> {
+        let Connection { stream, buffer, .. } = &mut self.connection;
+        buffer.reserve(missing.max(self.read_size));
+        let room = buffer.capacity() - buffer.len();
+        let read = ready!(poll_read_buf(Pin::new(stream), cx, buffer)).map_err(|_| UpstreamFailure::Closed)?;
+        if read == room {
+            self.read_size = (self.read_size * 2).min(MAX_READ);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    fn take_frame(&mut self) -> Result<Taken, UpstreamFailure> {
+        let buffer = &mut self.connection.buffer;
+        match &mut self.decoder {
+            Decoder::Done => Ok(Taken::End),
+            Decoder::Close | Decoder::Length(_) if buffer.is_empty() => Ok(Taken::Missing(1)),
+            Decoder::Close => Ok(Taken::Data(buffer.split().freeze())),
+            Decoder::Length(left) => {
+                let size = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+                *left -= size as u64;
+                if *left == 0 {
+                    self.decoder = Decoder::Done;
+                }
+                Ok(Taken::Data(buffer.split_to(size).freeze()))
+            }
+            Decoder::Chunked(chunked) => match chunked.step(buffer)? {
+                Step::Data(data) => Ok(Taken::Data(data)),
+                Step::More(missing) => Ok(Taken::Missing(missing)),
+                Step::Trailers(trailers) => {
+                    self.decoder = Decoder::Done;
+                    Ok(Taken::Trailers(trailers))
+                }
+                Step::Done => {
+                    self.decoder = Decoder::Done;
+                    Ok(Taken::End)
+                }
+            },
+        }
+    }
+}
+
+enum Taken {
+    Data(Bytes),
+    Trailers(HeaderMap),
+    End,
+    Missing(usize),
+}

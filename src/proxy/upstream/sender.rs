@@ -1,0 +1,168 @@
+//! Writing a request: the head and what there is of the body in one system call, then the body as the caller sends it.
+
+use std::{
+    io::IoSlice,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::HeaderMap;
+use hyper::body::{Body, Incoming};
+use tokio::{io::AsyncWrite, net::TcpStream};
+
+use crate::proxy::{
+    headers::{BodyFraming, may_be_trailer, put_field},
+    watch::Timer,
+};
+
+/// A request on its way.
+pub struct Sender {
+    /// Framing and fields, before `data`.
+    lead: BytesMut,
+    data: Bytes,
+    /// Framing after `data`.
+    tail: &'static [u8],
+    body: Option<Incoming>,
+    framing: BodyFraming,
+    max_bytes: u64,
+    /// Bytes of the body that came from the caller.
+    pub received: u64,
+    /// Bytes that the operating system took, head included.
+    pub written: u64,
+    waits_for: Timer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The caller's body broke off, was malformed or has another length than announced.
+    Caller,
+    TooLarge,
+    /// The upstream takes no more. It may have answered all the same.
+    Upstream,
+}
+
+impl Sender {
+    /// `max_bytes` of `None` is without limit.
+    pub fn new(head: BytesMut, body: Option<Incoming>, framing: BodyFraming, max_bytes: Option<u64>) -> Self {
+        Self {
+            lead: head,
+            data: Bytes::new(),
+            tail: b"",
+            body: body.filter(|_| framing != BodyFraming::None),
+            framing,
+            max_bytes: max_bytes.unwrap_or(u64::MAX),
+            received: 0,
+            written: 0,
+            waits_for: Timer::UpstreamIdle,
+        }
+    }
+
+    /// Whose silence a pending [`Sender::poll`] waits for.
+    pub fn waits_for(&self) -> Timer {
+        self.waits_for
+    }
+
+    /// Goes on until all is written.
+    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), SendError>> {
+        loop {
+            // The first frame is often here already, and joins the head in one write.
+            if self.data.is_empty() && self.tail.is_empty() && self.body.is_some() {
+                match self.poll_body(cx) {
+                    Poll::Ready(result) => result?,
+                    Poll::Pending if self.lead.is_empty() => {
+                        self.waits_for = Timer::CallerIdle;
+                        return Poll::Pending;
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            if self.is_flushed() {
+                if self.body.is_none() {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            self.waits_for = Timer::UpstreamIdle;
+            ready!(self.poll_write(cx, stream))?;
+        }
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.lead.is_empty() && self.data.is_empty() && self.tail.is_empty()
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), SendError>> {
+        let slices = [IoSlice::new(&self.lead), IoSlice::new(&self.data), IoSlice::new(self.tail)];
+        let written = ready!(Pin::new(stream).poll_write_vectored(cx, &slices)).map_err(|_| SendError::Upstream)?;
+        if written == 0 {
+            return Poll::Ready(Err(SendError::Upstream));
+        }
+        self.written += written as u64;
+        let of_lead = written.min(self.lead.len());
+        self.lead.advance(of_lead);
+        let of_data = (written - of_lead).min(self.data.len());
+        self.data.advance(of_data);
+        self.tail = &self.tail[written - of_lead - of_data..];
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes the next frame. After the last one there is no body any more.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
+        match ready!(Pin::new(body).poll_frame(cx)) {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => Poll::Ready(self.take_data(data)),
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    Poll::Ready(self.finish(&trailers))
+                }
+            },
+            Some(Err(_)) => Poll::Ready(Err(SendError::Caller)),
+            None => Poll::Ready(self.finish(&HeaderMap::new())),
+        }
+    }
+
+    fn take_data(&mut self, data: Bytes) -> Result<(), SendError> {
+        self.received += data.len() as u64;
+        if self.received > self.max_bytes {
+            return Err(SendError::TooLarge);
+        }
+        match self.framing {
+            BodyFraming::Length(length) if self.received > length => return Err(SendError::Caller),
+            // An empty chunk would end the body.
+            BodyFraming::Chunked if !data.is_empty() => {
+                self.lead.put_slice(format!("{:x}\r\n", data.len()).as_bytes());
+                self.tail = b"\r\n";
+            }
+            _ => {}
+        }
+        self.data = data;
+        // With the announced length complete there is nothing to wait for.
+        if self.framing == BodyFraming::Length(self.received) {
+            self.body = None;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
+        self.body = None;
+        match self.framing {
+            BodyFraming::Length(length) if length != self.received => return Err(SendError::Caller),
+            BodyFraming::Chunked => {
+                self.lead.put_slice(b"0\r\n");
+                for (name, value) in trailers.iter().filter(|(name, _)| may_be_trailer(name)) {
+                    put_field(&mut self.lead, name.as_str(), value.as_bytes());
+                }
+                self.lead.put_slice(b"\r\n");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is left of the body.
+    pub fn into_body(self) -> Option<Incoming> {
+        self.body
+    }
+}

@@ -1,0 +1,200 @@
+//! One worker: a thread with a single-threaded runtime, listeners of its own (SO_REUSEPORT) and its own connections to
+//! upstreams, so that a request never changes thread.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, LocalOptions},
+    sync::{Semaphore, mpsc},
+    task::AbortHandle,
+};
+use tokio_rustls::rustls::ServerConfig;
+
+use super::{
+    Gateway,
+    connection::{self, Accepted, Connection},
+    record::Record,
+    upstream::pool::Pool,
+    watch::{SWEEP, Watchman},
+};
+use crate::{
+    system::{self, NoEntropy},
+    telemetry::access_log::{AccessBuffer, End},
+};
+
+/// Pause after the operating system had no descriptor for another connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// How often a drain looks whether all is done, and how long ended exchanges get to say so.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// What the rest of the process tells a worker.
+pub enum Command {
+    Listen(Listen),
+    /// Closes the listener; its connections go on.
+    Close(SocketAddr),
+    /// Takes no further connection or request, lets the running ones end until the deadline, and ends.
+    Drain(Instant),
+}
+
+pub struct Listen {
+    pub address: SocketAddr,
+    pub listener: std::net::TcpListener,
+    /// The Deployment's own listener. `None`: the common one.
+    pub own: Option<SocketAddr>,
+}
+
+/// What a worker is started with.
+pub struct WorkerParts {
+    pub gateway: Arc<Gateway>,
+    pub access: Arc<AccessBuffer>,
+    /// `None`: clear text.
+    pub tls: Arc<ArcSwapOption<ServerConfig>>,
+    /// Connections from callers that this worker may have open.
+    pub max_connections: usize,
+}
+
+/// A running worker.
+pub struct WorkerHandle {
+    pub commands: mpsc::UnboundedSender<Command>,
+    pub thread: JoinHandle<()>,
+}
+
+/// What all requests of one worker share.
+pub struct Worker {
+    pub gateway: Arc<Gateway>,
+    pub watchman: Rc<Watchman>,
+    pub pool: Rc<Pool>,
+    access: Arc<AccessBuffer>,
+    tls: Arc<ArcSwapOption<ServerConfig>>,
+    places: Arc<Semaphore>,
+    /// Random per worker, so that request ids do not repeat between processes.
+    id_prefix: u64,
+    next_id: Cell<u64>,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// If the operating system gives no thread, runtime or randomness.
+pub fn start(number: usize, parts: WorkerParts) -> io::Result<WorkerHandle> {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let id_prefix = system::random().map(u64::from_le_bytes).map_err(|error: NoEntropy| io::Error::other(error))?;
+    let runtime = |builder: &mut Builder| builder.enable_all().build_local(LocalOptions::default());
+    let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
+        match runtime(&mut Builder::new_current_thread()) {
+            Ok(runtime) => runtime.block_on(run(parts, id_prefix, receiver)),
+            Err(error) => tracing::error!(%error, "a proxy worker could not start"),
+        }
+    })?;
+    Ok(WorkerHandle { commands, thread })
+}
+
+async fn run(parts: WorkerParts, id_prefix: u64, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let worker = Rc::new(Worker {
+        gateway: parts.gateway,
+        watchman: Watchman::new(),
+        pool: Rc::default(),
+        access: parts.access,
+        tls: parts.tls,
+        places: Arc::new(Semaphore::new(parts.max_connections)),
+        id_prefix,
+        next_id: Cell::new(0),
+    });
+    tokio::task::spawn_local(look_out(Rc::clone(&worker)));
+    let mut listeners: HashMap<SocketAddr, AbortHandle> = HashMap::new();
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Listen(Listen { address, listener, own }) => match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let accepting = tokio::task::spawn_local(accept(Rc::clone(&worker), listener, own));
+                    listeners.insert(address, accepting.abort_handle());
+                }
+                Err(error) => tracing::error!(%address, %error, "a listener could not be used"),
+            },
+            Command::Close(address) => {
+                if let Some(accepting) = listeners.remove(&address) {
+                    accepting.abort();
+                }
+            }
+            Command::Drain(deadline) => {
+                listeners.values().for_each(AbortHandle::abort);
+                worker.drain(deadline).await;
+                return;
+            }
+        }
+    }
+}
+
+/// Sweeps, and looks again at running work as soon as the index changes.
+async fn look_out(worker: Rc<Worker>) {
+    let index = &worker.gateway.index;
+    let mut epoch = index.epoch.subscribe();
+    loop {
+        let _ = tokio::time::timeout(SWEEP, epoch.changed()).await;
+        let now = *epoch.borrow_and_update();
+        worker.watchman.sweep(&index.tokens, now);
+        worker.pool.sweep(worker.gateway.settings.load().upstream_keep_alive);
+    }
+}
+
+async fn accept(worker: Rc<Worker>, listener: TcpListener, own: Option<SocketAddr>) {
+    loop {
+        let Ok(place) = Arc::clone(&worker.places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Without it small chunks would wait for each other; the connection works all the same.
+                let _ = stream.set_nodelay(true);
+                let tls = worker.tls.load_full();
+                let accepted = Accepted { stream, peer, listener: own, tls, place };
+                tokio::task::spawn_local(connection::serve(Rc::clone(&worker), accepted));
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "no connection could be accepted; raise the limit of open files if this stays");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+impl Worker {
+    pub fn new_request_id(&self) -> String {
+        let number = self.next_id.get();
+        self.next_id.set(number + 1);
+        format!("{:016x}{number:016x}", self.id_prefix)
+    }
+
+    /// The record of a request that begins now.
+    pub fn record(&self, connection: &Connection) -> Record {
+        let active = connection.state.begin();
+        Record::new(Arc::clone(&self.access), system::now(), connection.origin.peer, Some(active))
+    }
+
+    /// What came was not HTTP, or too much of it; the library has answered.
+    pub fn record_malformed(&self, connection: &Connection, too_large: bool) {
+        let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.origin.peer, None);
+        let (status, reason) = if too_large { (431, "header_too_large") } else { (400, "malformed_request") };
+        record.answered(status, reason);
+        record.ended(End::Complete);
+    }
+
+    async fn drain(&self, deadline: Instant) {
+        self.watchman.drain_connections();
+        while !self.watchman.is_idle() && Instant::now() < deadline {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+        self.watchman.end_all();
+        tokio::time::sleep(DRAIN_STEP).await;
+    }
+}
