@@ -3,6 +3,19 @@
 //! Precedence: command-line flag, then `BENTO_GATEWAY__SECTION__KEY` (or `…_FILE`, whose value names a file that holds
 //! the setting), then the configuration file, then `config/default.toml`, which is embedded and is the reference.
 
+mod layers;
+mod load;
+mod print;
+mod problems;
+mod reader;
+mod sections;
+#[cfg(test)]
+mod tests;
+pub mod units;
+
+pub use load::{Loaded, Overrides, Sources, load, load_with_origins, watched_files};
+pub use problems::{ConfigProblems, Origin, Problem, redact_url};
+
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;

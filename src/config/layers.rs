@@ -1,0 +1,257 @@
+//! The layers below one another: defaults, `DATABASE_URL`, file, environment, flags. Each value keeps its origin.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use config::{ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
+
+use super::{
+    load::Sources,
+    problems::{Origin, Problem, nearest, shown},
+};
+
+pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
+/// Before `SECTION__KEY`.
+pub(super) const ENV_PREFIX: &str = "BENTO_GATEWAY__";
+const ENV_FILE_SUFFIX: &str = "_FILE";
+/// Keys of `[deployments.NAME]` beside those of `[proxy.deployment_defaults]`.
+const DEPLOYMENT_KEYS: [&str; 5] = ["hosts", "listen", "upstream", "upstreams", "protected"];
+
+/// Values of one origin, as the `config` crate takes them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layer(Map<String, Value>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+impl Layer {
+    pub fn defaults() -> Result<Self, ConfigError> {
+        Self::parse(DEFAULTS, &Origin::Default)
+    }
+
+    /// # Errors
+    /// What is wrong with the file as a whole: it cannot be read, or it is not TOML.
+    pub fn file(path: &Path) -> Result<Self, Problem> {
+        let origin = Origin::File(path.to_owned());
+        let about_file = |wrong: String, fix: &str| Problem {
+            key: String::new(),
+            value: None,
+            origin: origin.clone(),
+            wrong,
+            fix: fix.to_owned(),
+        };
+        let text = fs::read_to_string(path).map_err(|error| {
+            about_file(format!("cannot be read: {error}"), "check the path given by --config or BENTO_GATEWAY_CONFIG")
+        })?;
+        Self::parse(&text, &origin).map_err(|error| {
+            about_file(format!("is not TOML: {}", without_source_lines(&error.to_string())), "correct the line")
+        })
+    }
+
+    fn parse(text: &str, origin: &Origin) -> Result<Self, ConfigError> {
+        let values = File::from_str(text, FileFormat::Toml).collect()?;
+        let origin = origin.to_string();
+        Ok(Self(values.into_iter().map(|(key, value)| (key, stamped(value, &origin))).collect()))
+    }
+
+    pub fn database_url(env: &BTreeMap<String, String>) -> Self {
+        let mut layer = Self::default();
+        if let Some(url) = env.get("DATABASE_URL") {
+            layer.put(&["store", "url"], url.as_str(), &Origin::Env("DATABASE_URL".to_owned()));
+        }
+        layer
+    }
+
+    /// Variables with our prefix. A name that leads nowhere is noted, as is a `…_FILE` that cannot be read.
+    pub fn environment(env: &BTreeMap<String, String>, defaults: &Value, problems: &mut Vec<Problem>) -> Self {
+        let known = known_paths(defaults);
+        let mut layer = Self::default();
+        for (name, value) in env {
+            let Some(rest) = name.strip_prefix(ENV_PREFIX) else { continue };
+            let direct = path_of(rest).filter(|path| is_known(path, &known));
+            let from_file =
+                || rest.strip_suffix(ENV_FILE_SUFFIX).and_then(path_of).filter(|path| is_known(path, &known));
+            let mut note = |key: String, wrong: String, fix: String| {
+                problems.push(Problem { key, value: None, origin: Origin::Env(name.clone()), wrong, fix });
+            };
+            if let Some(path) = direct {
+                layer.put_path(&path, value.as_str(), &Origin::Env(name.clone()));
+            } else if let Some(path) = from_file() {
+                let plain = name.strip_suffix(ENV_FILE_SUFFIX).unwrap_or(name);
+                if env.contains_key(plain) {
+                    let fix = format!("unset {name} or {plain}");
+                    note(path.join("."), format!("is given twice, by {plain} too"), fix);
+                    continue;
+                }
+                match fs::read_to_string(value) {
+                    Ok(text) => layer.put_path(&path, text.trim_end_matches(['\r', '\n']), &Origin::Env(name.clone())),
+                    Err(error) => {
+                        let wrong = format!("names the file {value:?}, which cannot be read: {error}");
+                        note(path.join("."), wrong, format!("make the file readable, or unset {name}"));
+                    }
+                }
+            } else {
+                note(String::new(), "is not a setting".to_owned(), suggestion(rest, &known));
+            }
+        }
+        layer
+    }
+
+    /// A value given by a flag; nothing if the flag was not given.
+    pub fn put_flag(&mut self, path: &[&str], value: Option<&str>, flag: &str) {
+        if let Some(value) = value {
+            self.put(path, value, &Origin::Flag(flag.to_owned()));
+        }
+    }
+
+    pub fn put(&mut self, path: &[&str], value: impl Into<ValueKind>, origin: &Origin) {
+        let origin = origin.to_string();
+        let (Some((last, parents)), mut table) = (path.split_last(), &mut self.0) else { return };
+        for parent in parents {
+            let entry = table
+                .entry((*parent).to_owned())
+                .or_insert_with(|| Value::new(Some(&origin), ValueKind::Table(Map::new())));
+            match &mut entry.kind {
+                ValueKind::Table(inner) => table = inner,
+                _ => return,
+            }
+        }
+        table.insert((*last).to_owned(), Value::new(Some(&origin), value));
+    }
+
+    fn put_path(&mut self, path: &[String], value: &str, origin: &Origin) {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        self.put(&path, value, origin);
+    }
+
+    /// Notes each Deployment that both this layer (flags) and `below` have: which of the two is meant cannot be told.
+    pub fn note_deployments_also_in(&self, below: &Self, problems: &mut Vec<Problem>) {
+        let (Some(mine), Some(theirs)) = (self.deployments(), below.deployments()) else { return };
+        for (name, value) in mine.iter().filter(|(name, _)| theirs.contains_key(*name)) {
+            problems.push(Problem {
+                key: format!("deployments.{name}"),
+                value: None,
+                origin: Origin::from_text(value.origin()),
+                wrong: "is declared twice: by --deployment and in the configuration file".to_owned(),
+                fix: format!("leave out --deployment {name}=…, or [deployments.{name}]"),
+            });
+        }
+    }
+
+    pub fn deployments(&self) -> Option<&Map<String, Value>> {
+        match self.0.get("deployments").map(|value| &value.kind) {
+            Some(ValueKind::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+}
+
+/// # Errors
+/// Only if the `config` crate refuses a layer, which a parsed one gives no reason for.
+pub(super) fn merged(layers: &[Layer]) -> Result<Value, ConfigError> {
+    let builder = layers.iter().fold(config::Config::builder(), |builder, layer| builder.add_source(layer.clone()));
+    Ok(builder.build()?.cache)
+}
+
+/// The flags that have a key of their own. `--deployment` is read by the caller, since several depend on each other.
+pub(super) fn flags(sources: &Sources) -> Layer {
+    let given = &sources.overrides;
+    let mut layer = Layer::default();
+    layer.put_flag(&["proxy", "listen"], given.listen.as_deref(), "--listen");
+    layer.put_flag(&["proxy", "base_domain"], given.base_domain.as_deref(), "--base-domain");
+    layer.put_flag(&["proxy", "tls", "certificate"], given.tls_certificate.as_deref(), "--tls-certificate");
+    layer.put_flag(&["proxy", "tls", "key"], given.tls_key.as_deref(), "--tls-key");
+    layer.put_flag(&["management", "listen"], given.management_listen.as_deref(), "--management-listen");
+    layer.put_flag(&["store", "url"], given.store.as_deref(), "--store");
+    layer.put_flag(&["log", "format"], given.log_format.as_deref(), "--log-format");
+    layer
+}
+
+/// Notes a `--deployment` that cannot be taken; the value is what was given.
+pub(super) fn wrong_deployment_flag(given: &str, wrong: &str, fix: String) -> Problem {
+    Problem {
+        key: "--deployment".to_owned(),
+        value: Some(shown("", &Value::new(None, given))),
+        origin: Origin::Flag("--deployment".to_owned()),
+        wrong: wrong.to_owned(),
+        fix,
+    }
+}
+
+fn stamped(value: Value, origin: &String) -> Value {
+    let kind = match value.kind {
+        ValueKind::Table(table) => {
+            ValueKind::Table(table.into_iter().map(|(key, value)| (key, stamped(value, origin))).collect())
+        }
+        ValueKind::Array(items) => ValueKind::Array(items.into_iter().map(|item| stamped(item, origin)).collect()),
+        plain => plain,
+    };
+    Value::new(Some(origin), kind)
+}
+
+/// The parser's message without the lines it quotes, which may hold a secret.
+fn without_source_lines(message: &str) -> String {
+    let quotes =
+        |line: &str| line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).starts_with('|');
+    let lines: Vec<&str> = message.lines().filter(|line| !quotes(line) && !line.trim().is_empty()).collect();
+    lines.join(": ")
+}
+
+/// `proxy.listen` and the like for every key there is, `deployments.*.KEY` for those of a Deployment.
+fn known_paths(defaults: &Value) -> Vec<Vec<String>> {
+    fn walk(value: &Value, path: &mut Vec<String>, out: &mut Vec<Vec<String>>) {
+        match &value.kind {
+            ValueKind::Table(table) => {
+                for (key, value) in table {
+                    path.push(key.clone());
+                    walk(value, path, out);
+                    path.pop();
+                }
+            }
+            _ => out.push(path.clone()),
+        }
+    }
+    let mut out = Vec::new();
+    walk(defaults, &mut Vec::new(), &mut out);
+    let of_deployments = |key: &str| vec!["deployments".to_owned(), "*".to_owned(), key.to_owned()];
+    let settings: Vec<Vec<String>> = out
+        .iter()
+        .filter(|path| path.iter().any(|part| part == "deployment_defaults"))
+        .filter_map(|path| path.last().map(|key| of_deployments(key)))
+        .collect();
+    out.extend(settings);
+    out.extend(DEPLOYMENT_KEYS.map(of_deployments));
+    out
+}
+
+/// `PROXY__LISTEN` → `proxy.listen`. `None` if a part is empty.
+fn path_of(rest: &str) -> Option<Vec<String>> {
+    let mut path: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
+    if let [section, name, _] = path.as_mut_slice()
+        && section == "deployments"
+    {
+        *name = name.replace('_', "-");
+    }
+    path.iter().all(|part| !part.is_empty()).then_some(path)
+}
+
+fn is_known(path: &[String], known: &[Vec<String>]) -> bool {
+    known.iter().any(|known| {
+        known.len() == path.len() && known.iter().zip(path).all(|(known, part)| known == "*" || known == part)
+    })
+}
+
+fn suggestion(rest: &str, known: &[Vec<String>]) -> String {
+    let names: Vec<String> = known.iter().map(|path| path.join("__").to_ascii_uppercase()).collect();
+    let wanted = rest.strip_suffix(ENV_FILE_SUFFIX).unwrap_or(rest).to_ascii_uppercase();
+    match nearest(&wanted, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {ENV_PREFIX}{near}?"),
+        None => "unset it; `bento-gateway config print` shows the settings there are".to_owned(),
+    }
+}

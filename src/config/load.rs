@@ -1,0 +1,185 @@
+//! From sources to a [`Config`], or to every problem that stands in the way.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+};
+
+use config::{ConfigError, Value, ValueKind};
+
+use super::{
+    Config, ConfigProblems,
+    layers::{self, Layer},
+    print,
+    problems::{Origin, Problem},
+    reader::{Report, Section},
+    sections,
+};
+
+/// Listeners of Deployments given by several `--deployment` flags: the proxy's port plus this, and upwards.
+const FIRST_DEPLOYMENT_PORT: u16 = 10;
+
+/// Everything settings come from. Nothing here reads the process's environment: the caller hands it over.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `None`: no configuration file.
+    pub file: Option<PathBuf>,
+    pub overrides: Overrides,
+    pub env: BTreeMap<String, String>,
+}
+
+/// What flags say, as it was typed; it is checked together with everything else. `None`: the flag was not given.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `NAME=URL`.
+    pub deployments: Vec<String>,
+    pub listen: Option<String>,
+    pub management_listen: Option<String>,
+    pub store: Option<String>,
+    pub base_domain: Option<String>,
+    pub log_format: Option<String>,
+    pub tls_certificate: Option<String>,
+    pub tls_key: Option<String>,
+}
+
+/// A configuration with the tree it was read from, which knows where each value came from.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    tree: Value,
+}
+
+impl Loaded {
+    /// Every value in effect as TOML, each with its origin; secrets redacted.
+    pub fn to_toml(&self) -> String {
+        print::render(&self.tree)
+    }
+}
+
+/// # Errors
+/// [`ConfigProblems`] with everything that is wrong, whichever source it is in.
+pub fn load(sources: &Sources) -> Result<Config, ConfigProblems> {
+    load_with_origins(sources).map(|loaded| loaded.config)
+}
+
+/// # Errors
+/// As [`load`].
+pub fn load_with_origins(sources: &Sources) -> Result<Loaded, ConfigProblems> {
+    let mut problems = Vec::new();
+    let tree = merge(sources, &mut problems).map_err(|error| {
+        ConfigProblems(vec![Problem {
+            key: String::new(),
+            value: None,
+            origin: Origin::Default,
+            wrong: format!("cannot be merged: {error}"),
+            fix: "this is a mistake of bento-gateway; please report it".to_owned(),
+        }])
+    })?;
+    let report = Report { tree: &tree, problems: problems.into() };
+    let config = sections::read(Section::root(&report), &report);
+    let problems = report.problems.into_inner();
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, tree }),
+        _ => Err(ConfigProblems(problems)),
+    }
+}
+
+/// The files whose change calls for a reload.
+pub fn watched_files(config: &Config, sources: &Sources) -> Vec<PathBuf> {
+    let tls = config.proxy.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);
+    sources.file.iter().cloned().chain(tls).collect()
+}
+
+fn merge(sources: &Sources, problems: &mut Vec<Problem>) -> Result<Value, ConfigError> {
+    let defaults = Layer::defaults()?;
+    let default_tree = layers::merged(std::slice::from_ref(&defaults))?;
+    let file = match &sources.file {
+        None => Layer::default(),
+        Some(path) => Layer::file(path).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Layer::default()
+        }),
+    };
+    let environment = Layer::environment(&sources.env, &default_tree, problems);
+    let mut flags = layers::flags(sources);
+    let names = put_deployments(&mut flags, &sources.overrides.deployments, problems);
+    flags.note_deployments_also_in(&file, problems);
+
+    let mut all = vec![defaults, Layer::database_url(&sources.env), file, environment, flags];
+    let derived = derived(&layers::merged(&all)?, &names, &sources.env);
+    all.push(derived);
+    layers::merged(&all)
+}
+
+/// Puts `--deployment NAME=URL` into the flags' layer. Answers the names, in the order they were given.
+fn put_deployments(flags: &mut Layer, given: &[String], problems: &mut Vec<Problem>) -> Vec<String> {
+    let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
+    for text in given {
+        let Some((name, url)) = text.split_once('=').filter(|(name, url)| !name.is_empty() && !url.is_empty()) else {
+            let fix = "write --deployment NAME=URL, for example summarization=http://127.0.0.1:3000".to_owned();
+            problems.push(layers::wrong_deployment_flag(text, "is not NAME=URL", fix));
+            continue;
+        };
+        if !seen.insert(name) {
+            let fix = format!("several upstreams go into a file: [deployments.{name}] upstreams = [\"…\", \"…\"]");
+            problems.push(layers::wrong_deployment_flag(text, "repeats a name", fix));
+            continue;
+        }
+        flags.put_flag(&["deployments", name, "upstream"], Some(url), "--deployment");
+        names.push(name.to_owned());
+    }
+    names
+}
+
+/// Values that depend on other values, where nobody gave them.
+fn derived(tree: &Value, flag_deployments: &[String], env: &BTreeMap<String, String>) -> Layer {
+    let mut layer = Layer::default();
+    if text_at(tree, &["store", "url"]).is_some_and(str::is_empty) {
+        let path = default_database(env);
+        layer.put(&["store", "url"], format!("sqlite:{}", path.display()), &Origin::Default);
+    }
+    let flag = Origin::Flag("--deployment".to_owned());
+    match flag_deployments {
+        [] => {}
+        [only] => {
+            if text_at(tree, &["proxy", "default_deployment"]).is_some_and(str::is_empty) {
+                layer.put(&["proxy", "default_deployment"], only.as_str(), &flag);
+            }
+        }
+        several => {
+            let listen = text_at(tree, &["proxy", "listen"]).and_then(|text| text.parse::<SocketAddr>().ok());
+            let no_base_domain = text_at(tree, &["proxy", "base_domain"]).is_some_and(str::is_empty);
+            let Some(mut listen) = listen.filter(|_| no_base_domain) else { return layer };
+            // Port 0, "any", stays 0. Above 65535 the clash of two listeners says what to do.
+            let step = |port: u16, by: u16| if port == 0 { 0 } else { port.saturating_add(by) };
+            listen.set_port(step(listen.port(), FIRST_DEPLOYMENT_PORT));
+            for name in several {
+                if text_at(tree, &["deployments", name, "listen"]).is_none() {
+                    layer.put(&["deployments", name, "listen"], listen.to_string(), &flag);
+                }
+                listen.set_port(step(listen.port(), 1));
+            }
+        }
+    }
+    layer
+}
+
+/// In the user's data directory, as the XDG base directory specification has it: relative and empty values are ignored.
+fn default_database(env: &BTreeMap<String, String>) -> PathBuf {
+    let absolute = |name: &str| env.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .map_or_else(|| PathBuf::from("bento-gateway.db"), |data| data.join("bento-gateway/bento-gateway.db"))
+}
+
+fn text_at<'a>(tree: &'a Value, path: &[&str]) -> Option<&'a str> {
+    let value = path.iter().try_fold(tree, |value, part| match &value.kind {
+        ValueKind::Table(table) => table.get(*part),
+        _ => None,
+    })?;
+    match &value.kind {
+        ValueKind::String(text) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,211 @@
+//! What is wrong with a configuration: all of it at once, each with its value, where that came from, and the fix.
+
+use std::{fmt, path::PathBuf};
+
+use config::{Value, ValueKind};
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `config/default.toml`, or what is derived from it.
+    Default,
+    File(PathBuf),
+    /// The name of the environment variable.
+    Env(String),
+    /// With its hyphens: `--listen`.
+    Flag(String),
+}
+
+/// One thing to fix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `proxy.listen`. Empty if it is about a source as a whole.
+    pub key: String,
+    /// As it was written, without secrets. `None`: there is none to show.
+    pub value: Option<String>,
+    pub origin: Origin,
+    /// Continues the sentence that the key begins.
+    pub wrong: String,
+    pub fix: String,
+}
+
+/// At least one problem. Prints as a list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigProblems(pub Vec<Problem>);
+
+impl Origin {
+    /// Reads what `Display` wrote: the `config` crate carries origins as text.
+    pub(super) fn from_text(text: Option<&str>) -> Self {
+        let text = text.unwrap_or_default();
+        if let Some(path) = text.strip_prefix("file ") {
+            Self::File(path.into())
+        } else if let Some(name) = text.strip_prefix("variable ") {
+            Self::Env(name.to_owned())
+        } else if let Some(name) = text.strip_prefix("flag ") {
+            Self::Flag(name.to_owned())
+        } else {
+            Self::Default
+        }
+    }
+
+    /// Whether values can only be texts, which must be taken for numbers, booleans and lists as well.
+    pub(super) fn is_text_only(&self) -> bool {
+        matches!(self, Self::Env(_) | Self::Flag(_))
+    }
+}
+
+/// A value as it may be shown: in TOML, secrets redacted.
+pub(super) fn shown(key: &str, value: &Value) -> String {
+    match (key, &value.kind) {
+        ("tokens.pepper", ValueKind::String(text)) if !text.is_empty() => quoted("[redacted]"),
+        ("tokens.pepper", kind) if !matches!(kind, ValueKind::String(_)) => quoted("[redacted]"),
+        ("store.url", ValueKind::String(url)) => quoted(&redact_url(url)),
+        (_, ValueKind::String(text)) => quoted(text),
+        (_, ValueKind::Nil) => quoted(""),
+        (_, ValueKind::Table(_)) => "a section".to_owned(),
+        (_, ValueKind::Array(items)) => {
+            format!("[{}]", items.iter().map(|item| shown(key, item)).collect::<Vec<_>>().join(", "))
+        }
+        (_, kind) => kind.to_string(),
+    }
+}
+
+/// TOML's basic string. Control characters, which could drive a terminal, are escaped as TOML wants it.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            control if control.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(control))),
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A database URL without its password, whatever else is wrong with it.
+pub fn redact_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // `sqlite:PATH` has no password; anything else with an @ may be a URL that was mistyped.
+        return if url.contains('@') && !url.starts_with("sqlite:") { "[redacted]".to_owned() } else { url.to_owned() };
+    };
+    let rest = match rest.rsplit_once('@') {
+        Some((user_info, host)) => match user_info.split_once(':') {
+            Some((user, _)) => format!("{user}:[redacted]@{host}"),
+            None => rest.to_owned(),
+        },
+        None => rest.to_owned(),
+    };
+    let (before, query) = rest.split_once('?').map_or((rest.as_str(), None), |(before, query)| (before, Some(query)));
+    let mut out = format!("{scheme}://{before}");
+    for (at, pair) in query.iter().flat_map(|query| query.split('&')).enumerate() {
+        out.push(if at == 0 { '?' } else { '&' });
+        out.push_str(if pair.to_ascii_lowercase().starts_with("password") { "password=[redacted]" } else { pair });
+    }
+    out
+}
+
+/// The candidate that `text` is most likely a misspelling of. `None`: nothing is near.
+pub(super) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = 1 + text.len() / 6;
+    candidates
+        .into_iter()
+        .map(|candidate| (edit_distance(text, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's: insertions, deletions and substitutions that lead from one to the other.
+fn edit_distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (at, left) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = at + 1;
+        for (column, right) in to.iter().enumerate() {
+            let substituted = diagonal + usize::from(left != *right);
+            diagonal = row[column + 1];
+            row[column + 1] = substituted.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}
+
+// === text ===
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Env(name) => write!(f, "variable {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = if self.key.is_empty() { "" } else { &self.key };
+        match &self.value {
+            Some(value) => write!(f, "{subject} = {value} ({}) ", self.origin)?,
+            None if subject.is_empty() => write!(f, "{} ", self.origin)?,
+            None => write!(f, "{subject} ({}) ", self.origin)?,
+        }
+        write!(f, "{}\n    fix: {}", self.wrong, self.fix)
+    }
+}
+
+impl fmt::Display for ConfigProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str("the configuration has a problem")?,
+            many => write!(f, "the configuration has {many} problems")?,
+        }
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for ConfigProblems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_taken_out_of_urls() {
+        for (url, redacted) in [
+            ("postgres://ada:s3cret@db/x", "postgres://ada:[redacted]@db/x"),
+            ("postgres://ada:s3@cret@db/x", "postgres://ada:[redacted]@db/x"),
+            ("postgre://ada:s3cret@db", "postgre://ada:[redacted]@db"),
+            ("postgres://ada@db/x", "postgres://ada@db/x"),
+            ("postgres:ada:s3cret@db/x", "[redacted]"),
+            ("postgres://db/x?password=s3cret&sslmode=require", "postgres://db/x?password=[redacted]&sslmode=require"),
+            ("sqlite:/var/lib/x.db", "sqlite:/var/lib/x.db"),
+        ] {
+            assert_eq!(redact_url(url), redacted);
+        }
+    }
+
+    #[test]
+    fn near_words_are_found_and_far_ones_not() {
+        let keys = ["listen", "workers", "base_domain"];
+        assert_eq!(nearest("lisen", keys), Some("listen"));
+        assert_eq!(nearest("base-domain", keys), Some("base_domain"));
+        assert_eq!(nearest("colour", keys), None);
+    }
+
+    #[test]
+    fn origins_read_back() {
+        for origin in [
+            Origin::Default,
+            Origin::File("/etc/x.toml".into()),
+            Origin::Env("A".to_owned()),
+            Origin::Flag("--listen".to_owned()),
+        ] {
+            assert_eq!(Origin::from_text(Some(&origin.to_string())), origin);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `[deployments.NAME]`, and the defaults that they share.
+
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use crate::{
+    config::reader::{Section, Wrong, expect},
+    domain::{
+        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        host::HostName,
+    },
+};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const UPSTREAM_EXAMPLE: &str = "write for example upstream = \"http://127.0.0.1:3000\"";
+
+/// `[proxy.deployment_defaults]`.
+pub fn defaults(section: Section<'_>) -> Option<DeploymentSettings> {
+    let forward_authorization = section.boolean("forward_authorization");
+    let allow_pickle = section.boolean("allow_pickle");
+    let connect_timeout = section.duration("connect_timeout", MILLISECOND);
+    let first_byte_timeout = section.duration("first_byte_timeout", MILLISECOND);
+    let idle_timeout = section.duration("idle_timeout", MILLISECOND);
+    let max_body_bytes = section.optional_size("max_body_bytes", 0..=u64::MAX);
+    section.finish();
+    Some(DeploymentSettings {
+        forward_authorization: forward_authorization?,
+        allow_pickle: allow_pickle?,
+        connect_timeout: connect_timeout?,
+        first_byte_timeout: first_byte_timeout?,
+        idle_timeout: idle_timeout?,
+        max_body_bytes: max_body_bytes?,
+    })
+}
+
+/// A declared Deployment, whole or not: what could be read of it takes part in the rules between Deployments.
+pub struct Declared {
+    /// As it is written, which may be no name.
+    pub key: String,
+    pub hosts: Vec<HostName>,
+    pub listen: Option<SocketAddr>,
+    /// `None`: it has a problem, which is noted.
+    pub spec: Option<DeploymentSpec>,
+}
+
+pub fn read(section: &Section<'_>, defaults: &DeploymentSettings) -> Vec<Declared> {
+    let names = section.names();
+    names.into_iter().map(|key| one(section, key, defaults)).collect()
+}
+
+pub fn name(text: &str) -> Result<DeploymentName, Wrong> {
+    text.parse().map_err(|_| Wrong {
+        what: "is not a Deployment name".to_owned(),
+        fix: "write 1 to 63 lower-case letters, digits and inner hyphens".to_owned(),
+    })
+}
+
+fn one(parent: &Section<'_>, key: &str, defaults: &DeploymentSettings) -> Declared {
+    let section = parent.section(key);
+    let name = name(key).map_err(|wrong| parent.refuse(key, wrong.what, wrong.fix)).ok();
+    let hosts = or(&section, "hosts", Vec::new(), || section.list("hosts", host));
+    let listen =
+        or(&section, "listen", None, || section.optional("listen", expect("an address with a port", "127.0.0.1:8090")));
+    let upstreams = upstreams(&section, parent, key);
+    let protected = or(&section, "protected", true, || section.boolean("protected"));
+    let settings = settings(&section, defaults);
+    section.finish();
+    let (known_hosts, known_listen) = (hosts.clone().unwrap_or_default(), listen.flatten());
+    let spec = || {
+        Some(DeploymentSpec {
+            name: name?,
+            hosts: BTreeSet::from_iter(hosts?),
+            listen: listen?,
+            upstreams: upstreams?,
+            protected: protected?,
+            settings: settings?,
+        })
+    };
+    Declared { key: key.to_owned(), hosts: known_hosts, listen: known_listen, spec: spec() }
+}
+
+fn upstreams(section: &Section<'_>, parent: &Section<'_>, key: &str) -> Option<Vec<UpstreamUrl>> {
+    let url = |text: &str| {
+        text.parse().map_err(|error| Wrong { what: format!("is refused: {error}"), fix: UPSTREAM_EXAMPLE.to_owned() })
+    };
+    // Both are asked for, so that both are known keys.
+    match (section.has("upstream"), section.has("upstreams")) {
+        (true, true) => {
+            section.refuse("upstream", "is given beside upstreams", "keep one of them");
+            None
+        }
+        (true, false) => section.parsed("upstream", url).map(|url| vec![url]),
+        (false, true) => {
+            let urls = section.list("upstreams", url)?;
+            if urls.is_empty() {
+                section.refuse("upstreams", "is empty", UPSTREAM_EXAMPLE);
+                return None;
+            }
+            Some(urls)
+        }
+        (false, false) => {
+            parent.refuse(key, "has no upstream", UPSTREAM_EXAMPLE);
+            None
+        }
+    }
+}
+
+fn settings(section: &Section<'_>, defaults: &DeploymentSettings) -> Option<DeploymentSettings> {
+    let boolean = |key, default| or(section, key, default, || section.boolean(key));
+    let duration = |key, default| or(section, key, default, || section.duration(key, MILLISECOND));
+    let forward_authorization = boolean("forward_authorization", defaults.forward_authorization);
+    let allow_pickle = boolean("allow_pickle", defaults.allow_pickle);
+    let connect_timeout = duration("connect_timeout", defaults.connect_timeout);
+    let first_byte_timeout = duration("first_byte_timeout", defaults.first_byte_timeout);
+    let idle_timeout = duration("idle_timeout", defaults.idle_timeout);
+    let max_body_bytes = or(section, "max_body_bytes", defaults.max_body_bytes, || {
+        section.optional_size("max_body_bytes", 0..=u64::MAX)
+    });
+    Some(DeploymentSettings {
+        forward_authorization: forward_authorization?,
+        allow_pickle: allow_pickle?,
+        connect_timeout: connect_timeout?,
+        first_byte_timeout: first_byte_timeout?,
+        idle_timeout: idle_timeout?,
+        max_body_bytes: max_body_bytes?,
+    })
+}
+
+fn host(text: &str) -> Result<HostName, Wrong> {
+    text.parse().map_err(|error| Wrong {
+        what: format!("holds {text:?}, which is {error}"),
+        fix: "write for example hosts = [\"bento.example.com\"]".to_owned(),
+    })
+}
+
+/// The default where the key is not written.
+fn or<T>(section: &Section<'_>, key: &str, default: T, read: impl FnOnce() -> Option<T>) -> Option<T> {
+    if section.has(key) { read() } else { Some(default) }
+}

@@ -1,0 +1,92 @@
+//! `[proxy]`, `[proxy.tls]` and `[proxy.limits]`.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+
+use crate::{
+    config::{
+        LimitConfig, ProxyConfig, TlsConfig,
+        reader::{Section, Wrong, expect},
+    },
+    domain::deployment::DeploymentSettings,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// `settings` has been read already from `[proxy.deployment_defaults]`.
+pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Option<ProxyConfig> {
+    let listen = section.parsed("listen", expect("an address with a port", "127.0.0.1:8080"));
+    let workers = section.integer("workers", 0..=1024_i64);
+    let base_domain = section.optional("base_domain", expect("a host name", "bento.example.com"));
+    let path_prefix = section.boolean("path_prefix");
+    let default_deployment = section.optional("default_deployment", super::deployments::name);
+    let trusted_proxies = section.list("trusted_proxies", network);
+    let http2 = section.boolean("http2");
+    let drain_timeout = section.duration("drain_timeout", Duration::ZERO);
+    let upstream_keep_alive = section.duration("upstream_keep_alive", Duration::ZERO);
+    let tls = tls(section.section("tls"));
+    let limits = limits(section.section("limits"));
+    section.finish();
+    Some(ProxyConfig {
+        listen: listen?,
+        workers: match usize::try_from(workers?).ok()? {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        },
+        base_domain: base_domain?,
+        path_prefix: path_prefix?,
+        default_deployment: default_deployment?,
+        trusted_proxies: trusted_proxies?,
+        tls: tls?,
+        http2: http2?,
+        drain_timeout: drain_timeout?,
+        upstream_keep_alive: upstream_keep_alive?,
+        limits: limits?,
+        deployment_defaults: settings?,
+    })
+}
+
+/// `Some(None)`: no TLS.
+fn tls(section: Section<'_>) -> Option<Option<TlsConfig>> {
+    let certificate = section.text("certificate").map(PathBuf::from);
+    let key = section.text("key").map(PathBuf::from);
+    let given = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+    for (missing, other) in [("certificate", "key"), ("key", "certificate")] {
+        let (present, absent) = if missing == "key" { (&certificate, &key) } else { (&key, &certificate) };
+        if given(present) && !given(absent) && absent.is_some() {
+            section.refuse(missing, format!("is missing beside proxy.tls.{other}"), "give both files, or neither");
+        }
+    }
+    let both = given(&certificate) && given(&key);
+    let tls = TlsConfig { certificate: certificate?, key: key? };
+    section.finish();
+    Some(both.then_some(tls))
+}
+
+fn limits(section: Section<'_>) -> Option<LimitConfig> {
+    let max_header_bytes = section.size("max_header_bytes", 1024..=16 << 20);
+    let max_headers = section.integer("max_headers", 1..=10_000_i64);
+    let max_uri_bytes = section.size("max_uri_bytes", 64..=1 << 20);
+    let max_connections = section.integer("max_connections", 1..=10_000_000_i64);
+    let header_timeout = section.duration("header_timeout", SECOND);
+    let keep_alive_timeout = section.duration("keep_alive_timeout", SECOND);
+    section.finish();
+    Some(LimitConfig {
+        max_header_bytes: max_header_bytes?,
+        max_headers: usize::try_from(max_headers?).ok()?,
+        max_uri_bytes: max_uri_bytes?,
+        max_connections: usize::try_from(max_connections?).ok()?,
+        header_timeout: header_timeout?,
+        keep_alive_timeout: keep_alive_timeout?,
+    })
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, Wrong> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>().or_else(|_| address()).map_err(|_| Wrong {
+        what: format!("holds {text:?}, which is not an address or a network"),
+        fix: "write for example [\"10.0.0.0/8\", \"192.0.2.7\"]".to_owned(),
+    })
+}
