@@ -89,7 +89,7 @@ pub struct ManagementConfig {
     pub listen: SocketAddr,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
     pub url: StoreUrl,
     /// Connections of the pool (PostgreSQL).
@@ -109,7 +109,7 @@ pub enum StoreUrl {
     Postgres(Secret),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenConfig {
     /// Lifetime of a token created without Expired At. `None`: it does not expire.
     pub default_lifetime: Option<Duration>,
@@ -134,7 +134,7 @@ pub struct Argon2Config {
     pub parallelism: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     pub format: LogFormat,
     /// A `tracing` filter: `info`, `bento_gateway=debug,sqlx=warn`, …

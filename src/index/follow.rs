@@ -67,6 +67,12 @@ impl Index {
         }
     }
 
+    /// Returns once the store was read for the first time.
+    pub async fn loaded(&self) {
+        let mut epoch = self.epoch.subscribe();
+        while self.condition.usable().is_err() && epoch.changed().await.is_ok() {}
+    }
+
     fn announce(&self) {
         self.epoch.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
     }
@@ -106,7 +112,11 @@ impl Follower {
         loop {
             match self.catch_up().await {
                 Ok(()) => {
+                    let first = self.index.condition.usable().is_err();
                     self.index.condition.loaded(self.config.max_staleness);
+                    if first {
+                        self.index.announce();
+                    }
                     pause = self.config.poll_interval;
                 }
                 Err(error) => {

@@ -1,0 +1,259 @@
+//! The composition root: the only place that names everything together. [`serve`] is the gateway's life from start to
+//! drain.
+
+mod listeners;
+mod reload;
+mod welcome;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::{
+    runtime::{Builder, Handle},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing::{error, info, warn};
+
+use self::{listeners::Listeners, reload::Reloader};
+use crate::{
+    config::{Config, ProxyConfig, Sources},
+    domain::audit::Actor,
+    index::{
+        follow::{Declared, Follower, Index},
+        routes::RouteRules,
+        usage::Usage,
+        verify::Verifier,
+    },
+    management,
+    proxy::{
+        Gateway, Settings,
+        tls::{self, TlsError},
+        worker::{self, Command, WorkerHandle, WorkerParts},
+    },
+    secret_hash::{HashError, SecretHasher},
+    service::{
+        self, Context, Issued,
+        bootstrap::{self, BootstrapError},
+    },
+    store::{self, SharedStore, StoreError},
+    system::{self, NoEntropy},
+    telemetry::{self, Style, access_log::AccessLog},
+};
+
+/// Threads for the management listener, the follower and signals; they are idle nearly always.
+const BACKGROUND_THREADS: usize = 2;
+/// Longest pause between two tries to reach a store at start.
+const MAX_STORE_BACKOFF: Duration = Duration::from_secs(5);
+
+/// Why the gateway could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("log.filter is not a filter: {0}")]
+    LogFilter(String),
+    #[error("{what} cannot listen on {address}: {error}")]
+    Bind { what: &'static str, address: SocketAddr, error: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    #[error("the operating system refused: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs the gateway until SIGTERM or SIGINT, and drains it. `sources` are read again at each reload.
+///
+/// # Errors
+/// [`ServeError`], where trying again would be in vain. A store that cannot be reached is waited for instead.
+pub fn serve(config: Config, sources: Sources) -> Result<(), ServeError> {
+    telemetry::start(&config.log).map_err(ServeError::LogFilter)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(BACKGROUND_THREADS)
+        .thread_name("background")
+        .enable_all()
+        .build()?;
+    let served = runtime.block_on(run(config, sources));
+    runtime.shutdown_background();
+    served
+}
+
+async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
+    // Signals first: one that comes during the start must not kill the process half-way.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let access_log = AccessLog::start(config.proxy.workers, config.log.access, Style::of(config.log.format))?;
+    let gateway = gateway(&config)?;
+    let workers = start_workers(&config.proxy, &gateway, &access_log)?;
+    let drain_timeout = config.proxy.drain_timeout;
+    let (declared, follow_declared) = watch::channel(declared(&config));
+    let management = bind_management(config.management.listen).await?;
+
+    let listeners = Listeners::open(&config.proxy, &workers, Arc::clone(&gateway.index))?;
+    tokio::spawn(listeners.follow_routes());
+    let answering = axum::serve(management, management::router(Arc::clone(&gateway.index)));
+    tokio::spawn(answering.into_future());
+    let reloader = Reloader::new(&config, sources, Arc::clone(&gateway), declared, workers.tls.clone())?;
+    tokio::spawn(reloader.run());
+    info!(proxy = %config.proxy.listen, management = %config.management.listen, "listening");
+
+    let following = follow(config, Arc::clone(&gateway), follow_declared);
+    tokio::select! {
+        ended = following => ended?,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!(timeout = ?drain_timeout, "draining: no further connections; running requests may end");
+    gateway.index.condition.drain();
+    tokio::select! {
+        () = drain(workers, drain_timeout) => info!("drained"),
+        _ = interrupt.recv() => warn!("interrupted again: not waiting any longer"),
+    }
+    // Writes the last lines.
+    drop(access_log);
+    Ok(())
+}
+
+fn gateway(config: &Config) -> Result<Arc<Gateway>, ServeError> {
+    let hasher = SecretHasher::for_tokens(config.tokens.argon2, config.tokens.pepper.clone())?;
+    Ok(Arc::new(Gateway {
+        index: Arc::new(Index::new()),
+        verifier: Verifier::new(hasher, Handle::current(), config.proxy.workers)?,
+        usage: Usage::default(),
+        settings: ArcSwap::from_pointee(settings(config)),
+    }))
+}
+
+/// What of the configuration the proxy reads at each request.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        realm: config.organization.clone(),
+        trusted_proxies: config.proxy.trusted_proxies.clone(),
+        limits: config.proxy.limits.clone(),
+        http2: config.proxy.http2,
+        upstream_keep_alive: config.proxy.upstream_keep_alive,
+    }
+}
+
+/// What of the configuration the routing table is made of.
+fn declared(config: &Config) -> Declared {
+    Declared {
+        deployments: config.deployments.clone(),
+        rules: RouteRules {
+            base_domain: config.proxy.base_domain.clone(),
+            path_prefix: config.proxy.path_prefix,
+            default_deployment: config.proxy.default_deployment.clone(),
+        },
+    }
+}
+
+/// All workers, and the certificate that they share.
+struct Workers {
+    handles: Vec<WorkerHandle>,
+    /// `None` inside: clear text.
+    tls: Arc<ArcSwapOption<tokio_rustls::rustls::ServerConfig>>,
+}
+
+fn start_workers(proxy: &ProxyConfig, gateway: &Arc<Gateway>, access_log: &AccessLog) -> Result<Workers, ServeError> {
+    let certificate = proxy.tls.as_ref().map(|config| tls::load(config, proxy.http2)).transpose()?;
+    let tls = Arc::new(ArcSwapOption::from(certificate));
+    let start = |number| {
+        let parts = WorkerParts {
+            gateway: Arc::clone(gateway),
+            access: access_log.buffer(number),
+            tls: Arc::clone(&tls),
+            max_connections: proxy.limits.max_connections.div_ceil(proxy.workers),
+        };
+        worker::start(number, parts)
+    };
+    let handles = (0..proxy.workers).map(start).collect::<io::Result<_>>()?;
+    Ok(Workers { handles, tls })
+}
+
+async fn bind_management(address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {
+    let refused = |error| ServeError::Bind { what: "the management listener", address, error };
+    tokio::net::TcpListener::bind(address).await.map_err(refused)
+}
+
+/// Opens the store, waiting for it if need be, and follows it for ever.
+async fn follow(
+    config: Config,
+    gateway: Arc<Gateway>,
+    declared: watch::Receiver<Declared>,
+) -> Result<(), ServeError> {
+    let store = open_store(&config).await?;
+    let issued = bootstrap(&config, &store).await?;
+    let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
+    tokio::spawn(record_usage(Arc::clone(&gateway), store, config.tokens.usage_interval));
+    let following = tokio::spawn(follower.run());
+    gateway.index.loaded().await;
+    info!(tokens = gateway.index.tokens.len(), "ready");
+    welcome::print(&config, issued.as_ref());
+    drop(issued);
+    following.await.map_err(|error| ServeError::System(io::Error::other(error)))
+}
+
+/// Tries again while the store is away; gives up where it would go on refusing.
+async fn open_store(config: &Config) -> Result<SharedStore, ServeError> {
+    let mut pause = config.store.poll_interval;
+    loop {
+        match store::open(&config.store).await {
+            Ok(store) => return Ok(store),
+            Err(error @ StoreError::Unavailable(_)) => {
+                error!(%error, store = ?config.store.url, retry_in = ?pause, "the store is not available; requests get 503 until it is");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_STORE_BACKOFF);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<Issued>, ServeError> {
+    let context = Context {
+        store: &**store,
+        tokens: &config.tokens,
+        declared: &config.deployments,
+        actor: Actor::System,
+        now: system::now(),
+    };
+    Ok(service::bootstrap::bootstrap(&context, &config.organization).await?)
+}
+
+/// Writes when tokens were last used, every `interval`.
+async fn record_usage(gateway: Arc<Gateway>, store: SharedStore, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let uses = gateway.usage.take();
+        if !uses.is_empty()
+            && let Err(error) = store.record_use(&uses).await
+        {
+            warn!(%error, "when tokens were last used could not be written; it is tried again");
+            gateway.usage.put_back(uses);
+        }
+    }
+}
+
+async fn drain(workers: Workers, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    for worker in &workers.handles {
+        let _ = worker.commands.send(Command::Drain(deadline));
+    }
+    let ended = tokio::task::spawn_blocking(|| {
+        for worker in workers.handles {
+            let _ = worker.thread.join();
+        }
+    });
+    let _ = ended.await;
+}

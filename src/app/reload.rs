@@ -1,0 +1,122 @@
+//! Taking over a changed configuration while requests go on: all of it, or nothing.
+//!
+//! On SIGHUP, and when a file changes. Files are looked at by content: editors and Kubernetes replace them in ways of
+//! which notifications tell little.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use tokio_rustls::rustls::ServerConfig;
+use tracing::{error, info, warn};
+
+use super::{declared, settings};
+use crate::{
+    config::{self, Config, Sources},
+    index::follow::Declared,
+    proxy::{Gateway, tls},
+};
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub struct Reloader {
+    sources: Sources,
+    /// In force.
+    config: Config,
+    gateway: Arc<Gateway>,
+    declared: watch::Sender<Declared>,
+    tls: Arc<ArcSwapOption<ServerConfig>>,
+    hangup: Signal,
+    seen: u64,
+}
+
+impl Reloader {
+    /// # Errors
+    /// If SIGHUP cannot be listened for.
+    pub fn new(
+        config: &Config,
+        sources: Sources,
+        gateway: Arc<Gateway>,
+        declared: watch::Sender<Declared>,
+        tls: Arc<ArcSwapOption<ServerConfig>>,
+    ) -> io::Result<Self> {
+        let hangup = signal(SignalKind::hangup())?;
+        let seen = fingerprint(&config::watched_files(config, &sources));
+        Ok(Self { sources, config: config.clone(), gateway, declared, tls, hangup, seen })
+    }
+
+    pub async fn run(mut self) {
+        loop {
+            let asked = tokio::select! {
+                _ = self.hangup.recv() => true,
+                () = tokio::time::sleep(LOOK) => false,
+            };
+            let seen = fingerprint(&config::watched_files(&self.config, &self.sources));
+            if asked || seen != self.seen {
+                self.seen = seen;
+                self.reload();
+            }
+        }
+    }
+
+    fn reload(&mut self) {
+        match self.prepare() {
+            Ok((config, certificate)) => {
+                for key in needs_restart(&self.config, &config) {
+                    warn!(key, "this setting changed, and takes effect at the next start");
+                }
+                if config.proxy.tls.is_some() == self.config.proxy.tls.is_some() {
+                    self.tls.store(certificate);
+                }
+                self.gateway.settings.store(Arc::new(settings(&config)));
+                self.declared.send_replace(declared(&config));
+                self.config = config;
+                info!(deployments = self.config.deployments.len(), "the configuration was reloaded");
+            }
+            Err(problems) => error!("the configuration was not reloaded and the old one stays in force: {problems}"),
+        }
+    }
+
+    /// Reads everything before anything is changed.
+    fn prepare(&self) -> Result<(Config, Option<Arc<ServerConfig>>), String> {
+        let config = config::load(&self.sources).map_err(|problems| problems.to_string())?;
+        let certificate = config.proxy.tls.as_ref().map(|files| tls::load(files, config.proxy.http2)).transpose();
+        Ok((config, certificate.map_err(|error| error.to_string())?))
+    }
+}
+
+/// Settings that were changed and that a running process cannot take over.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed = [
+        ("proxy.listen", old.proxy.listen != new.proxy.listen),
+        ("proxy.workers", old.proxy.workers != new.proxy.workers),
+        ("proxy.tls", old.proxy.tls.is_some() != new.proxy.tls.is_some()),
+        ("proxy.drain_timeout", old.proxy.drain_timeout != new.proxy.drain_timeout),
+        ("proxy.limits.max_connections", old.proxy.limits.max_connections != new.proxy.limits.max_connections),
+        ("management.listen", old.management.listen != new.management.listen),
+        ("store", old.store != new.store),
+        ("tokens", old.tokens != new.tokens),
+        ("log", old.log != new.log),
+    ];
+    changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
+}
+
+/// Of the files' contents; one that cannot be read counts as empty.
+fn fingerprint(files: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        std::fs::read(file).unwrap_or_default().hash(&mut hasher);
+    }
+    hasher.finish()
+}
