@@ -5,17 +5,24 @@
 //! that was committed up to N. Every changed row carries the sequence of its last change, and a follower asks for what
 //! lies above the sequence it has applied.
 
+mod postgres;
+mod rules;
+mod sqlite;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::domain::{
-    audit::AuditEvent,
-    deployment::{DeploymentName, DeploymentSpec},
-    scope::ScopeSet,
-    timestamp::Timestamp,
-    token::{SecretRecord, TokenRecord, TokenUid},
-    user::{Email, User, UserId},
+use crate::{
+    config::{StoreConfig, StoreUrl},
+    domain::{
+        audit::AuditEvent,
+        deployment::{DeploymentName, DeploymentSpec},
+        scope::ScopeSet,
+        timestamp::Timestamp,
+        token::{SecretRecord, TokenRecord, TokenUid},
+        user::{Email, User, UserId},
+    },
 };
 
 /// A store, whichever database is behind it.
@@ -25,7 +32,33 @@ pub trait Store: TokenStore + UserStore + DeploymentStore + ChangeFeed {}
 
 impl<T: TokenStore + UserStore + DeploymentStore + ChangeFeed> Store for T {}
 
-/// Why the store did not do it. Nothing was changed.
+/// Connects, and migrates the schema if this release has migrations that the store has not had. Safe to be called by
+/// any number of processes at once.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] if the database cannot be reached now, [`StoreError::Unusable`] if it never can as
+/// configured.
+pub async fn open(config: &StoreConfig) -> Result<SharedStore, StoreError> {
+    Ok(match &config.url {
+        StoreUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(path, config).await?),
+        StoreUrl::Postgres(url) => Arc::new(postgres::PostgresStore::open(url, config).await?),
+    })
+}
+
+/// All SQL of both adapters, for a test that prepares it.
+#[doc(hidden)]
+pub fn statements() -> Statements {
+    Statements { sqlite: sqlite::statements(), postgres: postgres::statements() }
+}
+
+#[doc(hidden)]
+pub struct Statements {
+    pub sqlite: Vec<&'static str>,
+    pub postgres: Vec<&'static str>,
+}
+
+/// Why the store did not do it. Nothing was changed, with one exception that no database can spare us: a connection
+/// that is lost during the commit leaves open whether the change was made.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The change contradicts what is there: the caller's mistake.

@@ -1,0 +1,196 @@
+//! Tokens and their secrets.
+
+use async_trait::async_trait;
+use sqlx::{PgConnection, types::Uuid};
+use time::OffsetDateTime;
+
+use super::{PostgresStore, changes::Change, rows::TokenRow};
+use crate::{
+    domain::{
+        audit::AuditEvent,
+        timestamp::Timestamp,
+        token::{SecretRecord, TokenRecord, TokenUid},
+    },
+    store::{
+        Page, StoreError, TokenFilter, TokenStore,
+        rules::{last_uses, scope_texts, search_needle, search_text},
+    },
+};
+
+const INSERT_TOKEN: &str = "
+    INSERT INTO api_tokens
+        (id, owner_id, name, description, search_text, scopes, created_at, expires_at, revoked_at, last_used_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+const INSERT_SECRET: &str = "
+    INSERT INTO token_secrets (lookup_id, token_id, hash, retires_at, changed_seq) VALUES ($1, $2, $3, $4, $5)";
+
+const FIND: &str = "
+    SELECT id, owner_id, name, description, scopes, created_at, expires_at, revoked_at, last_used_at
+    FROM api_tokens WHERE id = $1";
+
+const COUNT: &str = "
+    SELECT count(*) FROM api_tokens
+    WHERE ($1::uuid IS NULL OR owner_id = $1) AND ($2::text IS NULL OR strpos(search_text, $2) > 0)";
+
+const LIST: &str = "
+    SELECT id, owner_id, name, description, scopes, created_at, expires_at, revoked_at, last_used_at
+    FROM api_tokens
+    WHERE ($1::uuid IS NULL OR owner_id = $1) AND ($2::text IS NULL OR strpos(search_text, $2) > 0)
+    ORDER BY created_at DESC, id DESC LIMIT $3 OFFSET $4";
+
+const REVOKE: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+
+const TOUCH_SECRETS: &str = "UPDATE token_secrets SET changed_seq = $2 WHERE token_id = $1";
+
+const RETIRE_SECRETS: &str = "
+    UPDATE token_secrets SET retires_at = LEAST(retires_at, $3), changed_seq = $2 WHERE token_id = $1";
+
+/// Locks the rows in the order of their ids, so that two gateways which write the same tokens do not wait for each
+/// other.
+const RECORD_USE: &str = "
+    WITH used AS (SELECT * FROM unnest($1::uuid[], $2::timestamptz[]) AS u (id, at)),
+        locked AS (SELECT t.id FROM api_tokens t JOIN used USING (id) ORDER BY t.id FOR NO KEY UPDATE OF t)
+    UPDATE api_tokens t SET last_used_at = used.at
+    FROM used JOIN locked USING (id)
+    WHERE t.id = used.id AND (t.last_used_at IS NULL OR t.last_used_at < used.at)";
+
+pub(super) const STATEMENTS: &[&str] =
+    &[INSERT_TOKEN, INSERT_SECRET, FIND, COUNT, LIST, REVOKE, TOUCH_SECRETS, RETIRE_SECRETS, RECORD_USE];
+
+#[async_trait]
+impl TokenStore for PostgresStore {
+    async fn insert_token(
+        &self,
+        token: &TokenRecord,
+        secret: &SecretRecord,
+        event: &AuditEvent,
+    ) -> Result<(), StoreError> {
+        self.perform(async {
+            let mut change = Change::begin(&self.pool).await?;
+            insert_token(&mut change, token, secret).await?;
+            change.commit(event).await
+        })
+        .await
+    }
+
+    async fn token(&self, uid: TokenUid) -> Result<Option<TokenRecord>, StoreError> {
+        self.perform(async { find_token(&mut *self.pool.acquire().await?, uid).await }).await
+    }
+
+    async fn list_tokens(&self, filter: &TokenFilter) -> Result<Page<TokenRecord>, StoreError> {
+        let owner = filter.owner.map(|owner| owner.0);
+        let needle = filter.search.as_deref().map(search_needle);
+        self.perform(async {
+            let total: i64 = sqlx::query_scalar(COUNT).bind(owner).bind(&needle).fetch_one(&self.pool).await?;
+            let rows: Vec<TokenRow> = sqlx::query_as(LIST)
+                .bind(owner)
+                .bind(&needle)
+                .bind(i64::from(filter.limit))
+                .bind(i64::from(filter.offset))
+                .fetch_all(&self.pool)
+                .await?;
+            let items = rows.into_iter().map(TokenRecord::try_from).collect::<Result<_, _>>()?;
+            Ok(Page { items, total: total.unsigned_abs() })
+        })
+        .await
+    }
+
+    async fn revoke_token(
+        &self,
+        uid: TokenUid,
+        at: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        self.perform(async {
+            let mut change = Change::begin(&self.pool).await?;
+            let revoked = sqlx::query(REVOKE)
+                .bind(uid.0)
+                .bind(OffsetDateTime::from(at))
+                .execute(change.connection())
+                .await?
+                .rows_affected()
+                > 0;
+            let token = find_token(change.connection(), uid).await?;
+            if revoked {
+                sqlx::query(TOUCH_SECRETS).bind(uid.0).bind(change.seq).execute(change.connection()).await?;
+                change.commit(event).await?;
+            }
+            Ok(token)
+        })
+        .await
+    }
+
+    async fn rotate_token(
+        &self,
+        uid: TokenUid,
+        secret: &SecretRecord,
+        old_until: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        self.perform(async {
+            let mut change = Change::begin(&self.pool).await?;
+            let token = find_token(change.connection(), uid).await?.filter(|token| token.revoked_at.is_none());
+            if token.is_some() {
+                sqlx::query(RETIRE_SECRETS)
+                    .bind(uid.0)
+                    .bind(change.seq)
+                    .bind(OffsetDateTime::from(old_until))
+                    .execute(change.connection())
+                    .await?;
+                insert_secret(&mut change, uid, secret).await?;
+                change.commit(event).await?;
+            }
+            Ok(token)
+        })
+        .await
+    }
+
+    async fn record_use(&self, uses: &[(TokenUid, Timestamp)]) -> Result<(), StoreError> {
+        let (uids, times): (Vec<Uuid>, Vec<OffsetDateTime>) =
+            last_uses(uses).into_iter().map(|(uid, at)| (uid.0, OffsetDateTime::from(at))).unzip();
+        self.perform(async {
+            sqlx::query(RECORD_USE).bind(uids).bind(times).execute(&self.pool).await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+pub(super) async fn insert_token(
+    change: &mut Change,
+    token: &TokenRecord,
+    secret: &SecretRecord,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(INSERT_TOKEN)
+        .bind(token.uid.0)
+        .bind(token.owner.0)
+        .bind(&token.name)
+        .bind(&token.description)
+        .bind(search_text(token))
+        .bind(scope_texts(&token.scopes))
+        .bind(OffsetDateTime::from(token.created_at))
+        .bind(token.expires_at.map(OffsetDateTime::from))
+        .bind(token.revoked_at.map(OffsetDateTime::from))
+        .bind(token.last_used_at.map(OffsetDateTime::from))
+        .execute(change.connection())
+        .await?;
+    insert_secret(change, token.uid, secret).await
+}
+
+async fn insert_secret(change: &mut Change, uid: TokenUid, secret: &SecretRecord) -> Result<(), sqlx::Error> {
+    sqlx::query(INSERT_SECRET)
+        .bind(secret.lookup_id.as_str())
+        .bind(uid.0)
+        .bind(&*secret.hash)
+        .bind(secret.retires_at.map(OffsetDateTime::from))
+        .bind(change.seq)
+        .execute(change.connection())
+        .await?;
+    Ok(())
+}
+
+async fn find_token(connection: &mut PgConnection, uid: TokenUid) -> Result<Option<TokenRecord>, sqlx::Error> {
+    let row: Option<TokenRow> = sqlx::query_as(FIND).bind(uid.0).fetch_optional(connection).await?;
+    row.map(TokenRecord::try_from).transpose()
+}

@@ -1,0 +1,134 @@
+//! Users, and the first start.
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::{PostgresStore, changes::Change, rows::UserRow, tokens::insert_token};
+use crate::{
+    domain::{
+        audit::AuditEvent,
+        timestamp::Timestamp,
+        user::{Email, User, UserId},
+    },
+    store::{Bootstrap, StoreError, UserStore},
+};
+
+const FOUND: &str = "INSERT INTO organization (name, created_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+
+const INSERT_USER: &str = "
+    INSERT INTO users (id, name, email, role, password_hash, created_at, disabled_at, changed_seq)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+const LIST: &str = "
+    SELECT id, name, email, role, password_hash, created_at, disabled_at FROM users ORDER BY created_at, id";
+
+const FIND_BY_EMAIL: &str = "
+    SELECT id, name, email, role, password_hash, created_at, disabled_at FROM users WHERE lower(email) = $1";
+
+const SET_PASSWORD: &str = "UPDATE users SET password_hash = $2, changed_seq = $3 WHERE id = $1";
+
+const DISABLE: &str = "UPDATE users SET disabled_at = $2, changed_seq = $3 WHERE id = $1 AND disabled_at IS NULL";
+
+pub(super) const STATEMENTS: &[&str] = &[FOUND, INSERT_USER, LIST, FIND_BY_EMAIL, SET_PASSWORD, DISABLE];
+
+#[async_trait]
+impl UserStore for PostgresStore {
+    async fn bootstrap(&self, first: &Bootstrap) -> Result<bool, StoreError> {
+        self.perform(async {
+            let mut change = Change::begin(&self.pool).await?;
+            let founded = sqlx::query(FOUND)
+                .bind(&first.organization)
+                .bind(OffsetDateTime::from(first.event.at))
+                .execute(change.connection())
+                .await?
+                .rows_affected()
+                > 0;
+            if founded {
+                insert_user(&mut change, &first.admin).await?;
+                insert_token(&mut change, &first.token, &first.secret).await?;
+                change.commit(&first.event).await?;
+            }
+            Ok(founded)
+        })
+        .await
+    }
+
+    async fn insert_user(&self, user: &User, event: &AuditEvent) -> Result<(), StoreError> {
+        self.perform(async {
+            let mut change = Change::begin(&self.pool).await?;
+            insert_user(&mut change, user).await?;
+            change.commit(event).await
+        })
+        .await
+    }
+
+    async fn list_users(&self) -> Result<Vec<User>, StoreError> {
+        self.perform(async {
+            let rows: Vec<UserRow> = sqlx::query_as(LIST).fetch_all(&self.pool).await?;
+            rows.into_iter().map(User::try_from).collect()
+        })
+        .await
+    }
+
+    async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        self.perform(async {
+            let row: Option<UserRow> =
+                sqlx::query_as(FIND_BY_EMAIL).bind(email.as_str()).fetch_optional(&self.pool).await?;
+            row.map(User::try_from).transpose()
+        })
+        .await
+    }
+
+    async fn set_password(&self, id: UserId, hash: &str, event: &AuditEvent) -> Result<bool, StoreError> {
+        self.perform(async {
+            let mut change = Change::begin(&self.pool).await?;
+            let known = sqlx::query(SET_PASSWORD)
+                .bind(id.0)
+                .bind(hash)
+                .bind(change.seq)
+                .execute(change.connection())
+                .await?
+                .rows_affected()
+                > 0;
+            if known {
+                change.commit(event).await?;
+            }
+            Ok(known)
+        })
+        .await
+    }
+
+    async fn disable_user(&self, id: UserId, at: Timestamp, event: &AuditEvent) -> Result<bool, StoreError> {
+        self.perform(async {
+            let mut change = Change::begin(&self.pool).await?;
+            let disabled = sqlx::query(DISABLE)
+                .bind(id.0)
+                .bind(OffsetDateTime::from(at))
+                .bind(change.seq)
+                .execute(change.connection())
+                .await?
+                .rows_affected()
+                > 0;
+            if disabled {
+                change.commit(event).await?;
+            }
+            Ok(disabled)
+        })
+        .await
+    }
+}
+
+async fn insert_user(change: &mut Change, user: &User) -> Result<(), sqlx::Error> {
+    sqlx::query(INSERT_USER)
+        .bind(user.id.0)
+        .bind(&user.name)
+        .bind(user.email.as_str())
+        .bind(user.role.as_str())
+        .bind(&user.password_hash)
+        .bind(OffsetDateTime::from(user.created_at))
+        .bind(user.disabled_at.map(OffsetDateTime::from))
+        .bind(change.seq)
+        .execute(change.connection())
+        .await?;
+    Ok(())
+}

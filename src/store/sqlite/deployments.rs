@@ -1,0 +1,163 @@
+//! Deployments, and what their removal does to tokens.
+
+use async_trait::async_trait;
+use sqlx::types::Json;
+
+use super::{SqliteStore, changes::Change, rows::HolderRow};
+use crate::{
+    domain::{
+        audit::AuditEvent,
+        deployment::{DeploymentName, DeploymentSpec},
+        host::HostName,
+        timestamp::Timestamp,
+        token::TokenUid,
+    },
+    store::{
+        DeploymentStore, StoreError, TouchedToken,
+        rules::{EndedScopes, Holder, end_scopes, exact_scope, scope_texts},
+    },
+};
+
+const FORGET_REMOVED: &str = "DELETE FROM deployments WHERE name = $1 AND removed_at IS NOT NULL";
+
+const INSERT: &str = "INSERT INTO deployments (name, spec, created_at, changed_seq) VALUES ($1, $2, $3, $4)";
+
+const INSERT_HOSTS: &str = "INSERT INTO deployment_hosts (host, deployment_name) SELECT value, $1 FROM json_each($2)";
+
+const LIST: &str = "SELECT spec FROM deployments WHERE removed_at IS NULL ORDER BY name";
+
+const REMOVE: &str = "
+    UPDATE deployments SET removed_at = $2, changed_seq = $3 WHERE name = $1 AND removed_at IS NULL";
+
+const DELETE_HOSTS: &str = "DELETE FROM deployment_hosts WHERE deployment_name = $1";
+
+const HOLDERS: &str = "
+    SELECT id, name, scopes FROM api_tokens
+    WHERE revoked_at IS NULL AND EXISTS (SELECT 1 FROM json_each(scopes) WHERE value = $1)
+    ORDER BY created_at, id";
+
+/// `$1`: a JSON array of pairs.
+const NARROW: &str = "
+    UPDATE api_tokens SET scopes = left_over.scopes
+    FROM (SELECT value ->> 0 AS id, value -> 1 AS scopes FROM json_each($1)) AS left_over
+    WHERE api_tokens.id = left_over.id";
+
+const REVOKE_MANY: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id IN (SELECT value FROM json_each($1))";
+
+const TOUCH_SECRETS: &str =
+    "UPDATE token_secrets SET changed_seq = $2 WHERE token_id IN (SELECT value FROM json_each($1))";
+
+const DECLARE: &str = "
+    INSERT INTO declared_deployments (name, declared_at) SELECT value, $2 FROM json_each($1) WHERE true
+    ON CONFLICT (name) DO UPDATE SET declared_at = max(declared_at, excluded.declared_at)";
+
+const KNOWS: &str = "
+    SELECT EXISTS (SELECT 1 FROM deployments WHERE name = $1 AND removed_at IS NULL)
+        OR EXISTS (SELECT 1 FROM declared_deployments WHERE name = $1)";
+
+pub(super) const STATEMENTS: &[&str] = &[
+    FORGET_REMOVED,
+    INSERT,
+    INSERT_HOSTS,
+    LIST,
+    REMOVE,
+    DELETE_HOSTS,
+    HOLDERS,
+    NARROW,
+    REVOKE_MANY,
+    TOUCH_SECRETS,
+    DECLARE,
+    KNOWS,
+];
+
+#[async_trait]
+impl DeploymentStore for SqliteStore {
+    async fn insert_deployment(
+        &self,
+        spec: &DeploymentSpec,
+        at: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<(), StoreError> {
+        let name = spec.name.as_str();
+        let hosts: Vec<&str> = spec.hosts.iter().map(HostName::as_str).collect();
+        self.perform(async {
+            let mut change = Change::begin(&self.writer).await?;
+            sqlx::query(FORGET_REMOVED).bind(name).execute(change.connection()).await?;
+            sqlx::query(INSERT)
+                .bind(name)
+                .bind(Json(spec))
+                .bind(at.as_millis())
+                .bind(change.seq)
+                .execute(change.connection())
+                .await?;
+            sqlx::query(INSERT_HOSTS).bind(name).bind(Json(&hosts)).execute(change.connection()).await?;
+            change.commit(event).await
+        })
+        .await
+    }
+
+    async fn list_deployments(&self) -> Result<Vec<DeploymentSpec>, StoreError> {
+        self.perform(async {
+            let specs: Vec<Json<DeploymentSpec>> = sqlx::query_scalar(LIST).fetch_all(&self.readers).await?;
+            Ok(specs.into_iter().map(|Json(spec)| spec).collect())
+        })
+        .await
+    }
+
+    async fn remove_deployment(
+        &self,
+        name: &DeploymentName,
+        at: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<Option<Vec<TouchedToken>>, StoreError> {
+        self.perform(async {
+            let mut change = Change::begin(&self.writer).await?;
+            let removed = sqlx::query(REMOVE)
+                .bind(name.as_str())
+                .bind(at.as_millis())
+                .bind(change.seq)
+                .execute(change.connection())
+                .await?
+                .rows_affected()
+                > 0;
+            if !removed {
+                return Ok(None);
+            }
+            sqlx::query(DELETE_HOSTS).bind(name.as_str()).execute(change.connection()).await?;
+            let holders: Vec<HolderRow> =
+                sqlx::query_as(HOLDERS).bind(exact_scope(name)).fetch_all(change.connection()).await?;
+            let holders = holders.into_iter().map(Holder::try_from).collect::<Result<_, _>>()?;
+            let ended = end_scopes(holders, name);
+            apply(&mut change, &ended, at).await?;
+            change.commit(event).await?;
+            Ok(Some(ended.touched))
+        })
+        .await
+    }
+
+    async fn declare_deployments(&self, names: &[DeploymentName], at: Timestamp) -> Result<(), StoreError> {
+        let names: Vec<&str> = names.iter().map(DeploymentName::as_str).collect();
+        self.perform(async {
+            sqlx::query(DECLARE).bind(Json(&names)).bind(at.as_millis()).execute(&self.writer).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn knows_deployment(&self, name: &DeploymentName) -> Result<bool, StoreError> {
+        self.perform(sqlx::query_scalar(KNOWS).bind(name.as_str()).fetch_one(&self.readers)).await
+    }
+}
+
+async fn apply(change: &mut Change, ended: &EndedScopes, at: Timestamp) -> Result<(), sqlx::Error> {
+    let narrowed: Vec<(String, Vec<String>)> =
+        ended.narrowed.iter().map(|(uid, scopes)| (uid.to_string(), scope_texts(scopes))).collect();
+    sqlx::query(NARROW).bind(Json(narrowed)).execute(change.connection()).await?;
+
+    let revoked: Vec<String> = ended.revoked.iter().map(TokenUid::to_string).collect();
+    sqlx::query(REVOKE_MANY).bind(Json(revoked)).bind(at.as_millis()).execute(change.connection()).await?;
+
+    let touched: Vec<String> = ended.touched.iter().map(|token| token.uid.to_string()).collect();
+    sqlx::query(TOUCH_SECRETS).bind(Json(touched)).bind(change.seq).execute(change.connection()).await?;
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! What followers read.
+
+use async_trait::async_trait;
+use sqlx::types::{Json, uuid::fmt::Hyphenated};
+
+use super::{SqliteStore, rows::ChangedSecretRow};
+use crate::{
+    domain::{deployment::DeploymentSpec, user::UserId},
+    store::{ChangeFeed, ChangedDeployment, ChangedSecret, ChangedUser, Cursor, StoreError, rules::unreadable},
+};
+
+const CHANGE_SEQ: &str = "SELECT seq FROM change_seq";
+
+const SECRETS: &str = "
+    SELECT s.changed_seq, s.lookup_id, s.hash, s.retires_at, t.id, t.owner_id, t.scopes, t.expires_at, t.revoked_at
+    FROM token_secrets s JOIN api_tokens t ON t.id = s.token_id
+    WHERE (s.changed_seq, s.lookup_id) > ($1, $2) ORDER BY s.changed_seq, s.lookup_id LIMIT $3";
+
+/// The spec of a removed one may be of a form that only an older release can read.
+const DEPLOYMENTS: &str = "
+    SELECT name, CASE WHEN removed_at IS NULL THEN spec END FROM deployments
+    WHERE changed_seq > $1 ORDER BY changed_seq, name";
+
+const USERS: &str = "SELECT id, disabled_at IS NOT NULL FROM users WHERE changed_seq > $1 ORDER BY changed_seq, id";
+
+pub(super) const STATEMENTS: &[&str] = &[CHANGE_SEQ, SECRETS, DEPLOYMENTS, USERS];
+
+#[async_trait]
+impl ChangeFeed for SqliteStore {
+    async fn change_seq(&self) -> Result<i64, StoreError> {
+        self.perform(sqlx::query_scalar(CHANGE_SEQ).fetch_one(&self.readers)).await
+    }
+
+    async fn notified(&self) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+
+    async fn changed_secrets(&self, cursor: Cursor, limit: u32) -> Result<Vec<ChangedSecret>, StoreError> {
+        self.perform(async {
+            let rows: Vec<ChangedSecretRow> = sqlx::query_as(SECRETS)
+                .bind(cursor.seq)
+                .bind(&cursor.lookup_id)
+                .bind(i64::from(limit))
+                .fetch_all(&self.readers)
+                .await?;
+            rows.into_iter().map(ChangedSecret::try_from).collect()
+        })
+        .await
+    }
+
+    async fn changed_deployments(&self, seq: i64) -> Result<Vec<ChangedDeployment>, StoreError> {
+        self.perform(async {
+            let rows: Vec<(String, Option<Json<DeploymentSpec>>)> =
+                sqlx::query_as(DEPLOYMENTS).bind(seq).fetch_all(&self.readers).await?;
+            let changed = |(name, spec): (String, Option<Json<DeploymentSpec>>)| {
+                let name = name.parse().map_err(unreadable)?;
+                Ok(ChangedDeployment { name, spec: spec.map(|Json(spec)| spec) })
+            };
+            rows.into_iter().map(changed).collect()
+        })
+        .await
+    }
+
+    async fn changed_users(&self, seq: i64) -> Result<Vec<ChangedUser>, StoreError> {
+        self.perform(async {
+            let rows: Vec<(Hyphenated, bool)> = sqlx::query_as(USERS).bind(seq).fetch_all(&self.readers).await?;
+            Ok(rows.into_iter().map(|(id, disabled)| ChangedUser { id: UserId(id.into()), disabled }).collect())
+        })
+        .await
+    }
+}
