@@ -3,6 +3,7 @@ pub mod domain;
 pub mod index;
 pub mod proxy;
 pub mod secret_hash;
+pub mod service;
 pub mod store;
 pub mod system;
 pub mod telemetry;

@@ -1,0 +1,96 @@
+//! The very first start: organization, admin and first token, exactly once however many processes start together.
+
+use serde_json::json;
+
+use super::{
+    Context, Issued, Kind, Refusal,
+    expiry::{Expiry, RefusedExpiry},
+};
+use crate::{
+    domain::{
+        audit::Action,
+        scope::{InvalidScopeSet, ScopeSet},
+        timestamp::Timestamp,
+        token::{TokenRecord, TokenUid},
+        user::{Email, InvalidEmail, Role, User, UserId},
+    },
+    secret_hash::HashError,
+    store::{Bootstrap, StoreError},
+    system::{self, NoEntropy},
+};
+
+/// Has no password, so nobody can sign in with it until one is set.
+pub const FIRST_ADMIN: &str = "admin@localhost";
+pub const FIRST_TOKEN: &str = "first";
+
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    #[error(transparent)]
+    Expiry(#[from] RefusedExpiry),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The constants above are wrong.
+    #[error(transparent)]
+    Email(#[from] InvalidEmail),
+    #[error(transparent)]
+    Scopes(#[from] InvalidScopeSet),
+}
+
+/// The first token, if this call made it. `None`: the store is set up already, by whomever, or no first token is wanted
+/// (`tokens.first_token`), in which case one is made whose text nobody has, and revoked from the beginning.
+///
+/// # Errors
+/// [`BootstrapError`].
+pub async fn bootstrap(context: &Context<'_>, organization: &str) -> Result<Option<Issued>, BootstrapError> {
+    let (text, secret) = context.new_secret()?;
+    let admin = User {
+        id: UserId(system::new_id(context.now)?),
+        name: "Admin".to_owned(),
+        email: FIRST_ADMIN.parse::<Email>()?,
+        role: Role::Admin,
+        password_hash: None,
+        created_at: context.now,
+        disabled_at: None,
+    };
+    let revoked_at: Option<Timestamp> = (!context.tokens.first_token).then_some(context.now);
+    let record = TokenRecord {
+        uid: TokenUid(system::new_id(context.now)?),
+        name: FIRST_TOKEN.to_owned(),
+        description: "Made when the store was set up".to_owned(),
+        scopes: ScopeSet::parse(["api", "deployment:*"])?,
+        owner: admin.id,
+        created_at: context.now,
+        expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
+        revoked_at,
+        last_used_at: None,
+    };
+    let detail = json!({ "admin": admin.id, "token": record.uid });
+    let event = context.event(Action::Bootstrapped, organization, detail)?;
+    let first = Bootstrap { organization: organization.to_owned(), admin, token: record.clone(), secret, event };
+    let made = context.store.bootstrap(&first).await?;
+    Ok((made && context.tokens.first_token).then_some(Issued { record, text }))
+}
+
+impl Refusal for BootstrapError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Expiry(_) => Kind::Invalid,
+            Self::Hash(error) => error.kind(),
+            Self::NoEntropy(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Email(_) | Self::Scopes(_) => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Expiry(_) => Some("correct tokens.default_lifetime".to_owned()),
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

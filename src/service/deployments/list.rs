@@ -1,0 +1,47 @@
+//! All Deployments that this process knows of, with where they come from.
+
+use serde::Serialize;
+
+use crate::{domain::deployment::DeploymentSpec, service::Context, store::StoreError};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The configuration file, a variable or a flag.
+    Configuration,
+    Store,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    pub source: Source,
+    /// A declared Deployment of the same name wins over this one, which is not served.
+    pub shadowed: bool,
+    #[serde(flatten)]
+    pub spec: DeploymentSpec,
+}
+
+/// By name, the declared one first.
+///
+/// # Errors
+/// The store's.
+pub async fn list(context: &Context<'_>) -> Result<Vec<Listed>, StoreError> {
+    let stored = context.store.list_deployments().await?.into_iter().map(|spec| {
+        let shadowed = context.declared.iter().any(|declared| declared.name == spec.name);
+        Listed { source: Source::Store, shadowed, spec }
+    });
+    let declared = context.declared.iter().cloned();
+    let declared = declared.map(|spec| Listed { source: Source::Configuration, shadowed: false, spec });
+    let mut all: Vec<Listed> = declared.chain(stored).collect();
+    all.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
+    Ok(all)
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Store => "store",
+        }
+    }
+}

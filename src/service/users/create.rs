@@ -1,0 +1,44 @@
+//! Creating a user.
+
+use serde_json::json;
+
+use super::{UserError, password};
+use crate::{
+    domain::{
+        audit::Action,
+        user::{Email, Role, User, UserId},
+    },
+    service::{Context, tidy_name},
+    system,
+};
+
+pub struct CreateUser {
+    pub email: Email,
+    pub name: String,
+    pub role: Role,
+    /// `None`: the user cannot sign in with a password until one is set.
+    pub password: Option<String>,
+}
+
+/// # Errors
+/// [`UserError::Name`], [`UserError::Password`], and the store's conflict if the address is taken.
+pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<User, UserError> {
+    let name = tidy_name(&request.name).ok_or(UserError::Name(request.name))?;
+    let password_hash = match request.password {
+        Some(password) => Some(password::hash(context, password).await?.into_string()),
+        None => None,
+    };
+    let user = User {
+        id: UserId(system::new_id(context.now)?),
+        name,
+        email: request.email,
+        role: request.role,
+        password_hash,
+        created_at: context.now,
+        disabled_at: None,
+    };
+    let detail = json!({ "email": user.email, "role": user.role });
+    let event = context.event(Action::UserCreated, user.id, detail)?;
+    context.store.insert_user(&user, &event).await?;
+    Ok(user)
+}
