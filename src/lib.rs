@@ -1,6 +1,8 @@
+pub mod app;
 pub mod config;
 pub mod domain;
 pub mod index;
+pub mod management;
 pub mod proxy;
 pub mod secret_hash;
 pub mod service;

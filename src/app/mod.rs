@@ -37,10 +37,7 @@ use crate::{
         worker::{self, Command, WorkerHandle, WorkerParts},
     },
     secret_hash::{HashError, SecretHasher},
-    service::{
-        self, Context, Issued,
-        bootstrap::{self, BootstrapError},
-    },
+    service::{self, Context, Issued, bootstrap::BootstrapError},
     store::{self, SharedStore, StoreError},
     system::{self, NoEntropy},
     telemetry::{self, Style, access_log::AccessLog},
@@ -187,11 +184,7 @@ async fn bind_management(address: SocketAddr) -> Result<tokio::net::TcpListener,
 }
 
 /// Opens the store, waiting for it if need be, and follows it for ever.
-async fn follow(
-    config: Config,
-    gateway: Arc<Gateway>,
-    declared: watch::Receiver<Declared>,
-) -> Result<(), ServeError> {
+async fn follow(config: Config, gateway: Arc<Gateway>, declared: watch::Receiver<Declared>) -> Result<(), ServeError> {
     let store = open_store(&config).await?;
     let issued = bootstrap(&config, &store).await?;
     let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);

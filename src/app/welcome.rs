@@ -19,14 +19,24 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
         let _ = writeln!(text, "  {}  {}  {access}", deployment.name, url(config, deployment));
     }
     if config.deployments.is_empty() {
-        text.push_str("  No Deployment yet. Add one: bento-gateway deployment add NAME --upstream http://127.0.0.1:3000\n");
+        text.push_str(
+            "  No Deployment yet. Add one: bento-gateway deployment add NAME --upstream http://127.0.0.1:3000\n",
+        );
     }
     match issued {
         Some(issued) => {
             let token = issued.text.expose();
-            let _ = writeln!(text, "\nThe first API token. It is shown this once, opens every Deployment and manages this gateway:\n\n  {token}\n");
+            let _ = writeln!(
+                text,
+                "\nThe first API token. It is shown this once, opens every Deployment and manages this gateway:\n\n  {token}\n"
+            );
             let example = config.deployments.first();
-            let _ = writeln!(text, "Try it:\n\n  curl {}-H 'Authorization: Bearer {token}' {}/readyz", insecure(config), example.map_or(base(config, config.proxy.listen), |first| url(config, first)));
+            let _ = writeln!(
+                text,
+                "Try it:\n\n  curl {}-H 'Authorization: Bearer {token}' {}/readyz",
+                insecure(config),
+                example.map_or(base(config, config.proxy.listen), |first| url(config, first))
+            );
         }
         None => text.push_str("\nMake an API token:\n\n  bento-gateway token create NAME --scope 'deployment:*'\n"),
     }

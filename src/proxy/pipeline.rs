@@ -42,8 +42,7 @@ pub async fn handle(
     let (head, body) = request.into_parts();
     let id = headers::request_id(&head.headers, || worker.new_request_id()).into_owned();
     let mut record = worker.record(&connection);
-    let host = head.uri.host().or(head.headers.get(header::HOST).and_then(|host| host.to_str().ok())).unwrap_or("");
-    record.asked(&id, &head.method, host, head.uri.path());
+    record.asked(&id, &head.method, head.uri.path());
 
     let unread = !body.is_end_stream();
     let answer = Received { worker: &worker, connection: &connection, id: &id }.pass(head, body, record).await;
@@ -72,6 +71,7 @@ impl Received<'_> {
         let outcome = async {
             // 1. What was asked, read once, and refused where two parsers could differ.
             let target = Target::parse(&head, settings.limits.max_uri_bytes)?;
+            record.host(target.host());
             headers::check_message(&head.headers)?;
             let websocket = headers::asks_for_websocket(&head, !body.is_end_stream())?;
             let forwarding = Forwarding::read(&head.headers, self.connection.origin, &settings.trusted_proxies);

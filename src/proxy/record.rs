@@ -15,7 +15,7 @@ use crate::{
 pub struct Record {
     buffer: Arc<AccessBuffer>,
     line: Line,
-    /// Request id, host, path and Deployment, one after the other: one allocation.
+    /// Request id, path, host and Deployment, one after the other: one allocation.
     text: String,
     started: Instant,
     /// Keeps the caller's connection from counting as idle.
@@ -28,16 +28,20 @@ impl Record {
         Self { buffer, line, text: String::new(), started: Instant::now(), _active: active }
     }
 
-    /// To be called once, before anything is decided.
-    pub fn asked(&mut self, request_id: &str, method: &Method, host: &str, path: &str) {
-        self.text.reserve(request_id.len() + host.len() + path.len() + 64);
-        for part in [request_id, host, path] {
-            self.text.push_str(part);
-        }
+    /// To be called once, first.
+    pub fn asked(&mut self, request_id: &str, method: &Method, path: &str) {
+        self.text.reserve(request_id.len() + path.len() + 64);
+        self.text.push_str(request_id);
+        self.text.push_str(path);
         self.line.request_id_len = request_id.len();
-        self.line.host_len = host.len();
         self.line.path_len = path.len();
         self.line.method = Some(method.clone());
+    }
+
+    /// To be called at most once, after [`Record::asked`] and with what was parsed: userinfo is a secret.
+    pub fn host(&mut self, host: &str) {
+        self.text.push_str(host);
+        self.line.host_len = host.len();
     }
 
     pub fn request_id(&self) -> &str {
@@ -49,7 +53,7 @@ impl Record {
         self.line.client = client;
     }
 
-    /// To be called at most once, after [`Record::asked`].
+    /// To be called at most once, after [`Record::host`].
     pub fn deployment(&mut self, name: &str) {
         self.text.push_str(name);
     }

@@ -272,7 +272,7 @@ fn write_pretty(line: &Line, text: &str, out: &mut Vec<u8>) {
     let Texts { request_id, host, path, deployment } = Texts::of(line, text);
     let method = line.method.as_ref().map_or("-", Method::as_str);
     let status = line.status.map_or("-".to_owned(), |status| status.to_string());
-    let _ = write!(out, "{} {} {method} {host}{path} {status}", line.at, line.client);
+    let _ = write!(out, "{} {} {method} {host}{} {status}", line.at, line.client, path.escape_debug());
     for (name, value) in [("deployment", deployment), ("reason", line.reason)] {
         if !value.is_empty() {
             let _ = write!(out, " {name}={value}");
@@ -302,8 +302,8 @@ struct Texts<'a> {
 impl<'a> Texts<'a> {
     fn of(line: &Line, text: &'a str) -> Self {
         let (request_id, rest) = text.split_at(line.request_id_len);
-        let (host, rest) = rest.split_at(line.host_len);
-        let (path, deployment) = rest.split_at(line.path_len);
+        let (path, rest) = rest.split_at(line.path_len);
+        let (host, deployment) = rest.split_at(line.host_len);
         Self { request_id, host, path, deployment }
     }
 }
