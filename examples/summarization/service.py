@@ -173,7 +173,7 @@ class Summarization:
     async def records(
         self, count: int = 5, size: int = 32_768, pause: float = 0.0
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """JSON records of about `size` bytes, each a chunk of the answer: merged or cut, the client cannot read them."""
+        """JSON records of about `size` bytes, each a chunk of the answer: merged or cut, no client can read them."""
         for number in range(count):
             if number:
                 await asyncio.sleep(pause)
