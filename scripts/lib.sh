@@ -34,8 +34,8 @@ can_install() {
   [ -t 0 ] || sudo -n true 2>/dev/null
 }
 
-# install WHY PACKAGE...: Debian packages, saying what is installed and why.
-install() {
+# install_packages WHY PACKAGE...: Debian packages, saying what is installed and why.
+install_packages() {
   local why=$1
   shift
   if ! can_install; then
@@ -60,7 +60,7 @@ END
 need_python() {
   python_suffices && return
   [ -z "${PYTHON:-}" ] || die "PYTHON=$PYTHON is not a Python of at least 3.9 with the modules venv and ensurepip"
-  install "Python 3.9 or newer with venv" python3 python3-venv
+  install_packages "Python 3.9 or newer with venv" python3 python3-venv
   python_suffices || die "this system's Python is older than 3.9; install a newer one and set PYTHON to its path"
 }
 
@@ -75,5 +75,5 @@ need_cargo() {
 # SQLite and the cryptography are compiled from C.
 need_c_compiler() {
   have cc && have ld && printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1 && return
-  install "a C compiler, for building SQLite" gcc libc6-dev
+  install_packages "a C compiler, for building SQLite" gcc libc6-dev
 }
