@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# What the scripts have in common. To be sourced.
+
+# A heading.
+say() {
+  printf '\n== %s\n' "$*"
+}
+
+# Ends the script: what is wrong, and what to do about it.
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+have() {
+  command -v "$1" >/dev/null 2>&1
+}
+
+# Runs a command as root: directly, or by sudo, which is asked for a password on a terminal only.
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  elif [ -t 0 ]; then
+    sudo "$@"
+  else
+    sudo -n "$@"
+  fi
+}
+
+can_install() {
+  have apt-get || return 1
+  [ "$(id -u)" -eq 0 ] && return 0
+  have sudo || return 1
+  [ -t 0 ] || sudo -n true 2>/dev/null
+}
+
+# install_packages WHY PACKAGE...: Debian packages, saying what is installed and why.
+install_packages() {
+  local why=$1
+  shift
+  if ! can_install; then
+    die "$why is missing. On Debian or Ubuntu: apt-get install $* (as root). Elsewhere: what corresponds to it."
+  fi
+  say "Installing $why (Debian packages: $*)"
+  # A list of packages that is merely old is good enough; one that cannot be had shows in the next step.
+  as_root apt-get update -qq || true
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
+    die "apt-get could not install: $*. Install $why by hand and start again."
+}
+
+# Python with the means to make a virtual environment.
+python_suffices() {
+  "${PYTHON:-python3}" - >/dev/null 2>&1 <<'END'
+import sys
+import ensurepip, venv
+sys.exit(sys.version_info < (3, 9))
+END
+}
+
+need_python() {
+  python_suffices && return
+  [ -z "${PYTHON:-}" ] || die "PYTHON=$PYTHON is not a Python of at least 3.9 with the modules venv and ensurepip"
+  install_packages "Python 3.9 or newer with venv" python3 python3-venv
+  python_suffices || die "this system's Python is older than 3.9; install a newer one and set PYTHON to its path"
+}
+
+need_cargo() {
+  # rustup puts it where a login shell would find it.
+  if ! have cargo && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+    PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+  fi
+  have cargo || die "cargo is missing: install Rust 1.95 or newer, for example with rustup (https://rustup.rs), and start again"
+}
+
+# SQLite and the cryptography are compiled from C.
+need_c_compiler() {
+  have cc && have ld && printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1 && return
+  install_packages "a C compiler, for building SQLite" gcc libc6-dev
+}
