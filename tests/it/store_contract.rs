@@ -25,7 +25,7 @@ use bento_gateway::{
     system,
 };
 use sqlx::{
-    AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection, sqlite::SqliteConnectOptions,
+    AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection, sqlite::SqliteConnectOptions,
 };
 use tokio::time::timeout;
 
@@ -67,6 +67,29 @@ impl Place {
             StoreUrl::Postgres(url) => {
                 let mut connection = PgConnection::connect(url.expose()).await.unwrap();
                 connection.execute(sql).await.unwrap().rows_affected()
+            }
+        }
+    }
+
+    async fn plan_of_changed_secrets(&self) -> String {
+        let statements = store::statements();
+        let with_values = |statements: Vec<&str>| {
+            let sql = statements.into_iter().find(|sql| sql.contains("FROM token_secrets s JOIN")).unwrap();
+            sql.replace("$1", "500000").replace("$2", "'~'").replace("$3", "10000")
+        };
+        match &self.config.url {
+            StoreUrl::Sqlite(path) => {
+                let options = SqliteConnectOptions::new().filename(path);
+                let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+                let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", with_values(statements.sqlite)));
+                let rows = connection.fetch_all(sql).await.unwrap();
+                rows.iter().map(|row| row.get::<String, _>("detail") + "\n").collect()
+            }
+            StoreUrl::Postgres(url) => {
+                let mut connection = PgConnection::connect(url.expose()).await.unwrap();
+                let sql = AssertSqlSafe(format!("EXPLAIN {}", with_values(statements.postgres)));
+                let rows = connection.fetch_all(sql).await.unwrap();
+                rows.iter().map(|row| row.get::<String, _>(0) + "\n").collect()
             }
         }
     }
@@ -1089,4 +1112,95 @@ async fn postgres_without_the_right_to_write_is_unusable() {
     let url = cluster.url(&database).replace(&format!("gateway:{PASSWORD}"), &format!("{account}:r"));
     let outcome = store::open(&config(postgres_url(&url))).await.map(drop);
     assert!(matches!(&outcome, Err(StoreError::Unusable(text)) if text.contains("permission")), "{outcome:?}");
+}
+
+// === a large store ===
+
+const MILLION: &str = "
+    INSERT INTO api_tokens (id, owner_id, name, description, search_text, scopes, created_at)
+    SELECT {id}, (SELECT id FROM users), 'token ' || n, '', 'token ' || n, {scopes}, {at} FROM {numbers};
+    INSERT INTO token_secrets (lookup_id, token_id, hash, changed_seq)
+    SELECT {lookup}, {id}, '$argon2id$v=19$m=64,t=1,p=1$0123456789abcdef012345$0123456789abcdef0123456789abcdef0123456789a', n
+    FROM {numbers};
+    UPDATE change_seq SET seq = 1000000";
+
+async fn a_million_tokens(place: Place, fill: [(&str, &str); 5]) {
+    const TOKENS: usize = 1_000_000;
+    let store = place.open().await;
+    let owner = owner(&store).await;
+    let fill = fill.iter().fold(MILLION.to_owned(), |sql, (key, value)| sql.replace(&format!("{{{key}}}"), value));
+    let begun = Instant::now();
+    place.execute(&fill).await;
+    println!("filled in {:?}", begun.elapsed());
+    let plan = place.plan_of_changed_secrets().await;
+    println!("{plan}");
+    assert!(plan.contains("token_secrets_changed_idx") && !plan.to_lowercase().contains("sort"));
+
+    let begun = Instant::now();
+    let (mut cursor, mut read, mut slowest) = (Cursor::after(0), 0, Duration::ZERO);
+    loop {
+        let page_begun = Instant::now();
+        let page = store.changed_secrets(cursor.clone(), 10_000).await.unwrap();
+        slowest = slowest.max(page_begun.elapsed());
+        let Some(last) = page.last() else { break };
+        cursor = last.cursor();
+        read += page.len();
+    }
+    println!("{read} secrets read in {:?}, the slowest page of 10,000 in {slowest:?}", begun.elapsed());
+    assert_eq!(read, TOKENS);
+
+    for (what, filter) in [
+        ("first page", TokenFilter { limit: 20, ..everything() }),
+        ("owner's first page", TokenFilter { limit: 20, owner: Some(owner), ..everything() }),
+        ("search", TokenFilter { limit: 20, search: Some("99999".to_owned()), ..everything() }),
+    ] {
+        let begun = Instant::now();
+        let page = store.list_tokens(&filter).await.unwrap();
+        println!("{what} of {} in {:?}", page.total, begun.elapsed());
+    }
+    let begun = Instant::now();
+    insert(&store, &TokenRecord { scopes: scopes(&["api", "deployment:old"]), ..token(owner, "one more") }).await;
+    println!("inserted in {:?}", begun.elapsed());
+    add(&store, &spec("old", &[])).await.unwrap();
+    let begun = Instant::now();
+    let removed = event(Action::DeploymentRemoved);
+    let touched = store.remove_deployment(&"old".parse().unwrap(), system::now(), &removed).await.unwrap().unwrap();
+    println!("a Deployment removed in {:?}, {} token touched", begun.elapsed(), touched.len());
+    let uses: Vec<_> =
+        store.list_tokens(&everything()).await.unwrap().items.iter().map(|token| (token.uid, system::now())).collect();
+    let begun = Instant::now();
+    store.record_use(&uses).await.unwrap();
+    println!("{} uses recorded in {:?}", uses.len(), begun.elapsed());
+}
+
+#[tokio::test]
+#[ignore = "fills a store with a million tokens, which takes a minute"]
+async fn postgres_with_a_million_tokens() {
+    let fill = [
+        (
+            "id",
+            "(lpad(to_hex(n * 2654435761 % 4294967296), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid",
+        ),
+        ("scopes", "ARRAY['deployment:*', 'deployment:a' || (n % 100)]"),
+        ("at", "to_timestamp(n)"),
+        ("numbers", "generate_series(1::bigint, 1000000) AS n"),
+        ("lookup", "lpad(to_hex(n * 2654435761 % 4294967296), 12, '0')"),
+    ];
+    a_million_tokens(Place::postgres().await, fill).await;
+}
+
+#[tokio::test]
+#[ignore = "fills a store with a million tokens, which takes a minute"]
+async fn sqlite_with_a_million_tokens() {
+    let fill = [
+        ("id", "printf('%08x-0000-7000-8000-%012x', n * 2654435761 % 4294967296, n)"),
+        ("scopes", "json_array('deployment:*', 'deployment:a' || (n % 100))"),
+        ("at", "n * 1000"),
+        (
+            "numbers",
+            "(WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT 1000000) SELECT n FROM numbers)",
+        ),
+        ("lookup", "printf('%012x', n * 2654435761 % 4294967296)"),
+    ];
+    a_million_tokens(Place::sqlite().await, fill).await;
 }
