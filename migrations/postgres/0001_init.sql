@@ -4,14 +4,14 @@
 -- Exactly one row. Every change adds 1 to it before anything else, so its row lock puts the writers in an order, and
 -- whoever reads N here can read all changes up to N.
 CREATE TABLE change_seq (
-    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    only_row boolean PRIMARY KEY CHECK (only_row),
     seq      bigint  NOT NULL
 );
-INSERT INTO change_seq (seq) VALUES (0);
+INSERT INTO change_seq (only_row, seq) VALUES (true, 0);
 
 -- At most one row. It exists once the first admin and the first token have been made.
 CREATE TABLE organization (
-    only_row   boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    only_row   boolean     PRIMARY KEY CHECK (only_row),
     name       text        NOT NULL CHECK (name <> ''),
     created_at timestamptz NOT NULL
 );

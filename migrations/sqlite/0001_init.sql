@@ -3,14 +3,14 @@
 
 -- Exactly one row. Every change adds 1 to it before anything else; whoever reads N here can read all changes up to N.
 CREATE TABLE change_seq (
-    only_row INTEGER PRIMARY KEY DEFAULT 1 CHECK (only_row = 1),
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
     seq      INTEGER NOT NULL
 ) STRICT;
-INSERT INTO change_seq (seq) VALUES (0);
+INSERT INTO change_seq (only_row, seq) VALUES (1, 0);
 
 -- At most one row. It exists once the first admin and the first token have been made.
 CREATE TABLE organization (
-    only_row   INTEGER PRIMARY KEY DEFAULT 1 CHECK (only_row = 1),
+    only_row   INTEGER PRIMARY KEY CHECK (only_row = 1),
     name       TEXT    NOT NULL CHECK (name <> ''),
     created_at INTEGER NOT NULL
 ) STRICT;

@@ -1,2 +1,15 @@
+//! The one integration binary: each module tests one promise through the public interface, `harness` has what they
+//! share. A module of its own per promise, not a binary: linking is what takes the time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and reports what it measured, in its helpers, too"
+)]
+
 mod cli;
 mod config;
+mod harness;
+mod store_contract;

@@ -13,7 +13,8 @@ use crate::{
     store::{Bootstrap, StoreError, UserStore},
 };
 
-const FOUND: &str = "INSERT INTO organization (name, created_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const FOUND: &str = "
+    INSERT INTO organization (only_row, name, created_at) VALUES (true, $1, $2) ON CONFLICT DO NOTHING";
 
 const INSERT_USER: &str = "
     INSERT INTO users (id, name, email, role, password_hash, created_at, disabled_at, changed_seq)

@@ -78,7 +78,8 @@ async fn migrate(options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     // Migrations of a later release: the file may be opened by an older command line.
     migrator.set_ignore_missing(true);
-    migrator.run(&mut *transaction).await.map_err(errors::migration_error)?;
+    // And not `run`, on which the compiler cannot prove the future `Send`.
+    migrator.run_direct(None, &mut *transaction, false).await.map_err(errors::migration_error)?;
 
     transaction.commit().await.map_err(errors::store_error)?;
     connection.close().await.map_err(errors::store_error)
