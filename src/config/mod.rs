@@ -8,6 +8,7 @@ mod load;
 mod print;
 mod problems;
 mod reader;
+mod reference;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ pub mod units;
 
 pub use load::{Loaded, Overrides, Sources, load, load_with_origins, watched_files};
 pub use problems::{ConfigProblems, Origin, Problem, redact_url};
+pub use reference::reference;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 

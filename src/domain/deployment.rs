@@ -37,9 +37,8 @@ pub struct InvalidUpstreamUrl {
     reason: &'static str,
 }
 
-/// All that is configured about one Deployment.
+/// All that is configured about one Deployment. A field that a later release has stored is passed over by this one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct DeploymentSpec {
     pub name: DeploymentName,
     /// Custom host names, beside `NAME.<base_domain>`.
@@ -58,7 +57,7 @@ pub struct DeploymentSpec {
 
 /// How requests of a Deployment are handled. The defaults are those of `[proxy.deployment_defaults]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct DeploymentSettings {
     /// Passes `Authorization` on to the upstream.
     pub forward_authorization: bool,

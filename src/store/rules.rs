@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::TouchedToken;
+use sqlx::migrate::MigrateError;
+
+use super::{StoreError, TouchedToken};
 use crate::domain::{
     deployment::DeploymentName,
     scope::{DeploymentPattern, Scope, ScopeSet},
@@ -69,6 +71,18 @@ pub(super) fn last_uses(uses: &[(TokenUid, Timestamp)]) -> BTreeMap<TokenUid, Ti
         last.entry(uid).and_modify(|last: &mut Timestamp| *last = at.max(*last)).or_insert(at);
     }
     last
+}
+
+/// `read` is the adapter's reading of sqlx's errors. What it has no better word for will fail again at the next start.
+pub(super) fn migration_error(error: MigrateError, read: fn(sqlx::Error) -> StoreError) -> StoreError {
+    let unusable = |text: String| StoreError::Unusable(format!("its schema could not be migrated: {text}"));
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match read(error) {
+            StoreError::Inconsistent(text) => unusable(text),
+            other => other,
+        },
+        other => unusable(other.to_string()),
+    }
 }
 
 // === reading back ===

@@ -9,5 +9,7 @@
     reason = "a test fails by panicking and reports what it measured, in its helpers, too"
 )]
 
+mod cli;
+mod config;
 mod harness;
 mod store_contract;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{error::DatabaseError, migrate::MigrateError};
 
-use crate::store::{Conflict, StoreError};
+use crate::store::{Conflict, StoreError, rules};
 
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     match error {
@@ -47,13 +47,7 @@ fn database_error(error: &dyn DatabaseError) -> StoreError {
 }
 
 pub(super) fn migration_error(error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match store_error(error) {
-            StoreError::Inconsistent(text) => StoreError::Unusable(format!("its schema could not be migrated: {text}")),
-            other => other,
-        },
-        other => StoreError::Unusable(format!("its schema could not be migrated: {other}")),
-    }
+    rules::migration_error(error, store_error)
 }
 
 pub(super) fn no_answer(within: Duration) -> StoreError {

@@ -1,0 +1,33 @@
+//! `bento-gateway config …`.
+
+use std::fs::File;
+
+use super::{args::ConfigCommand, error::CliError, exit::ExitStatus, output::Printer, session::Setup};
+use crate::config::{self, Config, Overrides};
+
+pub fn run(command: ConfigCommand, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let loaded = config::load_with_origins(&setup.sources(Overrides::default()))?;
+    match command {
+        ConfigCommand::Check => {
+            readable(&loaded.config)?;
+            printer.line("OK")
+        }
+        ConfigCommand::Print => printer.line(loaded.to_toml().trim_end()),
+    }
+}
+
+/// Not part of loading: other commands do not need the key, and need not be allowed to read it.
+fn readable(config: &Config) -> Result<(), CliError> {
+    let unreadable: Vec<String> = config
+        .proxy
+        .tls
+        .iter()
+        .flat_map(|tls| [("proxy.tls.certificate", &tls.certificate), ("proxy.tls.key", &tls.key)])
+        .filter_map(|(key, path)| File::open(path).err().map(|error| format!("{key} = {path:?}: {error}")))
+        .collect();
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the gateway could not read its TLS files\n  {}", unreadable.join("\n  "));
+    Err(CliError::new(ExitStatus::Configuration, message, "check the paths, and who may read the files"))
+}

@@ -1,0 +1,119 @@
+//! `bento-gateway deployment …`.
+
+use serde::Serialize;
+
+use super::{
+    args::{AddDeployment, DeploymentCommand},
+    error::CliError,
+    output::{Printer, card, table},
+    session::Setup,
+};
+use crate::{
+    domain::deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
+    service::deployments::{self, Listed},
+    store::TouchedToken,
+};
+
+pub fn run(command: DeploymentCommand, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let session = setup.open()?;
+    let context = session.context();
+    match command {
+        DeploymentCommand::Add(args) => {
+            let spec = spec(args, &session.config.proxy.deployment_defaults);
+            session.wait(deployments::add(&context, &spec))?;
+            printer.answer(&spec, || {
+                card(&[
+                    ("name", spec.name.to_string()),
+                    ("upstreams", joined(&spec.upstreams)),
+                    ("hosts", joined(&spec.hosts)),
+                    ("access", access(&spec).to_owned()),
+                ])
+            })
+        }
+        DeploymentCommand::List => {
+            let listed = session.wait(deployments::list(&context))?;
+            printer.answer(&listed, || {
+                let rows = listed.iter().map(row);
+                table(["NAME", "ACCESS", "UPSTREAMS", "HOSTS", "LISTEN", "SOURCE"], rows)
+            })
+        }
+        DeploymentCommand::Remove { name } => {
+            let touched = session.wait(deployments::remove(&context, &name))?;
+            print_removed(&name, &touched, printer)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Removed {
+    name: String,
+    /// Tokens that lost their scope for it.
+    tokens: Vec<LostScope>,
+}
+
+#[derive(Serialize)]
+struct LostScope {
+    uid: String,
+    name: String,
+    /// It had no other scope.
+    revoked: bool,
+}
+
+fn print_removed(name: &DeploymentName, touched: &[TouchedToken], printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let lost = |token: &TouchedToken| LostScope {
+        uid: token.uid.to_string(),
+        name: token.name.clone(),
+        revoked: token.revoked,
+    };
+    let removed = Removed { name: name.to_string(), tokens: touched.iter().map(lost).collect() };
+    printer.answer(&removed, || {
+        if removed.tokens.is_empty() {
+            return format!("{name} is removed; no token named it");
+        }
+        let what = |revoked: bool| if revoked { "revoked: it had no other scope" } else { "lost the scope" };
+        let rows = removed
+            .tokens
+            .iter()
+            .map(|token| [token.uid.clone(), token.name.clone(), format!("{} deployment:{name}", what(token.revoked))]);
+        format!("{name} is removed; these tokens named it\n{}", table(["UID", "NAME", "EFFECT"], rows))
+    })
+}
+
+fn spec(args: AddDeployment, defaults: &DeploymentSettings) -> DeploymentSpec {
+    DeploymentSpec {
+        name: args.name,
+        hosts: args.hosts.into_iter().collect(),
+        listen: args.listen,
+        upstreams: args.upstreams,
+        protected: !args.public,
+        settings: DeploymentSettings {
+            forward_authorization: args.forward_authorization || defaults.forward_authorization,
+            allow_pickle: args.allow_pickle || defaults.allow_pickle,
+            connect_timeout: args.connect_timeout.unwrap_or(defaults.connect_timeout),
+            first_byte_timeout: args.first_byte_timeout.unwrap_or(defaults.first_byte_timeout),
+            idle_timeout: args.idle_timeout.unwrap_or(defaults.idle_timeout),
+            max_body_bytes: args.max_body.or(defaults.max_body_bytes),
+        },
+    }
+}
+
+fn row(listed: &Listed) -> [String; 6] {
+    let shadowed = if listed.shadowed { " (not served: the configuration has one of that name)" } else { "" };
+    [
+        listed.spec.name.to_string(),
+        access(&listed.spec).to_owned(),
+        joined(&listed.spec.upstreams),
+        joined(&listed.spec.hosts),
+        listed.spec.listen.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+        format!("{}{shadowed}", listed.source.as_str()),
+    ]
+}
+
+fn access(spec: &DeploymentSpec) -> &'static str {
+    if spec.protected { "protected" } else { "public" }
+}
+
+fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let texts: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    if texts.is_empty() { "-".to_owned() } else { texts.join(" ") }
+}

@@ -1,0 +1,53 @@
+//! An error as the command line shows it: what happened, what to do, which exit code.
+
+use std::io;
+
+use super::exit::ExitStatus;
+use crate::{config::ConfigProblems, service::Refusal};
+
+#[derive(Debug)]
+pub enum CliError {
+    Failed {
+        message: String,
+        /// `None`: the message says it.
+        hint: Option<String>,
+        status: ExitStatus,
+    },
+    /// Whoever read our output has seen enough (`token list | head`): no error at all.
+    BrokenPipe,
+}
+
+impl CliError {
+    pub fn new(status: ExitStatus, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Failed { message: message.into(), hint: Some(hint.into()), status }
+    }
+
+    pub fn status(&self) -> ExitStatus {
+        match self {
+            Self::Failed { status, .. } => *status,
+            Self::BrokenPipe => ExitStatus::Success,
+        }
+    }
+}
+
+impl<R: Refusal> From<R> for CliError {
+    fn from(refusal: R) -> Self {
+        Self::Failed { message: refusal.to_string(), hint: refusal.hint(), status: refusal.kind().into() }
+    }
+}
+
+impl From<ConfigProblems> for CliError {
+    fn from(problems: ConfigProblems) -> Self {
+        let hint = "config/default.toml describes every setting; `bento-gateway config check` checks again";
+        Self::new(ExitStatus::Configuration, problems.to_string(), hint)
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::Failed { message: error.to_string(), hint: None, status: ExitStatus::Failure },
+        }
+    }
+}

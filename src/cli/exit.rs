@@ -1,0 +1,38 @@
+//! Exit codes: part of the interface, so they never change their meaning.
+
+use crate::service::Kind;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitStatus {
+    Success = 0,
+    /// Something failed that is none of the below.
+    Failure = 1,
+    /// The command line cannot be read. clap uses the same.
+    Usage = 2,
+    /// What was named does not exist.
+    NotFound = 3,
+    /// The request was understood and is not allowed: a bad value, or it contradicts what exists.
+    Refused = 4,
+    /// The store cannot be reached or used.
+    Unreachable = 5,
+    /// The configuration has problems: `EX_CONFIG` of sysexits.h.
+    Configuration = 78,
+}
+
+impl From<ExitStatus> for std::process::ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+impl From<Kind> for ExitStatus {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Invalid | Kind::Conflict => Self::Refused,
+            Kind::NotFound => Self::NotFound,
+            Kind::Unavailable => Self::Unreachable,
+            Kind::Internal => Self::Failure,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `bento-gateway serve`.
+
+use super::{args::ServeArgs, error::CliError, exit::ExitStatus, session::Setup};
+use crate::{
+    app::{self, ServeError},
+    config::{self, Overrides},
+};
+
+pub fn run(args: ServeArgs, setup: &Setup) -> Result<(), CliError> {
+    let sources = setup.sources(Overrides {
+        deployments: args.deployments,
+        listen: args.listen,
+        management_listen: args.management_listen,
+        // From the flag that every command has.
+        store: None,
+        base_domain: args.base_domain,
+        log_format: args.log_format,
+        tls_certificate: args.tls_certificate,
+        tls_key: args.tls_key,
+    });
+    let config = config::load(&sources)?;
+    app::serve(config, sources).map_err(why)
+}
+
+fn why(error: ServeError) -> CliError {
+    let message = error.to_string();
+    match error {
+        ServeError::Store(error) => error.into(),
+        ServeError::Bootstrap(error) => error.into(),
+        ServeError::Hash(error) => error.into(),
+        ServeError::NoEntropy(error) => error.into(),
+        ServeError::Bind { .. } => {
+            let hint = "end what listens there, or choose another address: --listen, --management-listen";
+            CliError::new(ExitStatus::Failure, message, hint)
+        }
+        ServeError::Tls(_) | ServeError::LogFilter(_) => {
+            CliError::new(ExitStatus::Configuration, message, "`bento-gateway config print` shows what is in effect")
+        }
+        ServeError::System(_) => CliError::Failed { message, hint: None, status: ExitStatus::Failure },
+    }
+}

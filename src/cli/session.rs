@@ -1,0 +1,69 @@
+//! What commands that work on the store have in common: settings, store, runtime.
+
+use std::{collections::BTreeMap, future::Future};
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::{args::GlobalArgs, error::CliError};
+use crate::{
+    config::{self, Config, Overrides, Sources},
+    domain::audit::Actor,
+    service::Context,
+    store::{self, SharedStore},
+    system,
+};
+
+/// Names the configuration file where `--config` does not.
+const CONFIG_VARIABLE: &str = "BENTO_GATEWAY_CONFIG";
+
+/// The process as the commands see it.
+pub struct Setup {
+    pub env: BTreeMap<String, String>,
+    pub global: GlobalArgs,
+}
+
+/// An open store.
+pub struct Session {
+    pub config: Config,
+    store: SharedStore,
+    runtime: Runtime,
+}
+
+impl Setup {
+    /// `overrides` is completed by the flags that every command has.
+    pub fn sources(&self, overrides: Overrides) -> Sources {
+        let from_env = || self.env.get(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(Into::into);
+        Sources {
+            file: self.global.config.clone().or_else(from_env),
+            overrides: Overrides { store: self.global.store.clone(), ..overrides },
+            env: self.env.clone(),
+        }
+    }
+
+    pub fn load(&self) -> Result<Config, CliError> {
+        Ok(config::load(&self.sources(Overrides::default()))?)
+    }
+
+    pub fn open(&self) -> Result<Session, CliError> {
+        let config = self.load()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let store = runtime.block_on(store::open(&config.store))?;
+        Ok(Session { config, store, runtime })
+    }
+}
+
+impl Session {
+    pub fn context(&self) -> Context<'_> {
+        Context {
+            store: self.store.as_ref(),
+            tokens: &self.config.tokens,
+            declared: &self.config.deployments,
+            actor: Actor::Cli,
+            now: system::now(),
+        }
+    }
+
+    pub fn wait<T, E: Into<CliError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, CliError> {
+        self.runtime.block_on(work).map_err(Into::into)
+    }
+}

@@ -1,0 +1,176 @@
+//! `bento-gateway token …`.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::{
+    args::TokenCommand,
+    error::CliError,
+    exit::ExitStatus,
+    output::{Printer, card, table},
+    session::{Session, Setup},
+};
+use crate::{
+    domain::{
+        timestamp::Timestamp,
+        token::{TokenRecord, TokenStatus},
+        user::UserId,
+    },
+    service::{
+        Issued,
+        create_token::{CreateToken, create_token},
+        tokens, users,
+    },
+    store::TokenFilter,
+};
+
+pub fn run(command: TokenCommand, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let session = setup.open()?;
+    let context = session.context();
+    match command {
+        TokenCommand::Create { name, description, scopes, expires, owner } => {
+            let scopes = (!scopes.is_empty()).then_some(scopes);
+            let request = CreateToken { name, description, scopes, expiry: expires.unwrap_or_default(), owner };
+            let issued = session.wait(create_token(&context, request))?;
+            print_issued(&session, &issued, printer)
+        }
+        TokenCommand::List { search, owner, limit } => {
+            let owner = match owner {
+                None => None,
+                Some(email) => {
+                    let users = session.wait(users::list(context.store))?;
+                    let owner = users.into_iter().find(|user| user.email == email);
+                    Some(owner.ok_or_else(|| CliError::from(users::UserError::NotFound(email)))?.id)
+                }
+            };
+            list(&session, &TokenFilter { search, owner, offset: 0, limit }, printer)
+        }
+        TokenCommand::Get { uid } => {
+            let record = session.wait(tokens::get(&context, uid))?;
+            print_one(&session, &record, None, printer)
+        }
+        TokenCommand::Revoke { uid } => {
+            let record = session.wait(tokens::revoke(&context, uid))?;
+            print_one(&session, &record, None, printer)?;
+            printer.note("Running gateways refuse it from now on.");
+            Ok(())
+        }
+        TokenCommand::Rotate { uid, overlap } => {
+            let (issued, old_until) = session.wait(tokens::rotate(&context, uid, overlap))?;
+            print_issued(&session, &issued, printer)?;
+            if old_until <= context.now {
+                printer.note("The old secret has ended.");
+            } else {
+                printer.note(&format!("The old secret works until {old_until}."));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A token as programs get it.
+#[derive(Serialize)]
+struct View<'a> {
+    #[serde(flatten)]
+    record: &'a TokenRecord,
+    status: TokenStatus,
+    /// `None`: the owner is not in the store any more.
+    owner_email: Option<&'a str>,
+    /// The clear text, only where it was just made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    items: Vec<View<'a>>,
+    total: u64,
+}
+
+fn list(session: &Session, filter: &TokenFilter, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let context = session.context();
+    let page = session.wait(tokens::list(&context, filter))?;
+    let emails = emails(session)?;
+    let view = |record| view(record, context.now, &emails, None);
+    let data = List { items: page.items.iter().map(view).collect(), total: page.total };
+    printer.answer(&data, || {
+        let rows = data.items.iter().map(|item| {
+            [
+                item.record.uid.to_string(),
+                item.record.name.clone(),
+                item.status.as_str().to_owned(),
+                item.record.scopes.to_string(),
+                item.owner_email.unwrap_or("-").to_owned(),
+                or_else(item.record.expires_at, "never"),
+                or_else(item.record.last_used_at, "never"),
+            ]
+        });
+        table(["UID", "NAME", "STATUS", "SCOPES", "OWNER", "EXPIRES", "LAST USED"], rows)
+    })?;
+    let more = page.total.saturating_sub(page.items.len() as u64);
+    if more > 0 {
+        printer.note(&format!("{more} more; show them with a larger --limit, or narrow the list with --search"));
+    }
+    Ok(())
+}
+
+fn print_issued(session: &Session, issued: &Issued, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    print_one(session, &issued.record, Some(issued.text.expose()), printer).map_err(|error| match error {
+        CliError::BrokenPipe => CliError::new(
+            ExitStatus::Failure,
+            "the token was made, but nobody could be told its text",
+            format!("`bento-gateway token rotate {}` makes another", issued.record.uid),
+        ),
+        error => error,
+    })?;
+    if printer.is_table() {
+        printer.note("Keep the token now: it is not shown again.");
+    }
+    Ok(())
+}
+
+fn print_one(
+    session: &Session,
+    record: &TokenRecord,
+    token: Option<&str>,
+    printer: &mut Printer<'_>,
+) -> Result<(), CliError> {
+    let emails = emails(session)?;
+    let view = view(record, session.context().now, &emails, token);
+    printer.answer(&view, || {
+        let mut rows = vec![
+            ("uid", record.uid.to_string()),
+            ("name", record.name.clone()),
+            ("description", record.description.clone()),
+            ("status", view.status.as_str().to_owned()),
+            ("scopes", record.scopes.to_string()),
+            ("owner", view.owner_email.unwrap_or("-").to_owned()),
+            ("created", record.created_at.to_string()),
+            ("expires", or_else(record.expires_at, "never")),
+            ("revoked", or_else(record.revoked_at, "-")),
+            ("last used", or_else(record.last_used_at, "never")),
+        ];
+        rows.extend(token.map(|token| ("token", token.to_owned())));
+        card(&rows)
+    })
+}
+
+fn view<'a>(
+    record: &'a TokenRecord,
+    now: Timestamp,
+    emails: &'a HashMap<UserId, String>,
+    token: Option<&'a str>,
+) -> View<'a> {
+    let owner_email = emails.get(&record.owner).map(String::as_str);
+    View { record, status: record.status(now), owner_email, token }
+}
+
+fn emails(session: &Session) -> Result<HashMap<UserId, String>, CliError> {
+    let users = session.wait(users::list(session.context().store))?;
+    Ok(users.into_iter().map(|user| (user.id, user.email.to_string())).collect())
+}
+
+fn or_else(at: Option<Timestamp>, none: &str) -> String {
+    at.map_or_else(|| none.to_owned(), |at| at.to_string())
+}

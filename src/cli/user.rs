@@ -1,0 +1,89 @@
+//! `bento-gateway user …`.
+
+use std::io::{self, BufRead, Read};
+
+use super::{
+    args::UserCommand,
+    error::CliError,
+    exit::ExitStatus,
+    output::{Printer, card, table},
+    session::Setup,
+};
+use crate::{
+    domain::user::{Role, User},
+    service::users::{self, CreateUser},
+};
+
+/// More than the longest password there may be, so that a longer one is refused for its length.
+const MAX_LINE: u64 = 4096;
+
+pub fn run(command: UserCommand, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let session = setup.open()?;
+    let context = session.context();
+    match command {
+        UserCommand::Create { email, name, admin, password_stdin } => {
+            let role = if admin { Role::Admin } else { Role::Member };
+            let password = if password_stdin { Some(password_from_stdin()?) } else { None };
+            let user = session.wait(users::create(&context, CreateUser { email, name, role, password }))?;
+            printer.answer(&user, || {
+                card(&[
+                    ("id", user.id.to_string()),
+                    ("email", user.email.to_string()),
+                    ("name", user.name.clone()),
+                    ("role", user.role.as_str().to_owned()),
+                ])
+            })?;
+            if user.password_hash.is_none() {
+                printer.note(&format!("No password yet: `bento-gateway user set-password {}` sets one.", user.email));
+            }
+            Ok(())
+        }
+        UserCommand::List => {
+            let users = session.wait(users::list(context.store))?;
+            printer.answer(&users, || table(["EMAIL", "NAME", "ROLE", "STATUS", "CREATED"], users.iter().map(row)))
+        }
+        UserCommand::SetPassword { email, stdin } => {
+            let password = if stdin { password_from_stdin()? } else { ask_password()? };
+            session.wait(users::set_password(&context, &email, password))?;
+            printer.note(&format!("The password of {email} is set."));
+            Ok(())
+        }
+        UserCommand::Disable { email } => {
+            session.wait(users::disable(&context, &email))?;
+            printer.note(&format!("{email} is disabled, and running gateways refuse their tokens."));
+            Ok(())
+        }
+    }
+}
+
+fn row(user: &User) -> [String; 5] {
+    [
+        user.email.to_string(),
+        user.name.clone(),
+        user.role.as_str().to_owned(),
+        if user.disabled_at.is_some() { "disabled" } else { "enabled" }.to_owned(),
+        user.created_at.to_string(),
+    ]
+}
+
+/// The first line.
+fn password_from_stdin() -> Result<String, CliError> {
+    let mut line = String::new();
+    io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Twice, unseen.
+fn ask_password() -> Result<String, CliError> {
+    let ask = |prompt: &str| {
+        rpassword::prompt_password(prompt).map_err(|error| {
+            let message = format!("the password cannot be asked for: {error}");
+            CliError::new(ExitStatus::Failure, message, "give it on standard input with --stdin")
+        })
+    };
+    let password = ask("New password: ")?;
+    if ask("Once more: ")? == password {
+        return Ok(password);
+    }
+    Err(CliError::new(ExitStatus::Refused, "the two passwords differ", "type the same one twice"))
+}
