@@ -75,7 +75,7 @@ impl Place {
         let statements = store::statements();
         let with_values = |statements: Vec<&str>| {
             let sql = statements.into_iter().find(|sql| sql.contains("FROM token_secrets s JOIN")).unwrap();
-            sql.replace("$1", "500000").replace("$2", "'~'").replace("$3", "10000")
+            sql.replace("$1", "10000").replace("$2", "'~'").replace("$3", "1000")
         };
         match &self.config.url {
             StoreUrl::Sqlite(path) => {
@@ -1122,7 +1122,8 @@ const MANY: &str = "
     INSERT INTO token_secrets (lookup_id, token_id, hash, changed_seq)
     SELECT {lookup}, {id}, '$argon2id$v=19$m=64,t=1,p=1$0123456789abcdef012345$0123456789abcdef0123456789abcdef0123456789a', n
     FROM {numbers};
-    UPDATE change_seq SET seq = 20000";
+    UPDATE change_seq SET seq = 20000;
+    ANALYZE";
 
 async fn many_tokens(place: Place, fill: [(&str, &str); 5]) {
     const TOKENS: usize = 20_000;
