@@ -85,7 +85,7 @@ fn index() {
     let garbage = b"bgw_0123456789ab_0123456789abcdef0123456789abcdef0123456789a012345";
     nanoseconds("a proven token", || drop(black_box(verifier.look_up(&index, parse(known.expose())))));
     nanoseconds("an unknown token", || drop(black_box(verifier.look_up(&index, parse(unknown.expose())))));
-    nanoseconds("a wrong checksum", || drop(black_box(PresentedToken::parse(black_box(garbage)))));
+    nanoseconds("a wrong checksum", || assert!(PresentedToken::parse(black_box(garbage)).is_err()));
 }
 
 fn parse(text: &str) -> PresentedToken<'_> {

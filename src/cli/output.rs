@@ -93,7 +93,7 @@ mod tests {
     fn tables_line_up_and_hide_nothing() {
         let text =
             table(["NAME", "UID"], [["a\u{1b}[2J".to_owned(), "1".to_owned()], ["b".to_owned(), "2".to_owned()]]);
-        assert_eq!(text, "NAME         UID\na\\u{1b}[2J  1\nb            2");
+        assert_eq!(text, "NAME        UID\na\\u{1b}[2J  1\nb           2");
         assert_eq!(
             card(&[("name", "a".to_owned()), ("description", "x\ny".to_owned())]),
             "name         a\ndescription  x\\ny"

@@ -37,14 +37,11 @@ impl Layer {
 
     /// # Errors
     /// What is wrong with the file as a whole: it cannot be read, or it is not TOML.
-    pub fn file(path: &Path) -> Result<Self, Problem> {
+    pub fn file(path: &Path) -> Result<Self, Box<Problem>> {
         let origin = Origin::File(path.to_owned());
-        let about_file = |wrong: String, fix: &str| Problem {
-            key: String::new(),
-            value: None,
-            origin: origin.clone(),
-            wrong,
-            fix: fix.to_owned(),
+        let about_file = |wrong: String, fix: &str| {
+            let (origin, fix) = (origin.clone(), fix.to_owned());
+            Box::new(Problem { key: String::new(), value: None, origin, wrong, fix })
         };
         let text = fs::read_to_string(path).map_err(|error| {
             about_file(format!("cannot be read: {error}"), "check the path given by --config or BENTO_GATEWAY_CONFIG")

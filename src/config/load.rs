@@ -97,7 +97,7 @@ fn merge(sources: &Sources, problems: &mut Vec<Problem>) -> Result<Value, Config
     let file = match &sources.file {
         None => Layer::default(),
         Some(path) => Layer::file(path).unwrap_or_else(|problem| {
-            problems.push(problem);
+            problems.push(*problem);
             Layer::default()
         }),
     };

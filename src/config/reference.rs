@@ -31,7 +31,7 @@ pub fn reference() -> String {
                 out,
                 "| `{key}`<br>`{}` | `{default}` | {} |",
                 variable(&section, key),
-                comments.join(" ").replace('|', "\\|")
+                comments.join(" ").replace('|', "\\|").replace('<', "\\<")
             );
             comments.clear();
         } else {

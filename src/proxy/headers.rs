@@ -249,23 +249,6 @@ impl Outgoing<'_> {
     }
 }
 
-/// Fields of an answer that concern the upstream's connection only.
-pub const HOP_BY_HOP_IN_ANSWERS: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "transfer-encoding",
-    "upgrade",
-    "te",
-    "http2-settings",
-];
-
-/// Field names in an answer's `Connection`, without the options that are no fields.
-pub fn named_in_answer(headers: &HeaderMap) -> Vec<String> {
-    nominated(headers).filter(|name| !is_connection_option(name)).map(str::to_owned).collect()
-}
-
 /// Whether a trailer may pass: nothing that frames, routes or authenticates (RFC 9110 § 6.5.1), nothing of ours.
 pub fn may_be_trailer(name: &HeaderName) -> bool {
     let text = name.as_str();
@@ -320,7 +303,7 @@ fn request_field(name: &str) -> FieldRule {
 }
 
 /// RFC 9110 § 7.6.1, with what older and other software treats so.
-fn is_hop_by_hop(name: &str) -> bool {
+pub fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection"

@@ -94,3 +94,50 @@ impl Refusal for BootstrapError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Config, Overrides, Sources, load},
+        domain::{audit::Actor, token::TokenStatus},
+        store::{self, SharedStore, TokenFilter},
+    };
+
+    async fn store(dir: &tempfile::TempDir) -> (Config, SharedStore) {
+        let url = format!("sqlite:{}", dir.path().join("gateway.db").display());
+        let overrides = Overrides { store: Some(url), ..Overrides::default() };
+        let config = load(&Sources { overrides, ..Sources::default() }).unwrap();
+        let store = store::open(&config.store).await.unwrap();
+        (config, store)
+    }
+
+    fn context<'a>(config: &'a Config, store: &'a SharedStore) -> Context<'a> {
+        let (tokens, declared) = (&config.tokens, &config.deployments[..]);
+        Context { store: store.as_ref(), tokens, declared, actor: Actor::System, now: Timestamp::from_millis(1_000) }
+    }
+
+    #[tokio::test]
+    async fn happens_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, store) = store(&dir).await;
+        let context = context(&config, &store);
+        let issued = bootstrap(&context, "default").await.unwrap().unwrap();
+        assert_eq!(issued.record.scopes.to_string(), "api deployment:*");
+        assert!(bootstrap(&context, "default").await.unwrap().is_none());
+        assert_eq!(store.list_users().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn without_a_first_token_nothing_is_left_that_opens_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut config, store) = store(&dir).await;
+        config.tokens.first_token = false;
+        let context = context(&config, &store);
+        assert!(bootstrap(&context, "default").await.unwrap().is_none());
+        let filter = TokenFilter { search: None, owner: None, offset: 0, limit: 10 };
+        let tokens = store.list_tokens(&filter).await.unwrap().items;
+        assert!(tokens.iter().all(|token| token.status(context.now) == TokenStatus::Revoked));
+        assert_eq!(store.list_users().await.unwrap()[0].email.as_str(), FIRST_ADMIN);
+    }
+}

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking and reports what it measured, in its helpers, too"
 )]
 
+mod bento;
 mod cli;
 mod config;
 mod harness;

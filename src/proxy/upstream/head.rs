@@ -49,7 +49,7 @@ pub fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<AnswerHead>
         httparse::Status::Partial if buffer.len() < MAX_HEAD => return Ok(None),
         httparse::Status::Partial => return Err(UpstreamFailure::Malformed),
     };
-    let (version, status) = (answer.version, answer.code.unwrap_or(0));
+    let (is_http_11, status) = (answer.version == Some(1), answer.code.unwrap_or(0));
     // Offsets instead of slices, so that the values can share the buffer's memory.
     let base = buffer.as_ptr() as usize;
     let places: Vec<(HeaderName, usize, usize)> = answer
@@ -62,13 +62,14 @@ pub fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<AnswerHead>
         })
         .collect::<Result<_, UpstreamFailure>>()?;
     let bytes = buffer.split_to(length).freeze();
-    let mut headers = HeaderMap::with_capacity(places.len() + 2);
+    let headers = HeaderMap::with_capacity(places.len() + 1);
+    let mut fields = Fields { headers, named: named_by_connection(&places, &bytes), ..Fields::default() };
     for (name, start, end) in places {
-        headers.append(name, value(&bytes, start, end)?);
+        fields.add(name, value(&bytes, start, end)?)?;
     }
     let status = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() < 600);
     let status = status.ok_or(UpstreamFailure::Malformed)?;
-    interpret(status, headers, version == Some(1), method).map(Some)
+    fields.into_head(status, is_http_11, method).map(Some)
 }
 
 /// An empty value is a slice of nowhere in particular.
@@ -77,47 +78,64 @@ fn value(bytes: &Bytes, start: usize, end: usize) -> Result<HeaderValue, Upstrea
     HeaderValue::from_maybe_shared(slice).map_err(|_| UpstreamFailure::Malformed)
 }
 
-fn interpret(
-    status: StatusCode,
-    mut headers: HeaderMap,
-    is_http_11: bool,
-    method: &Method,
-) -> Result<AnswerHead, UpstreamFailure> {
-    let framing = framing(&headers, is_http_11)?;
-    let bodiless = *method == Method::HEAD
-        || status.is_informational()
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED;
-    let framing = if bodiless { AnswerFraming::None } else { framing };
-    let closes = |value: &HeaderValue| options(value).any(|option| option.eq_ignore_ascii_case("close"));
-    let keep_alive = is_http_11 && framing != AnswerFraming::Close && !headers.get_all(CONNECTION).iter().any(closes);
-    let websocket = headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-
-    if let Some(connection) = headers.get(CONNECTION)
-        && connection.as_bytes() != b"keep-alive"
-    {
-        for name in headers::named_in_answer(&headers) {
-            headers.remove(name);
-        }
-    }
-    for name in headers::HOP_BY_HOP_IN_ANSWERS {
-        headers.remove(name);
-    }
-    Ok(AnswerHead { status, headers, framing, keep_alive, websocket })
+/// Fields that concern the connection because `Connection` says so.
+fn named_by_connection(places: &[(HeaderName, usize, usize)], bytes: &[u8]) -> Vec<HeaderName> {
+    let connections = places.iter().filter(|(name, ..)| *name == CONNECTION);
+    let options = connections.flat_map(|(_, start, end)| bytes[*start..*end].split(|&byte| byte == b','));
+    options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok()).collect()
 }
 
-/// RFC 9112 § 6.3, without its repairs: both framings at once, a repeated length and any coding but one `chunked` are
-/// refused.
-fn framing(headers: &HeaderMap, is_http_11: bool) -> Result<AnswerFraming, UpstreamFailure> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    match (codings.next(), codings.next(), lengths.next(), lengths.next()) {
-        (None, _, None, _) => Ok(AnswerFraming::Close),
-        (None, _, Some(length), None) => parse_length(length).map(AnswerFraming::Length),
-        (Some(coding), None, None, _) if is_http_11 && coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            Ok(AnswerFraming::Chunked)
+/// The fields of a head, those for the caller apart from those for us.
+#[derive(Default)]
+struct Fields {
+    headers: HeaderMap,
+    named: Vec<HeaderName>,
+    /// How often `Transfer-Encoding` came.
+    codings: usize,
+    chunked: bool,
+    length: Option<u64>,
+    websocket: bool,
+}
+
+impl Fields {
+    fn add(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), UpstreamFailure> {
+        if name == TRANSFER_ENCODING {
+            self.codings += 1;
+            self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+        } else if name == UPGRADE {
+            self.websocket = value.as_bytes().eq_ignore_ascii_case(b"websocket");
+        } else if name == CONTENT_LENGTH {
+            // A second one is another reading, also where it says the same.
+            if self.length.replace(parse_length(&value)?).is_some() {
+                return Err(UpstreamFailure::Malformed);
+            }
+            self.headers.append(name, value);
+        } else if !headers::is_hop_by_hop(name.as_str()) && !self.named.contains(&name) {
+            self.headers.append(name, value);
         }
-        _ => Err(UpstreamFailure::Malformed),
+        Ok(())
+    }
+
+    fn into_head(self, status: StatusCode, is_http_11: bool, method: &Method) -> Result<AnswerHead, UpstreamFailure> {
+        let framing = self.framing(is_http_11)?;
+        let bodiless = *method == Method::HEAD
+            || status.is_informational()
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::NOT_MODIFIED;
+        let framing = if bodiless { AnswerFraming::None } else { framing };
+        let closes = self.named.iter().any(|option| option.as_str() == "close");
+        let keep_alive = is_http_11 && framing != AnswerFraming::Close && !closes;
+        Ok(AnswerHead { status, headers: self.headers, framing, keep_alive, websocket: self.websocket })
+    }
+
+    /// RFC 9112 § 6.3, without its repairs: both framings at once and any coding but one `chunked` are refused.
+    fn framing(&self, is_http_11: bool) -> Result<AnswerFraming, UpstreamFailure> {
+        match (self.codings, self.length) {
+            (0, None) => Ok(AnswerFraming::Close),
+            (0, Some(length)) => Ok(AnswerFraming::Length(length)),
+            (1, None) if is_http_11 && self.chunked => Ok(AnswerFraming::Chunked),
+            _ => Err(UpstreamFailure::Malformed),
+        }
     }
 }
 
@@ -125,10 +143,6 @@ fn framing(headers: &HeaderMap, is_http_11: bool) -> Result<AnswerFraming, Upstr
 fn parse_length(value: &HeaderValue) -> Result<u64, UpstreamFailure> {
     let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     digits.and_then(|text| text.parse().ok()).ok_or(UpstreamFailure::Malformed)
-}
-
-fn options(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value.to_str().unwrap_or_default().split(',').map(str::trim)
 }
 
 #[cfg(test)]

@@ -1,29 +1,56 @@
-//! The database's file: where it is, and who may read it.
+//! The database's file: where it is, who may read it, and who opens it first.
 
 use std::{
-    fs::{DirBuilder, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use tokio::time::{Instant, sleep};
+
 use crate::store::StoreError;
+
+/// How long to wait for other processes that open a store in the same directory, which takes each some milliseconds.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// SQLite reads `:memory:` and `file:` as something else than a path; none of these is absolute.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
     std::path::absolute(path).map_err(|error| cannot("use", path, &error))
 }
 
-/// Mode 0600 from the first moment, which SQLite gives to its `-wal` and `-shm` files, too. A file that is there keeps
-/// its mode, since the operator may have chosen it, and is not opened here: to close it would drop all locks that SQLite
-/// has on it in this process.
-pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+/// The directory, since there need not be a file yet. Not the file in any case: closing it anywhere in a process drops
+/// all locks that SQLite has on it in that process.
+pub(super) async fn lock_directory(path: &Path) -> Result<File, StoreError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
         .map_err(|error| cannot("create the directory of", path, &error))?;
+    let handle = File::open(directory).map_err(|error| cannot("open the directory of", path, &error))?;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match handle.try_lock() {
+            Ok(()) => return Ok(handle),
+            Err(TryLockError::Error(error)) => return Err(cannot("lock the directory of", path, &error)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                return Err(StoreError::Unavailable(format!(
+                    "another process has kept {} locked for {} s",
+                    directory.display(),
+                    LOCK_TIMEOUT.as_secs()
+                )));
+            }
+            Err(TryLockError::WouldBlock) => sleep(LOCK_RETRY).await,
+        }
+    }
+}
+
+/// Mode 0600 from the first moment, which SQLite gives to its `-wal` and `-shm` files, too. A file that is there keeps
+/// its mode: the operator may have chosen it.
+pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -52,8 +52,11 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
 
+        // Held until the schema stands: SQLite does not wait where two processes switch a new file to WAL.
+        let alone = file::lock_directory(&path).await?;
         file::create(&path)?;
         migrate(&options).await.map_err(|error| file::name_path(error, &path))?;
+        drop(alone);
 
         let pool =
             || SqlitePoolOptions::new().acquire_timeout(config.acquire_timeout).idle_timeout(None).max_lifetime(None);
@@ -68,8 +71,6 @@ impl SqliteStore {
     }
 }
 
-/// In one transaction that has the write lock from its beginning, so that processes which start at once come one after
-/// the other; sqlx's own lock is none on SQLite.
 async fn migrate(options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let mut connection = options.connect().await.map_err(errors::store_error)?;
     let mut transaction = connection.begin_with(changes::BEGIN).await.map_err(errors::store_error)?;
