@@ -13,4 +13,5 @@ mod bento;
 mod cli;
 mod config;
 mod harness;
+mod proxy_decision;
 mod store_contract;
