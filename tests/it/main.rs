@@ -14,4 +14,6 @@ mod cli;
 mod config;
 mod harness;
 mod proxy_decision;
+mod proxy_headers;
+mod proxy_routing;
 mod store_contract;
