@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod harness;
 mod proxy_decision;
+mod proxy_framing;
 mod proxy_headers;
 mod proxy_routing;
 mod store_contract;
