@@ -191,7 +191,9 @@ impl Gateway {
     }
 
     pub fn await_token(&self, token: &Token) {
-        wait_for("the gateway knows the new token", SOON, || (self.code_of(&token.text) != "token_invalid").then_some(()));
+        wait_for("the gateway knows the new token", SOON, || {
+            (self.code_of(&token.text) != "token_invalid").then_some(())
+        });
     }
 
     pub fn revoke(&self, token: &Token) {
