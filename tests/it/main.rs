@@ -17,4 +17,5 @@ mod proxy_decision;
 mod proxy_framing;
 mod proxy_headers;
 mod proxy_routing;
+mod proxy_streaming;
 mod store_contract;
