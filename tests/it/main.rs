@@ -13,4 +13,8 @@ mod bento;
 mod cli;
 mod config;
 mod harness;
+mod proxy_decision;
+mod proxy_framing;
+mod proxy_headers;
+mod proxy_routing;
 mod store_contract;

@@ -178,7 +178,7 @@ impl Exchange {
     pub fn may_be_sent_again(&self, failure: Failure, method: &Method) -> bool {
         let closed = failure == Failure::Upstream(UpstreamFailure::Closed);
         let harmless = self.sender.written == 0 || method.is_idempotent();
-        self.connection.reused && closed && !self.answered && harmless && self.sender.received == 0
+        self.connection.reused && closed && !self.answered && harmless && self.sender.is_repeatable()
     }
 
     pub fn into_sender_and_watched(self) -> (Sender, Watched) {

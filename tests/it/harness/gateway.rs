@@ -1,0 +1,314 @@
+//! The gateway as a person would start it: the real binary, a configuration file, a store and ports of its own.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed},
+    },
+    thread::{JoinHandle, sleep},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    SOON,
+    http::{Answer, Caller},
+    wait_for,
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_bento-gateway");
+/// Migrating a store and starting, in a debug build on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running gateway; killed when dropped. A test that fails prints what the gateway said.
+pub struct Gateway {
+    pub proxy: SocketAddr,
+    pub management: SocketAddr,
+    directory: TempDir,
+    env: BTreeMap<String, String>,
+    child: Child,
+    output: Arc<Output>,
+    readers: Vec<JoinHandle<()>>,
+    tokens: AtomicUsize,
+}
+
+/// What a gateway is started with.
+pub struct Setup {
+    config: String,
+    env: BTreeMap<String, String>,
+    arguments: Vec<String>,
+    directory: TempDir,
+}
+
+/// A token that works.
+#[derive(Clone)]
+pub struct Token {
+    pub text: String,
+    pub uid: String,
+}
+
+#[derive(Default)]
+struct Output {
+    stdout: Mutex<Vec<String>>,
+    stderr: Mutex<Vec<String>>,
+}
+
+impl Setup {
+    /// `config` is the text of the configuration file. Listeners and store are the harness's; one worker, so that idle
+    /// connections to an upstream are all in one pool, and a store that is looked at often.
+    pub fn new(config: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = format!("sqlite:{}", directory.path().join("gateway.db").display());
+        let env = [
+            ("PROXY__LISTEN", free_address().to_string()),
+            ("MANAGEMENT__LISTEN", free_address().to_string()),
+            ("PROXY__WORKERS", "1".to_owned()),
+            ("STORE__URL", store),
+            ("STORE__POLL_INTERVAL", "20ms".to_owned()),
+            ("TOKENS__FIRST_TOKEN", "false".to_owned()),
+            ("LOG__FORMAT", "json".to_owned()),
+        ];
+        let env = env.into_iter().map(|(key, value)| (format!("BENTO_GATEWAY__{key}"), value)).collect();
+        Self { config: config.to_owned(), env, arguments: Vec::new(), directory }
+    }
+
+    /// `key` as in `PROXY__WORKERS`.
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.env.insert(format!("BENTO_GATEWAY__{key}"), value.to_owned());
+        self
+    }
+
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Where the gateway will live: certificates can be put there first.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn start(self) -> Gateway {
+        fs::write(self.directory.path().join("gateway.toml"), &self.config).unwrap();
+        let address = |key: &str| self.env[&format!("BENTO_GATEWAY__{key}")].parse().unwrap();
+        let (proxy, management) = (address("PROXY__LISTEN"), address("MANAGEMENT__LISTEN"));
+        let mut command = command(self.directory.path(), &self.env);
+        command.arg("serve").args(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = Arc::<Output>::default();
+        let readers = vec![
+            collect(child.stdout.take().unwrap(), Arc::clone(&output), |output| &output.stdout),
+            collect(child.stderr.take().unwrap(), Arc::clone(&output), |output| &output.stderr),
+        ];
+        let mut gateway = Gateway {
+            proxy,
+            management,
+            directory: self.directory,
+            env: self.env,
+            child,
+            output,
+            readers,
+            tokens: AtomicUsize::new(0),
+        };
+        gateway.becomes_ready();
+        gateway
+    }
+}
+
+impl Gateway {
+    pub fn start(config: &str) -> Self {
+        Setup::new(config).start()
+    }
+
+    fn becomes_ready(&mut self) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while self.readyz() != Some(200) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < deadline, "the gateway did not become ready: {ended:?}");
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The status of `/readyz`. `None`: nobody answered.
+    pub fn readyz(&self) -> Option<u16> {
+        let mut caller = Caller::try_connect(self.management).ok()?;
+        caller.try_send(b"GET /readyz HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").ok()?;
+        caller.try_head().ok().map(|answer| answer.status)
+    }
+
+    /// A connection to the proxy.
+    pub fn connect(&self) -> Caller {
+        Caller::connect(self.proxy)
+    }
+
+    /// One request on a connection of its own, and its whole answer. `request` needs its blank line.
+    pub fn ask(&self, request: &str) -> Answer {
+        self.connect().ask(request)
+    }
+
+    /// Runs a verb of the CLI on this gateway's store; its answer.
+    pub fn cli(&self, arguments: &[&str]) -> Value {
+        let mut command = command(self.directory.path(), &self.env);
+        let output = command.args(arguments).args(["-o", "json"]).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// A new token, made by the CLI, once the gateway knows it.
+    pub fn token(&self, scopes: &[&str]) -> Token {
+        let token = self.new_token(scopes, &[]);
+        self.await_token(&token);
+        token
+    }
+
+    /// The same with further arguments, and without waiting.
+    pub fn new_token(&self, scopes: &[&str], arguments: &[&str]) -> Token {
+        let name = format!("test-{}", self.tokens.fetch_add(1, Relaxed));
+        let mut all = vec!["token", "create", &name];
+        for scope in scopes {
+            all.extend(["--scope", scope]);
+        }
+        all.extend(arguments);
+        let answer = self.cli(&all);
+        Token { text: answer["token"].as_str().unwrap().to_owned(), uid: answer["uid"].as_str().unwrap().to_owned() }
+    }
+
+    /// Asks something that is refused after the credential was looked at, whatever it is: nothing reaches an upstream.
+    pub fn code_of(&self, token: &str) -> String {
+        let request = format!(
+            "POST /probe HTTP/1.1\r\nhost: probe.invalid\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/pickle\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        self.ask(&request).code()
+    }
+
+    pub fn await_token(&self, token: &Token) {
+        wait_for("the gateway knows the new token", SOON, || {
+            (self.code_of(&token.text) != "token_invalid").then_some(())
+        });
+    }
+
+    pub fn revoke(&self, token: &Token) {
+        self.cli(&["token", "revoke", &token.uid]);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// `None`: it still runs.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// SIGTERM; how it ended.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        let status = wait_for("the gateway ends", Duration::from_secs(30), || child.try_wait().unwrap());
+        // Whatever it said last is to be seen.
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        status
+    }
+
+    pub fn stdout(&self) -> Vec<String> {
+        self.output.stdout.lock().unwrap().clone()
+    }
+
+    pub fn stderr(&self) -> Vec<String> {
+        self.output.stderr.lock().unwrap().clone()
+    }
+
+    /// The access log so far.
+    pub fn access_lines(&self) -> Vec<Value> {
+        let lines = self.stderr();
+        let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        parsed.filter(|line| line["message"] == "request").collect()
+    }
+
+    /// The line of the request with this path, once it is there; there must be no second one.
+    pub fn access_line(&self, path: &str) -> Value {
+        let lines = || self.access_lines().into_iter().filter(|line| line["path"] == path).collect::<Vec<_>>();
+        let line = wait_for(&format!("an access line for {path}"), SOON, || lines().into_iter().next());
+        assert_eq!(lines().len(), 1, "{:?}", lines());
+        line
+    }
+
+    /// A value of `/proc/PID/status` in bytes, for example `RssAnon`.
+    pub fn memory(&self, key: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(&format!("{key}:"))).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.readers.drain(..).for_each(|reader| drop(reader.join()));
+        if std::thread::panicking() {
+            println!("--- the gateway's stderr ---\n{}\n---", self.stderr().join("\n"));
+        }
+    }
+}
+
+/// The binary with this gateway's settings, and nothing of the tests' own environment.
+fn command(directory: &Path, env: &BTreeMap<String, String>) -> Command {
+    let mut command = Command::new(BINARY);
+    command.current_dir(directory).env_clear().env("HOME", directory).envs(env).stdin(Stdio::null());
+    command.args(["--config", "gateway.toml"]);
+    command
+}
+
+fn collect(
+    source: impl Read + Send + 'static,
+    output: Arc<Output>,
+    lines: fn(&Output) -> &Mutex<Vec<String>>,
+) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(Result::ok) {
+            lines(&output).lock().unwrap().push(line);
+        }
+    })
+}
+
+/// An address of this machine that nobody listens on. Below the ports that the system gives to outgoing connections,
+/// one of which could otherwise have it by the time it is used.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let start = u16::try_from(std::process::id() % 60).unwrap() * 200;
+        let port = 20_000 + (start + NEXT.fetch_add(1, Relaxed)) % 12_000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// A Deployment in the configuration file, reached by the host `NAME.test`.
+pub fn deployment(name: &str, upstream: SocketAddr, settings: &str) -> String {
+    format!("[deployments.{name}]\nupstream = \"http://{upstream}\"\nhosts = [\"{name}.test\"]\n{settings}\n")
+}
