@@ -19,3 +19,4 @@ mod proxy_headers;
 mod proxy_routing;
 mod proxy_streaming;
 mod store_contract;
+mod store_faults;
