@@ -8,7 +8,7 @@ mod welcome;
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -105,7 +105,8 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
     tokio::spawn(reloader.run());
     info!(proxy = %config.proxy.listen, management = %config.management.listen, "listening");
 
-    let following = follow(config, Arc::clone(&gateway), follow_declared);
+    let opened = OnceLock::new();
+    let following = follow(config, Arc::clone(&gateway), follow_declared, &opened);
     tokio::select! {
         ended = following => ended?,
         _ = terminate.recv() => {}
@@ -116,6 +117,9 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
     tokio::select! {
         () = drain(workers, drain_timeout) => info!("drained"),
         _ = interrupt.recv() => warn!("interrupted again: not waiting any longer"),
+    }
+    if let Some(store) = opened.get() {
+        write_usage(&gateway, store).await;
     }
     // Writes the last lines.
     drop(access_log);
@@ -183,9 +187,15 @@ async fn bind_management(address: SocketAddr) -> Result<tokio::net::TcpListener,
     tokio::net::TcpListener::bind(address).await.map_err(refused)
 }
 
-/// Opens the store, waiting for it if need be, and follows it for ever.
-async fn follow(config: Config, gateway: Arc<Gateway>, declared: watch::Receiver<Declared>) -> Result<(), ServeError> {
+/// Opens the store, waiting for it if need be, leaves it in `opened`, and follows it for ever.
+async fn follow(
+    config: Config,
+    gateway: Arc<Gateway>,
+    declared: watch::Receiver<Declared>,
+    opened: &OnceLock<SharedStore>,
+) -> Result<(), ServeError> {
     let store = open_store(&config).await?;
+    let _ = opened.set(Arc::clone(&store));
     let issued = bootstrap(&config, &store).await?;
     let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
     tokio::spawn(record_usage(Arc::clone(&gateway), store, config.tokens.usage_interval));
@@ -228,13 +238,17 @@ async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<Issued
 async fn record_usage(gateway: Arc<Gateway>, store: SharedStore, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
-        let uses = gateway.usage.take();
-        if !uses.is_empty()
-            && let Err(error) = store.record_use(&uses).await
-        {
-            warn!(%error, "when tokens were last used could not be written; it is tried again");
-            gateway.usage.put_back(uses);
-        }
+        write_usage(&gateway, &store).await;
+    }
+}
+
+async fn write_usage(gateway: &Gateway, store: &SharedStore) {
+    let uses = gateway.usage.take();
+    if !uses.is_empty()
+        && let Err(error) = store.record_use(&uses).await
+    {
+        warn!(%error, "when tokens were last used could not be written; it is tried again");
+        gateway.usage.put_back(uses);
     }
 }
 

@@ -5,7 +5,11 @@
 
 use std::{fmt::Write as _, io::Write as _, net::SocketAddr};
 
-use crate::{config::Config, domain::deployment::DeploymentSpec, service::Issued};
+use crate::{
+    config::Config,
+    domain::{deployment::DeploymentSpec, host::HostName},
+    service::Issued,
+};
 
 pub fn print(config: &Config, issued: Option<&Issued>) {
     // Whoever started it may have closed standard output: the gateway goes on all the same.
@@ -16,7 +20,8 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
     let mut text = String::from("bento-gateway is ready.\n");
     for deployment in &config.deployments {
         let access = if deployment.protected { "protected" } else { "public" };
-        let _ = writeln!(text, "  {}  {}  {access}", deployment.name, url(config, deployment));
+        let url = url(config, deployment).unwrap_or_else(|| "no address: give it a host or a listener".to_owned());
+        let _ = writeln!(text, "  {}  {url}  {access}", deployment.name);
     }
     if config.deployments.is_empty() {
         text.push_str(
@@ -28,15 +33,9 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
             let token = issued.text.expose();
             let _ = writeln!(
                 text,
-                "\nThe first API token. It is shown this once, opens every Deployment and manages this gateway:\n\n  {token}\n"
+                "\nThe first API token. It is shown this once and opens every Deployment:\n\n  {token}\n"
             );
-            let example = config.deployments.first();
-            let _ = writeln!(
-                text,
-                "Try it:\n\n  curl {}-H 'Authorization: Bearer {token}' {}/readyz",
-                insecure(config),
-                example.map_or(base(config, config.proxy.listen), |first| url(config, first))
-            );
+            let _ = writeln!(text, "Try it:\n\n  curl {}/readyz", curl_arguments(config, token));
         }
         None => text.push_str("\nMake an API token:\n\n  bento-gateway token create NAME --scope 'deployment:*'\n"),
     }
@@ -44,17 +43,38 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
     text
 }
 
-/// Where a Deployment is reached.
-fn url(config: &Config, deployment: &DeploymentSpec) -> String {
+/// Where a Deployment is reached. `None`: nowhere, with this configuration.
+fn url(config: &Config, deployment: &DeploymentSpec) -> Option<String> {
     let proxy = &config.proxy;
-    let scheme = scheme(config);
-    match (deployment.listen, deployment.hosts.first(), &proxy.base_domain) {
-        (Some(address), _, _) => base(config, address),
-        _ if proxy.default_deployment.as_ref() == Some(&deployment.name) => base(config, proxy.listen),
-        (None, Some(host), _) => format!("{scheme}://{host}:{}", proxy.listen.port()),
-        (None, None, Some(domain)) => format!("{scheme}://{}.{domain}:{}", deployment.name, proxy.listen.port()),
-        (None, None, None) => format!("{}/deployments/{}", base(config, proxy.listen), deployment.name),
+    if let Some(address) = deployment.listen {
+        return Some(base(config, address));
     }
+    if let Some(host) = host(config, deployment) {
+        return Some(format!("{}://{host}:{}", scheme(config), proxy.listen.port()));
+    }
+    if proxy.default_deployment.as_ref() == Some(&deployment.name) {
+        return Some(base(config, proxy.listen));
+    }
+    proxy.path_prefix.then(|| format!("{}/deployments/{}", base(config, proxy.listen), deployment.name))
+}
+
+/// The host name by which a Deployment is found, if it is found by one.
+fn host(config: &Config, deployment: &DeploymentSpec) -> Option<String> {
+    let under_base = || config.proxy.base_domain.as_ref().map(|domain| format!("{}.{domain}", deployment.name));
+    deployment.hosts.first().map(HostName::to_string).or_else(under_base)
+}
+
+/// What makes the first Deployment answer on this machine, where its host name need not resolve yet and a certificate
+/// need not be for an address.
+fn curl_arguments(config: &Config, token: &str) -> String {
+    let insecure = if config.proxy.tls.is_some() { "--insecure " } else { "" };
+    let first = config.deployments.first();
+    let (host, url) = match first.map(|first| (first.listen, host(config, first), url(config, first))) {
+        Some((None, Some(host), _)) => (format!("-H 'Host: {host}' "), base(config, config.proxy.listen)),
+        Some((_, _, Some(url))) => (String::new(), url),
+        _ => (String::new(), base(config, config.proxy.listen)),
+    };
+    format!("{insecure}{host}-H 'Authorization: Bearer {token}' {url}")
 }
 
 fn base(config: &Config, address: SocketAddr) -> String {
@@ -63,11 +83,6 @@ fn base(config: &Config, address: SocketAddr) -> String {
 
 fn scheme(config: &Config) -> &'static str {
     if config.proxy.tls.is_some() { "https" } else { "http" }
-}
-
-/// A certificate for a name does not fit an address: the line must work when pasted all the same.
-fn insecure(config: &Config) -> &'static str {
-    if config.proxy.tls.is_some() { "--insecure " } else { "" }
 }
 
 /// An address that listens everywhere is reached on this machine's own.

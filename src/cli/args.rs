@@ -89,7 +89,7 @@ pub struct ServeArgs {
     /// Where callers connect
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<String>,
-    /// Where operators connect: API, console, /livez and /readyz
+    /// Where operators and probes connect: /livez and /readyz
     #[arg(long, value_name = "IP:PORT")]
     pub management_listen: Option<String>,
     /// NAME.DOMAIN reaches the Deployment NAME
@@ -215,7 +215,7 @@ pub enum UserCommand {
     },
     /// List users, oldest first
     List,
-    /// Set a user's console password
+    /// Set a user's password
     SetPassword {
         email: Email,
         /// Read it from standard input instead of asking

@@ -17,11 +17,17 @@ pub struct Condition {
 
 /// Why no decision can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotReady {
+pub enum Unusable {
     /// The store was never reached.
     NeverLoaded,
     /// The store has not been reached for longer than `store.max_staleness`.
     Stale,
+}
+
+/// Why nobody should send requests here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReady {
+    Unusable(Unusable),
     Draining,
 }
 
@@ -37,22 +43,22 @@ impl Condition {
     }
 
     /// # Errors
-    /// [`NotReady::NeverLoaded`] and [`NotReady::Stale`].
-    pub fn usable(&self) -> Result<(), NotReady> {
+    /// [`Unusable`].
+    pub fn usable(&self) -> Result<(), Unusable> {
         match self.usable_until.load(Relaxed) {
-            0 => Err(NotReady::NeverLoaded),
+            0 => Err(Unusable::NeverLoaded),
             u64::MAX => Ok(()),
             until if self.millis() < until => Ok(()),
-            _ => Err(NotReady::Stale),
+            _ => Err(Unusable::Stale),
         }
     }
 
     /// What `/readyz` says.
     ///
     /// # Errors
-    /// Any [`NotReady`].
+    /// [`NotReady`].
     pub fn ready(&self) -> Result<(), NotReady> {
-        if self.draining.load(Relaxed) { Err(NotReady::Draining) } else { self.usable() }
+        if self.draining.load(Relaxed) { Err(NotReady::Draining) } else { self.usable().map_err(NotReady::Unusable) }
     }
 
     /// Whether a token that is not in the index does not exist, as far as anyone can know.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     condition::Condition,
@@ -91,7 +91,10 @@ pub struct Follower {
     declared: watch::Receiver<Declared>,
     writer: TokenWriter,
     stored: BTreeMap<DeploymentName, DeploymentSpec>,
+    /// The sequence that the index is like. `None`: nothing was read yet.
     applied: Option<i64>,
+    /// The last look at the store failed, and the log says so.
+    away: bool,
 }
 
 impl Follower {
@@ -101,7 +104,16 @@ impl Follower {
         config: StoreConfig,
         declared: watch::Receiver<Declared>,
     ) -> Self {
-        Self { index, store, config, declared, writer: TokenWriter::default(), stored: BTreeMap::new(), applied: None }
+        Self {
+            index,
+            store,
+            config,
+            declared,
+            writer: TokenWriter::default(),
+            stored: BTreeMap::new(),
+            applied: None,
+            away: false,
+        }
     }
 
     /// Follows the store until the process ends.
@@ -112,6 +124,10 @@ impl Follower {
         loop {
             match self.catch_up().await {
                 Ok(()) => {
+                    if self.away {
+                        info!("the store is followed again");
+                        self.away = false;
+                    }
                     let first = self.index.condition.usable().is_err();
                     self.index.condition.loaded(self.config.max_staleness);
                     if first {
@@ -120,8 +136,9 @@ impl Follower {
                     pause = self.config.poll_interval;
                 }
                 Err(error) => {
-                    if self.index.condition.is_current() {
+                    if !self.away {
                         error!(%error, "the store cannot be followed; known tokens go on working, new ones wait");
+                        self.away = true;
                     }
                     self.index.condition.lost_the_store();
                     pause = (pause * 2).min(MAX_BACKOFF);
@@ -147,6 +164,13 @@ impl Follower {
         let seq = self.store.change_seq().await?;
         if self.applied == Some(seq) {
             return Ok(());
+        }
+        if self.applied.is_some_and(|applied| seq < applied) {
+            // An older copy was put in the store's place: what it does not know must not go on working.
+            warn!(seq, applied = self.applied, "the store has gone back, as after a restore; everything is read again");
+            self.index.tokens.clear();
+            self.stored.clear();
+            self.applied = None;
         }
         let first = self.applied.is_none();
         let since = self.applied.unwrap_or(-1);

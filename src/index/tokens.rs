@@ -75,6 +75,11 @@ impl TokenIndex {
         self.len() == 0
     }
 
+    /// Forgets everything. For the one writer.
+    pub fn clear(&self) {
+        self.shards.iter().for_each(|shard| shard.store(Arc::default()));
+    }
+
     /// Puts the entries in, in place of earlier ones with their lookup ids. For the one writer: two concurrent calls
     /// would lose entries.
     fn replace(&self, entries: Vec<Entry>) {

@@ -115,14 +115,12 @@ impl Verifier {
     ) -> Result<Option<ProvenToken>, VerifyError> {
         let _place = self.take_place()?;
         let turn = self.turn(entry.lookup_id());
-        let _turn = turn.lock().await;
+        let _mine = turn.mutex.lock().await;
         let fingerprint = self.fingerprint(token);
         if let Some(expected) = entry.fingerprint.get() {
             return Ok((fingerprint == *expected).then_some(ProvenToken(entry)));
         }
-        let proven = self.run_argon2(token, &entry).await;
-        self.end_turn(entry.lookup_id());
-        if proven? {
+        if self.run_argon2(token, &entry).await? {
             let _ = entry.fingerprint.set(fingerprint);
             Ok(Some(ProvenToken(entry)))
         } else {
@@ -150,14 +148,26 @@ impl Verifier {
         if self.waiting.fetch_add(1, Relaxed) >= MAX_WAITING { Err(VerifyError::Overloaded) } else { Ok(place) }
     }
 
-    fn turn(&self, id: LookupId) -> Arc<tokio::sync::Mutex<()>> {
+    fn turn(&self, id: LookupId) -> Turn<'_> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(running.entry(id).or_default())
+        Turn { verifier: self, id, mutex: Arc::clone(running.entry(id).or_default()) }
     }
+}
 
-    /// Those who wait for the turn keep it alive by themselves.
-    fn end_turn(&self, id: LookupId) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+/// A wait for one token's first verification. The last one who waits takes the entry away, also if they leave early.
+struct Turn<'a> {
+    verifier: &'a Verifier,
+    id: LookupId,
+    mutex: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut running = self.verifier.running.lock().unwrap_or_else(PoisonError::into_inner);
+        // This one's and the map's.
+        if Arc::strong_count(&self.mutex) == 2 {
+            running.remove(&self.id);
+        }
     }
 }
 

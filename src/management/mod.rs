@@ -7,7 +7,10 @@ use serde::Serialize;
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use crate::index::{condition::NotReady, follow::Index};
+use crate::index::{
+    condition::{NotReady, Unusable},
+    follow::Index,
+};
 
 /// Longest a management request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,8 +44,10 @@ async fn readyz(State(index): State<Arc<Index>>) -> impl IntoResponse {
         Ok(()) => (StatusCode::OK, Json(Probe { status: "ready", reason: None })),
         Err(reason) => {
             let reason = match reason {
-                NotReady::NeverLoaded => "the store has not been reached yet; the log says why",
-                NotReady::Stale => "the store has not been reached for longer than store.max_staleness",
+                NotReady::Unusable(Unusable::NeverLoaded) => "the store has not been reached yet; the log says why",
+                NotReady::Unusable(Unusable::Stale) => {
+                    "the store has not been reached for longer than store.max_staleness"
+                }
                 NotReady::Draining => "shutting down",
             };
             (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "not ready", reason: Some(reason) }))

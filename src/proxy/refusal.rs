@@ -9,7 +9,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     domain::{decision::Refusal, token::TokenUid},
-    index::condition::NotReady,
+    index::condition::Unusable,
 };
 
 /// The caller may not, or what it sent cannot be decided about.
@@ -47,7 +47,6 @@ pub enum Trouble {
     /// The token is not known, and the store that would know cannot be asked.
     StoreAway,
     Overloaded,
-    Draining,
     Internal,
 }
 
@@ -149,7 +148,6 @@ impl Failure {
                     Trouble::Stale => later("store_stale"),
                     Trouble::StoreAway => later("store_away"),
                     Trouble::Overloaded => later("overloaded"),
-                    Trouble::Draining => later("draining"),
                     Trouble::Internal => row(S::INTERNAL_SERVER_ERROR, "internal_error"),
                 },
             },
@@ -201,6 +199,9 @@ impl Failure {
             && let Ok(value) = HeaderValue::try_from(challenge_text(challenge, &detail, to))
         {
             headers.insert(WWW_AUTHENTICATE, value);
+        }
+        if row.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
         if row.retry {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -302,7 +303,6 @@ impl fmt::Display for Detail<'_> {
                 Trouble::Stale => "the gateway has not reached its store for too long; try again soon",
                 Trouble::StoreAway => "the gateway cannot look this token up at the moment; try again soon",
                 Trouble::Overloaded => "the gateway is verifying too many new tokens; try again soon",
-                Trouble::Draining => "the gateway is shutting down; try again",
                 Trouble::Internal => "the gateway failed to handle this request; its log says why",
             }),
             Failure::Cut(Cut::Timeout(timer)) => f.write_str(match timer {
@@ -340,12 +340,11 @@ impl From<BadCredential> for Denial {
     }
 }
 
-impl From<NotReady> for Trouble {
-    fn from(reason: NotReady) -> Self {
+impl From<Unusable> for Trouble {
+    fn from(reason: Unusable) -> Self {
         match reason {
-            NotReady::NeverLoaded => Self::NeverLoaded,
-            NotReady::Stale => Self::Stale,
-            NotReady::Draining => Self::Draining,
+            Unusable::NeverLoaded => Self::NeverLoaded,
+            Unusable::Stale => Self::Stale,
         }
     }
 }

@@ -18,4 +18,6 @@ mod proxy_framing;
 mod proxy_headers;
 mod proxy_routing;
 mod proxy_streaming;
+mod proxy_websocket;
 mod store_contract;
+mod store_faults;

@@ -39,8 +39,7 @@ impl AnswerBody {
     }
 
     /// An answer of our own.
-    pub fn own(bytes: Bytes, mut record: Record) -> Self {
-        record.ended(End::Complete);
+    pub fn own(bytes: Bytes, record: Record) -> Self {
         Self { exchange: None, ready: bytes, failure: None, record: Some(record) }
     }
 
@@ -84,7 +83,10 @@ impl Body for AnswerBody {
         let this = &mut *self;
         let Some(exchange) = &mut this.exchange else {
             let bytes = std::mem::take(&mut this.ready);
-            this.record(|record| record.sent(bytes.len()));
+            this.record(|record| {
+                record.sent(bytes.len());
+                record.ended(End::Complete);
+            });
             return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
         };
         if let Some(failure) = this.failure.take() {

@@ -42,8 +42,8 @@ pub struct Exchange {
     read_size: usize,
     /// Whether a byte of the answer came.
     answered: bool,
-    /// Whether the head of the final answer is here, which may be before the request is sent.
-    begun: bool,
+    /// Whether its head is complete, which may be before the request is sent.
+    answering: bool,
     decoder: Decoder,
     keep_alive: bool,
 }
@@ -94,7 +94,7 @@ impl Exchange {
             pool,
             read_size: FIRST_READ,
             answered: false,
-            begun: false,
+            answering: false,
             decoder: Decoder::Done,
             keep_alive: false,
         }
@@ -107,7 +107,7 @@ impl Exchange {
     pub async fn head(&mut self, method: &Method) -> Result<AnswerHead, Failure> {
         let head = poll_fn(|cx| self.poll_head(cx, method)).await?;
         self.watched.arm(Timer::UpstreamIdle, self.watched.permit().spec().settings.idle_timeout);
-        self.begun = true;
+        self.answering = true;
         self.keep_alive = head.keep_alive;
         self.decoder = match head.framing {
             AnswerFraming::None | AnswerFraming::Length(0) => Decoder::Done,
@@ -207,7 +207,7 @@ impl Exchange {
         match self.sender.poll(cx, &mut self.connection.stream) {
             Poll::Ready(Ok(())) => {
                 self.sending = Sending::Done;
-                if self.begun {
+                if self.answering {
                     self.watched.arm(Timer::UpstreamIdle, settings.idle_timeout);
                 } else {
                     self.watched.arm(Timer::FirstByte, settings.first_byte_timeout);

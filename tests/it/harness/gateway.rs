@@ -34,6 +34,7 @@ pub struct Gateway {
     pub management: SocketAddr,
     directory: TempDir,
     env: BTreeMap<String, String>,
+    arguments: Vec<String>,
     child: Child,
     output: Arc<Output>,
     readers: Vec<JoinHandle<()>>,
@@ -97,29 +98,29 @@ impl Setup {
     }
 
     pub fn start(self) -> Gateway {
+        let mut gateway = self.spawn();
+        gateway.becomes_ready();
+        gateway
+    }
+
+    /// Starts it without waiting until it is ready, which it may never be.
+    pub fn spawn(self) -> Gateway {
         fs::write(self.directory.path().join("gateway.toml"), &self.config).unwrap();
         let address = |key: &str| self.env[&format!("BENTO_GATEWAY__{key}")].parse().unwrap();
         let (proxy, management) = (address("PROXY__LISTEN"), address("MANAGEMENT__LISTEN"));
-        let mut command = command(self.directory.path(), &self.env);
-        command.arg("serve").args(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
         let output = Arc::<Output>::default();
-        let readers = vec![
-            collect(child.stdout.take().unwrap(), Arc::clone(&output), |output| &output.stdout),
-            collect(child.stderr.take().unwrap(), Arc::clone(&output), |output| &output.stderr),
-        ];
-        let mut gateway = Gateway {
+        let (child, readers) = spawn(self.directory.path(), &self.env, &self.arguments, &output);
+        Gateway {
             proxy,
             management,
             directory: self.directory,
             env: self.env,
+            arguments: self.arguments,
             child,
             output,
             readers,
             tokens: AtomicUsize::new(0),
-        };
-        gateway.becomes_ready();
-        gateway
+        }
     }
 }
 
@@ -128,7 +129,7 @@ impl Gateway {
         Setup::new(config).start()
     }
 
-    fn becomes_ready(&mut self) {
+    pub fn becomes_ready(&mut self) {
         let deadline = Instant::now() + START_TIMEOUT;
         while self.readyz() != Some(200) {
             let ended = self.child.try_wait().unwrap();
@@ -191,11 +192,41 @@ impl Gateway {
     }
 
     pub fn await_token(&self, token: &Token) {
-        wait_for("the gateway knows the new token", SOON, || (self.code_of(&token.text) != "token_invalid").then_some(()));
+        wait_for("the gateway knows the new token", SOON, || {
+            (self.code_of(&token.text) != "token_invalid").then_some(())
+        });
     }
 
     pub fn revoke(&self, token: &Token) {
         self.cli(&["token", "revoke", &token.uid]);
+    }
+
+    /// As the CLI runs it, for a test that looks at the process itself.
+    pub fn cli_command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(self.directory.path(), &self.env);
+        command.args(arguments);
+        command
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// On the same store, after it has ended.
+    pub fn start_again(&mut self) {
+        let (child, readers) = spawn(self.directory.path(), &self.env, &self.arguments, &self.output);
+        self.child = child;
+        self.readers.extend(readers);
+        self.becomes_ready();
+    }
+
+    /// Replaces the configuration file as an editor does.
+    pub fn write_config(&self, config: &str) {
+        let new = self.path("new.toml");
+        fs::write(&new, config).unwrap();
+        fs::rename(new, self.path("gateway.toml")).unwrap();
     }
 
     pub fn pid(&self) -> u32 {
@@ -278,6 +309,22 @@ fn command(directory: &Path, env: &BTreeMap<String, String>) -> Command {
     command.current_dir(directory).env_clear().env("HOME", directory).envs(env).stdin(Stdio::null());
     command.args(["--config", "gateway.toml"]);
     command
+}
+
+fn spawn(
+    directory: &Path,
+    env: &BTreeMap<String, String>,
+    arguments: &[String],
+    output: &Arc<Output>,
+) -> (Child, Vec<JoinHandle<()>>) {
+    let mut command = command(directory, env);
+    command.arg("serve").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let readers = vec![
+        collect(child.stdout.take().unwrap(), Arc::clone(output), |output| &output.stdout),
+        collect(child.stderr.take().unwrap(), Arc::clone(output), |output| &output.stderr),
+    ];
+    (child, readers)
 }
 
 fn collect(
