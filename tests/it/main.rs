@@ -19,5 +19,6 @@ mod proxy_headers;
 mod proxy_routing;
 mod proxy_streaming;
 mod proxy_websocket;
+mod secrecy;
 mod store_contract;
 mod store_faults;

@@ -1,0 +1,197 @@
+//! No token, password, pepper, cookie, query string or body reaches anything that is written down: everything that the
+//! gateway and the command line say is collected at trace level and searched.
+
+use std::{
+    io::Write,
+    process::{Output, Stdio},
+};
+
+use bento_gateway::system;
+
+use crate::harness::{
+    SOON,
+    gateway::{Gateway, Setup, Token, deployment, free_address},
+    http::request,
+    postgres::{Cluster, PASSWORD},
+    upstream::Upstream,
+    wait_until,
+};
+
+const HOST: &str = "a.test";
+const PEPPER: &str = "PepperThatNobodyMaySee";
+const USER_PASSWORD: &str = "PasswordThatNobodyMaySee";
+const MARKERS: [&str; 6] = [
+    "QueryThatNobodyMaySee",
+    "CookieThatNobodyMaySee",
+    "BodyThatNobodyMaySee",
+    "UserinfoThatNobodyMaySee",
+    "BasicThatNobodyMaySee",
+    "HeaderThatNobodyMaySee",
+];
+
+struct Scene {
+    gateway: Gateway,
+    _upstream: Upstream,
+    /// What was said, by whom.
+    said: Vec<(String, String)>,
+    secrets: Vec<String>,
+}
+
+impl Scene {
+    fn new(format: &str, store: Option<&str>) -> Self {
+        let upstream = Upstream::named("a");
+        let both = format!("{}\n{}", deployment("a", upstream.address, ""), deployment("dead", free_address(), ""));
+        let mut setup =
+            Setup::new(&both).env("LOG__FILTER", "trace").env("LOG__FORMAT", format).env("TOKENS__PEPPER", PEPPER);
+        if let Some(url) = store {
+            setup = setup.env("STORE__URL", url);
+        }
+        let secrets = MARKERS.iter().chain(&[PEPPER, USER_PASSWORD, PASSWORD]).map(|text| (*text).to_owned()).collect();
+        Self { gateway: setup.start(), _upstream: upstream, said: Vec::new(), secrets }
+    }
+
+    /// Both halves of a token are secrets of their own.
+    fn keep_secret(&mut self, token: &str) {
+        self.secrets.extend([token[4..16].to_owned(), token[17..60].to_owned()]);
+    }
+
+    fn token(&mut self, scopes: &[&str], arguments: &[&str]) -> Token {
+        let token = self.gateway.new_token(scopes, arguments);
+        self.keep_secret(&token.text);
+        self.gateway.await_token(&token);
+        token
+    }
+
+    /// Runs the CLI and keeps all that it says.
+    fn cli(&mut self, arguments: &[&str]) -> Output {
+        let output = self.gateway.cli_command(arguments).env("RUST_LOG", "trace").output().unwrap();
+        for (stream, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+            self.said.push((format!("{stream} of {arguments:?}"), String::from_utf8_lossy(bytes).into_owned()));
+        }
+        output
+    }
+
+    fn ask(&self, token: &str, fields: &[&str]) -> (u16, String) {
+        self.ask_at(HOST, token, fields)
+    }
+
+    fn ask_at(&self, host: &str, token: &str, fields: &[&str]) -> (u16, String) {
+        let path = format!("/x?token={}", MARKERS[0]);
+        let cookie = format!("cookie: session={}", MARKERS[1]);
+        let secret = format!("x-secret: {}", MARKERS[5]);
+        let all: Vec<&str> =
+            [cookie.as_str(), secret.as_str(), "content-length: 20"].iter().chain(fields).copied().collect();
+        let answer = self.gateway.connect().ask(request("POST", &path, host, token, &all, MARKERS[2].as_bytes()));
+        (answer.status, answer.text())
+    }
+
+    fn act(&mut self) {
+        let good = self.token(&["deployment:a", "deployment:dead"], &[]);
+        let other = self.token(&["api"], &[]);
+        let gone = self.token(&["deployment:a"], &[]);
+        let strange = system::new_token_text().unwrap();
+        let malformed = format!("{}x", &good.text[..65]);
+        self.keep_secret(strange.expose());
+
+        assert_eq!(self.ask(&good.text, &[]).0, 200);
+        self.gateway.revoke(&gone);
+        wait_until("it is revoked", SOON, || self.ask(&gone.text, &[]).0 == 401);
+        let basic = format!("authorization: Basic {}", MARKERS[4]);
+        let userinfo = format!("GET http://user:{}@{HOST}/ HTTP/1.1\r\nhost: {HOST}\r\n\r\n", MARKERS[3]);
+        let mut answers = vec![
+            self.ask(&other.text, &[]),
+            self.ask(&gone.text, &[]),
+            self.ask(strange.expose(), &[]),
+            self.ask(&malformed, &[]),
+            self.ask(&good.text, &[&format!("authorization: Bearer {}", good.text)]),
+            self.ask(&good.text, &["content-type: application/pickle"]),
+            self.ask(&good.text, &[&basic]),
+        ];
+        let answer = self.gateway.ask(&userinfo);
+        answers.push((answer.status, answer.text()));
+        for (status, text) in answers {
+            assert!((400..500).contains(&status), "{status}");
+            self.said.push(("an answer".to_owned(), text));
+        }
+        // An upstream that is not there makes the gateway talk of the connection.
+        let (status, text) = self.ask_at("dead.test", &good.text, &[]);
+        assert_eq!(status, 502);
+        self.said.push(("an answer".to_owned(), text));
+
+        let ada = ["user", "create", "--email", "ada@example.com", "--name", "Ada", "--password-stdin"];
+        let mut command = self.gateway.cli_command(&ada);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(format!("{USER_PASSWORD}\n").as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.said.push((
+            "user create".to_owned(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        ));
+
+        for verb in [
+            &["token", "list"][..],
+            &["token", "get", &good.uid],
+            &["user", "list"],
+            &["deployment", "list"],
+            &["config", "print"],
+            &["config", "check"],
+        ] {
+            assert!(self.cli(verb).status.success(), "{verb:?}");
+        }
+        assert!(!self.cli(&["token", "get", strange.expose()]).status.success());
+        assert!(
+            !self
+                .cli(&["token", "create", "x", "--store", &format!("postgres://gateway:{PASSWORD}@127.0.0.1:1/x")])
+                .status
+                .success()
+        );
+    }
+
+    fn search(mut self) -> Vec<String> {
+        assert!(self.gateway.terminate().success());
+        self.said.push(("the gateway's stdout".to_owned(), self.gateway.stdout().join("\n")));
+        let log = self.gateway.stderr().join("\n");
+        assert!(log.contains("DEBUG"), "the search is worth something only if everything is said");
+        self.said.push(("the gateway's stderr".to_owned(), log));
+        let mut leaks = Vec::new();
+        for secret in &self.secrets {
+            // What the caller types wrong at the command line is repeated to the caller alone.
+            let said = self.said.iter().filter(|(who, text)| text.contains(secret) && !who.contains(secret.as_str()));
+            leaks.extend(said.map(|(who, _)| format!("{secret} in {who}")));
+        }
+        leaks.extend(
+            self.said.iter().filter(|(_, text)| text.contains("$argon2")).map(|(who, _)| format!("a hash in {who}")),
+        );
+        leaks
+    }
+}
+
+#[test]
+fn nothing_that_is_said_holds_a_secret_on_sqlite() {
+    for format in ["json", "pretty"] {
+        let mut scene = Scene::new(format, None);
+        scene.act();
+        let store =
+            ["gateway.db", "gateway.db-wal"].map(|name| std::fs::read(scene.gateway.path(name)).unwrap_or_default());
+        for secret in scene.secrets.iter().filter(|secret| secret.len() != 12) {
+            let stored = store.iter().any(|bytes| bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
+            assert!(!stored, "{secret} stands in the store in clear");
+        }
+        assert_eq!(scene.search(), Vec::<String>::new(), "{format}");
+    }
+}
+
+#[test]
+fn nothing_that_is_said_holds_a_secret_on_postgres() {
+    let cluster = Cluster::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let url = cluster.url(&runtime.block_on(cluster.create_database()));
+    let mut scene = Scene::new("json", Some(&url));
+    scene.act();
+    // What is said about a store that goes away.
+    cluster.stop();
+    let log = || scene.gateway.stderr().iter().any(|line| line.contains("cannot be followed"));
+    wait_until("the outage is noticed", SOON, log);
+    assert_eq!(scene.search(), Vec::<String>::new());
+}
