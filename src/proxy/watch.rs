@@ -117,11 +117,13 @@ impl Watchman {
         }
     }
 
-    /// Ends all exchanges and connections.
-    pub fn end_all(&self) {
+    pub fn end_exchanges(&self) {
         for (_, slot) in self.exchanges.borrow().iter() {
             slot.end(Cut::Drained);
         }
+    }
+
+    pub fn close_connections(&self) {
         for (_, connection) in self.connections.borrow().iter() {
             connection.close();
         }

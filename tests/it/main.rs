@@ -13,6 +13,7 @@ mod bento;
 mod cli;
 mod config;
 mod harness;
+mod lifecycle;
 mod proxy_decision;
 mod proxy_framing;
 mod proxy_headers;
