@@ -9,6 +9,7 @@
     reason = "a test fails by panicking and reports what it measured, in its helpers, too"
 )]
 
+mod access_log;
 mod bento;
 mod cli;
 mod config;
@@ -17,6 +18,7 @@ mod lifecycle;
 mod proxy_decision;
 mod proxy_framing;
 mod proxy_headers;
+mod proxy_protocols;
 mod proxy_routing;
 mod proxy_streaming;
 mod proxy_websocket;
