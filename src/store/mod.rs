@@ -206,6 +206,9 @@ pub trait DeploymentStore: Send + Sync {
     /// have been given the same file, knows these names. Bumps no sequence.
     async fn declare_deployments(&self, names: &[DeploymentName], at: Timestamp) -> Result<(), StoreError>;
 
+    /// Names that gateways have declared, by name; also of gateways that run no more.
+    async fn declared_deployments(&self) -> Result<Vec<DeploymentName>, StoreError>;
+
     /// Stored and declared ones.
     async fn knows_deployment(&self, name: &DeploymentName) -> Result<bool, StoreError>;
 }
