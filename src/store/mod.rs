@@ -149,7 +149,7 @@ pub trait TokenStore: Send + Sync {
 
 #[async_trait]
 pub trait UserStore: Send + Sync {
-    /// Creates the organization, its first admin and that admin's first token, unless there is an organization already.
+    /// Creates the organization, its first admin and, if wanted, that admin's first token, unless there is an organization already.
     /// Exactly one of any number of concurrent calls, of any number of processes, returns `true`.
     async fn bootstrap(&self, first: &Bootstrap) -> Result<bool, StoreError>;
 
@@ -174,8 +174,8 @@ pub trait UserStore: Send + Sync {
 pub struct Bootstrap {
     pub organization: String,
     pub admin: User,
-    pub token: TokenRecord,
-    pub secret: SecretRecord,
+    /// `None`: no first token is wanted.
+    pub token: Option<(TokenRecord, SecretRecord)>,
     pub event: AuditEvent,
 }
 

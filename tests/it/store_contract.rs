@@ -474,8 +474,8 @@ async fn use_moves_forward_only(place: Place) {
 
 fn first_start() -> Bootstrap {
     let admin = User { role: Role::Admin, ..user("admin@example.com") };
-    let token = token(admin.id, "first");
-    Bootstrap { organization: "Acme".to_owned(), admin, token, secret: secret(), event: event(Action::Bootstrapped) }
+    let token = Some((token(admin.id, "first"), secret()));
+    Bootstrap { organization: "Acme".to_owned(), admin, token, event: event(Action::Bootstrapped) }
 }
 
 async fn the_first_start_happens_once(place: Place) {
