@@ -9,6 +9,7 @@
     reason = "a test fails by panicking and reports what it measured, in its helpers, too"
 )]
 
+mod access_log;
 mod bento;
 mod cli;
 mod config;
@@ -16,9 +17,11 @@ mod harness;
 mod proxy_decision;
 mod proxy_framing;
 mod proxy_headers;
+mod proxy_protocols;
 mod proxy_routing;
 mod proxy_streaming;
 mod proxy_websocket;
 mod secrecy;
+mod shutdown;
 mod store_contract;
 mod store_faults;
