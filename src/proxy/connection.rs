@@ -236,12 +236,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CallerIo<S> {
             self.state.linger(LINGER);
         }
         let mut rest = [MaybeUninit::uninit(); 8 * 1024];
-        loop {
+        while !self.state.is_closing() {
             let mut rest = ReadBuf::uninit(&mut rest);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest)) {
                 Ok(()) if !rest.filled().is_empty() => {}
-                _ => return Poll::Ready(Ok(())),
+                _ => break,
             }
         }
+        Poll::Ready(Ok(()))
     }
 }

@@ -117,11 +117,13 @@ impl Watchman {
         }
     }
 
-    /// Ends all exchanges and connections.
-    pub fn end_all(&self) {
+    pub fn end_exchanges(&self) {
         for (_, slot) in self.exchanges.borrow().iter() {
             slot.end(Cut::Drained);
         }
+    }
+
+    pub fn close_connections(&self) {
         for (_, connection) in self.connections.borrow().iter() {
             connection.close();
         }
@@ -221,6 +223,8 @@ pub struct ConnectionState {
     /// Between two requests, with nothing of the next one read.
     idle: AtomicBool,
     closing: AtomicBool,
+    /// We have said our last word; the connection itself notices that its time is over.
+    lingering: AtomicBool,
     draining: AtomicBool,
     waker: Mutex<Option<Waker>>,
     started: Instant,
@@ -250,6 +254,7 @@ impl Watchman {
             active: AtomicU32::new(0),
             idle: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            lingering: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             waker: Mutex::new(None),
             started: self.started,
@@ -287,6 +292,7 @@ impl ConnectionState {
 
     /// Limits how long the caller may take to close its side after we closed ours.
     pub fn linger(&self, limit: Duration) {
+        self.lingering.store(true, Relaxed);
         self.arm(limit);
     }
 
@@ -303,7 +309,8 @@ impl ConnectionState {
         let mut future = pin!(future);
         poll_fn(|cx| {
             self.register(cx.waker());
-            if self.is_closing() { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) }
+            let over = self.is_closing() && !self.lingering.load(Relaxed);
+            if over { Poll::Ready(None) } else { future.as_mut().poll(cx).map(Some) }
         })
         .await
     }

@@ -194,7 +194,10 @@ impl Worker {
         while !self.watchman.is_idle() && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_STEP).await;
         }
-        self.watchman.end_all();
+        // Exchanges first: each says how it ended before its connection is gone.
+        self.watchman.end_exchanges();
+        tokio::time::sleep(DRAIN_STEP).await;
+        self.watchman.close_connections();
         tokio::time::sleep(DRAIN_STEP).await;
     }
 }

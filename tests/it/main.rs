@@ -14,6 +14,8 @@ mod bento;
 mod cli;
 mod config;
 mod harness;
+mod lifecycle;
+mod proxy_curl;
 mod proxy_decision;
 mod proxy_framing;
 mod proxy_headers;

@@ -30,6 +30,7 @@ fn echo() -> Upstream {
         peer.note(&request);
         let stream = peer.stream.try_clone().unwrap();
         let replayed = Replayed { head: request.head.clone().into(), at: 0, stream };
+        #[expect(clippy::result_large_err, reason = "the library's callback is of this form")]
         let choose = |handshake: &Handshake, mut accepted: Accepted| -> Result<Accepted, ErrorResponse> {
             let offered = handshake.headers().get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
             if offered.is_some_and(|offered| offered.split(", ").any(|protocol| protocol == "chat")) {
