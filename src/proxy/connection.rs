@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
-use super::{headers::Origin, pipeline, upstream::body::AnswerBody, watch::ConnectionState, worker::Worker};
+use super::{forwarding::Origin, pipeline, upstream::body::AnswerBody, watch::ConnectionState, worker::Worker};
 use crate::config::LimitConfig;
 
 /// How long a caller may go on sending what nobody reads, after our last word. Closing at once would reset the

@@ -4,22 +4,15 @@
 //! as others, then everything that claims an identity or a route; ours are set last. Peers were hit through each of these
 //! steps left out or done in another order.
 
-use std::net::IpAddr;
-
 use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{CONNECTION, CONTENT_TYPE, COOKIE, FORWARDED, TE, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
-use ipnet::IpNet;
 
-use super::{credential, permit::Permit, refusal::BadMessage, target::Target};
+use super::{credential, forwarding::Forwarding, permit::Permit, refusal::BadMessage, target::Target};
 
-/// `X-Forwarded-For`, as received and as sent.
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest `X-Request-Id` that is taken over from the caller.
@@ -32,46 +25,6 @@ pub enum BodyFraming {
     /// Bytes.
     Length(u64),
     Chunked,
-}
-
-/// Where the request came from.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin {
-    pub peer: IpAddr,
-    pub tls: bool,
-}
-
-/// Who the caller is and what it saw, as far as it can be believed.
-#[derive(Debug)]
-pub struct Forwarding {
-    /// The caller's address: the peer's, or the last one that a trusted proxy vouches for.
-    pub client: IpAddr,
-    /// The value of `X-Forwarded-For` for the upstream.
-    chain: String,
-    https: bool,
-    /// What a trusted proxy says that the caller asked for. `None`: the authority of this request.
-    host: Option<HeaderValue>,
-}
-
-impl Forwarding {
-    pub fn read(headers: &HeaderMap, origin: Origin, trusted: &[IpNet]) -> Self {
-        let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-        if trusted.is_empty() || !is_trusted(&origin.peer) {
-            let chain = origin.peer.to_string();
-            return Self { client: origin.peer, chain, https: origin.tls, host: None };
-        }
-        let mut hops: Vec<IpAddr> = Vec::new();
-        for field in headers.get_all(&X_FORWARDED_FOR) {
-            hops.extend(
-                field.to_str().unwrap_or_default().split(',').filter_map(|hop| hop.trim().parse::<IpAddr>().ok()),
-            );
-        }
-        hops.push(origin.peer);
-        let client = hops.iter().rev().find(|hop| !is_trusted(hop)).or(hops.first()).copied().unwrap_or(origin.peer);
-        let chain = hops.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
-        let https = headers.get(&X_FORWARDED_PROTO).map_or(origin.tls, |proto| proto == "https");
-        Self { client, chain, https, host: headers.get(&X_FORWARDED_HOST).cloned() }
-    }
 }
 
 /// The caller's request id if it is harmless, else a new one.
@@ -456,25 +409,6 @@ mod tests {
         ] {
             assert_eq!(check_message(&headers(fields)), Err(BadMessage::TransferEncoding), "{fields:?}");
         }
-    }
-
-    #[test]
-    fn forwarding_is_believed_from_trusted_proxies_only() {
-        let claims = headers(&[
-            ("x-forwarded-for", "6.6.6.6, 10.0.0.9"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "a"),
-        ]);
-        let origin = Origin { peer: "10.0.0.1".parse().unwrap(), tls: false };
-
-        let stranger = Forwarding::read(&claims, origin, &[]);
-        assert_eq!((stranger.client, stranger.chain.as_str(), stranger.https), (origin.peer, "10.0.0.1", false));
-        assert!(stranger.host.is_none());
-
-        let trusted = Forwarding::read(&claims, origin, &["10.0.0.0/8".parse().unwrap()]);
-        assert_eq!(trusted.client.to_string(), "6.6.6.6");
-        assert_eq!(trusted.chain, "6.6.6.6, 10.0.0.9, 10.0.0.1");
-        assert!(trusted.https && trusted.host.is_some());
     }
 
     #[test]

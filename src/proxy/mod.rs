@@ -6,6 +6,7 @@
 
 pub mod connection;
 pub mod credential;
+pub mod forwarding;
 pub mod headers;
 pub mod permit;
 pub mod pipeline;

@@ -11,7 +11,8 @@ use hyper::body::{Body, Incoming};
 use super::{
     connection::Connection,
     credential,
-    headers::{self, BodyFraming, Forwarding, Outgoing},
+    forwarding::Forwarding,
+    headers::{self, BodyFraming, Outgoing},
     permit::{Gate, Permit},
     record::Record,
     refusal::{AnswerTo, BadMessage, Failure, UpstreamFailure},
