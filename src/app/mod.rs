@@ -15,7 +15,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
     runtime::{Builder, Handle},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 use tracing::{error, info, warn};
@@ -45,6 +45,8 @@ use crate::{
 
 /// Threads for the management listener, the follower and signals; they are idle nearly always.
 const BACKGROUND_THREADS: usize = 2;
+/// How long workers that were told to end now may take for it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Longest pause between two tries to reach a store at start.
 const MAX_STORE_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -114,10 +116,7 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
     }
     info!(timeout = ?drain_timeout, "draining: no further connections; running requests may end");
     gateway.index.condition.drain();
-    tokio::select! {
-        () = drain(workers, drain_timeout) => info!("drained"),
-        _ = interrupt.recv() => warn!("interrupted again: not waiting any longer"),
-    }
+    drain(workers, drain_timeout, &mut interrupt).await;
     if let Some(store) = opened.get() {
         write_usage(&gateway, store).await;
     }
@@ -252,15 +251,27 @@ async fn write_usage(gateway: &Gateway, store: &SharedStore) {
     }
 }
 
-async fn drain(workers: Workers, timeout: Duration) {
-    let deadline = Instant::now() + timeout;
-    for worker in &workers.handles {
-        let _ = worker.commands.send(Command::Drain(deadline));
-    }
-    let ended = tokio::task::spawn_blocking(|| {
+/// Until all has ended, the time is over, or somebody does not want to wait any longer: then, too, each request gets to
+/// say how it ended.
+async fn drain(workers: Workers, timeout: Duration, interrupt: &mut Signal) {
+    let commands: Vec<_> = workers.handles.iter().map(|worker| worker.commands.clone()).collect();
+    let end_by = |deadline| {
+        for worker in &commands {
+            let _ = worker.send(Command::Drain(deadline));
+        }
+    };
+    end_by(Instant::now() + timeout);
+    let mut ended = tokio::task::spawn_blocking(|| {
         for worker in workers.handles {
             let _ = worker.thread.join();
         }
     });
-    let _ = ended.await;
+    tokio::select! {
+        _ = &mut ended => info!("drained"),
+        _ = interrupt.recv() => {
+            warn!("interrupted again: not waiting any longer");
+            end_by(Instant::now());
+            let _ = tokio::time::timeout(LAST_WORDS, ended).await;
+        }
+    }
 }

@@ -30,6 +30,10 @@ pub const SWEEP: Duration = Duration::from_millis(50);
 /// How often running exchanges are asked about their expiry, which no change of the index announces.
 const EXPIRY_CHECK: Duration = Duration::from_millis(250);
 
+/// How long a caller's side may stay open after ours while the gateway ends: its answer has time to arrive, and a
+/// caller that keeps its end open does not hold the gateway.
+const DRAIN_LINGER: Duration = Duration::from_millis(500);
+
 /// Which clock ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
@@ -58,6 +62,7 @@ pub struct Watchman {
     started: Instant,
     epoch: Cell<u64>,
     expiry_checked: Cell<Instant>,
+    draining: Cell<bool>,
 }
 
 struct Slot {
@@ -83,6 +88,7 @@ impl Watchman {
             started: now,
             epoch: Cell::new(0),
             expiry_checked: Cell::new(now),
+            draining: Cell::new(false),
         })
     }
 
@@ -129,11 +135,11 @@ impl Watchman {
         }
     }
 
-    /// Tells every connection to take no further request.
+    /// Tells every connection to take no further request, and those to come as well.
     pub fn drain_connections(&self) {
+        self.draining.set(true);
         for (_, connection) in self.connections.borrow().iter() {
-            connection.draining.store(true, Relaxed);
-            connection.wake();
+            connection.drain();
         }
     }
 
@@ -185,6 +191,11 @@ impl Watched {
         .await
     }
 
+    /// Why it was ended. `None`: it was not.
+    pub fn cut(&self) -> Option<Cut> {
+        self.slot.cut.get()
+    }
+
     /// Goes on after a timer ran out: something else can be tried.
     pub fn forgive(&self) {
         self.slot.cut.set(None);
@@ -222,6 +233,8 @@ pub struct ConnectionState {
     active: AtomicU32,
     /// Between two requests, with nothing of the next one read.
     idle: AtomicBool,
+    /// Whether a request has ever begun on it.
+    used: AtomicBool,
     closing: AtomicBool,
     /// We have said our last word; the connection itself notices that its time is over.
     lingering: AtomicBool,
@@ -253,6 +266,7 @@ impl Watchman {
             deadline: AtomicU64::new(u64::MAX),
             active: AtomicU32::new(0),
             idle: AtomicBool::new(false),
+            used: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -262,6 +276,9 @@ impl Watchman {
             keep_alive_timeout,
         });
         state.arm(header_timeout);
+        if self.draining.get() {
+            state.drain();
+        }
         let key = self.connections.borrow_mut().insert(Arc::clone(&state));
         WatchedConnection { watchman: Rc::clone(self), key, state }
     }
@@ -277,6 +294,7 @@ impl ConnectionState {
     /// A request's header is complete: from here the exchange has its own timers.
     pub fn begin(self: &Arc<Self>) -> Active {
         self.active.fetch_add(1, AcqRel);
+        self.used.store(true, Relaxed);
         self.idle.store(false, Relaxed);
         self.deadline.store(u64::MAX, Relaxed);
         Active(Arc::clone(self))
@@ -293,7 +311,7 @@ impl ConnectionState {
     /// Limits how long the caller may take to close its side after we closed ours.
     pub fn linger(&self, limit: Duration) {
         self.lingering.store(true, Relaxed);
-        self.arm(limit);
+        self.arm(if self.is_draining() { limit.min(DRAIN_LINGER) } else { limit });
     }
 
     pub fn is_closing(&self) -> bool {
@@ -320,6 +338,17 @@ impl ConnectionState {
         if !registered.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
             *registered = Some(waker.clone());
         }
+    }
+
+    fn drain(&self) {
+        self.draining.store(true, Relaxed);
+        if self.lingering.load(Relaxed) {
+            self.arm(DRAIN_LINGER);
+        } else if !self.used.load(Relaxed) {
+            // Opened in advance: nobody waits for an answer on it.
+            self.closing.store(true, Relaxed);
+        }
+        self.wake();
     }
 
     fn close(&self) {

@@ -129,7 +129,7 @@ async fn run(parts: WorkerParts, id_prefix: u64, mut commands: mpsc::UnboundedRe
             }
             Command::Drain(deadline) => {
                 listeners.values().for_each(AbortHandle::abort);
-                worker.drain(deadline).await;
+                worker.drain(deadline, commands).await;
                 return;
             }
         }
@@ -189,9 +189,15 @@ impl Worker {
         record.ended(End::Complete);
     }
 
-    async fn drain(&self, deadline: Instant) {
+    /// A further command to drain may bring the deadline forward.
+    async fn drain(&self, mut deadline: Instant, mut commands: mpsc::UnboundedReceiver<Command>) {
         self.watchman.drain_connections();
         while !self.watchman.is_idle() && Instant::now() < deadline {
+            while let Ok(command) = commands.try_recv() {
+                if let Command::Drain(earlier) = command {
+                    deadline = deadline.min(earlier);
+                }
+            }
             tokio::time::sleep(DRAIN_STEP).await;
         }
         // Exchanges first: each says how it ended before its connection is gone.

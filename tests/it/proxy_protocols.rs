@@ -1,116 +1,435 @@
-//! The protocols that callers speak, with curl as the caller: HTTP/1.0, HTTP/1.1 and HTTP/2, in clear text and over TLS.
+//! What callers may speak: HTTP/2 in clear text and by TLS, HTTP/1.1 by TLS, with certificates that can be replaced.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    future::Future,
+    net::TcpStream,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, client::conn::http2::SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{CertifiedKey, KeyPair};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName},
+    },
+};
 
 use crate::harness::{
     SOON,
     gateway::{Gateway, Setup, deployment},
-    http::get,
-    upstream::{Upstream, answer},
+    http::{Caller, Stop, get},
+    upstream::{CHUNKED, Upstream, answer},
     wait_until,
 };
 
 const HOST: &str = "a.test";
 
-/// Runs curl on `/path` of the Deployment; its body, then the status and the protocol's version.
-fn curl(gateway: &Gateway, scheme: &str, arguments: &[&str]) -> String {
-    let port = gateway.proxy.port();
-    let output = Command::new("curl")
-        .args(["-sS", "--max-time", "10", "--resolve", &format!("{HOST}:{port}:127.0.0.1")])
-        .args(["-w", " %{http_code} %{http_version}"])
-        .args(arguments)
-        .arg(format!("{scheme}://{HOST}:{port}/path?q=1"))
-        .output()
-        .unwrap();
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+type Connection = SendRequest<Full<Bytes>>;
+
+fn run<F: Future>(test: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-/// A certificate for the Deployment's host; the PEM text of it and its key are written.
-fn write_certificate(directory: &Path) {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([HOST.to_owned()]).unwrap();
-    fs::write(directory.join("key.pem"), signing_key.serialize_pem()).unwrap();
-    fs::write(directory.join("cert.pem"), cert.pem()).unwrap();
+async fn http2<S>(stream: S) -> Connection
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
 }
 
-fn length_of_body() -> Upstream {
-    Upstream::answering(|request| answer(200, &[], request.body.len().to_string().as_bytes()))
+async fn clear_text(gateway: &Gateway) -> Connection {
+    http2(tokio::net::TcpStream::connect(gateway.proxy).await.unwrap()).await
+}
+
+fn plain(path: &str, token: &str) -> http::request::Builder {
+    Request::get(format!("http://{HOST}{path}")).header("authorization", format!("Bearer {token}"))
+}
+
+fn no_body() -> Full<Bytes> {
+    Full::default()
+}
+
+async fn send(connection: &mut Connection, request: http::Result<Request<Full<Bytes>>>) -> Response<Incoming> {
+    connection.ready().await.unwrap();
+    connection.send_request(request.unwrap()).await.unwrap()
+}
+
+async fn whole(answer: Response<Incoming>) -> Bytes {
+    answer.into_body().collect().await.unwrap().to_bytes()
+}
+
+/// The stable code of an answer of the gateway's own.
+async fn code(answer: Response<Incoming>) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let json: serde_json::Value = serde_json::from_slice(&whole(answer).await).unwrap();
+    (status, json["code"].as_str().unwrap().to_owned())
 }
 
 #[test]
-fn every_version_in_clear_text() {
-    let upstream = length_of_body();
+fn http_2_by_prior_knowledge_becomes_http_1_1_for_the_service() {
+    let upstream = Upstream::answering(|_| answer(200, &["connection: keep-alive", "x-a: 1"], b"hello"));
     let gateway = Gateway::start(&deployment("a", upstream.address, ""));
     let token = gateway.token(&["deployment:a"]);
-    let bearer = format!("Authorization: Bearer {}", token.text);
-    // curl calls HTTP/1.0 "1" where the answer is of it, too.
-    for (flag, version) in [("--http1.0", "1"), ("--http1.1", "1.1"), ("--http2-prior-knowledge", "2")] {
-        let said = curl(&gateway, "http", &[flag, "-H", &bearer, "-d", "12345"]);
-        assert_eq!(said, format!("5 200 {version}"), "{flag}");
-        let refused = curl(&gateway, "http", &[flag, "-d", "12345"]);
-        assert!(refused.ends_with(&format!(" 401 {version}")) && refused.contains("credential_missing"), "{refused}");
-    }
+    run(async {
+        let mut connection = clear_text(&gateway).await;
+        let request = plain("/x?y=1", &token.text)
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .header("te", "trailers")
+            .header("x-forwarded-for", "spoof")
+            .header("x_forwarded_for", "spoof");
+        let answer = send(&mut connection, request.body(no_body())).await;
+        assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
+        assert_eq!((answer.headers().get("connection"), &answer.headers()["x-a"]), (None, &"1".parse().unwrap()));
+        assert_eq!(whole(answer).await, "hello");
+
+        let posted =
+            Request::post(format!("http://{HOST}/post")).header("authorization", format!("Bearer {}", token.text));
+        let answer = send(&mut connection, posted.body(Full::from("abc"))).await;
+        assert_eq!(whole(answer).await, "hello");
+    });
     let requests = upstream.requests();
-    assert_eq!(requests.len(), 3);
-    for request in &requests {
-        assert!(request.head.starts_with("POST /path?q=1 HTTP/1.1\r\n"), "{}", request.head);
-        assert_eq!(request.header("host").map(|host| host.starts_with(HOST)), Some(true));
-        assert_eq!(request.connection, 0, "one connection carries them all");
+    let expected = format!(
+        "GET /x?y=1 HTTP/1.1\r\nhost: {HOST}\r\ncookie: a=1; b=2\r\nte: trailers\r\nx-request-id: {}\r\n\
+         x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: {HOST}\r\n\
+         x-bento-gateway-deployment: a\r\nx-bento-gateway-token-uid: {}\r\n\r\n",
+        requests[0].header("x-request-id").unwrap(),
+        token.uid
+    );
+    assert_eq!(requests[0].head, expected);
+    assert_eq!((requests[1].body.as_slice(), requests[1].header("content-length")), (b"abc".as_slice(), Some("3")));
+}
+
+#[test]
+fn the_decision_is_the_same_in_http_2() {
+    let (mine, other) = (Upstream::named("mine"), Upstream::named("other"));
+    let config = format!(
+        "[proxy]\nbase_domain = \"base.test\"\n{}{}",
+        deployment("a", mine.address, ""),
+        deployment("b", other.address, "")
+    );
+    let gateway = Gateway::start(&config);
+    let token = gateway.token(&["deployment:a"]).text;
+    let bearer = format!("Bearer {token}");
+    let authority = |authority: &str| Request::get(format!("http://{authority}/")).header("authorization", &bearer);
+    let cases = [
+        (Request::get(format!("http://{HOST}/")), 401, "credential_missing"),
+        (plain("/", &token).header("authorization", &bearer), 400, "credential_repeated"),
+        (plain("/", "bgw_nonsense"), 401, "token_malformed"),
+        (authority("b.test"), 403, "insufficient_scope"),
+        (authority("B.Base.Test."), 403, "insufficient_scope"),
+        (authority("user@a.test"), 400, "bad_host"),
+        (authority("user:pass@a.test"), 400, "bad_host"),
+        (plain("/", &token).header("host", "b.test"), 400, "bad_host"),
+        (plain("/", &token).header("host", "a.test").header("host", "a.test"), 400, "bad_host"),
+        (plain("/a/%2e%2e/b", &token), 400, "bad_path"),
+        (plain("/", &token).header("content-type", "application/pickle"), 415, "pickle_refused"),
+        (plain("/", &token).method("TRACE"), 405, "method_not_allowed"),
+    ];
+    run(async {
+        let mut connection = clear_text(&gateway).await;
+        for (request, status, expected) in cases {
+            let request = request.body(no_body());
+            let what = format!("{request:?}");
+            assert_eq!(code(send(&mut connection, request).await).await, (status, expected.to_owned()), "{what}");
+        }
+        // A Host beside the authority may say the same.
+        let answer = send(&mut connection, plain("/", &token).header("host", "A.test").body(no_body())).await;
+        assert_eq!(whole(answer).await, "mine");
+    });
+    assert_eq!((mine.requests().len(), other.connections()), (1, 0));
+}
+
+#[test]
+fn many_streams_on_one_connection_do_not_wait_for_each_other() {
+    let upstream = Upstream::start(|peer| {
+        while let Some(request) = peer.request() {
+            if request.target == "/slow" {
+                std::thread::sleep(Duration::from_millis(800));
+            }
+            peer.send(answer(200, &[], request.target.as_bytes()));
+        }
+    });
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let token = gateway.token(&["deployment:a"]).text;
+    run(async {
+        let mut connection = clear_text(&gateway).await;
+        let mut second = connection.clone();
+        let slow = tokio::spawn(connection.send_request(plain("/slow", &token).body(no_body()).unwrap()));
+        let since = Instant::now();
+        for n in 0..20 {
+            let path = format!("/{n}");
+            assert_eq!(whole(send(&mut second, plain(&path, &token).body(no_body())).await).await, path);
+        }
+        assert!(since.elapsed() < Duration::from_millis(700), "{:?}", since.elapsed());
+        assert_eq!(whole(slow.await.unwrap().unwrap()).await, "/slow");
+    });
+}
+
+#[test]
+fn streams_of_http_2_flow_end_with_trailers_and_are_cut() {
+    let upstream = Upstream::start(|peer| {
+        while let Some(request) = peer.request() {
+            peer.send(CHUNKED);
+            peer.send_chunk("abc");
+            match request.target.as_str() {
+                "/trailers" => peer.send("0\r\nx-sum: 7\r\n\r\n"),
+                _ => {
+                    std::thread::sleep(Duration::from_millis(50));
+                    peer.close();
+                }
+            }
+        }
+    });
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let token = gateway.token(&["deployment:a"]).text;
+    run(async {
+        let mut connection = clear_text(&gateway).await;
+        let answer = send(&mut connection, plain("/trailers", &token).body(no_body())).await;
+        assert_eq!(answer.headers().get("transfer-encoding"), None);
+        let collected = answer.into_body().collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["x-sum"], "7");
+        assert_eq!(collected.to_bytes(), "abc");
+
+        let answer = send(&mut connection, plain("/cut", &token).body(no_body())).await;
+        assert!(answer.into_body().collect().await.is_err(), "a cut looks like an end");
+        // The connection is not to blame.
+        assert_eq!(send(&mut connection, plain("/trailers", &token).body(no_body())).await.status(), 200);
+    });
+}
+
+#[test]
+fn a_reset_stream_leaves_the_upstream_at_once_and_the_others_alone() {
+    let upstream = Upstream::start(|peer| {
+        let Some(request) = peer.request() else { return };
+        peer.send(CHUNKED);
+        peer.send_chunk("first");
+        if request.target == "/kept" {
+            std::thread::sleep(Duration::from_millis(700));
+            peer.send_chunk("second");
+            peer.send("0\r\n\r\n");
+        }
+        peer.await_close();
+    });
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let token = gateway.token(&["deployment:a"]).text;
+    run(async {
+        let mut connection = clear_text(&gateway).await;
+        let kept = send(&mut connection, plain("/kept", &token).body(no_body())).await;
+        let mut left = send(&mut connection, plain("/left", &token).body(no_body())).await;
+        assert_eq!(left.body_mut().frame().await.unwrap().unwrap().into_data().unwrap(), "first");
+        drop(left);
+        let since = Instant::now();
+        while upstream.closed() == 0 {
+            assert!(since.elapsed() < Duration::from_millis(500), "the upstream was not left");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(whole(kept).await, "firstsecond");
+    });
+    assert_eq!(gateway.access_line("/left")["end"], "caller_left");
+    assert_eq!(gateway.access_line("/kept")["end"], "complete");
+}
+
+/// Flow control holds in both directions for more than any window.
+#[test]
+fn large_bodies_by_http_2() {
+    let upstream = Upstream::answering(|request| answer(200, &[], &request.body));
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let token = gateway.token(&["deployment:a"]).text;
+    let data: Bytes = (0..8 << 20).map(|at: u32| (at / 7) as u8).collect::<Vec<_>>().into();
+    run(async {
+        let mut connection = clear_text(&gateway).await;
+        let request = plain("/", &token).method("POST").body(Full::from(data.clone()));
+        assert!(whole(send(&mut connection, request).await).await == data);
+        // Refused while it is sent: the answer is readable, and the connection goes on.
+        let request = Request::post(format!("http://{HOST}/")).body(Full::from(data.clone()));
+        assert_eq!(code(send(&mut connection, request).await).await, (401, "credential_missing".to_owned()));
+        let answer = send(&mut connection, plain("/", &token).body(no_body())).await;
+        assert_eq!(answer.status(), 200);
+    });
+    assert_eq!(upstream.requests().len(), 2);
+}
+
+#[test]
+fn a_slow_reader_of_http_2_does_not_fill_the_memory() {
+    let upstream = Upstream::start(|peer| {
+        if peer.request().is_none() {
+            return;
+        }
+        peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 64 << 20));
+        for _ in 0..1024 {
+            if peer.try_send(vec![b'x'; 64 * 1024]).is_err() {
+                return;
+            }
+        }
+    });
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let token = gateway.token(&["deployment:a"]).text;
+    let before = gateway.memory("VmHWM");
+    run(async {
+        let mut connection = clear_text(&gateway).await;
+        let answer = send(&mut connection, plain("/", &token).body(no_body())).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let mut body = answer.into_body();
+        let mut total = 0;
+        while let Some(frame) = body.frame().await {
+            total += frame.unwrap().into_data().unwrap().len();
+        }
+        assert_eq!(total, 64 << 20);
+    });
+    let growth = gateway.memory("VmHWM").saturating_sub(before);
+    assert!(growth < 16 << 20, "grew by {growth} bytes");
+}
+
+#[test]
+fn http_2_can_be_switched_off() {
+    let upstream = Upstream::named("a");
+    let gateway =
+        Gateway::start(&format!("[proxy]\nhttp2 = false\n{}", deployment("a", upstream.address, "protected = false")));
+    let mut caller = gateway.connect();
+    caller.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    let (bytes, stop) = caller.rest();
+    assert_ne!(stop, Stop::TimedOut);
+    assert!(bytes.is_empty() || bytes.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&bytes));
+    assert_eq!(gateway.ask("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n").status, 200);
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+// === TLS ===
+
+struct Certificate(CertifiedKey<KeyPair>);
+
+impl Certificate {
+    fn new() -> Self {
+        Self(rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap())
+    }
+
+    fn write(&self, directory: &Path) {
+        fs::write(directory.join("key.pem"), self.0.signing_key.serialize_pem()).unwrap();
+        fs::write(directory.join("cert.pem"), self.0.cert.pem()).unwrap();
+    }
+
+    fn der(&self) -> &CertificateDer<'static> {
+        self.0.cert.der()
     }
 }
 
-#[test]
-fn http2_can_be_turned_off() {
-    let upstream = length_of_body();
-    let gateway = Gateway::start(&format!("[proxy]\nhttp2 = false\n{}", deployment("a", upstream.address, "")));
-    let said = curl(&gateway, "http", &["--http2-prior-knowledge"]);
-    assert!(!said.contains(" 200 ") && !said.contains(" 401 2"), "{said}");
-    assert!(upstream.requests().is_empty());
+fn client(trusted: &[&Certificate], protocols: &[&str]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in trusted {
+        roots.add(certificate.der().clone()).unwrap();
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+fn with_tls(upstream: &Upstream, certificate: &Certificate) -> Gateway {
+    let setup = Setup::new(&format!(
+        "[proxy.tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n[proxy.limits]\nheader_timeout = \"1s\"\n{}",
+        deployment("a", upstream.address, "protected = false")
+    ));
+    certificate.write(setup.directory());
+    setup.start()
+}
+
+type TlsCaller = Caller<StreamOwned<ClientConnection, TcpStream>>;
+
+fn by_tls(gateway: &Gateway, config: &Arc<ClientConfig>) -> TlsCaller {
+    let name = ServerName::try_from(HOST).unwrap();
+    let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
+    let stream = TcpStream::connect(gateway.proxy).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    Caller::on(StreamOwned::new(connection, stream))
 }
 
 #[test]
-fn cookies_of_http2_arrive_as_one_field() {
-    let upstream = length_of_body();
-    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
-    let token = gateway.token(&["deployment:a"]);
-    let bearer = format!("Authorization: Bearer {}", token.text);
-    let said =
-        curl(&gateway, "http", &["--http2-prior-knowledge", "-H", &bearer, "-H", "Cookie: a=1", "-H", "Cookie: b=2"]);
-    assert!(said.contains(" 200 2"), "{said}");
-    assert_eq!(upstream.only_request().header("cookie"), Some("a=1; b=2"));
+fn tls_speaks_what_was_negotiated() {
+    let (upstream, certificate) = (Upstream::named("a"), Certificate::new());
+    let gateway = with_tls(&upstream, &certificate);
+
+    for protocols in [&[][..], &["http/1.1"]] {
+        let mut caller = by_tls(&gateway, &client(&[&certificate], protocols));
+        for _ in 0..2 {
+            let answer = caller.ask(get(HOST, "/", "unused"));
+            assert_eq!((answer.status, answer.text().as_str()), (200, "a"), "{protocols:?}");
+        }
+        let negotiated = caller.stream.conn.alpn_protocol();
+        assert_eq!(negotiated, (!protocols.is_empty()).then_some(b"http/1.1".as_slice()));
+    }
+    assert_eq!(upstream.requests()[0].header("x-forwarded-proto"), Some("https"));
+
+    run(async {
+        let stream = tokio::net::TcpStream::connect(gateway.proxy).await.unwrap();
+        let connector = TlsConnector::from(client(&[&certificate], &["h2", "http/1.1"]));
+        let stream = connector.connect(ServerName::try_from(HOST).unwrap(), stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+        let mut connection = http2(stream).await;
+        let request = Request::get(format!("https://{HOST}/h2")).body(no_body());
+        let answer = send(&mut connection, request).await;
+        assert_eq!((answer.version(), answer.status()), (Version::HTTP_2, StatusCode::OK));
+        assert_eq!(whole(answer).await, "a");
+    });
+    assert_eq!(upstream.requests().last().unwrap().header("x-forwarded-proto"), Some("https"));
 }
 
 #[test]
-fn tls_with_both_versions_and_a_certificate_that_is_replaced() {
-    let upstream = length_of_body();
-    let setup = Setup::new(&deployment("a", upstream.address, ""))
-        .env("PROXY__TLS__CERTIFICATE", "cert.pem")
-        .env("PROXY__TLS__KEY", "key.pem");
-    write_certificate(setup.directory());
-    let gateway = setup.spawn();
-    wait_until("it is ready", SOON, || gateway.readyz() == Some(200));
-    let token = gateway.new_token(&["deployment:a"], &[]);
-    let bearer = format!("Authorization: Bearer {}", token.text);
-    let trusted = gateway.path("trusted.pem");
-    fs::copy(gateway.path("cert.pem"), &trusted).unwrap();
-    let ask = |arguments: &[&str]| {
-        let mut all = vec!["--cacert", trusted.to_str().unwrap(), "-H", &bearer, "-d", "123"];
-        all.extend(arguments);
-        curl(&gateway, "https", &all)
-    };
-    wait_until("the token is known", SOON, || ask(&[]).contains(" 200 "));
-    assert_eq!(ask(&["--http2"]), "3 200 2");
-    assert_eq!(ask(&["--http1.1"]), "3 200 1.1");
-    let proto = upstream.requests().last().unwrap().header("x-forwarded-proto").map(str::to_owned);
-    assert_eq!(proto.as_deref(), Some("https"));
-    // Clear text on a TLS port is no request.
+fn clear_text_and_silence_get_nowhere_on_a_tls_port() {
+    let (upstream, certificate) = (Upstream::named("a"), Certificate::new());
+    let gateway = with_tls(&upstream, &certificate);
     let mut caller = gateway.connect();
-    caller.send(get(HOST, "/", &token.text));
-    assert!(caller.try_head().is_err());
+    caller.send("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n");
+    let (bytes, stop) = caller.rest();
+    assert_ne!(stop, Stop::TimedOut);
+    assert!(!bytes.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&bytes));
 
-    write_certificate(&gateway.path(""));
-    wait_until("the old certificate is not shown any more", SOON, || !ask(&[]).contains(" 200 "));
-    fs::copy(gateway.path("cert.pem"), &trusted).unwrap();
-    assert_eq!(ask(&["--http2"]), "3 200 2");
+    let since = Instant::now();
+    assert_ne!(gateway.connect().rest().1, Stop::TimedOut);
+    assert!(since.elapsed() < Duration::from_secs(2), "the handshake was waited for: {:?}", since.elapsed());
+    assert_eq!(upstream.connections(), 0);
+}
+
+/// New connections get the new certificate, running ones go on, and a broken file changes nothing.
+#[test]
+fn a_certificate_is_replaced_without_a_restart() {
+    let upstream = Upstream::named("a");
+    let (first, second) = (Certificate::new(), Certificate::new());
+    let gateway = with_tls(&upstream, &first);
+    let config = client(&[&first, &second], &[]);
+    let presented = |caller: &TlsCaller| caller.stream.conn.peer_certificates().unwrap()[0].clone();
+    let fresh = || {
+        let mut caller = by_tls(&gateway, &config);
+        assert_eq!(caller.ask(get(HOST, "/", "unused")).status, 200);
+        presented(&caller)
+    };
+
+    let mut old = by_tls(&gateway, &config);
+    assert_eq!(old.ask(get(HOST, "/", "unused")).status, 200);
+    assert_eq!(&presented(&old), first.der());
+
+    second.write(&gateway.path(""));
+    wait_until("the new certificate is presented", SOON, || &fresh() == second.der());
+    assert_eq!(old.ask(get(HOST, "/", "unused")).status, 200);
+
+    fs::write(gateway.path("cert.pem"), "no certificate").unwrap();
+    wait_until("the broken file is noticed", SOON, || {
+        gateway.stderr().iter().any(|line| line.contains("was not reloaded") && line.contains("cert.pem"))
+    });
+    assert_eq!(&fresh(), second.der());
 }
