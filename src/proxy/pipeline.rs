@@ -66,7 +66,7 @@ impl Received<'_> {
     async fn pass(self, head: Parts, body: Incoming, mut record: Record) -> Result<Response<AnswerBody>, Box<Refused>> {
         let gateway = &self.worker.gateway;
         let settings = gateway.settings.load();
-        let mut spelled_out = None;
+        let mut spelled_out: Option<DeploymentName> = None;
         let version = head.version;
         let outcome = async {
             // 1. What was asked, read once, and refused where two parsers could differ.
@@ -81,8 +81,11 @@ impl Received<'_> {
             let routes = gateway.index.routes.load();
             let asked = Asked { listener: self.connection.listener, host: target.host(), path: target.path };
             let route = routes.find(asked);
-            // What is no name cannot be anybody's scope, and is not repeated in an answer.
-            spelled_out = route.spelled_out.and_then(|name| name.parse::<DeploymentName>().ok());
+            // What an answer may name: what the caller named itself, if it is a name, or whose listener it came in by.
+            spelled_out = match &route.deployment {
+                Some(deployment) if self.connection.listener.is_some() => Some(deployment.spec.name.clone()),
+                _ => route.spelled_out.and_then(|name| name.parse().ok()),
+            };
 
             // 3. Whether it may: the only maker of a permit.
             let credential = credential::presented(&head.headers, websocket);
