@@ -19,6 +19,8 @@ pub struct AnswerBody {
     /// `None`: complete, or all that is left is in `ready`.
     exchange: Option<Exchange>,
     ready: Bytes,
+    /// It broke off, and what came before is still on its way to the caller.
+    failure: Option<Failure>,
     /// `None`: somebody else has it.
     record: Option<Record>,
 }
@@ -31,7 +33,7 @@ pub struct BrokenOff;
 impl AnswerBody {
     /// An upstream's answer.
     pub fn streamed(exchange: Exchange, record: Record) -> Self {
-        let mut body = Self { exchange: Some(exchange), ready: Bytes::new(), record: Some(record) };
+        let mut body = Self { exchange: Some(exchange), ready: Bytes::new(), failure: None, record: Some(record) };
         body.finish_if_done();
         body
     }
@@ -39,12 +41,12 @@ impl AnswerBody {
     /// An answer of our own.
     pub fn own(bytes: Bytes, mut record: Record) -> Self {
         record.ended(End::Complete);
-        Self { exchange: None, ready: bytes, record: Some(record) }
+        Self { exchange: None, ready: bytes, failure: None, record: Some(record) }
     }
 
     /// No body, and nothing to be recorded with it.
     pub fn none() -> Self {
-        Self { exchange: None, ready: Bytes::new(), record: None }
+        Self { exchange: None, ready: Bytes::new(), failure: None, record: None }
     }
 
     fn record(&mut self, note: impl FnOnce(&mut Record)) {
@@ -85,7 +87,17 @@ impl Body for AnswerBody {
             this.record(|record| record.sent(bytes.len()));
             return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
         };
+        if let Some(failure) = this.failure.take() {
+            return Poll::Ready(Some(Err(this.broke_off(failure))));
+        }
         let polled = exchange.poll_frame(cx);
+        if let Poll::Ready(Some(Err(failure))) = polled {
+            // An error ends the caller's connection with what the library has not written yet, which may be the head:
+            // it gets a turn to write first.
+            this.failure = Some(failure);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let sent = frame.data_ref().map_or(0, Bytes::len);
             this.record(|record| record.sent(sent));

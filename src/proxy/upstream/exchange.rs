@@ -42,6 +42,8 @@ pub struct Exchange {
     read_size: usize,
     /// Whether a byte of the answer came.
     answered: bool,
+    /// Whether the head of the final answer is here, which may be before the request is sent.
+    begun: bool,
     decoder: Decoder,
     keep_alive: bool,
 }
@@ -92,6 +94,7 @@ impl Exchange {
             pool,
             read_size: FIRST_READ,
             answered: false,
+            begun: false,
             decoder: Decoder::Done,
             keep_alive: false,
         }
@@ -104,6 +107,7 @@ impl Exchange {
     pub async fn head(&mut self, method: &Method) -> Result<AnswerHead, Failure> {
         let head = poll_fn(|cx| self.poll_head(cx, method)).await?;
         self.watched.arm(Timer::UpstreamIdle, self.watched.permit().spec().settings.idle_timeout);
+        self.begun = true;
         self.keep_alive = head.keep_alive;
         self.decoder = match head.framing {
             AnswerFraming::None | AnswerFraming::Length(0) => Decoder::Done,
@@ -178,7 +182,7 @@ impl Exchange {
     pub fn may_be_sent_again(&self, failure: Failure, method: &Method) -> bool {
         let closed = failure == Failure::Upstream(UpstreamFailure::Closed);
         let harmless = self.sender.written == 0 || method.is_idempotent();
-        self.connection.reused && closed && !self.answered && harmless && self.sender.received == 0
+        self.connection.reused && closed && !self.answered && harmless && self.sender.is_repeatable()
     }
 
     pub fn into_sender_and_watched(self) -> (Sender, Watched) {
@@ -203,7 +207,11 @@ impl Exchange {
         match self.sender.poll(cx, &mut self.connection.stream) {
             Poll::Ready(Ok(())) => {
                 self.sending = Sending::Done;
-                self.watched.arm(Timer::FirstByte, settings.first_byte_timeout);
+                if self.begun {
+                    self.watched.arm(Timer::UpstreamIdle, settings.idle_timeout);
+                } else {
+                    self.watched.arm(Timer::FirstByte, settings.first_byte_timeout);
+                }
             }
             Poll::Ready(Err(SendError::Caller)) => return Err(BadMessage::Body.into()),
             Poll::Ready(Err(SendError::TooLarge)) => return Err(BadMessage::TooLarge.into()),

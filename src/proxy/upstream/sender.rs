@@ -161,6 +161,12 @@ impl Sender {
         Ok(())
     }
 
+    /// Whether [`Sender::into_body`] gives all of the body: nothing was taken of it, not even its end, behind which
+    /// chunks have trailers.
+    pub fn is_repeatable(&self) -> bool {
+        self.received == 0 && (self.body.is_some() || self.framing != BodyFraming::Chunked)
+    }
+
     /// What is left of the body.
     pub fn into_body(self) -> Option<Incoming> {
         self.body

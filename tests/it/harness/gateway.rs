@@ -184,7 +184,7 @@ impl Gateway {
     /// Asks something that is refused after the credential was looked at, whatever it is: nothing reaches an upstream.
     pub fn code_of(&self, token: &str) -> String {
         let request = format!(
-            "POST / HTTP/1.1\r\nhost: probe.invalid\r\nauthorization: Bearer {token}\r\n\
+            "POST /probe HTTP/1.1\r\nhost: probe.invalid\r\nauthorization: Bearer {token}\r\n\
              content-type: application/pickle\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );
         self.ask(&request).code()

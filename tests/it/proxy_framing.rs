@@ -1,0 +1,608 @@
+//! Where a message ends: one framing, ours, towards both sides; what could be read in two ways is refused.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread::sleep,
+    time::Duration,
+};
+
+use crate::harness::{
+    gateway::{Gateway, deployment},
+    http::{Caller, Stop, get, request},
+    upstream::{CHUNKED, Peer, Upstream, answer},
+};
+
+const HOST: &str = "a.test";
+/// Stands in every request that must never be one.
+const SMUGGLED: &str = "smuggled";
+
+struct Pair {
+    upstream: Upstream,
+    gateway: Gateway,
+    token: String,
+}
+
+impl Pair {
+    fn new(upstream: Upstream, proxy: &str, settings: &str) -> Self {
+        let gateway = Gateway::start(&format!("{proxy}\n{}", deployment("a", upstream.address, settings)));
+        let token = gateway.token(&["deployment:a"]).text;
+        Self { upstream, gateway, token }
+    }
+
+    fn plain() -> Self {
+        Self::new(Upstream::named("a"), "", "")
+    }
+
+    /// The start of a request whose fields and body follow.
+    fn start(&self, line: &str) -> String {
+        format!("{line}\r\nhost: {HOST}\r\nauthorization: Bearer {}\r\n", self.token)
+    }
+
+    /// A whole request that would be answered if it were taken for one.
+    fn smuggled(&self) -> String {
+        format!("{}\r\n", self.start(&format!("GET /{SMUGGLED} HTTP/1.1")))
+    }
+
+    fn ask(&self, path: &str) -> (u16, String) {
+        let answer = self.gateway.ask(&get(HOST, path, &self.token));
+        (answer.status, answer.text())
+    }
+}
+
+/// Bodies that two parsers could see the end of in different places. Behind each stands a request that must not be one.
+#[test]
+fn a_request_with_two_readings_is_refused_and_the_connection_closed() {
+    let pair = Pair::plain();
+    let head = |fields: &str| format!("{}{fields}\r\n\r\n", pair.start("POST /x HTTP/1.1"));
+    let chunks = "1\r\nx\r\n0\r\n\r\n";
+    let cases = [
+        ("a coding before", head("transfer-encoding: gzip, chunked"), chunks),
+        ("a coding after", head("transfer-encoding: chunked, gzip"), chunks),
+        ("identity", head("transfer-encoding: identity"), chunks),
+        ("chunked twice in a list", head("transfer-encoding: chunked, chunked"), chunks),
+        ("chunked twice", head("transfer-encoding: chunked\r\ntransfer-encoding: chunked"), chunks),
+        ("identity and chunked", head("transfer-encoding: identity\r\ntransfer-encoding: chunked"), chunks),
+        ("another word", head("transfer-encoding: xchunked"), chunks),
+        ("a tab in it", head("transfer-encoding: \tchun\tked"), chunks),
+        ("a quoted word", head("transfer-encoding: \"chunked\""), chunks),
+        ("a parameter", head("transfer-encoding: chunked;q=1"), chunks),
+        ("an empty coding", head("transfer-encoding:"), chunks),
+        ("a vertical tab", head("transfer-encoding: \u{b}chunked"), chunks),
+        ("a space before the colon", head("transfer-encoding : chunked"), chunks),
+        ("lengths that differ", head("content-length: 1\r\ncontent-length: 2"), "xx"),
+        ("a list of lengths", head("content-length: 1, 2"), "xx"),
+        ("a sign", head("content-length: +1"), "x"),
+        ("below zero", head("content-length: -1"), "x"),
+        ("hexadecimal", head("content-length: 0x1"), "x"),
+        ("a fraction", head("content-length: 1.0"), "x"),
+        ("no digits", head("content-length:"), "x"),
+        ("two words", head("content-length: 1 1"), "x"),
+        ("too many digits", head("content-length: 99999999999999999999999"), "x"),
+        ("an obsolete fold", head("x-a: 1\r\n transfer-encoding: chunked"), chunks),
+        ("a fold of the length", head("content-length:\r\n 1"), "x"),
+        ("a space in a name", head("x a: 1"), ""),
+        ("a name of nothing", head(": 1"), ""),
+        ("no colon", head("x-a"), ""),
+        ("a control character", head("x-a: \u{1}"), ""),
+        ("NUL", head("x-a: a\0b"), ""),
+        ("a bare carriage return", head("x-a: a\rtransfer-encoding: chunked"), chunks),
+    ];
+    for (name, head, body) in cases {
+        let mut caller = pair.gateway.connect();
+        caller.send(format!("{head}{body}{}", pair.smuggled()));
+        let answer = caller.head();
+        assert_eq!(answer.status, 400, "{name}");
+        let _ = caller.body(&answer);
+        assert_eq!(caller.rest(), (vec![], Stop::Closed), "{name}");
+    }
+    assert_eq!(pair.upstream.requests().len(), 0, "{:?}", pair.upstream.requests());
+}
+
+/// The library does what RFC 9112 § 6.3 leaves to a server: it goes by the chunks, hides the length and closes the
+/// connection after the answer, so that what follows is read by nobody, however it is counted.
+#[test]
+fn both_framings_at_once_are_never_forwarded_and_end_the_connection() {
+    for fields in [
+        "content-length: 1\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 1",
+        "content-length: 100\r\nTransfer-Encoding: Chunked\r\ncontent-length: 5",
+    ] {
+        let pair = Pair::plain();
+        let mut caller = pair.gateway.connect();
+        let head = format!("{}{fields}\r\n\r\n", pair.start("POST /x HTTP/1.1"));
+        caller.send(format!("{head}1\r\nx\r\n0\r\n\r\n{}", pair.smuggled()));
+        let answer = caller.answer(false);
+        assert!(matches!(answer.status, 200 | 400), "{fields:?}: {}", answer.status);
+        assert_eq!(caller.rest(), (vec![], Stop::Closed), "{fields:?}");
+        for seen in pair.upstream.requests() {
+            assert_eq!(seen.target, "/x", "{fields:?}");
+            assert_eq!((seen.header("transfer-encoding"), seen.header("content-length")), (Some("chunked"), None));
+            assert_eq!(seen.body, b"x");
+        }
+    }
+}
+
+/// RFC 9112 lets a bare line feed end a line. If it does, it does so for the gateway and the upstream sees CRLF.
+#[test]
+fn a_bare_line_feed_never_makes_two_readings() {
+    let pair = Pair::plain();
+    let mut caller = pair.gateway.connect();
+    let token = &pair.token;
+    caller.send(format!("GET /x HTTP/1.1\nhost: {HOST}\nauthorization: Bearer {token}\nx-a: 1\n\n"));
+    let answer = caller.answer(false);
+    assert!(matches!(answer.status, 200 | 400), "{}", answer.status);
+    for request in pair.upstream.requests() {
+        assert!(!request.head.replace("\r\n", "").contains(['\r', '\n']), "{:?}", request.head);
+    }
+}
+
+/// The caller's mistake is the caller's: 400 and never 502.
+#[test]
+fn a_malformed_chunk_is_the_callers_mistake() {
+    let pair = Pair::plain();
+    for body in [
+        "g\r\nx\r\n0\r\n\r\n",
+        "-1\r\nx\r\n0\r\n\r\n",
+        "+1\r\nx\r\n0\r\n\r\n",
+        "0x1\r\nx\r\n0\r\n\r\n",
+        "\r\nx\r\n0\r\n\r\n",
+        "1\r\nxy0\r\n\r\n",
+        "1\nx\n0\n\n",
+        "1\r\nx\n0\r\n\r\n",
+        "fffffffffffffffff\r\nx",
+        "10000000000000000\r\nx",
+        "1;a=\"\n\"\r\nx\r\n0\r\n\r\n",
+        "1\r\nx\r\n0\r\nbad trailer\r\n\r\n",
+        "1\r\nx\r\n0\r\n: x\r\n\r\n",
+    ] {
+        let mut caller = pair.gateway.connect();
+        let head = format!("{}transfer-encoding: chunked\r\n\r\n", pair.start("POST /x HTTP/1.1"));
+        caller.send(format!("{head}{body}{}", pair.smuggled()));
+        let answer = caller.answer(false);
+        assert_eq!((answer.status, answer.code().as_str()), (400, "bad_body"), "{body:?}");
+        assert_eq!(caller.rest(), (vec![], Stop::Closed), "{body:?}");
+    }
+    assert!(pair.upstream.requests().iter().all(|request| !request.head.contains(SMUGGLED)));
+}
+
+/// Extensions of chunks are not handed on, and every chunk has one size.
+#[test]
+fn the_upstream_sees_our_framing_only() {
+    let pair = Pair::new(
+        Upstream::start(|peer| {
+            let mut request = peer.head().unwrap();
+            let mut raw = Vec::new();
+            while !raw.ends_with(b"0\r\n\r\n") {
+                if peer.buffer.is_empty() && !peer.fill() {
+                    break;
+                }
+                raw.append(&mut peer.buffer);
+            }
+            request.body = raw;
+            peer.note(&request);
+            peer.send(answer(200, &[], b""));
+        }),
+        "",
+        "",
+    );
+    let head = format!("{}Transfer-Encoding: CHUNKED\r\n\r\n", pair.start("POST /x HTTP/1.1"));
+    let body = "0003;ext=1\r\nabc\r\n2;\r\nde\r\n000\r\n\r\n";
+    assert_eq!(pair.gateway.ask(&format!("{head}{body}")).status, 200);
+    let seen = pair.upstream.only_request();
+    assert_eq!((seen.header("transfer-encoding"), seen.header("content-length")), (Some("chunked"), None));
+    let raw = String::from_utf8(seen.body).unwrap();
+    assert!(["3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "5\r\nabcde\r\n0\r\n\r\n"].contains(&raw.as_str()), "{raw:?}");
+}
+
+#[test]
+fn bodies_of_every_kind_arrive_with_one_framing() {
+    let pair = Pair::plain();
+    // Method, the caller's framing and body, the upstream's framing.
+    let (none, length) = ((None, None), |length| (Some(length), None));
+    let chunked = (None, Some("chunked"));
+    for (method, fields, body, expected, data) in [
+        ("GET", "", "", none, ""),
+        ("GET", "content-length: 0\r\n", "", none, ""),
+        ("GET", "content-length: 3\r\n", "abc", length("3"), "abc"),
+        ("POST", "", "", length("0"), ""),
+        ("POST", "content-length: 0\r\n", "", length("0"), ""),
+        ("POST", "content-length: 003\r\n", "abc", length("3"), "abc"),
+        ("POST", "transfer-encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n", chunked, "abc"),
+        ("POST", "transfer-encoding: chunked\r\n", "0\r\n\r\n", chunked, ""),
+        ("DELETE", "", "", none, ""),
+        ("DELETE", "content-length: 1\r\n", "x", length("1"), "x"),
+        ("PATCH", "", "", length("0"), ""),
+        ("OPTIONS", "", "", none, ""),
+        ("QUERY", "content-length: 1\r\n", "x", length("1"), "x"),
+    ] {
+        let answer = pair.gateway.ask(&format!("{}{fields}\r\n{body}", pair.start(&format!("{method} /x HTTP/1.1"))));
+        assert_eq!(answer.status, 200, "{method} {fields}: {}", answer.text());
+        let requests = pair.upstream.requests();
+        let seen = requests.last().unwrap();
+        assert_eq!(seen.method, method);
+        assert_eq!((seen.header("content-length"), seen.header("transfer-encoding")), expected, "{method} {fields}");
+        assert_eq!(seen.body, data.as_bytes(), "{method} {fields}");
+    }
+}
+
+/// Requests in one go, allowed and refused, are answered one after the other, each by itself.
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let pair = Pair::new(Upstream::answering(|request| answer(200, &[], request.target.as_bytes())), "", "");
+    let mut caller = pair.gateway.connect();
+    let one = get(HOST, "/1", &pair.token);
+    let refused = format!("GET /2 HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+    let post = request("POST", "/3", HOST, &pair.token, &["content-length: 3"], b"abc");
+    let four = get(HOST, "/4", &pair.token);
+    caller.send([one.as_bytes(), refused.as_bytes(), &post, four.as_bytes()].concat());
+    assert_eq!(caller.answer(false).text(), "/1");
+    assert_eq!(caller.answer(false).status, 401);
+    assert_eq!(caller.answer(false).text(), "/3");
+    assert_eq!(caller.answer(false).text(), "/4");
+    assert_eq!(pair.upstream.requests().len(), 3);
+}
+
+/// What follows a refused request's head is its body, however much it looks like a request.
+#[test]
+fn an_unread_body_does_not_become_the_next_request() {
+    let pair = Pair::new(Upstream::named("a"), "", "max_body_bytes = \"100\"");
+    let inner = pair.smuggled();
+    let no_token = format!("POST /x HTTP/1.1\r\nhost: {HOST}\r\n");
+    for (name, head, status) in [
+        ("401", format!("{no_token}content-length: {}\r\n\r\n", inner.len()), 401),
+        ("401, chunked", format!("{no_token}transfer-encoding: chunked\r\n\r\n"), 401),
+        ("413", format!("{}content-length: {}\r\n\r\n", pair.start("POST /x HTTP/1.1"), inner.len()), 413),
+        ("415", format!("{}content-type: x/pickle\r\ncontent-length: 9\r\n\r\n", pair.start("POST /x HTTP/1.1")), 415),
+        ("400", format!("POST /../x HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {}\r\n\r\n", inner.len()), 400),
+    ] {
+        let mut caller = pair.gateway.connect();
+        caller.send(format!("{head}{inner}"));
+        let answer = caller.answer(false);
+        assert_eq!(answer.status, status, "{name}");
+        assert_eq!(answer.header("connection"), Some("close"), "{name}");
+        assert_eq!(caller.rest(), (vec![], Stop::Closed), "{name}");
+    }
+    assert_eq!(pair.upstream.requests().len(), 0);
+}
+
+/// A refusal is readable although a large upload is on its way: the connection is not reset under it.
+#[test]
+fn a_refusal_is_readable_during_an_upload_of_10_mib() {
+    let pair = Pair::plain();
+    for round in 0..5 {
+        let mut caller = pair.gateway.connect();
+        caller.send(format!("POST /x HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {}\r\n\r\n", 10 << 20));
+        let mut sent = 0;
+        // Goes on until all is sent, as BentoML's client does before it looks for an answer.
+        while sent < 10 << 20 && caller.try_send(&[b'x'; 64 * 1024]).is_ok() {
+            sent += 64 * 1024;
+        }
+        let answer = caller.answer(false);
+        assert_eq!((answer.status, answer.code().as_str()), (401, "credential_missing"), "round {round}");
+        assert_eq!(sent, 10 << 20, "round {round}: what the caller sent was not taken");
+    }
+    assert_eq!(pair.upstream.connections(), 0);
+}
+
+#[test]
+fn limits_of_heads_and_bodies() {
+    let limits = "[proxy.limits]\nmax_header_bytes = \"8 KiB\"\nmax_headers = 20\nmax_uri_bytes = \"1 KiB\"";
+    let pair = Pair::new(Upstream::named("a"), limits, "max_body_bytes = \"1000\"");
+    let status = |request: String| {
+        let mut caller = pair.gateway.connect();
+        caller.send(request);
+        let answer = caller.head();
+        let body = caller.body(&answer).unwrap();
+        (answer.status, String::from_utf8(body).unwrap())
+    };
+    let with_fields = |fields: String| status(format!("{}{fields}\r\n", pair.start("GET /x HTTP/1.1")));
+
+    assert_eq!(status(format!("{}\r\n", pair.start(&format!("GET /{} HTTP/1.1", "x".repeat(1023))))).0, 200);
+    let (code, body) = status(format!("{}\r\n", pair.start(&format!("GET /{} HTTP/1.1", "x".repeat(1024)))));
+    assert!(code == 414 && body.contains("uri_too_long"), "{code} {body}");
+    assert_eq!(status(format!("{}\r\n", pair.start(&format!("GET /?{} HTTP/1.1", "x".repeat(1024))))).0, 414);
+
+    assert_eq!(with_fields("x-a: 1\r\n".repeat(18)).0, 200);
+    assert_eq!(with_fields("x-a: 1\r\n".repeat(19)).0, 431);
+    assert_eq!(with_fields(format!("x-a: {}\r\n", "x".repeat(7000))).0, 200);
+    assert_eq!(with_fields(format!("x-a: {}\r\n", "x".repeat(9000))).0, 431);
+    // It is not waited for the end of what is too large already.
+    assert_eq!(status(format!("GET /x HTTP/1.1\r\nx-a: {}", "x".repeat(20_000))).0, 431);
+
+    let post = |fields: &str, body: String| status(format!("{}{fields}\r\n\r\n{body}", pair.start("POST /x HTTP/1.1")));
+    assert_eq!(post("content-length: 1000", "x".repeat(1000)).0, 200);
+    let before = pair.upstream.requests().len();
+    let (code, body) = post("content-length: 1001", String::new());
+    assert!(code == 413 && body.contains("body_too_large"), "{code} {body}");
+    let chunk = format!("1f4\r\n{}\r\n", "x".repeat(500));
+    assert_eq!(post("transfer-encoding: chunked", chunk.repeat(2) + "0\r\n\r\n").0, 200);
+    let (code, body) = post("transfer-encoding: chunked", chunk.repeat(2) + "1\r\nx\r\n0\r\n\r\n");
+    assert!(code == 413 && body.contains("body_too_large"), "{code} {body}");
+    // A body that broke off is no request to the service.
+    assert_eq!(pair.upstream.requests().len(), before + 1);
+}
+
+/// What an upstream may not answer. The caller gets a 502 that says so, and the connection is not used again.
+#[test]
+fn an_answer_with_two_readings_is_no_answer() {
+    let bad = [
+        ("both framings", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+        ("two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd"),
+        ("a list of lengths", "HTTP/1.1 200 OK\r\ncontent-length: 3, 3\r\n\r\nabc"),
+        ("a sign", "HTTP/1.1 200 OK\r\ncontent-length: +3\r\n\r\nabc"),
+        ("an odd coding", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+        ("a coding in HTTP/1.0", "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("garbage", "<html>no</html>\r\n\r\n"),
+        ("a greeting", "SSH-2.0-OpenSSH_9\r\n"),
+        ("no status", "HTTP/1.1 abc OK\r\n\r\n"),
+        ("a status beyond", "HTTP/1.1 999 OK\r\ncontent-length: 0\r\n\r\n"),
+        ("an unasked 101", "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"),
+        ("a split line", "HTTP/1.1 200 OK\r\nx-a: a\rb\r\ncontent-length: 0\r\n\r\n"),
+        ("a fold", "HTTP/1.1 200 OK\r\nx-a: a\r\n b\r\ncontent-length: 0\r\n\r\n"),
+        ("a bad name", "HTTP/1.1 200 OK\r\nx a: 1\r\ncontent-length: 0\r\n\r\n"),
+        ("NUL", "HTTP/1.1 200 OK\r\nx-a: \0\r\ncontent-length: 0\r\n\r\n"),
+        ("another protocol", "HTTP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n"),
+    ];
+    let upstream = Upstream::start(move |peer| {
+        while let Some(request) = peer.request() {
+            let number: usize = request.target[1..].parse().unwrap();
+            peer.send(bad[number].1);
+        }
+    });
+    let pair = Pair::new(upstream, "", "");
+    let mut caller = pair.gateway.connect();
+    for (number, (name, _)) in bad.iter().enumerate() {
+        let answer = caller.ask(get(HOST, &format!("/{number}"), &pair.token));
+        assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_malformed"), "{name}");
+        // The caller's own connection is fine.
+        assert_eq!(pair.upstream.connections(), number + 1, "{name}");
+    }
+}
+
+#[test]
+fn an_upstream_that_closes_without_an_answer_is_a_502() {
+    for (name, bytes) in [("nothing", ""), ("half a head", "HTTP/1.1 200 OK\r\ncontent-le")] {
+        let upstream = Upstream::start(move |peer| {
+            peer.request();
+            peer.send(bytes);
+            peer.close();
+        });
+        let pair = Pair::new(upstream, "", "");
+        let (status, text) = pair.ask("/");
+        assert!(status == 502 && text.contains("upstream_closed"), "{name}: {status} {text}");
+        // A fresh connection that closes is not tried again.
+        assert_eq!(pair.upstream.connections(), 1, "{name}");
+    }
+}
+
+/// Bytes behind an answer belong to nobody: the connection that brought them is not used again.
+#[test]
+fn left_over_bytes_never_answer_the_next_request() {
+    let poison = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison";
+    for late in [false, true] {
+        let upstream = Upstream::start(move |peer| {
+            while let Some(_request) = peer.request() {
+                let good = answer(200, &[], b"good");
+                if late {
+                    peer.send(good);
+                    sleep(Duration::from_millis(50));
+                    let _ = peer.try_send(poison);
+                } else {
+                    peer.send([good.as_slice(), poison.as_bytes()].concat());
+                }
+            }
+        });
+        let pair = Pair::new(upstream, "", "");
+        let mut caller = pair.gateway.connect();
+        for round in 0..3 {
+            assert_eq!(caller.ask(get(HOST, "/", &pair.token)).text(), "good");
+            sleep(Duration::from_millis(if late { 100 } else { 0 }));
+            assert_eq!(pair.upstream.connections(), round + 1);
+        }
+    }
+}
+
+/// A body that breaks off must not look complete to the caller.
+#[test]
+fn a_truncated_answer_is_cut_and_not_ended() {
+    let cases = [
+        ("a length", format!("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{}", "abc")),
+        ("between chunks", format!("{CHUNKED}3\r\nabc\r\n")),
+        ("within a chunk", format!("{CHUNKED}3\r\nabc\r\n5\r\nde")),
+        ("within a size", format!("{CHUNKED}3\r\nabc\r\n5")),
+        ("before the end of trailers", format!("{CHUNKED}3\r\nabc\r\n0\r\n")),
+        ("nonsense instead of a size", format!("{CHUNKED}3\r\nabc\r\nxyz\r\n")),
+    ];
+    for (name, bytes) in cases {
+        let upstream = Upstream::start(move |peer| {
+            while let Some(_request) = peer.request() {
+                peer.send(&bytes);
+                // What came before the cut is on its way already.
+                sleep(Duration::from_millis(100));
+                peer.close();
+            }
+        });
+        let pair = Pair::new(upstream, "", "");
+        let mut caller = pair.gateway.connect();
+        caller.send(get(HOST, "/", &pair.token));
+        let head = caller.head();
+        assert_eq!(head.status, 200, "{name}");
+        let body = caller.body(&head);
+        assert!(matches!(body, Err(Stop::Closed | Stop::Reset)), "{name}: {body:?}");
+        let ended = pair.gateway.access_line("/");
+        assert_eq!((&ended["status"], &ended["end"]), (&200.into(), &"upstream_cut".into()), "{name}");
+    }
+}
+
+#[test]
+fn answers_without_a_body_keep_their_fields_and_the_connection() {
+    let upstream = Upstream::answering(|request| match (request.method.as_str(), request.target.as_str()) {
+        ("HEAD", "/chunked") => CHUNKED.into(),
+        ("HEAD", _) => b"HTTP/1.1 200 OK\r\ncontent-length: 12345\r\nx-a: 1\r\n\r\n".to_vec(),
+        (_, "/204") => b"HTTP/1.1 204 No Content\r\nx-a: 1\r\n\r\n".to_vec(),
+        (_, "/304") => b"HTTP/1.1 304 Not Modified\r\ncontent-length: 12345\r\netag: \"x\"\r\n\r\n".to_vec(),
+        (_, "/205") => b"HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        (_, "/close") => b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok".to_vec(),
+        _ => answer(200, &[], b"ok"),
+    });
+    let pair = Pair::new(upstream, "", "");
+    let mut caller = pair.gateway.connect();
+    for round in 0..3 {
+        let mut ask = |method: &str, path: &str| caller.ask(request(method, path, HOST, &pair.token, &[], b""));
+        let head = ask("HEAD", "/");
+        assert_eq!((head.status, head.header("content-length"), head.header("x-a")), (200, Some("12345"), Some("1")));
+        assert_eq!(ask("HEAD", "/chunked").header("content-type"), Some("text/event-stream"));
+        let empty = ask("GET", "/204");
+        assert_eq!((empty.status, empty.header("x-a"), empty.header("content-length")), (204, Some("1"), None));
+        let unmodified = ask("GET", "/304");
+        assert_eq!((unmodified.status, unmodified.header("etag")), (304, Some("\"x\"")));
+        assert_eq!(ask("GET", "/205").status, 205);
+        let refused = {
+            caller.send(format!("HEAD / HTTP/1.1\r\nhost: {HOST}\r\n\r\n"));
+            caller.answer(true)
+        };
+        assert_eq!(refused.status, 401);
+        assert_eq!(caller.ask(get(HOST, "/", &pair.token)).text(), "ok", "round {round}");
+    }
+    assert_eq!(pair.upstream.connections(), 1, "a connection was thrown away");
+    // The upstream's own wish to close is not the caller's business.
+    assert_eq!(caller.ask(get(HOST, "/close", &pair.token)).header("connection"), None);
+    assert_eq!(caller.ask(get(HOST, "/", &pair.token)).text(), "ok");
+    assert_eq!(pair.upstream.connections(), 2);
+}
+
+#[test]
+fn informational_answers_are_not_final() {
+    let upstream = Upstream::answering(|_| {
+        let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
+        [early.as_bytes(), &answer(200, &[], b"final")].concat()
+    });
+    let pair = Pair::new(upstream, "", "");
+    let mut caller = pair.gateway.connect();
+    caller.send(get(HOST, "/", &pair.token));
+    loop {
+        let answer = caller.head();
+        if answer.status >= 200 {
+            assert_eq!((answer.status, caller.body(&answer).unwrap().as_slice()), (200, b"final".as_slice()));
+            return;
+        }
+    }
+}
+
+#[test]
+fn expect_100_continue() {
+    let pair = Pair::plain();
+    let expect = "content-length: 3\r\nexpect: 100-continue\r\n\r\n";
+
+    // Refused: no 100, and the body is never asked for.
+    let mut caller = pair.gateway.connect();
+    caller.send(format!("POST /x HTTP/1.1\r\nhost: {HOST}\r\n{expect}"));
+    let answer = caller.answer(false);
+    assert_eq!((answer.status, answer.header("connection")), (401, Some("close")));
+    assert_eq!(pair.upstream.connections(), 0);
+
+    // Allowed: 100 before the body, the answer after it; the upstream is not asked to confirm.
+    let mut caller = pair.gateway.connect();
+    caller.send(format!("{}{expect}", pair.start("POST /x HTTP/1.1")));
+    assert_eq!(caller.head().status, 100);
+    caller.send("abc");
+    assert_eq!(caller.answer(false).status, 200);
+    let seen = pair.upstream.only_request();
+    assert_eq!((seen.body.as_slice(), seen.header("expect")), (b"abc".as_slice(), None));
+
+    // A caller that does not wait.
+    let mut caller = pair.gateway.connect();
+    caller.send(format!("{}{expect}abc", pair.start("POST /x HTTP/1.1")));
+    let mut answer = caller.head();
+    if answer.status == 100 {
+        answer = caller.head();
+    }
+    assert_eq!(answer.status, 200);
+}
+
+/// An upstream may answer before it has the whole body. The caller gets that answer.
+#[test]
+fn an_answer_before_the_end_of_the_body_is_passed_on() {
+    let refusing = |peer: &mut Peer| {
+        let Some(request) = peer.head() else { return };
+        peer.note(&request);
+        peer.send(answer(422, &["connection: close"], b"no"));
+        peer.await_close();
+    };
+    let pair = Pair::new(Upstream::start(refusing), "", "");
+    for framing in ["content-length: 10", "transfer-encoding: chunked"] {
+        let mut caller = pair.gateway.connect();
+        caller.send(format!("{}{framing}\r\n\r\n", pair.start("POST /x HTTP/1.1")));
+        caller.send(if framing.starts_with('c') { "abc" } else { "3\r\nabc\r\n" });
+        let answer = caller.answer(false);
+        assert_eq!((answer.status, answer.text().as_str()), (422, "no"), "{framing}");
+    }
+}
+
+/// An idle connection that the upstream closes just as it gets a request: what can be repeated is, what cannot is not.
+#[test]
+fn a_request_that_met_a_closing_connection_is_repeated_if_it_can_do_no_harm() {
+    for (method, fields, body, repeated) in [
+        ("GET", vec![], "", true),
+        ("HEAD", vec![], "", true),
+        ("PUT", vec!["content-length: 0"], "", true),
+        // The end of the chunks is gone, and its trailers with it.
+        ("DELETE", vec!["transfer-encoding: chunked"], "0\r\n\r\n", false),
+        ("POST", vec!["content-length: 0"], "", false),
+        ("PATCH", vec!["content-length: 3"], "abc", false),
+        ("PUT", vec!["content-length: 3"], "abc", false),
+    ] {
+        static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
+        CONNECTIONS.store(0, Relaxed);
+        let upstream = Upstream::start(|peer| {
+            let first = CONNECTIONS.fetch_add(1, Relaxed) == 0;
+            if peer.request().is_some() {
+                peer.send(answer(200, &[], b""));
+            }
+            // The second request on the first connection is read, and the connection closed without a word.
+            if peer.request().is_some() && !first {
+                peer.send(answer(200, &[], b""));
+            }
+            peer.close();
+        });
+        let pair = Pair::new(upstream, "", "first_byte_timeout = \"3s\"");
+        let mut caller = pair.gateway.connect();
+        assert_eq!(caller.ask(get(HOST, "/", &pair.token)).status, 200);
+        let answer = caller.ask(request(method, "/again", HOST, &pair.token, &fields, body.as_bytes()));
+        assert_eq!(answer.status, if repeated { 200 } else { 502 }, "{method} {fields:?}");
+        assert_eq!(pair.upstream.connections(), if repeated { 2 } else { 1 }, "{method} {fields:?}");
+    }
+}
+
+/// HTTP/1.0 has no chunks: the body ends with the connection.
+#[test]
+fn a_caller_of_http_1_0() {
+    let upstream = Upstream::start(|peer| {
+        while let Some(request) = peer.request() {
+            if request.target == "/stream" {
+                peer.send(CHUNKED);
+                peer.send_chunk("abc");
+                peer.send_chunk("def");
+                peer.send("0\r\n\r\n");
+            } else {
+                peer.send(answer(200, &[], b"ok"));
+            }
+        }
+    });
+    let pair = Pair::new(upstream, "", "");
+    let ask = |path: &str, fields: &str| {
+        let mut caller: Caller = pair.gateway.connect();
+        caller.send(format!("{}{fields}\r\n", pair.start(&format!("GET {path} HTTP/1.0"))));
+        let answer = caller.head();
+        assert_eq!(answer.header("transfer-encoding"), None, "{path}");
+        (answer.clone(), caller.body(&answer).unwrap())
+    };
+    assert_eq!(ask("/stream", "").1, b"abcdef");
+    assert_eq!(ask("/", "").1, b"ok");
+    let (kept, body) = ask("/", "connection: keep-alive\r\n");
+    assert_eq!((kept.status, body.as_slice()), (200, b"ok".as_slice()));
+    // Without a Host there is nothing to decide on.
+    assert_eq!(pair.gateway.ask(&format!("GET / HTTP/1.0\r\nauthorization: Bearer {}\r\n\r\n", pair.token)).code(), "bad_host");
+    let seen = pair.upstream.requests();
+    assert!(seen.iter().all(|request| request.head.contains(" HTTP/1.1\r\n")));
+}
