@@ -6,8 +6,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
-use tracing::{debug, error, warn};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+use tracing::{debug, error, info, warn};
 
 use super::{
     condition::Condition,
@@ -24,6 +27,10 @@ use crate::{
 const PAGE: u32 = 50_000;
 /// Longest pause between two tries to reach a store that is away.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How long a look at the store may take until a token that is not in the index may be one that was never heard of. A
+/// connection that hangs, or is made again and again, is given up only seconds later, and no good token may be called
+/// unknown for so long.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Pause before a lost subscription is made again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -109,9 +116,13 @@ impl Follower {
         let changed_elsewhere = Arc::new(Notify::new());
         tokio::spawn(listen(Arc::clone(&self.store), Arc::clone(&changed_elsewhere)));
         let mut pause = self.config.poll_interval;
+        let mut away = false;
         loop {
-            match self.catch_up().await {
+            match self.look().await {
                 Ok(()) => {
+                    if std::mem::take(&mut away) {
+                        info!("the store is followed again");
+                    }
                     let first = self.index.condition.usable().is_err();
                     self.index.condition.loaded(self.config.max_staleness);
                     if first {
@@ -120,7 +131,7 @@ impl Follower {
                     pause = self.config.poll_interval;
                 }
                 Err(error) => {
-                    if self.index.condition.is_current() {
+                    if !std::mem::replace(&mut away, true) {
                         error!(%error, "the store cannot be followed; known tokens go on working, new ones wait");
                     }
                     self.index.condition.lost_the_store();
@@ -135,6 +146,19 @@ impl Follower {
                     self.declare().await;
                     self.rebuild_routes();
                 }
+            }
+        }
+    }
+
+    /// Catches up, and says so while that takes longer than it should.
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let index = Arc::clone(&self.index);
+        let mut looking = std::pin::pin!(self.catch_up());
+        match timeout(PATIENCE, &mut looking).await {
+            Ok(looked) => looked,
+            Err(_) => {
+                index.condition.lost_the_store();
+                looking.await
             }
         }
     }
