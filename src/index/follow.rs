@@ -143,8 +143,9 @@ impl Follower {
                 () = changed_elsewhere.notified() => {}
                 changed = self.declared.changed() => {
                     if changed.is_err() { return }
-                    self.declare().await;
+                    // Before the store is told, which may be away.
                     self.rebuild_routes();
+                    self.declare().await;
                 }
             }
         }
