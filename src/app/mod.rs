@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
     runtime::{Builder, Handle},
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 use tracing::{error, info, warn};
 
@@ -105,7 +105,11 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
     tokio::spawn(reloader.run());
     info!(proxy = %config.proxy.listen, management = %config.management.listen, "listening");
 
-    let following = follow(config, Arc::clone(&gateway), follow_declared);
+    // The recorder of last uses holds the one until its last write, which dropping the other asks for.
+    let (recording, mut recorded) = mpsc::channel(1);
+    let (stop_recording, recorder_stops) = watch::channel(());
+    let recorder = (recording, recorder_stops);
+    let following = follow(config, Arc::clone(&gateway), follow_declared, recorder);
     tokio::select! {
         ended = following => ended?,
         _ = terminate.recv() => {}
@@ -116,6 +120,11 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
     tokio::select! {
         () = drain(workers, drain_timeout) => info!("drained"),
         _ = interrupt.recv() => warn!("interrupted again: not waiting any longer"),
+    }
+    drop(stop_recording);
+    tokio::select! {
+        _ = recorded.recv() => {}
+        _ = interrupt.recv() => warn!("interrupted: when tokens were last used is not written"),
     }
     // Writes the last lines.
     drop(access_log);
@@ -184,11 +193,20 @@ async fn bind_management(address: SocketAddr) -> Result<tokio::net::TcpListener,
 }
 
 /// Opens the store, waiting for it if need be, and follows it for ever.
-async fn follow(config: Config, gateway: Arc<Gateway>, declared: watch::Receiver<Declared>) -> Result<(), ServeError> {
+async fn follow(
+    config: Config,
+    gateway: Arc<Gateway>,
+    declared: watch::Receiver<Declared>,
+    (recording, recorder_stops): (mpsc::Sender<()>, watch::Receiver<()>),
+) -> Result<(), ServeError> {
     let store = open_store(&config).await?;
     let issued = bootstrap(&config, &store).await?;
     let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
-    tokio::spawn(record_usage(Arc::clone(&gateway), store, config.tokens.usage_interval));
+    let recorder = record_usage(Arc::clone(&gateway), store, config.tokens.usage_interval, recorder_stops);
+    tokio::spawn(async move {
+        recorder.await;
+        drop(recording);
+    });
     let following = tokio::spawn(follower.run());
     gateway.index.loaded().await;
     info!(tokens = gateway.index.tokens.len(), "ready");
@@ -224,15 +242,20 @@ async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<Issued
     Ok(service::bootstrap::bootstrap(&context, &config.organization).await?)
 }
 
-/// Writes when tokens were last used, every `interval`.
-async fn record_usage(gateway: Arc<Gateway>, store: SharedStore, interval: Duration) {
-    loop {
-        tokio::time::sleep(interval).await;
+/// Writes when tokens were last used, every `interval`, and a last time when the sender of `stops` is dropped.
+async fn record_usage(gateway: Arc<Gateway>, store: SharedStore, interval: Duration, mut stops: watch::Receiver<()>) {
+    let mut last = false;
+    while !last {
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            _ = stops.changed() => last = true,
+        }
         let uses = gateway.usage.take();
         if !uses.is_empty()
             && let Err(error) = store.record_use(&uses).await
         {
-            warn!(%error, "when tokens were last used could not be written; it is tried again");
+            let next = if last { "it is lost" } else { "it is tried again" };
+            warn!(%error, "when tokens were last used could not be written; {next}");
             gateway.usage.put_back(uses);
         }
     }
