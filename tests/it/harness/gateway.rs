@@ -34,6 +34,7 @@ pub struct Gateway {
     pub management: SocketAddr,
     directory: TempDir,
     env: BTreeMap<String, String>,
+    arguments: Vec<String>,
     child: Child,
     output: Arc<Output>,
     readers: Vec<JoinHandle<()>>,
@@ -42,7 +43,8 @@ pub struct Gateway {
 
 /// What a gateway is started with.
 pub struct Setup {
-    config: String,
+    /// `None`: no configuration file.
+    config: Option<String>,
     env: BTreeMap<String, String>,
     arguments: Vec<String>,
     directory: TempDir,
@@ -77,7 +79,15 @@ impl Setup {
             ("LOG__FORMAT", "json".to_owned()),
         ];
         let env = env.into_iter().map(|(key, value)| (format!("BENTO_GATEWAY__{key}"), value)).collect();
-        Self { config: config.to_owned(), env, arguments: Vec::new(), directory }
+        Self { config: Some(config.to_owned()), env, arguments: Vec::new(), directory }
+    }
+
+    /// As somebody starts it who has nothing yet: no file, an empty HOME, and two ports that are free.
+    pub fn bare() -> Self {
+        let mut setup = Self::new("");
+        setup.config = None;
+        setup.env.retain(|key, _| key.ends_with("__LISTEN"));
+        setup
     }
 
     /// `key` as in `PROXY__WORKERS`.
@@ -97,29 +107,31 @@ impl Setup {
     }
 
     pub fn start(self) -> Gateway {
-        fs::write(self.directory.path().join("gateway.toml"), &self.config).unwrap();
+        let mut gateway = self.launch();
+        gateway.becomes_ready();
+        gateway
+    }
+
+    /// Without waiting for anything.
+    pub fn launch(self) -> Gateway {
+        if let Some(config) = &self.config {
+            fs::write(self.directory.path().join("gateway.toml"), config).unwrap();
+        }
         let address = |key: &str| self.env[&format!("BENTO_GATEWAY__{key}")].parse().unwrap();
         let (proxy, management) = (address("PROXY__LISTEN"), address("MANAGEMENT__LISTEN"));
-        let mut command = command(self.directory.path(), &self.env);
-        command.arg("serve").args(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
         let output = Arc::<Output>::default();
-        let readers = vec![
-            collect(child.stdout.take().unwrap(), Arc::clone(&output), |output| &output.stdout),
-            collect(child.stderr.take().unwrap(), Arc::clone(&output), |output| &output.stderr),
-        ];
-        let mut gateway = Gateway {
+        let (child, readers) = spawn(self.directory.path(), &self.env, &self.arguments, &output);
+        Gateway {
             proxy,
             management,
             directory: self.directory,
             env: self.env,
+            arguments: self.arguments,
             child,
             output,
             readers,
             tokens: AtomicUsize::new(0),
-        };
-        gateway.becomes_ready();
-        gateway
+        }
     }
 }
 
@@ -128,7 +140,36 @@ impl Gateway {
         Setup::new(config).start()
     }
 
-    fn becomes_ready(&mut self) {
+    /// A SIGKILL that returns when nothing is left of the process.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+    }
+
+    /// After it ended: the same directory, settings and addresses. What it says is added to what it had said.
+    pub fn launch_again(&mut self) {
+        (self.child, self.readers) = spawn(self.directory.path(), &self.env, &self.arguments, &self.output);
+    }
+
+    /// The binary with this gateway's settings, for a command that [`Gateway::cli`] is too simple for.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(self.directory.path(), &self.env);
+        command.args(arguments);
+        command
+    }
+
+    /// A setting by its name in the environment, such as `STORE__URL`.
+    pub fn setting(&self, key: &str) -> &str {
+        &self.env[&format!("BENTO_GATEWAY__{key}")]
+    }
+
+    /// Takes effect at the next start, and for commands.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.env.insert(format!("BENTO_GATEWAY__{key}"), value.to_owned());
+    }
+
+    pub fn becomes_ready(&mut self) {
         let deadline = Instant::now() + START_TIMEOUT;
         while self.readyz() != Some(200) {
             let ended = self.child.try_wait().unwrap();
@@ -191,7 +232,9 @@ impl Gateway {
     }
 
     pub fn await_token(&self, token: &Token) {
-        wait_for("the gateway knows the new token", SOON, || (self.code_of(&token.text) != "token_invalid").then_some(()));
+        wait_for("the gateway knows the new token", SOON, || {
+            (self.code_of(&token.text) != "token_invalid").then_some(())
+        });
     }
 
     pub fn revoke(&self, token: &Token) {
@@ -276,8 +319,26 @@ impl Drop for Gateway {
 fn command(directory: &Path, env: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(BINARY);
     command.current_dir(directory).env_clear().env("HOME", directory).envs(env).stdin(Stdio::null());
-    command.args(["--config", "gateway.toml"]);
+    if directory.join("gateway.toml").exists() {
+        command.args(["--config", "gateway.toml"]);
+    }
     command
+}
+
+fn spawn(
+    directory: &Path,
+    env: &BTreeMap<String, String>,
+    arguments: &[String],
+    output: &Arc<Output>,
+) -> (Child, Vec<JoinHandle<()>>) {
+    let mut command = command(directory, env);
+    command.arg("serve").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let readers = vec![
+        collect(child.stdout.take().unwrap(), Arc::clone(output), |output| &output.stdout),
+        collect(child.stderr.take().unwrap(), Arc::clone(output), |output| &output.stderr),
+    ];
+    (child, readers)
 }
 
 fn collect(

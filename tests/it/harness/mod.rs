@@ -6,6 +6,7 @@ pub mod postgres;
 
 pub mod gateway;
 pub mod http;
+pub mod stores;
 pub mod upstream;
 
 use std::{
