@@ -12,6 +12,8 @@
 mod bento;
 mod cli;
 mod config;
+mod durability;
+mod first_verification;
 mod harness;
 mod outage;
 mod propagation;

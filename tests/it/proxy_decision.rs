@@ -57,7 +57,10 @@ fn with_wrong_secret(token: &str) -> String {
         rest /= 62;
     }
     let text = format!("{body}{}", String::from_utf8(checksum).unwrap());
-    assert!(bento_gateway::domain::token_text::PresentedToken::parse(text.as_bytes()).is_ok(), "the test's own mistake");
+    assert!(
+        bento_gateway::domain::token_text::PresentedToken::parse(text.as_bytes()).is_ok(),
+        "the test's own mistake"
+    );
     text
 }
 
@@ -132,15 +135,8 @@ fn the_whole_decision_table() {
     let bad = Some("error=\"invalid_request\"");
     let scope = Some("error=\"insufficient_scope\"");
     let pass = |name, host, fields| Row { name, host, fields, status: 200, code: "", challenge: None, detail: "" };
-    let unauthorized = |name, host, fields, code, detail| Row {
-        name,
-        host,
-        fields,
-        status: 401,
-        code,
-        challenge: invalid,
-        detail,
-    };
+    let unauthorized =
+        |name, host, fields, code, detail| Row { name, host, fields, status: 401, code, challenge: invalid, detail };
     let none = |name, host, fields| Row {
         name,
         host,
@@ -185,7 +181,11 @@ fn the_whole_decision_table() {
         none("a cookie", MINE, vec![format!("cookie: token={0}; Authorization=Bearer {0}", good.text)]),
         none("the proxy's credential", MINE, vec![format!("proxy-authorization: Bearer {}", good.text)]),
         none("a look-alike", MINE, vec![format!("x-authorization: Bearer {}", good.text)]),
-        none("a protocol without a WebSocket", MINE, vec![format!("sec-websocket-protocol: bento-gateway.bearer.{}", good.text)]),
+        none(
+            "a protocol without a WebSocket",
+            MINE,
+            vec![format!("sec-websocket-protocol: bento-gateway.bearer.{}", good.text)],
+        ),
         Row {
             name: "several credentials",
             host: MINE,
@@ -295,7 +295,10 @@ fn a_refusal_is_the_same_for_existing_and_missing_deployments() {
         // Where the caller spells the name out, the answer repeats what was spelled and differs in nothing else.
         for (existing, missing) in [
             (comparable("other.base.test", "/", fields), comparable("thing.base.test", "/", fields)),
-            (comparable("x.invalid", "/deployments/other/", fields), comparable("x.invalid", "/deployments/thing/", fields)),
+            (
+                comparable("x.invalid", "/deployments/other/", fields),
+                comparable("x.invalid", "/deployments/thing/", fields),
+            ),
         ] {
             assert_eq!(format!("{existing:?}").replace("other", "thing"), format!("{missing:?}"), "{name}");
         }

@@ -326,7 +326,10 @@ fn limits_of_heads_and_bodies() {
 #[test]
 fn an_answer_with_two_readings_is_no_answer() {
     let bad = [
-        ("both framings", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+        (
+            "both framings",
+            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        ),
         ("two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd"),
         ("a list of lengths", "HTTP/1.1 200 OK\r\ncontent-length: 3, 3\r\n\r\nabc"),
         ("a sign", "HTTP/1.1 200 OK\r\ncontent-length: +3\r\n\r\nabc"),
@@ -602,7 +605,10 @@ fn a_caller_of_http_1_0() {
     let (kept, body) = ask("/", "connection: keep-alive\r\n");
     assert_eq!((kept.status, body.as_slice()), (200, b"ok".as_slice()));
     // Without a Host there is nothing to decide on.
-    assert_eq!(pair.gateway.ask(&format!("GET / HTTP/1.0\r\nauthorization: Bearer {}\r\n\r\n", pair.token)).code(), "bad_host");
+    assert_eq!(
+        pair.gateway.ask(&format!("GET / HTTP/1.0\r\nauthorization: Bearer {}\r\n\r\n", pair.token)).code(),
+        "bad_host"
+    );
     let seen = pair.upstream.requests();
     assert!(seen.iter().all(|request| request.head.contains(" HTTP/1.1\r\n")));
 }

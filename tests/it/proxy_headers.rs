@@ -125,13 +125,27 @@ fn connection_takes_away_what_it_names_and_nothing_of_ours() {
     let seen = pair.seen(&["X-Hop: gone", "X-HOP2: gone", "Connection: x-hop , keep-alive,X-hop2", "x-kept: yes"]);
     assert!(!seen.head.contains("gone") && seen.header("connection").is_none(), "{}", seen.head);
     assert_eq!(seen.header("x-kept"), Some("yes"));
-    let seen = pair.seen(&["X-Hop: gone", "X-Hop2: gone", "Connection: keep-alive", "Connection: x-hop", "Connection: x-hop2"]);
+    let seen = pair.seen(&[
+        "X-Hop: gone",
+        "X-Hop2: gone",
+        "Connection: keep-alive",
+        "Connection: x-hop",
+        "Connection: x-hop2",
+    ]);
     assert!(!seen.head.contains("gone"), "{}", seen.head);
 
     let before = pair.upstream.requests().len();
     for named in [
-        "Host", "Authorization", "Content-Length", "Transfer-Encoding", "Cookie", "X-Forwarded-For", "x-FORWARDED-host",
-        "X-Request-Id", "X-Bento-Gateway-Token-Uid", "X-Real-Ip",
+        "Host",
+        "Authorization",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Cookie",
+        "X-Forwarded-For",
+        "x-FORWARDED-host",
+        "X-Request-Id",
+        "X-Bento-Gateway-Token-Uid",
+        "X-Real-Ip",
     ] {
         for value in [named.to_owned(), format!("close, {named}"), format!("{named},keep-alive")] {
             let answer = pair.ask(&[&format!("Connection: {value}")]);
@@ -145,7 +159,11 @@ fn connection_takes_away_what_it_names_and_nothing_of_ours() {
 fn the_credential_stays_here_unless_the_deployment_wants_it() {
     let pair = Pair::new("", "");
     let seen = pair.seen(&["X-YATAI-API-TOKEN: other"]);
-    assert!(!seen.head.contains(&pair.token) && !seen.head.contains("bgw_") && !seen.head.contains("other"), "{}", seen.head);
+    assert!(
+        !seen.head.contains(&pair.token) && !seen.head.contains("bgw_") && !seen.head.contains("other"),
+        "{}",
+        seen.head
+    );
 
     let pair = Pair::new("", "forward_authorization = true");
     let seen = pair.seen(&["Proxy-Authorization: other"]);
@@ -197,8 +215,13 @@ fn a_request_id_is_kept_if_it_is_harmless_and_told_in_any_case() {
     let mut made = std::collections::BTreeSet::new();
     let long = format!("X-Request-Id: {}", "x".repeat(129));
     for fields in [
-        vec![], vec!["X-Request-Id:"], vec!["X-Request-Id: a b"], vec!["X-Request-Id: <x>"], vec![long.as_str()],
-        vec!["X-Request-Id: one", "X-Request-Id: two"], vec!["X-Request-Id: \u{e9}"],
+        vec![],
+        vec!["X-Request-Id:"],
+        vec!["X-Request-Id: a b"],
+        vec!["X-Request-Id: <x>"],
+        vec![long.as_str()],
+        vec!["X-Request-Id: one", "X-Request-Id: two"],
+        vec!["X-Request-Id: \u{e9}"],
     ] {
         let answer = pair.ask(&fields);
         let id = answer.header("x-request-id").unwrap().to_owned();
@@ -344,7 +367,9 @@ fn trailers_pass_but_for_what_they_may_not_say() {
         while let Some(_request) = peer.request() {
             peer.send(CHUNKED.replace("\r\n\r\n", "\r\ntrailer: x-sum\r\n\r\n"));
             peer.send_chunk("abc");
-            peer.send("0\r\nX-Sum: 7\r\nContent-Length: 9\r\nAuthorization: x\r\nX-Forwarded-For: x\r\nSet-Cookie: x\r\n\r\n");
+            peer.send(
+                "0\r\nX-Sum: 7\r\nContent-Length: 9\r\nAuthorization: x\r\nX-Forwarded-For: x\r\nSet-Cookie: x\r\n\r\n",
+            );
         }
     });
     let gateway = Gateway::start(&deployment("a", upstream.address, ""));

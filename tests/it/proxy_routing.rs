@@ -11,10 +11,11 @@ use proptest::{
 };
 
 use crate::harness::{
+    SOON,
     gateway::{Gateway, Setup, deployment, free_address},
     http::{Answer, Caller, get},
     upstream::{Upstream, answer},
-    wait_until, SOON,
+    wait_until,
 };
 
 fn send(address: SocketAddr, request: &str, fields: &[&str], token: &str) -> Answer {
@@ -178,7 +179,8 @@ fn deployments_of_the_command_line() {
 
     // The ports are the proxy's plus 10 and upwards: away from those of the other tests.
     let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let port = (12_000..20_000).step_by(20).find(|&port| [port, port + 10, port + 11].into_iter().all(is_free)).unwrap();
+    let port =
+        (12_000..20_000).step_by(20).find(|&port| [port, port + 10, port + 11].into_iter().all(is_free)).unwrap();
     let proxy = format!("127.0.0.1:{port}");
     let setup = Setup::new("").env("PROXY__LISTEN", &proxy);
     let gateway = setup.arguments(&["--deployment", &first, "--deployment", &second]).start();

@@ -145,7 +145,8 @@ fn chunk_boundaries_survive() {
 fn chunks_that_come_together_are_not_merged() {
     let upstream = Upstream::start(|peer| {
         while peer.request().is_some() {
-            let records: String = (0..200).map(|n| format!("{{\"n\":{n}}}")).map(|r| format!("{:x}\r\n{r}\r\n", r.len())).collect();
+            let records: String =
+                (0..200).map(|n| format!("{{\"n\":{n}}}")).map(|r| format!("{:x}\r\n{r}\r\n", r.len())).collect();
             peer.send(format!("{CHUNKED}{records}0\r\n\r\n"));
         }
     });
@@ -472,7 +473,11 @@ fn a_stream_may_be_longer_than_every_clock() {
 #[test]
 fn an_upload_may_be_longer_than_every_clock() {
     let clocks = "first_byte_timeout = \"400ms\"\nidle_timeout = \"400ms\"\nconnect_timeout = \"400ms\"";
-    let pair = Pair::with(Upstream::named("a"), "[proxy.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"1s\"", clocks);
+    let pair = Pair::with(
+        Upstream::named("a"),
+        "[proxy.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"1s\"",
+        clocks,
+    );
     let mut caller = pair.post("content-length: 12");
     for _ in 0..12 {
         sleep(Duration::from_millis(150));
@@ -727,7 +732,8 @@ fn nobody_gets_anothers_answer() {
 #[test]
 fn connections_beyond_the_limit_wait_for_their_turn() {
     let upstream = Upstream::named("a");
-    let config = format!("[proxy.limits]\nmax_connections = 3\n{}", deployment("a", upstream.address, "protected = false"));
+    let config =
+        format!("[proxy.limits]\nmax_connections = 3\n{}", deployment("a", upstream.address, "protected = false"));
     let gateway = Gateway::start(&config);
     let plain = "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n";
     let mut held: Vec<Caller> = (0..3).map(|_| gateway.connect()).collect();

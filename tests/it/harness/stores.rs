@@ -108,7 +108,7 @@ pub fn insert_tokens(url: &str, count: usize) -> Vec<String> {
             let (text, at) = (system::new_token_text().unwrap(), system::now());
             let record = TokenRecord {
                 uid: TokenUid(system::new_id(at).unwrap()),
-                name: format!("inserted-{number}"),
+                name: format!("inserted-{number}-{}", lookup_id(text.expose())),
                 description: String::new(),
                 scopes: ScopeSet::parse(["deployment:*"]).unwrap(),
                 owner,
