@@ -117,8 +117,18 @@ impl Follower {
         tokio::spawn(listen(Arc::clone(&self.store), Arc::clone(&changed_elsewhere)));
         let mut pause = self.config.poll_interval;
         let mut away = false;
+        let mut declared = self.declared.clone();
         loop {
-            match self.look().await {
+            // A look that hangs does not hold a reload up. It may be broken off: what it leaves undone is asked for again.
+            let looked = tokio::select! {
+                looked = self.look() => looked,
+                changed = declared.changed() => {
+                    if changed.is_err() { return }
+                    self.declare_anew();
+                    continue;
+                }
+            };
+            match looked {
                 Ok(()) => {
                     if std::mem::take(&mut away) {
                         info!("the store is followed again");
@@ -141,11 +151,9 @@ impl Follower {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = changed_elsewhere.notified() => {}
-                changed = self.declared.changed() => {
+                changed = declared.changed() => {
                     if changed.is_err() { return }
-                    // Before the store is told, which may be away.
-                    self.rebuild_routes();
-                    self.declare().await;
+                    self.declare_anew();
                 }
             }
         }
@@ -204,11 +212,20 @@ impl Follower {
         Ok(())
     }
 
+    /// After a reload. The store, which may be away, is told when it can be.
+    fn declare_anew(&mut self) {
+        self.rebuild_routes();
+        tokio::spawn(self.declare());
+    }
+
     /// Tells the store which names this process declares, for the command line to know them.
-    async fn declare(&self) {
+    fn declare(&self) -> impl Future<Output = ()> + Send + use<> {
         let names: Vec<_> = self.declared.borrow().deployments.iter().map(|spec| spec.name.clone()).collect();
-        if let Err(error) = self.store.declare_deployments(&names, crate::system::now()).await {
-            warn!(%error, "the store could not be told the names of the declared Deployments");
+        let store = Arc::clone(&self.store);
+        async move {
+            if let Err(error) = store.declare_deployments(&names, crate::system::now()).await {
+                warn!(%error, "the store could not be told the names of the declared Deployments");
+            }
         }
     }
 
