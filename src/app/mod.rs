@@ -17,6 +17,7 @@ use tokio::{
     runtime::{Builder, Handle},
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
+    task::JoinHandle,
 };
 use tracing::{error, info, warn};
 
@@ -105,11 +106,9 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
     tokio::spawn(reloader.run());
     info!(proxy = %config.proxy.listen, management = %config.management.listen, "listening");
 
-    // The recorder of last uses holds the one until its last write, which dropping the other asks for.
-    let (recording, mut recorded) = mpsc::channel(1);
-    let (stop_recording, recorder_stops) = watch::channel(());
-    let recorder = (recording, recorder_stops);
-    let following = follow(config, Arc::clone(&gateway), follow_declared, recorder);
+    let (unfinished, mut finished) = mpsc::channel(1);
+    let (end, ends) = watch::channel(());
+    let following = follow(config, Arc::clone(&gateway), follow_declared, Unfinished { _held: unfinished, ends });
     tokio::select! {
         ended = following => ended?,
         _ = terminate.recv() => {}
@@ -121,9 +120,9 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
         () = drain(workers, drain_timeout) => info!("drained"),
         _ = interrupt.recv() => warn!("interrupted again: not waiting any longer"),
     }
-    drop(stop_recording);
+    drop(end);
     tokio::select! {
-        _ = recorded.recv() => {}
+        _ = finished.recv() => {}
         _ = interrupt.recv() => warn!("interrupted: when tokens were last used is not written"),
     }
     // Writes the last lines.
@@ -192,27 +191,54 @@ async fn bind_management(address: SocketAddr) -> Result<tokio::net::TcpListener,
     tokio::net::TcpListener::bind(address).await.map_err(refused)
 }
 
+/// Held by work that the process must not end before.
+#[derive(Clone)]
+struct Unfinished {
+    _held: mpsc::Sender<()>,
+    /// Its sender is dropped when it is time to finish.
+    ends: watch::Receiver<()>,
+}
+
+impl Unfinished {
+    async fn end(&mut self) {
+        while self.ends.changed().await.is_ok() {}
+    }
+}
+
 /// Opens the store, waiting for it if need be, and follows it for ever.
 async fn follow(
     config: Config,
     gateway: Arc<Gateway>,
     declared: watch::Receiver<Declared>,
-    (recording, recorder_stops): (mpsc::Sender<()>, watch::Receiver<()>),
+    unfinished: Unfinished,
 ) -> Result<(), ServeError> {
     let store = open_store(&config).await?;
+    // A task of its own, which a signal does not break off: once the first token is made it is shown.
+    let following = tokio::spawn(begin_following(config, gateway, store, declared, unfinished)).await;
+    let broken = |error| ServeError::System(io::Error::other(error));
+    following.map_err(broken)??.await.map_err(broken)
+}
+
+/// Returns when the gateway is ready, or is to end.
+async fn begin_following(
+    config: Config,
+    gateway: Arc<Gateway>,
+    store: SharedStore,
+    declared: watch::Receiver<Declared>,
+    mut unfinished: Unfinished,
+) -> Result<JoinHandle<()>, ServeError> {
     let issued = bootstrap(&config, &store).await?;
     let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
-    let recorder = record_usage(Arc::clone(&gateway), store, config.tokens.usage_interval, recorder_stops);
-    tokio::spawn(async move {
-        recorder.await;
-        drop(recording);
-    });
+    tokio::spawn(record_usage(Arc::clone(&gateway), store, config.tokens.usage_interval, unfinished.clone()));
     let following = tokio::spawn(follower.run());
-    gateway.index.loaded().await;
-    info!(tokens = gateway.index.tokens.len(), "ready");
-    welcome::print(&config, issued.as_ref());
-    drop(issued);
-    following.await.map_err(|error| ServeError::System(io::Error::other(error)))
+    tokio::select! {
+        () = gateway.index.loaded() => {
+            info!(tokens = gateway.index.tokens.len(), "ready");
+            welcome::print(&config, issued.as_ref());
+        }
+        () = unfinished.end() => issued.iter().for_each(welcome::print_first_token),
+    }
+    Ok(following)
 }
 
 /// Tries again while the store is away; gives up where it would go on refusing.
@@ -242,13 +268,13 @@ async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<Issued
     Ok(service::bootstrap::bootstrap(&context, &config.organization).await?)
 }
 
-/// Writes when tokens were last used, every `interval`, and a last time when the sender of `stops` is dropped.
-async fn record_usage(gateway: Arc<Gateway>, store: SharedStore, interval: Duration, mut stops: watch::Receiver<()>) {
+/// Writes when tokens were last used, every `interval` and a last time in the end.
+async fn record_usage(gateway: Arc<Gateway>, store: SharedStore, interval: Duration, mut unfinished: Unfinished) {
     let mut last = false;
     while !last {
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
-            _ = stops.changed() => last = true,
+            () = unfinished.end() => last = true,
         }
         let uses = gateway.usage.take();
         if !uses.is_empty()

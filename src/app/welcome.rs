@@ -12,6 +12,18 @@ pub fn print(config: &Config, issued: Option<&Issued>) {
     let _ = std::io::stdout().write_all(text(config, issued).as_bytes());
 }
 
+/// For a gateway that ends before it was ready: this token is shown now or never.
+pub fn print_first_token(issued: &Issued) {
+    let _ = std::io::stdout().write_all(first_token(issued).as_bytes());
+}
+
+fn first_token(issued: &Issued) -> String {
+    let token = issued.text.expose();
+    format!(
+        "\nThe first API token. It is shown this once, opens every Deployment and manages this gateway:\n\n  {token}\n\n"
+    )
+}
+
 fn text(config: &Config, issued: Option<&Issued>) -> String {
     let mut text = String::from("bento-gateway is ready.\n");
     for deployment in &config.deployments {
@@ -26,10 +38,7 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
     match issued {
         Some(issued) => {
             let token = issued.text.expose();
-            let _ = writeln!(
-                text,
-                "\nThe first API token. It is shown this once, opens every Deployment and manages this gateway:\n\n  {token}\n"
-            );
+            text.push_str(&first_token(issued));
             let example = config.deployments.first();
             let _ = writeln!(
                 text,
