@@ -109,7 +109,9 @@ fn a_killed_command_line_leaves_the_store_whole(kind: Kind) {
         let stored = texts(&url, &format!("SELECT name FROM api_tokens WHERE name = '{name}'")).len();
         let secrets = texts(
             &url,
-            &format!("SELECT lookup_id FROM token_secrets WHERE token_id = (SELECT id FROM api_tokens WHERE name = '{name}')"),
+            &format!(
+                "SELECT lookup_id FROM token_secrets WHERE token_id = (SELECT id FROM api_tokens WHERE name = '{name}')"
+            ),
         );
         assert_eq!(secrets.len(), stored, "a token and its secret are one");
         match token_in(&printed) {

@@ -134,7 +134,9 @@ fn those_who_cannot_wait_are_told_to_come_back() {
     assert!(counted.is_empty(), "{counted:?}");
     assert_eq!(fine + overloaded, 1200);
     assert!(fine >= 1024, "those who wait are served: {fine}");
-    println!("1200 callers with one slow token: {fine} served, {overloaded} told to come back; another's {known_took:?}");
+    println!(
+        "1200 callers with one slow token: {fine} served, {overloaded} told to come back; another's {known_took:?}"
+    );
     assert!(overloaded > 0, "the hash was not slow enough for the test");
 }
 
@@ -159,7 +161,8 @@ fn another_pepper_is_our_trouble() {
             assert!(!body.contains("pepper") && !body.contains("argon2"), "{body}");
         }
         let lines = gateway.stderr();
-        let line = lines.iter().rfind(|line| line.contains("a token could not be verified")).expect("a line in the log");
+        let line =
+            lines.iter().rfind(|line| line.contains("a token could not be verified")).expect("a line in the log");
         assert!(line.contains("tokens.pepper"), "it says what is wrong: {line}");
         assert!(!line.contains("the-old-pepper") && !line.contains("the-new-pepper"), "{line}");
         assert!(gateway.terminate().success());

@@ -22,5 +22,7 @@ mod proxy_framing;
 mod proxy_headers;
 mod proxy_routing;
 mod proxy_streaming;
+mod reload;
+mod start_up;
 mod store_contract;
 mod usage;
