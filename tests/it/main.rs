@@ -23,6 +23,7 @@ mod proxy_headers;
 mod proxy_routing;
 mod proxy_streaming;
 mod reload;
+mod secrecy;
 mod start_up;
 mod store_contract;
 mod usage;
