@@ -8,7 +8,7 @@ mod welcome;
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
     runtime::{Builder, Handle},
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
+    task::JoinHandle,
 };
 use tracing::{error, info, warn};
 
@@ -107,8 +108,9 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
     tokio::spawn(reloader.run());
     info!(proxy = %config.proxy.listen, management = %config.management.listen, "listening");
 
-    let opened = OnceLock::new();
-    let following = follow(config, Arc::clone(&gateway), follow_declared, &opened);
+    let (unfinished, mut finished) = mpsc::channel(1);
+    let (end, ends) = watch::channel(());
+    let following = follow(config, Arc::clone(&gateway), follow_declared, Unfinished { _held: unfinished, ends });
     tokio::select! {
         ended = following => ended?,
         _ = terminate.recv() => {}
@@ -117,8 +119,10 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
     info!(timeout = ?drain_timeout, "draining: no further connections; running requests may end");
     gateway.index.condition.drain();
     drain(workers, drain_timeout, &mut interrupt).await;
-    if let Some(store) = opened.get() {
-        write_usage(&gateway, store).await;
+    drop(end);
+    tokio::select! {
+        _ = finished.recv() => {}
+        _ = interrupt.recv() => warn!("interrupted: when tokens were last used is not written"),
     }
     // Writes the last lines.
     drop(access_log);
@@ -186,24 +190,54 @@ async fn bind_management(address: SocketAddr) -> Result<tokio::net::TcpListener,
     tokio::net::TcpListener::bind(address).await.map_err(refused)
 }
 
-/// Opens the store, waiting for it if need be, leaves it in `opened`, and follows it for ever.
+/// Held by work that the process must not end before.
+#[derive(Clone)]
+struct Unfinished {
+    _held: mpsc::Sender<()>,
+    /// Its sender is dropped when it is time to finish.
+    ends: watch::Receiver<()>,
+}
+
+impl Unfinished {
+    async fn end(&mut self) {
+        while self.ends.changed().await.is_ok() {}
+    }
+}
+
+/// Opens the store, waiting for it if need be, and follows it for ever.
 async fn follow(
     config: Config,
     gateway: Arc<Gateway>,
     declared: watch::Receiver<Declared>,
-    opened: &OnceLock<SharedStore>,
+    unfinished: Unfinished,
 ) -> Result<(), ServeError> {
     let store = open_store(&config).await?;
-    let _ = opened.set(Arc::clone(&store));
+    // A task of its own, which a signal does not break off: once the first token is made it is shown.
+    let following = tokio::spawn(begin_following(config, gateway, store, declared, unfinished)).await;
+    let broken = |error| ServeError::System(io::Error::other(error));
+    following.map_err(broken)??.await.map_err(broken)
+}
+
+/// Returns when the gateway is ready, or is to end.
+async fn begin_following(
+    config: Config,
+    gateway: Arc<Gateway>,
+    store: SharedStore,
+    declared: watch::Receiver<Declared>,
+    mut unfinished: Unfinished,
+) -> Result<JoinHandle<()>, ServeError> {
     let issued = bootstrap(&config, &store).await?;
     let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
-    tokio::spawn(record_usage(Arc::clone(&gateway), store, config.tokens.usage_interval));
+    tokio::spawn(record_usage(Arc::clone(&gateway), store, config.tokens.usage_interval, unfinished.clone()));
     let following = tokio::spawn(follower.run());
-    gateway.index.loaded().await;
-    info!(tokens = gateway.index.tokens.len(), "ready");
-    welcome::print(&config, issued.as_ref());
-    drop(issued);
-    following.await.map_err(|error| ServeError::System(io::Error::other(error)))
+    tokio::select! {
+        () = gateway.index.loaded() => {
+            info!(tokens = gateway.index.tokens.len(), "ready");
+            welcome::print(&config, issued.as_ref());
+        }
+        () = unfinished.end() => issued.iter().for_each(welcome::print_first_token),
+    }
+    Ok(following)
 }
 
 /// Tries again while the store is away; gives up where it would go on refusing.
@@ -233,21 +267,22 @@ async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<Issued
     Ok(service::bootstrap::bootstrap(&context, &config.organization).await?)
 }
 
-/// Writes when tokens were last used, every `interval`.
-async fn record_usage(gateway: Arc<Gateway>, store: SharedStore, interval: Duration) {
-    loop {
-        tokio::time::sleep(interval).await;
-        write_usage(&gateway, &store).await;
-    }
-}
-
-async fn write_usage(gateway: &Gateway, store: &SharedStore) {
-    let uses = gateway.usage.take();
-    if !uses.is_empty()
-        && let Err(error) = store.record_use(&uses).await
-    {
-        warn!(%error, "when tokens were last used could not be written; it is tried again");
-        gateway.usage.put_back(uses);
+/// Writes when tokens were last used, every `interval` and a last time in the end.
+async fn record_usage(gateway: Arc<Gateway>, store: SharedStore, interval: Duration, mut unfinished: Unfinished) {
+    let mut last = false;
+    while !last {
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = unfinished.end() => last = true,
+        }
+        let uses = gateway.usage.take();
+        if !uses.is_empty()
+            && let Err(error) = store.record_use(&uses).await
+        {
+            let next = if last { "it is lost" } else { "it is tried again" };
+            warn!(%error, "when tokens were last used could not be written; {next}");
+            gateway.usage.put_back(uses);
+        }
     }
 }
 

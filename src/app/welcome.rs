@@ -16,6 +16,16 @@ pub fn print(config: &Config, issued: Option<&Issued>) {
     let _ = std::io::stdout().write_all(text(config, issued).as_bytes());
 }
 
+/// For a gateway that ends before it was ready: this token is shown now or never.
+pub fn print_first_token(issued: &Issued) {
+    let _ = std::io::stdout().write_all(first_token(issued).as_bytes());
+}
+
+fn first_token(issued: &Issued) -> String {
+    let token = issued.text.expose();
+    format!("\nThe first API token. It is shown this once and opens every Deployment:\n\n  {token}\n\n")
+}
+
 fn text(config: &Config, issued: Option<&Issued>) -> String {
     let mut text = String::from("bento-gateway is ready.\n");
     for deployment in &config.deployments {
@@ -31,10 +41,7 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
     match issued {
         Some(issued) => {
             let token = issued.text.expose();
-            let _ = writeln!(
-                text,
-                "\nThe first API token. It is shown this once and opens every Deployment:\n\n  {token}\n"
-            );
+            text.push_str(&first_token(issued));
             let _ = writeln!(text, "Try it:\n\n  curl {}/readyz", curl_arguments(config, token));
         }
         None => text.push_str("\nMake an API token:\n\n  bento-gateway token create NAME --scope 'deployment:*'\n"),

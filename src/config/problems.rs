@@ -60,6 +60,10 @@ pub(super) fn shown(key: &str, value: &Value) -> String {
         ("tokens.pepper", ValueKind::String(text)) if !text.is_empty() => quoted("[redacted]"),
         ("tokens.pepper", kind) if !matches!(kind, ValueKind::String(_)) => quoted("[redacted]"),
         ("store.url", ValueKind::String(url)) => quoted(&redact_url(url)),
+        // An upstream's URL may not have a password, and may be refused for having one.
+        (key, ValueKind::String(text)) if key.contains(".upstream") || text.contains("://") => {
+            quoted(&redact_url(text))
+        }
         (_, ValueKind::String(text)) => quoted(text),
         (_, ValueKind::Nil) => quoted(""),
         (_, ValueKind::Table(_)) => "a section".to_owned(),

@@ -37,14 +37,18 @@ pub(super) struct Wrong {
 impl<'a> Report<'a> {
     /// Notes that the value at `key` is wrong.
     pub fn refuse(&self, key: &str, what: impl Into<String>, fix: impl Into<String>) {
-        let value = self.value(key);
-        self.problems.borrow_mut().push(Problem {
-            key: key.to_owned(),
-            value: value.filter(|value| !matches!(value.kind, ValueKind::Table(_))).map(|value| shown(key, value)),
-            origin: value.map_or(Origin::Default, origin_of),
-            wrong: what.into(),
-            fix: fix.into(),
-        });
+        let value = self.value(key).filter(|value| !matches!(value.kind, ValueKind::Table(_)));
+        self.note(key, value.map(|value| shown(key, value)), what.into(), fix.into());
+    }
+
+    /// Notes that there should be nothing at `key`. What is there is not shown: it may be a secret whose key is misspelt.
+    fn refuse_key(&self, key: &str, fix: String) {
+        self.note(key, None, "is not a setting".to_owned(), fix);
+    }
+
+    fn note(&self, key: &str, value: Option<String>, wrong: String, fix: String) {
+        let origin = self.value(key).map_or(Origin::Default, origin_of);
+        self.problems.borrow_mut().push(Problem { key: key.to_owned(), value, origin, wrong, fix });
     }
 
     /// The text at `key`, if there is one and it reads as a `T`. Notes nothing: the section that has the key does.
@@ -106,7 +110,7 @@ impl<'a> Section<'a> {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("remove it; known here: {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
             };
-            self.refuse(key, "is not a setting", fix);
+            self.report.refuse_key(&self.key(key), fix);
         }
     }
 

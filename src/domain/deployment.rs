@@ -33,6 +33,7 @@ pub struct UpstreamUrl {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an upstream URL: {reason}; expected http://HOST:PORT, for example http://127.0.0.1:3000")]
 pub struct InvalidUpstreamUrl {
+    /// Without a password.
     text: String,
     reason: &'static str,
 }
@@ -193,8 +194,15 @@ impl FromStr for UpstreamUrl {
     type Err = InvalidUpstreamUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidUpstreamUrl> {
-        Self::parse(text).map_err(|reason| InvalidUpstreamUrl { text: text.to_owned(), reason })
+        Self::parse(text).map_err(|reason| InvalidUpstreamUrl { text: without_user_info(text), reason })
     }
+}
+
+/// An error is shown and logged; who wrote a password into the URL did not mean it to be.
+fn without_user_info(text: &str) -> String {
+    let Some((user_info, host)) = text.rsplit_once('@') else { return text.to_owned() };
+    let scheme = user_info.find("://").map_or("", |at| &user_info[..at + 3]);
+    format!("{scheme}[redacted]@{host}")
 }
 
 impl TryFrom<String> for UpstreamUrl {
@@ -220,6 +228,14 @@ impl fmt::Display for UpstreamUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_about_urls_hold_no_password() {
+        for text in ["http://u:pw1234@h:1", "ftp://u:pw1234@h", "u:pw1234@h:1", "http://u:pw1234@x@h"] {
+            let error = text.parse::<UpstreamUrl>().unwrap_err().to_string();
+            assert!(error.contains("[redacted]@h") && !error.contains("pw1234"), "{error}");
+        }
+    }
 
     #[test]
     fn names_are_dns_labels() {

@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 use tracing::{debug, error, info, warn};
 
 use super::{
@@ -24,6 +27,10 @@ use crate::{
 const PAGE: u32 = 50_000;
 /// Longest pause between two tries to reach a store that is away.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How long a look at the store may take until a token that is not in the index may be one that was never heard of. A
+/// connection that hangs, or is made again and again, is given up only seconds later, and no good token may be called
+/// unknown for so long.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Pause before a lost subscription is made again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -93,8 +100,6 @@ pub struct Follower {
     stored: BTreeMap<DeploymentName, DeploymentSpec>,
     /// The sequence that the index is like. `None`: nothing was read yet.
     applied: Option<i64>,
-    /// The last look at the store failed, and the log says so.
-    away: bool,
 }
 
 impl Follower {
@@ -104,16 +109,7 @@ impl Follower {
         config: StoreConfig,
         declared: watch::Receiver<Declared>,
     ) -> Self {
-        Self {
-            index,
-            store,
-            config,
-            declared,
-            writer: TokenWriter::default(),
-            stored: BTreeMap::new(),
-            applied: None,
-            away: false,
-        }
+        Self { index, store, config, declared, writer: TokenWriter::default(), stored: BTreeMap::new(), applied: None }
     }
 
     /// Follows the store until the process ends.
@@ -121,12 +117,22 @@ impl Follower {
         let changed_elsewhere = Arc::new(Notify::new());
         tokio::spawn(listen(Arc::clone(&self.store), Arc::clone(&changed_elsewhere)));
         let mut pause = self.config.poll_interval;
+        let mut away = false;
+        let mut declared = self.declared.clone();
         loop {
-            match self.catch_up().await {
+            // A look that hangs does not hold a reload up. It may be broken off: what it leaves undone is asked for again.
+            let looked = tokio::select! {
+                looked = self.look() => looked,
+                changed = declared.changed() => {
+                    if changed.is_err() { return }
+                    self.declare_anew();
+                    continue;
+                }
+            };
+            match looked {
                 Ok(()) => {
-                    if self.away {
+                    if std::mem::take(&mut away) {
                         info!("the store is followed again");
-                        self.away = false;
                     }
                     let first = self.index.condition.usable().is_err();
                     self.index.condition.loaded(self.config.max_staleness);
@@ -136,9 +142,8 @@ impl Follower {
                     pause = self.config.poll_interval;
                 }
                 Err(error) => {
-                    if !self.away {
+                    if !std::mem::replace(&mut away, true) {
                         error!(%error, "the store cannot be followed; known tokens go on working, new ones wait");
-                        self.away = true;
                     }
                     self.index.condition.lost_the_store();
                     pause = (pause * 2).min(MAX_BACKOFF);
@@ -147,11 +152,23 @@ impl Follower {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = changed_elsewhere.notified() => {}
-                changed = self.declared.changed() => {
+                changed = declared.changed() => {
                     if changed.is_err() { return }
-                    self.declare().await;
-                    self.rebuild_routes();
+                    self.declare_anew();
                 }
+            }
+        }
+    }
+
+    /// Catches up, and says so while that takes longer than it should.
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let index = Arc::clone(&self.index);
+        let mut looking = std::pin::pin!(self.catch_up());
+        match timeout(PATIENCE, &mut looking).await {
+            Ok(looked) => looked,
+            Err(_) => {
+                index.condition.lost_the_store();
+                looking.await
             }
         }
     }
@@ -203,11 +220,20 @@ impl Follower {
         Ok(())
     }
 
+    /// After a reload. The store, which may be away, is told when it can be.
+    fn declare_anew(&mut self) {
+        self.rebuild_routes();
+        tokio::spawn(self.declare());
+    }
+
     /// Tells the store which names this process declares, for the command line to know them.
-    async fn declare(&self) {
+    fn declare(&self) -> impl Future<Output = ()> + Send + use<> {
         let names: Vec<_> = self.declared.borrow().deployments.iter().map(|spec| spec.name.clone()).collect();
-        if let Err(error) = self.store.declare_deployments(&names, crate::system::now()).await {
-            warn!(%error, "the store could not be told the names of the declared Deployments");
+        let store = Arc::clone(&self.store);
+        async move {
+            if let Err(error) = store.declare_deployments(&names, crate::system::now()).await {
+                warn!(%error, "the store could not be told the names of the declared Deployments");
+            }
         }
     }
 
