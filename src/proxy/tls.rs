@@ -24,6 +24,10 @@ pub fn load(config: &TlsConfig, http2: bool) -> Result<Arc<ServerConfig>, TlsErr
     let chain = CertificateDer::pem_file_iter(&config.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| file_error(&config.certificate, &error, "the certificate and its chain"))?;
+    if chain.is_empty() {
+        let (path, reason) = (config.certificate.display().to_string(), "it holds no certificate".to_owned());
+        return Err(TlsError::File { path, reason, expected: "the certificate and its chain" });
+    }
     let key = PrivateKeyDer::from_pem_file(&config.key)
         .map_err(|error| file_error(&config.key, &error, "an unencrypted private key"))?;
     let provider = Arc::new(ring::default_provider());
