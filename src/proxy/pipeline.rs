@@ -32,6 +32,7 @@ use crate::{
     domain::deployment::DeploymentName,
     index::routes::{Asked, Upstream},
     system,
+    telemetry::access_log::End,
 };
 
 /// Answers one request; there is always an answer and always a record.
@@ -253,7 +254,14 @@ impl Refused {
         if let Some(uid) = self.failure.token() {
             self.record.token(Some(uid));
         }
-        let mut response = response.map(|bytes| AnswerBody::own(bytes, self.record));
+        // Nobody reads the answer of a request that broke off.
+        let broke_off = self.failure == Failure::Message(BadMessage::BrokenOff);
+        let end = if broke_off { End::CallerLeft } else { End::Complete };
+        if self.record.is_for_head() {
+            // The library never asks for the body of the answer.
+            self.record.ended(end);
+        }
+        let mut response = response.map(|bytes| AnswerBody::own(bytes, self.record, end));
         if unread && self.version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -48,6 +48,10 @@ impl Record {
         &self.text[..self.line.request_id_len]
     }
 
+    pub fn is_for_head(&self) -> bool {
+        self.line.method == Some(Method::HEAD)
+    }
+
     /// The client as trusted proxies tell it.
     pub fn client(&mut self, client: IpAddr) {
         self.line.client = client;

@@ -73,8 +73,10 @@ pub enum BadMessage {
     Pickle,
     #[error("the body is larger than this Deployment takes")]
     TooLarge,
-    #[error("the body broke off or was malformed")]
+    #[error("the body is malformed, or has another length than announced")]
     Body,
+    #[error("the body broke off")]
+    BrokenOff,
 }
 
 /// The upstream did not answer properly.
@@ -133,7 +135,7 @@ impl Failure {
             Self::Message(BadMessage::Upgrade) => row(S::BAD_REQUEST, "bad_upgrade"),
             Self::Message(BadMessage::Pickle) => row(S::UNSUPPORTED_MEDIA_TYPE, "pickle_refused"),
             Self::Message(BadMessage::TooLarge) => row(S::PAYLOAD_TOO_LARGE, "body_too_large"),
-            Self::Message(BadMessage::Body) => row(S::BAD_REQUEST, "bad_body"),
+            Self::Message(BadMessage::Body | BadMessage::BrokenOff) => row(S::BAD_REQUEST, "bad_body"),
             Self::Denied(denial) => match denial {
                 Denial::NoCredential => {
                     Row { challenge: Some(Challenge::Bare), ..row(S::UNAUTHORIZED, "credential_missing") }

@@ -66,7 +66,14 @@ fn a_complete_request_says_everything() {
     let upstream = upstream();
     let (gateway, token) = start(&upstream);
     let before = bento_gateway::system::now().to_string();
-    let body = request("POST", "/complete?secret=1", "A.Test:80", &token.text, &["content-length: 3", "x-request-id: r-1"], b"abc");
+    let body = request(
+        "POST",
+        "/complete?secret=1",
+        "A.Test:80",
+        &token.text,
+        &["content-length: 3", "x-request-id: r-1"],
+        b"abc",
+    );
     assert_eq!(gateway.connect().ask(body).status, 201);
     let line = gateway.access_line("/complete");
     holds(
@@ -99,17 +106,36 @@ fn every_way_to_be_refused_or_to_fail_has_its_line() {
     let good = &token.text;
     let api = gateway.token(&["api"]);
     let cases = [
-        ("/missing", format!("GET /missing?q=1 HTTP/1.1\r\nhost: {HOST}\r\n\r\n"),
-            json!({"status": 401, "reason": "credential_missing", "token": null, "deployment": null, "host": HOST})),
-        ("/scope", get(HOST, "/scope", &api.text),
-            json!({"status": 403, "reason": "insufficient_scope", "token": api.uid, "deployment": null})),
-        ("/nowhere", get("nowhere.test", "/nowhere", good), json!({"status": 403, "host": "nowhere.test", "deployment": null})),
-        ("/host", format!("GET /host HTTP/1.1\r\nhost: user:password@{HOST}\r\n\r\n"),
-            json!({"status": 400, "reason": "bad_host", "host": ""})),
-        ("/large", String::from_utf8(request("POST", "/large", HOST, good, &["content-length: 2000"], b"")).unwrap(),
-            json!({"status": 413, "reason": "body_too_large", "token": uid, "deployment": "a", "bytes_in": 0})),
-        ("/dead", get("dead.test", "/dead", good),
-            json!({"status": 502, "reason": "upstream_unreachable", "deployment": "dead", "token": uid})),
+        (
+            "/missing",
+            format!("GET /missing?q=1 HTTP/1.1\r\nhost: {HOST}\r\n\r\n"),
+            json!({"status": 401, "reason": "credential_missing", "token": null, "deployment": null, "host": HOST}),
+        ),
+        (
+            "/scope",
+            get(HOST, "/scope", &api.text),
+            json!({"status": 403, "reason": "insufficient_scope", "token": api.uid, "deployment": null}),
+        ),
+        (
+            "/nowhere",
+            get("nowhere.test", "/nowhere", good),
+            json!({"status": 403, "host": "nowhere.test", "deployment": null}),
+        ),
+        (
+            "/host",
+            format!("GET /host HTTP/1.1\r\nhost: user:password@{HOST}\r\n\r\n"),
+            json!({"status": 400, "reason": "bad_host", "host": ""}),
+        ),
+        (
+            "/large",
+            String::from_utf8(request("POST", "/large", HOST, good, &["content-length: 2000"], b"")).unwrap(),
+            json!({"status": 413, "reason": "body_too_large", "token": uid, "deployment": "a", "bytes_in": 0}),
+        ),
+        (
+            "/dead",
+            get("dead.test", "/dead", good),
+            json!({"status": 502, "reason": "upstream_unreachable", "deployment": "dead", "token": uid}),
+        ),
         ("/closed", get(HOST, "/closed", good), json!({"status": 502, "reason": "upstream_closed", "token": uid})),
         ("/nonsense", get(HOST, "/nonsense", good), json!({"status": 502, "reason": "upstream_malformed"})),
         ("/silent", get(HOST, "/silent", good), json!({"status": 504, "reason": "first_byte_timeout"})),
@@ -120,8 +146,14 @@ fn every_way_to_be_refused_or_to_fail_has_its_line() {
         assert_eq!(json!(answer.status), expected["status"], "{path}");
         let line = gateway.access_line(path);
         holds(&line, &expected);
-        holds(&line, &json!({"end": "complete", "bytes_out": answer.body.len(), "request_id": answer.header("x-request-id")}));
+        holds(
+            &line,
+            &json!({"end": "complete", "bytes_out": answer.body.len(), "request_id": answer.header("x-request-id")}),
+        );
     }
+    // An answer of which only the head is wanted is complete all the same.
+    gateway.connect().ask(format!("HEAD /head HTTP/1.1\r\nhost: {HOST}\r\n\r\n"));
+    holds(&gateway.access_line("/head"), &json!({"status": 401, "end": "complete", "bytes_out": 0}));
     let said = gateway.stderr().join("\n");
     assert!(!said.contains("password") && !said.contains("q=1"), "{said}");
 }
@@ -136,7 +168,10 @@ fn a_caller_that_leaves_has_its_line() {
     upstream.await_requests(1);
     caller.leave();
     let line = gateway.access_line("/leave-before");
-    holds(&line, &json!({"status": null, "end": "caller_left", "token": token.uid, "deployment": "a", "first_byte_ms": null, "bytes_out": 0}));
+    holds(
+        &line,
+        &json!({"status": null, "end": "caller_left", "token": token.uid, "deployment": "a", "first_byte_ms": null, "bytes_out": 0}),
+    );
 
     let mut caller = gateway.connect();
     caller.send(get(HOST, "/leave-during", &token.text));
@@ -181,7 +216,10 @@ fn what_is_not_http_has_its_line() {
         wait_until("a line", SOON, || gateway.access_lines().len() > before);
         let lines = gateway.access_lines();
         assert_eq!(lines.len(), before + 1);
-        holds(lines.last().unwrap(), &json!({"status": status, "reason": reason, "client": "127.0.0.1", "method": null, "token": null}));
+        holds(
+            lines.last().unwrap(),
+            &json!({"status": status, "reason": reason, "client": "127.0.0.1", "method": null, "token": null}),
+        );
     }
 }
 

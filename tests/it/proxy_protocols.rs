@@ -97,7 +97,8 @@ fn http_2_by_prior_knowledge_becomes_http_1_1_for_the_service() {
         assert_eq!((answer.headers().get("connection"), &answer.headers()["x-a"]), (None, &"1".parse().unwrap()));
         assert_eq!(whole(answer).await, "hello");
 
-        let posted = Request::post(format!("http://{HOST}/post")).header("authorization", format!("Bearer {}", token.text));
+        let posted =
+            Request::post(format!("http://{HOST}/post")).header("authorization", format!("Bearer {}", token.text));
         let answer = send(&mut connection, posted.body(Full::from("abc"))).await;
         assert_eq!(whole(answer).await, "hello");
     });
@@ -116,8 +117,11 @@ fn http_2_by_prior_knowledge_becomes_http_1_1_for_the_service() {
 #[test]
 fn the_decision_is_the_same_in_http_2() {
     let (mine, other) = (Upstream::named("mine"), Upstream::named("other"));
-    let config =
-        format!("[proxy]\nbase_domain = \"base.test\"\n{}{}", deployment("a", mine.address, ""), deployment("b", other.address, ""));
+    let config = format!(
+        "[proxy]\nbase_domain = \"base.test\"\n{}{}",
+        deployment("a", mine.address, ""),
+        deployment("b", other.address, "")
+    );
     let gateway = Gateway::start(&config);
     let token = gateway.token(&["deployment:a"]).text;
     let bearer = format!("Bearer {token}");
@@ -294,7 +298,8 @@ fn a_slow_reader_of_http_2_does_not_fill_the_memory() {
 #[test]
 fn http_2_can_be_switched_off() {
     let upstream = Upstream::named("a");
-    let gateway = Gateway::start(&format!("[proxy]\nhttp2 = false\n{}", deployment("a", upstream.address, "protected = false")));
+    let gateway =
+        Gateway::start(&format!("[proxy]\nhttp2 = false\n{}", deployment("a", upstream.address, "protected = false")));
     let mut caller = gateway.connect();
     caller.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     let (bytes, stop) = caller.rest();

@@ -23,6 +23,8 @@ pub struct AnswerBody {
     failure: Option<Failure>,
     /// `None`: somebody else has it.
     record: Option<Record>,
+    /// How the request has ended once `ready` is taken.
+    end: End,
 }
 
 /// The answer broke off: the caller's connection is broken off as well, so that it cannot be taken for complete.
@@ -33,19 +35,23 @@ pub struct BrokenOff;
 impl AnswerBody {
     /// An upstream's answer.
     pub fn streamed(exchange: Exchange, record: Record) -> Self {
-        let mut body = Self { exchange: Some(exchange), ready: Bytes::new(), failure: None, record: Some(record) };
+        let mut body = Self::new(Some(exchange), Bytes::new(), Some(record), End::Complete);
         body.finish_if_done();
         body
     }
 
-    /// An answer of our own.
-    pub fn own(bytes: Bytes, record: Record) -> Self {
-        Self { exchange: None, ready: bytes, failure: None, record: Some(record) }
+    /// An answer of our own. With it the request ends so.
+    pub fn own(bytes: Bytes, record: Record, end: End) -> Self {
+        Self::new(None, bytes, Some(record), end)
     }
 
     /// No body, and nothing to be recorded with it.
     pub fn none() -> Self {
-        Self { exchange: None, ready: Bytes::new(), failure: None, record: None }
+        Self::new(None, Bytes::new(), None, End::Complete)
+    }
+
+    fn new(exchange: Option<Exchange>, ready: Bytes, record: Option<Record>, end: End) -> Self {
+        Self { exchange, ready, failure: None, record, end }
     }
 
     fn record(&mut self, note: impl FnOnce(&mut Record)) {
@@ -82,10 +88,10 @@ impl Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = &mut *self;
         let Some(exchange) = &mut this.exchange else {
-            let bytes = std::mem::take(&mut this.ready);
+            let (bytes, end) = (std::mem::take(&mut this.ready), this.end);
             this.record(|record| {
                 record.sent(bytes.len());
-                record.ended(End::Complete);
+                record.ended(end);
             });
             return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
         };
@@ -123,7 +129,13 @@ impl Body for AnswerBody {
 impl Drop for AnswerBody {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take() {
-            self.record(|record| record.received(exchange.received()));
+            self.record(|record| {
+                record.received(exchange.received());
+                // It may have been ended while nobody asked for more of it: the caller was not reading.
+                if let Some(cut) = exchange.cut() {
+                    record.ended(cut.into());
+                }
+            });
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     index::routes::Upstream,
     proxy::{
         refusal::{BadMessage, Failure, UpstreamFailure},
-        watch::{Timer, Watched},
+        watch::{Cut, Timer, Watched},
     },
 };
 
@@ -185,6 +185,11 @@ impl Exchange {
         self.connection.reused && closed && !self.answered && harmless && self.sender.is_repeatable()
     }
 
+    /// Why it was ended from outside. `None`: it was not.
+    pub fn cut(&self) -> Option<Cut> {
+        self.watched.cut()
+    }
+
     pub fn into_sender_and_watched(self) -> (Sender, Watched) {
         (self.sender, self.watched)
     }
@@ -214,6 +219,7 @@ impl Exchange {
                 }
             }
             Poll::Ready(Err(SendError::Caller)) => return Err(BadMessage::Body.into()),
+            Poll::Ready(Err(SendError::CallerLeft)) => return Err(BadMessage::BrokenOff.into()),
             Poll::Ready(Err(SendError::TooLarge)) => return Err(BadMessage::TooLarge.into()),
             Poll::Ready(Err(SendError::Upstream)) => self.sending = Sending::Broken,
             Poll::Pending => {

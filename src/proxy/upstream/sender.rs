@@ -1,7 +1,7 @@
 //! Writing a request: the head and what there is of the body in one system call, then the body as the caller sends it.
 
 use std::{
-    io::IoSlice,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -35,8 +35,10 @@ pub struct Sender {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
-    /// The caller's body broke off, was malformed or has another length than announced.
+    /// The caller's body was malformed or has another length than announced.
     Caller,
+    /// The caller's body broke off.
+    CallerLeft,
     TooLarge,
     /// The upstream takes no more. It may have answered all the same.
     Upstream,
@@ -118,7 +120,9 @@ impl Sender {
                     Poll::Ready(self.finish(&trailers))
                 }
             },
-            Some(Err(_)) => Poll::Ready(Err(SendError::Caller)),
+            Some(Err(error)) => {
+                Poll::Ready(Err(if is_malformed(&error) { SendError::Caller } else { SendError::CallerLeft }))
+            }
             None => Poll::Ready(self.finish(&HeaderMap::new())),
         }
     }
@@ -171,4 +175,10 @@ impl Sender {
     pub fn into_body(self) -> Option<Incoming> {
         self.body
     }
+}
+
+/// The library says of what it could not read that it is no valid input; all else is an end that came too early.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
