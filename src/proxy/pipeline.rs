@@ -3,8 +3,9 @@
 //! Each step takes what the one before has established. A request is forwarded by [`forward`] alone, which takes a
 //! [`Permit`], which only [`permit`](super::permit) can make.
 
-use std::{rc::Rc, sync::Arc};
+use std::{future::poll_fn, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::{Body, Incoming};
 
@@ -35,6 +36,10 @@ use crate::{
     telemetry::access_log::End,
 };
 
+/// How much of a refused body is thrown away, bytes, and for how long, before its stream is reset.
+const MAX_THROWN_AWAY: usize = 256 * 1024;
+const THROW_AWAY_TIME: Duration = Duration::from_secs(1);
+
 /// Answers one request; there is always an answer and always a record.
 pub async fn handle(
     worker: Rc<Worker>,
@@ -52,6 +57,9 @@ pub async fn handle(
     let mut response = match answer {
         Ok(response) => response,
         Err(refused) => {
+            if let Some(body) = body.filter(|_| unread && refused.version == Version::HTTP_2) {
+                tokio::task::spawn_local(throw_away(body));
+            }
             refused.respond(unread)
         }
     };
@@ -217,6 +225,22 @@ fn framing(head: &Parts, body: Option<&Incoming>) -> BodyFraming {
         None if body.is_end_stream() => BodyFraming::None,
         None => BodyFraming::Chunked,
     }
+}
+
+/// Reads what a refused caller of HTTP/2 is still sending. Otherwise its stream would be reset right behind the answer,
+/// which is legal, but some callers (curl 7.88) overlook an answer that comes so before they have sent all.
+async fn throw_away(mut body: Incoming) {
+    let all = async {
+        let mut left = MAX_THROWN_AWAY;
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever is slower than that has had the answer for long.
+    let _ = tokio::time::timeout(THROW_AWAY_TIME, all).await;
 }
 
 fn check_length(framing: BodyFraming, permit: &Permit) -> Result<(), BadMessage> {
