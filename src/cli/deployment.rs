@@ -32,6 +32,11 @@ pub fn run(command: DeploymentCommand, setup: &Setup, printer: &mut Printer<'_>)
         }
         DeploymentCommand::List => {
             let listed = session.wait(deployments::list(&context))?;
+            let elsewhere = session.wait(deployments::declared_elsewhere(&context, &listed))?;
+            if !elsewhere.is_empty() {
+                let names = joined(&elsewhere);
+                printer.note(&format!("Declared by a gateway's own file or flags, and known to it alone: {names}"));
+            }
             printer.answer(&listed, || {
                 let rows = listed.iter().map(row);
                 table(["NAME", "ACCESS", "UPSTREAMS", "HOSTS", "LISTEN", "SOURCE"], rows)

@@ -53,7 +53,7 @@ pub fn run(command: TokenCommand, setup: &Setup, printer: &mut Printer<'_>) -> R
         TokenCommand::Revoke { uid } => {
             let record = session.wait(tokens::revoke(&context, uid))?;
             print_one(&session, &record, None, printer)?;
-            printer.note("Running gateways refuse it from now on.");
+            printer.note("Running gateways refuse it as soon as they have read the store again, which they do several times a second.");
             Ok(())
         }
         TokenCommand::Rotate { uid, overlap } => {

@@ -10,7 +10,6 @@ use crate::{
     domain::{
         audit::Action,
         scope::{InvalidScopeSet, ScopeSet},
-        timestamp::Timestamp,
         token::{TokenRecord, TokenUid},
         user::{Email, InvalidEmail, Role, User, UserId},
     },
@@ -41,12 +40,11 @@ pub enum BootstrapError {
 }
 
 /// The first token, if this call made it. `None`: the store is set up already, by whomever, or no first token is wanted
-/// (`tokens.first_token`), in which case one is made whose text nobody has, and revoked from the beginning.
+/// (`tokens.first_token`).
 ///
 /// # Errors
 /// [`BootstrapError`].
 pub async fn bootstrap(context: &Context<'_>, organization: &str) -> Result<Option<Issued>, BootstrapError> {
-    let (text, secret) = context.new_secret()?;
     let admin = User {
         id: UserId(system::new_id(context.now)?),
         name: "Admin".to_owned(),
@@ -56,23 +54,32 @@ pub async fn bootstrap(context: &Context<'_>, organization: &str) -> Result<Opti
         created_at: context.now,
         disabled_at: None,
     };
-    let revoked_at: Option<Timestamp> = (!context.tokens.first_token).then_some(context.now);
-    let record = TokenRecord {
+    let detail = json!({ "admin": admin.id });
+    let event = context.event(Action::Bootstrapped, organization, detail)?;
+    let (issued, token) = if context.tokens.first_token {
+        let (text, secret) = context.new_secret()?;
+        let record = first_token(context, admin.id)?;
+        (Some(Issued { record: record.clone(), text }), Some((record, secret)))
+    } else {
+        (None, None)
+    };
+    let first = Bootstrap { organization: organization.to_owned(), admin, token, event };
+    let made = context.store.bootstrap(&first).await?;
+    Ok(issued.filter(|_| made))
+}
+
+fn first_token(context: &Context<'_>, owner: UserId) -> Result<TokenRecord, BootstrapError> {
+    Ok(TokenRecord {
         uid: TokenUid(system::new_id(context.now)?),
         name: FIRST_TOKEN.to_owned(),
         description: "Made when the store was set up".to_owned(),
         scopes: ScopeSet::parse(["api", "deployment:*"])?,
-        owner: admin.id,
+        owner,
         created_at: context.now,
         expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
-        revoked_at,
+        revoked_at: None,
         last_used_at: None,
-    };
-    let detail = json!({ "admin": admin.id, "token": record.uid });
-    let event = context.event(Action::Bootstrapped, organization, detail)?;
-    let first = Bootstrap { organization: organization.to_owned(), admin, token: record.clone(), secret, event };
-    let made = context.store.bootstrap(&first).await?;
-    Ok((made && context.tokens.first_token).then_some(Issued { record, text }))
+    })
 }
 
 impl Refusal for BootstrapError {
@@ -100,7 +107,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Config, Overrides, Sources, load},
-        domain::{audit::Actor, token::TokenStatus},
+        domain::{audit::Actor, timestamp::Timestamp},
         store::{self, SharedStore, TokenFilter},
     };
 
@@ -129,15 +136,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_first_token_nothing_is_left_that_opens_anything() {
+    async fn without_a_first_token_there_is_an_admin_and_no_token() {
         let dir = tempfile::tempdir().unwrap();
         let (mut config, store) = store(&dir).await;
         config.tokens.first_token = false;
         let context = context(&config, &store);
         assert!(bootstrap(&context, "default").await.unwrap().is_none());
         let filter = TokenFilter { search: None, owner: None, offset: 0, limit: 10 };
-        let tokens = store.list_tokens(&filter).await.unwrap().items;
-        assert!(tokens.iter().all(|token| token.status(context.now) == TokenStatus::Revoked));
+        assert_eq!(store.list_tokens(&filter).await.unwrap().total, 0);
         assert_eq!(store.list_users().await.unwrap()[0].email.as_str(), FIRST_ADMIN);
     }
 }

@@ -149,7 +149,7 @@ pub trait TokenStore: Send + Sync {
 
 #[async_trait]
 pub trait UserStore: Send + Sync {
-    /// Creates the organization, its first admin and that admin's first token, unless there is an organization already.
+    /// Creates the organization, its first admin and, if wanted, that admin's first token, unless there is an organization already.
     /// Exactly one of any number of concurrent calls, of any number of processes, returns `true`.
     async fn bootstrap(&self, first: &Bootstrap) -> Result<bool, StoreError>;
 
@@ -174,8 +174,8 @@ pub trait UserStore: Send + Sync {
 pub struct Bootstrap {
     pub organization: String,
     pub admin: User,
-    pub token: TokenRecord,
-    pub secret: SecretRecord,
+    /// `None`: no first token is wanted.
+    pub token: Option<(TokenRecord, SecretRecord)>,
     pub event: AuditEvent,
 }
 
@@ -205,6 +205,9 @@ pub trait DeploymentStore: Send + Sync {
     /// Notes which Deployments a running gateway has from its file or flags, so that the command line, which need not
     /// have been given the same file, knows these names. Bumps no sequence.
     async fn declare_deployments(&self, names: &[DeploymentName], at: Timestamp) -> Result<(), StoreError>;
+
+    /// Names that gateways have declared, by name; also of gateways that run no more.
+    async fn declared_deployments(&self) -> Result<Vec<DeploymentName>, StoreError>;
 
     /// Stored and declared ones.
     async fn knows_deployment(&self, name: &DeploymentName) -> Result<bool, StoreError>;

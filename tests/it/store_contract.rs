@@ -474,8 +474,8 @@ async fn use_moves_forward_only(place: Place) {
 
 fn first_start() -> Bootstrap {
     let admin = User { role: Role::Admin, ..user("admin@example.com") };
-    let token = token(admin.id, "first");
-    Bootstrap { organization: "Acme".to_owned(), admin, token, secret: secret(), event: event(Action::Bootstrapped) }
+    let token = Some((token(admin.id, "first"), secret()));
+    Bootstrap { organization: "Acme".to_owned(), admin, token, event: event(Action::Bootstrapped) }
 }
 
 async fn the_first_start_happens_once(place: Place) {
@@ -661,6 +661,8 @@ async fn declared_names_are_known(place: Place) {
     for (name, known) in [("a", true), ("b", true), ("stored", true), ("c", false)] {
         assert_eq!(store.knows_deployment(&name.parse().unwrap()).await.unwrap(), known, "{name}");
     }
+    let declared = store.declared_deployments().await.unwrap();
+    assert_eq!(declared.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(store.list_deployments().await.unwrap().len(), 1, "declared ones are not stored ones");
     assert_eq!(store.change_seq().await.unwrap(), 1);
     assert_eq!(place.audit_trail().await, ["deployment.added"]);

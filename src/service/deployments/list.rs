@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use crate::{domain::deployment::DeploymentSpec, service::Context, store::StoreError};
+use crate::{
+    domain::deployment::{DeploymentName, DeploymentSpec},
+    service::Context,
+    store::StoreError,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,6 +39,16 @@ pub async fn list(context: &Context<'_>) -> Result<Vec<Listed>, StoreError> {
     let mut all: Vec<Listed> = declared.chain(stored).collect();
     all.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
     Ok(all)
+}
+
+/// Names that only another process knows more of: a gateway that was started with them in its file or flags.
+///
+/// # Errors
+/// The store's.
+pub async fn declared_elsewhere(context: &Context<'_>, listed: &[Listed]) -> Result<Vec<DeploymentName>, StoreError> {
+    let mut names = context.store.declared_deployments().await?;
+    names.retain(|name| !listed.iter().any(|listed| listed.spec.name == *name));
+    Ok(names)
 }
 
 impl Source {

@@ -5,7 +5,7 @@ mod list;
 mod remove;
 
 pub use add::add;
-pub use list::{Listed, Source, list};
+pub use list::{Listed, Source, declared_elsewhere, list};
 pub use remove::remove;
 
 use super::{Kind, Refusal};

@@ -14,7 +14,7 @@ use crate::{
     },
     store::{
         DeploymentStore, StoreError, TouchedToken,
-        rules::{EndedScopes, Holder, end_scopes, exact_scope, scope_texts},
+        rules::{EndedScopes, Holder, end_scopes, exact_scope, scope_texts, unreadable},
     },
 };
 
@@ -47,6 +47,8 @@ const DECLARE: &str = "
     INSERT INTO declared_deployments (name, declared_at) SELECT DISTINCT unnest($1::text[]), $2::timestamptz
     ON CONFLICT (name) DO UPDATE SET declared_at = GREATEST(declared_deployments.declared_at, excluded.declared_at)";
 
+const DECLARED: &str = r#"SELECT name FROM declared_deployments ORDER BY name COLLATE "C""#;
+
 const KNOWS: &str = "
     SELECT EXISTS (SELECT 1 FROM deployments WHERE name = $1 AND removed_at IS NULL)
         OR EXISTS (SELECT 1 FROM declared_deployments WHERE name = $1)";
@@ -63,6 +65,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     REVOKE_MANY,
     TOUCH_SECRETS,
     DECLARE,
+    DECLARED,
     KNOWS,
 ];
 
@@ -136,6 +139,14 @@ impl DeploymentStore for PostgresStore {
         self.perform(async {
             sqlx::query(DECLARE).bind(&names).bind(OffsetDateTime::from(at)).execute(&self.pool).await?;
             Ok(())
+        })
+        .await
+    }
+
+    async fn declared_deployments(&self) -> Result<Vec<DeploymentName>, StoreError> {
+        self.perform(async {
+            let names: Vec<String> = sqlx::query_scalar(DECLARED).fetch_all(&self.pool).await?;
+            names.into_iter().map(|name| name.parse().map_err(unreadable)).collect()
         })
         .await
     }

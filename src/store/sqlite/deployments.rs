@@ -14,7 +14,7 @@ use crate::{
     },
     store::{
         DeploymentStore, StoreError, TouchedToken,
-        rules::{EndedScopes, Holder, end_scopes, exact_scope, scope_texts},
+        rules::{EndedScopes, Holder, end_scopes, exact_scope, scope_texts, unreadable},
     },
 };
 
@@ -51,6 +51,8 @@ const DECLARE: &str = "
     INSERT INTO declared_deployments (name, declared_at) SELECT value, $2 FROM json_each($1) WHERE true
     ON CONFLICT (name) DO UPDATE SET declared_at = max(declared_at, excluded.declared_at)";
 
+const DECLARED: &str = "SELECT name FROM declared_deployments ORDER BY name";
+
 const KNOWS: &str = "
     SELECT EXISTS (SELECT 1 FROM deployments WHERE name = $1 AND removed_at IS NULL)
         OR EXISTS (SELECT 1 FROM declared_deployments WHERE name = $1)";
@@ -67,6 +69,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     REVOKE_MANY,
     TOUCH_SECRETS,
     DECLARE,
+    DECLARED,
     KNOWS,
 ];
 
@@ -140,6 +143,14 @@ impl DeploymentStore for SqliteStore {
         self.perform(async {
             sqlx::query(DECLARE).bind(Json(&names)).bind(at.as_millis()).execute(&self.writer).await?;
             Ok(())
+        })
+        .await
+    }
+
+    async fn declared_deployments(&self) -> Result<Vec<DeploymentName>, StoreError> {
+        self.perform(async {
+            let names: Vec<String> = sqlx::query_scalar(DECLARED).fetch_all(&self.readers).await?;
+            names.into_iter().map(|name| name.parse().map_err(unreadable)).collect()
         })
         .await
     }

@@ -45,7 +45,9 @@ impl UserStore for SqliteStore {
                 > 0;
             if founded {
                 insert_user(&mut change, &first.admin).await?;
-                insert_token(&mut change, &first.token, &first.secret).await?;
+                if let Some((token, secret)) = &first.token {
+                    insert_token(&mut change, token, secret).await?;
+                }
                 change.commit(&first.event).await?;
             }
             Ok(founded)
