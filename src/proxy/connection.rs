@@ -1,6 +1,7 @@
 //! A caller's connection: TLS or not, HTTP/1.1 or HTTP/2, and how it ends.
 
 use std::{
+    cell::OnceCell,
     future::poll_fn,
     io,
     mem::MaybeUninit,
@@ -23,10 +24,17 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
+    task::AbortHandle,
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
-use super::{forwarding::Origin, pipeline, upstream::body::AnswerBody, watch::ConnectionState, worker::Worker};
+use super::{
+    forwarding::Origin,
+    pipeline,
+    upstream::body::AnswerBody,
+    watch::{Caller, ConnectionState},
+    worker::Worker,
+};
 use crate::config::LimitConfig;
 
 /// How long a caller may go on sending what nobody reads, after our last word. Closing at once would reset the
@@ -48,6 +56,14 @@ pub struct Connection {
     /// The Deployment's own listener that it came in by. `None`: the common one.
     pub listener: Option<SocketAddr>,
     pub state: Arc<ConnectionState>,
+}
+
+impl Connection {
+    /// What carries the request that asks.
+    pub fn caller(&self) -> Caller {
+        let stream = STREAM.try_with(|own| own.get().cloned()).ok().flatten();
+        stream.map_or_else(|| Caller::Connection(Arc::clone(&self.state)), Caller::Stream)
+    }
 }
 
 /// A connection that was just accepted.
@@ -181,8 +197,16 @@ struct LocalExecutor;
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
     fn execute(&self, work: F) {
-        tokio::task::spawn_local(work);
+        let own = Rc::new(OnceCell::new());
+        let task = tokio::task::spawn_local(STREAM.scope(Rc::clone(&own), work));
+        // Was empty: it is set here only.
+        let _ = own.set(task.abort_handle());
     }
+}
+
+tokio::task_local! {
+    /// The task of the HTTP/2 stream that runs in it.
+    static STREAM: Rc<OnceCell<AbortHandle>>;
 }
 
 /// A caller's bytes: tells the look-out when some come, and closes gently.

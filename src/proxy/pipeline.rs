@@ -3,8 +3,9 @@
 //! Each step takes what the one before has established. A request is forwarded by [`forward`] alone, which takes a
 //! [`Permit`], which only [`permit`](super::permit) can make.
 
-use std::{rc::Rc, sync::Arc};
+use std::{future::poll_fn, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::{Body, Incoming};
 
@@ -35,6 +36,10 @@ use crate::{
     telemetry::access_log::End,
 };
 
+/// How much of a refused body is thrown away, bytes, and for how long, before its stream is reset.
+const MAX_THROWN_AWAY: usize = 256 * 1024;
+const THROW_AWAY_TIME: Duration = Duration::from_secs(1);
+
 /// Answers one request; there is always an answer and always a record.
 pub async fn handle(
     worker: Rc<Worker>,
@@ -47,10 +52,16 @@ pub async fn handle(
     record.asked(&id, &head.method, head.uri.path());
 
     let unread = !body.is_end_stream();
-    let answer = Received { worker: &worker, connection: &connection, id: &id }.pass(head, body, record).await;
+    let mut body = Some(body);
+    let answer = Received { worker: &worker, connection: &connection, id: &id }.pass(head, &mut body, record).await;
     let mut response = match answer {
         Ok(response) => response,
-        Err(refused) => refused.respond(unread),
+        Err(refused) => {
+            if let Some(body) = body.filter(|_| unread && refused.version == Version::HTTP_2) {
+                tokio::task::spawn_local(throw_away(body));
+            }
+            refused.respond(unread)
+        }
     };
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert(headers::X_REQUEST_ID.clone(), id);
@@ -65,7 +76,13 @@ struct Received<'a> {
 }
 
 impl Received<'_> {
-    async fn pass(self, head: Parts, body: Incoming, mut record: Record) -> Result<Response<AnswerBody>, Box<Refused>> {
+    /// Takes the body where it is forwarded.
+    async fn pass(
+        self,
+        head: Parts,
+        body: &mut Option<Incoming>,
+        mut record: Record,
+    ) -> Result<Response<AnswerBody>, Box<Refused>> {
         let gateway = &self.worker.gateway;
         let settings = gateway.settings.load();
         let mut spelled_out: Option<DeploymentName> = None;
@@ -75,7 +92,8 @@ impl Received<'_> {
             let target = Target::parse(&head, settings.limits.max_uri_bytes)?;
             record.host(target.host());
             headers::check_message(&head.headers)?;
-            let websocket = headers::asks_for_websocket(&head, !body.is_end_stream())?;
+            let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
+            let websocket = headers::asks_for_websocket(&head, has_body)?;
             let forwarding = Forwarding::read(&head.headers, self.connection.origin, &settings.trusted_proxies);
             record.client(forwarding.client);
 
@@ -98,14 +116,15 @@ impl Received<'_> {
 
             // 4. What its Deployment takes.
             headers::check_pickle(&head.headers, &permit)?;
-            let framing = framing(&head, &body);
+            let framing = framing(&head, body.as_ref());
             check_length(framing, &permit)?;
 
             // 5. Forwarded, with the caller's credential removed and our fields set last.
             let (forwarding, target) = (&forwarding, &target);
             let outgoing =
                 Outgoing { head: &head, target, permit: &permit, forwarding, request_id: self.id, framing, websocket };
-            forward(self.worker, &permit, &outgoing, body, &mut record).await
+            let watched = self.worker.watchman.watch(permit.clone(), self.connection.caller());
+            forward(self.worker, watched, &outgoing, body.take(), &mut record).await
         }
         .await;
         match outcome {
@@ -129,15 +148,14 @@ impl Received<'_> {
 /// Any [`Failure`] but a denial.
 async fn forward(
     worker: &Rc<Worker>,
-    permit: &Permit,
+    mut watched: Watched,
     outgoing: &Outgoing<'_>,
-    body: Incoming,
+    mut body: Option<Incoming>,
     record: &mut Record,
 ) -> Result<(AnswerHead, Exchange), Failure> {
+    let permit = outgoing.permit;
     let max_body = permit.spec().settings.max_body_bytes;
     let method = &outgoing.head.method;
-    let mut watched = worker.watchman.watch(permit.clone());
-    let mut body = Some(body);
     let mut may_reuse = true;
     loop {
         let (connection, upstream) = connect(worker, permit, &watched, may_reuse).await?;
@@ -197,7 +215,8 @@ async fn connect(
 }
 
 /// One framing towards the upstream, whatever came: a length if one was announced, else chunks if there is a body.
-fn framing(head: &Parts, body: &Incoming) -> BodyFraming {
+fn framing(head: &Parts, body: Option<&Incoming>) -> BodyFraming {
+    let Some(body) = body else { return BodyFraming::None };
     match body.size_hint().exact() {
         // A method that usually has a body says that it has none.
         Some(0) if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) => BodyFraming::Length(0),
@@ -206,6 +225,22 @@ fn framing(head: &Parts, body: &Incoming) -> BodyFraming {
         None if body.is_end_stream() => BodyFraming::None,
         None => BodyFraming::Chunked,
     }
+}
+
+/// Reads what a refused caller of HTTP/2 is still sending. Otherwise its stream would be reset right behind the answer,
+/// which is legal, but some callers (curl 7.88) overlook an answer that comes so before they have sent all.
+async fn throw_away(mut body: Incoming) {
+    let all = async {
+        let mut left = MAX_THROWN_AWAY;
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever is slower than that has had the answer for long.
+    let _ = tokio::time::timeout(THROW_AWAY_TIME, all).await;
 }
 
 fn check_length(framing: BodyFraming, permit: &Permit) -> Result<(), BadMessage> {

@@ -21,12 +21,15 @@ use std::{
 };
 
 use slab::Slab;
+use tokio::task::AbortHandle;
 
 use super::permit::Permit;
 use crate::{domain::decision::Refusal, index::tokens::TokenIndex, system};
 
 /// How late a deadline may be noticed.
 pub const SWEEP: Duration = Duration::from_millis(50);
+/// How long an exchange that was ended may go on: one whose caller reads nothing does not get to notice its end.
+const GRACE: Duration = Duration::from_millis(100);
 /// How often running exchanges are asked about their expiry, which no change of the index announces.
 const EXPIRY_CHECK: Duration = Duration::from_millis(250);
 
@@ -67,9 +70,17 @@ pub struct Watchman {
 
 struct Slot {
     deadline: Cell<Option<(Instant, Timer)>>,
-    cut: Cell<Option<Cut>>,
+    cut: Cell<Option<(Cut, Instant)>>,
     waker: RefCell<Option<Waker>>,
     permit: Permit,
+    caller: Caller,
+}
+
+/// What an exchange hangs on at its caller's side, to be taken away if the exchange cannot be ended otherwise.
+pub enum Caller {
+    Connection(Arc<ConnectionState>),
+    /// One of several on a connection of HTTP/2.
+    Stream(AbortHandle),
 }
 
 /// A running exchange; leaves the look-out on drop.
@@ -92,8 +103,9 @@ impl Watchman {
         })
     }
 
-    pub fn watch(self: &Rc<Self>, permit: Permit) -> Watched {
-        let slot = Rc::new(Slot { deadline: Cell::new(None), cut: Cell::new(None), waker: RefCell::new(None), permit });
+    pub fn watch(self: &Rc<Self>, permit: Permit, caller: Caller) -> Watched {
+        let (deadline, cut, waker) = (Cell::new(None), Cell::new(None), RefCell::new(None));
+        let slot = Rc::new(Slot { deadline, cut, waker, permit, caller });
         let key = self.exchanges.borrow_mut().insert(Rc::clone(&slot));
         Watched { watchman: Rc::clone(self), slot, key }
     }
@@ -113,6 +125,9 @@ impl Watchman {
             }
             if ask_again && let Err(refusal) = slot.permit.still_holds(index, system::now()) {
                 slot.end(Cut::Token(refusal));
+            }
+            if slot.cut.get().is_some_and(|(_, at)| now.saturating_duration_since(at) >= GRACE) {
+                slot.take_away();
             }
         }
         let millis = self.millis(now);
@@ -156,10 +171,17 @@ impl Watchman {
 impl Slot {
     fn end(&self, cut: Cut) {
         if self.cut.get().is_none() {
-            self.cut.set(Some(cut));
+            self.cut.set(Some((cut, Instant::now())));
             if let Some(waker) = self.waker.borrow_mut().take() {
                 waker.wake();
             }
+        }
+    }
+
+    fn take_away(&self) {
+        match &self.caller {
+            Caller::Connection(state) => state.close(),
+            Caller::Stream(task) => task.abort(),
         }
     }
 }
@@ -193,7 +215,7 @@ impl Watched {
 
     /// Why it was ended. `None`: it was not.
     pub fn cut(&self) -> Option<Cut> {
-        self.slot.cut.get()
+        self.slot.cut.get().map(|(cut, _)| cut)
     }
 
     /// Goes on after a timer ran out: something else can be tried.
@@ -206,7 +228,7 @@ impl Watched {
     /// # Errors
     /// [`Cut`], again and again once it came.
     pub fn check(&self, cx: &Context<'_>) -> Result<(), Cut> {
-        if let Some(cut) = self.slot.cut.get() {
+        if let Some(cut) = self.cut() {
             return Err(cut);
         }
         let mut waker = self.slot.waker.borrow_mut();

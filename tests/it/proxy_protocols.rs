@@ -295,6 +295,43 @@ fn a_slow_reader_of_http_2_does_not_fill_the_memory() {
     assert!(growth < 16 << 20, "grew by {growth} bytes");
 }
 
+/// One stream that nobody reads ends with its token; the others of its connection go on.
+#[test]
+fn a_revoked_token_ends_a_stream_that_nobody_reads_and_no_other() {
+    let upstream = Upstream::start(|peer| {
+        let Some(request) = peer.request() else { return };
+        peer.send(CHUNKED);
+        if request.target == "/flood" {
+            while peer.try_send(format!("10000\r\n{}\r\n", "x".repeat(65536))).is_ok() {}
+        } else {
+            for _ in 0..20 {
+                std::thread::sleep(Duration::from_millis(100));
+                peer.send_chunk("x");
+            }
+            peer.send("0\r\n\r\n");
+        }
+        peer.await_close();
+    });
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let (revoked, kept) = (gateway.token(&["deployment:a"]), gateway.token(&["deployment:a"]));
+    run(async {
+        let mut connection = clear_text(&gateway).await;
+        let unread = send(&mut connection, plain("/flood", &revoked.text).body(no_body())).await;
+        let read = send(&mut connection, plain("/kept", &kept.text).body(no_body())).await;
+        let reading = tokio::spawn(whole(read));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        gateway.revoke(&revoked);
+        let since = Instant::now();
+        while upstream.closed() == 0 {
+            assert!(since.elapsed() < Duration::from_secs(1), "the upstream was not left");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(reading.await.unwrap(), "x".repeat(20));
+        assert!(unread.into_body().collect().await.is_err(), "a cut looks like an end");
+    });
+    assert_eq!(gateway.access_line("/flood")["end"], "token_ended");
+}
+
 #[test]
 fn http_2_can_be_switched_off() {
     let upstream = Upstream::named("a");

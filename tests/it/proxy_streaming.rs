@@ -523,6 +523,21 @@ fn a_caller_that_never_reads_is_given_up() {
     drop(caller);
 }
 
+/// Its end does not wait for the caller to read what is on its way.
+#[test]
+fn a_revoked_token_ends_a_stream_that_nobody_reads() {
+    let pair = Pair::new(watching(), "");
+    let token = pair.gateway.token(&["deployment:a"]);
+    let mut caller = pair.gateway.connect();
+    caller.send(get(HOST, "/flood", &token.text));
+    caller.head();
+    // All buffers are full: nothing moves.
+    sleep(Duration::from_millis(500));
+    pair.gateway.revoke(&token);
+    pair.upstream.await_closed(1, Duration::from_secs(1));
+    assert_eq!(pair.gateway.access_line("/flood")["end"], "token_ended");
+}
+
 #[test]
 fn slow_and_missing_headers_are_not_waited_for() {
     let limits = "[proxy.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"2s\"";
