@@ -12,6 +12,7 @@ use http::{
 };
 
 use super::{credential, forwarding::Forwarding, permit::Permit, refusal::BadMessage, target::Target};
+use crate::domain::token_text;
 
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -32,6 +33,8 @@ pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> s
     let harmless = |id: &&str| {
         (1..=MAX_REQUEST_ID).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(&byte))
+            // It goes to the upstream and into logs, where a token must not.
+            && !id.contains(token_text::PREFIX)
     };
     let mut fields = headers.get_all(&X_REQUEST_ID).iter();
     match (fields.next().and_then(|id| id.to_str().ok()).filter(harmless), fields.next()) {
@@ -418,6 +421,7 @@ mod tests {
         assert_eq!(id(&[]), "new");
         assert_eq!(id(&[("x-request-id", "a b")]), "new");
         assert_eq!(id(&[("x-request-id", "")]), "new");
+        assert_eq!(id(&[("x-request-id", "bgw_secret")]), "new");
         assert_eq!(id(&[("x-request-id", "a"), ("x-request-id", "b")]), "new");
     }
 }

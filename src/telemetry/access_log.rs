@@ -4,6 +4,7 @@
 //! a log: if the reader of standard error stands still, lines are dropped and counted, and the count is logged.
 
 use std::{
+    borrow::Cow,
     io::Write,
     net::IpAddr,
     sync::{
@@ -18,7 +19,11 @@ use http::Method;
 use serde::Serialize;
 
 use super::Style;
-use crate::domain::{timestamp::Timestamp, token::TokenUid};
+use crate::domain::{
+    timestamp::Timestamp,
+    token::TokenUid,
+    token_text::{PREFIX, SECRET_LEN},
+};
 
 /// How long a line may wait to be written.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
@@ -231,7 +236,7 @@ struct JsonLine<'a> {
     client: IpAddr,
     method: Option<&'a str>,
     host: &'a str,
-    path: &'a str,
+    path: Cow<'a, str>,
     deployment: Option<&'a str>,
     status: Option<u16>,
     token: Option<TokenUid>,
@@ -294,7 +299,7 @@ fn write_pretty(line: &Line, text: &str, out: &mut Vec<u8>) {
 struct Texts<'a> {
     request_id: &'a str,
     host: &'a str,
-    path: &'a str,
+    path: Cow<'a, str>,
     /// Empty: refused before a Deployment was found.
     deployment: &'a str,
 }
@@ -304,11 +309,48 @@ impl<'a> Texts<'a> {
         let (request_id, rest) = text.split_at(line.request_id_len);
         let (path, rest) = rest.split_at(line.path_len);
         let (host, deployment) = rest.split_at(line.host_len);
-        Self { request_id, host, path, deployment }
+        Self { request_id, host, path: without_tokens(path), deployment }
     }
+}
+
+/// A token has no business in a path, but some put it there, and it would let in all who read the log.
+fn without_tokens(text: &str) -> Cow<'_, str> {
+    if !text.contains(PREFIX) {
+        return text.into();
+    }
+    let mut parts = text.split(PREFIX);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let redacted =
+            if part.len() - rest.len() >= SECRET_LEN { "[redacted]" } else { &part[..part.len() - rest.len()] };
+        out.extend([PREFIX, redacted, rest]);
+    }
+    out.into()
 }
 
 /// Milliseconds with microseconds behind the point.
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_taken_out_and_nothing_else() {
+        let token = crate::system::new_token_text().unwrap();
+        let token = token.expose();
+        for (text, expected) in [
+            ("/a/b".to_owned(), "/a/b"),
+            (format!("/{token}"), "/bgw_[redacted]"),
+            (format!("/a/{token}/b/{token}"), "/a/bgw_[redacted]/b/bgw_[redacted]"),
+            (format!("/{token}%20x"), "/bgw_[redacted]%20x"),
+            (token[..60].to_owned(), "bgw_[redacted]"),
+            ("/bgw_model/bgw_".to_owned(), "/bgw_model/bgw_"),
+        ] {
+            assert_eq!(without_tokens(&text), expected);
+        }
+    }
 }
