@@ -122,10 +122,6 @@ impl RoutingTable {
         self.by_listener.keys().copied()
     }
 
-    pub fn deployments(&self) -> impl Iterator<Item = &Arc<Deployment>> {
-        self.by_name.values()
-    }
-
     fn name_under_base_domain<'a>(&self, host: &'a str) -> Option<&'a str> {
         let base = self.rules.base_domain.as_ref()?;
         let name = host.strip_suffix(base.as_str())?.strip_suffix('.')?;
