@@ -17,19 +17,37 @@ pub struct AuditEvent {
     pub target: String,
     /// Further facts, never a secret, a hash or a password.
     pub detail: Value,
+    /// `None`: the caller has not named the request.
+    #[serde(skip)]
+    pub request: Option<RequestKey>,
+}
+
+/// The caller's name for a request that is to be done once, however often it comes (`Idempotency-Key`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    pub key: String,
+    /// BLAKE3 of what was asked: another request of the same name is a mistake.
+    pub hash: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Action {
     Bootstrapped,
     TokenCreated,
+    TokenUpdated,
     TokenRevoked,
     TokenRotated,
     DeploymentAdded,
+    DeploymentUpdated,
+    DeploymentTerminated,
+    DeploymentStarted,
     DeploymentRemoved,
     UserCreated,
+    UserUpdated,
     UserPasswordSet,
     UserDisabled,
+    LoginApproved,
+    LoginRefused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -48,13 +66,20 @@ impl Action {
         match self {
             Self::Bootstrapped => "gateway.bootstrapped",
             Self::TokenCreated => "token.created",
+            Self::TokenUpdated => "token.updated",
             Self::TokenRevoked => "token.revoked",
             Self::TokenRotated => "token.rotated",
             Self::DeploymentAdded => "deployment.added",
+            Self::DeploymentUpdated => "deployment.updated",
+            Self::DeploymentTerminated => "deployment.terminated",
+            Self::DeploymentStarted => "deployment.started",
             Self::DeploymentRemoved => "deployment.removed",
             Self::UserCreated => "user.created",
+            Self::UserUpdated => "user.updated",
             Self::UserPasswordSet => "user.password_set",
             Self::UserDisabled => "user.disabled",
+            Self::LoginApproved => "login.approved",
+            Self::LoginRefused => "login.refused",
         }
     }
 }

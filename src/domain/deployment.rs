@@ -52,6 +52,9 @@ pub struct DeploymentSpec {
     pub upstreams: Vec<UpstreamUrl>,
     #[serde(default = "yes")]
     pub protected: bool,
+    /// Nothing is forwarded until somebody starts it again.
+    #[serde(default)]
+    pub terminated: bool,
     #[serde(default)]
     pub settings: DeploymentSettings,
 }
@@ -284,6 +287,7 @@ mod tests {
             listen: Some("127.0.0.1:9000".parse().unwrap()),
             upstreams: vec!["http://127.0.0.1:3000".parse().unwrap()],
             protected: false,
+            terminated: false,
             settings: DeploymentSettings { max_body_bytes: Some(7), ..DeploymentSettings::default() },
         };
         let text = serde_json::to_string(&spec).unwrap();

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use sqlx::migrate::MigrateError;
 
-use super::{StoreError, TouchedToken};
+use super::{StoreError, TokenUse, TouchedToken};
 use crate::domain::{
     deployment::DeploymentName,
     scope::{DeploymentPattern, Scope, ScopeSet},
-    timestamp::Timestamp,
     token::{TokenRecord, TokenUid},
     token_text::LookupId,
 };
@@ -64,13 +63,16 @@ pub(super) fn search_needle(search: &str) -> String {
     search.to_lowercase().replace('\0', "\u{1}")
 }
 
-/// The last use of each token, in the order of their uids, in which concurrent writers must lock them.
-pub(super) fn last_uses(uses: &[(TokenUid, Timestamp)]) -> BTreeMap<TokenUid, Timestamp> {
-    let mut last = BTreeMap::new();
-    for &(uid, at) in uses {
-        last.entry(uid).and_modify(|last: &mut Timestamp| *last = at.max(*last)).or_insert(at);
+/// One for each token, with its last time and all its requests, in the order of their uids, in which concurrent writers
+/// must lock them.
+pub(super) fn totals(uses: &[TokenUse]) -> Vec<TokenUse> {
+    let mut totals: BTreeMap<TokenUid, TokenUse> = BTreeMap::new();
+    for &used in uses {
+        let total = totals.entry(used.uid).or_insert(TokenUse { requests: 0, ..used });
+        total.at = total.at.max(used.at);
+        total.requests += used.requests;
     }
-    last
+    totals.into_values().collect()
 }
 
 /// `read` is the adapter's reading of sqlx's errors. What it has no better word for will fail again at the next start.

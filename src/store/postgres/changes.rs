@@ -8,8 +8,8 @@ use crate::domain::audit::AuditEvent;
 const BUMP: &str = "UPDATE change_seq SET seq = seq + 1 RETURNING seq";
 
 const INSERT_EVENT: &str = "
-    INSERT INTO audit_events (id, at, action, actor_kind, actor_id, target, detail)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT INTO audit_events (id, at, action, actor_kind, actor_id, target, detail, request_key, request_hash)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 /// Delivered with the commit. The channel is named again where it is listened to.
 const NOTIFY: &str = "SELECT pg_notify('bento_gateway_changes', '')";
@@ -44,6 +44,8 @@ impl Change {
             .bind(event.actor.id())
             .bind(&event.target)
             .bind(Json(&event.detail))
+            .bind(event.request.as_ref().map(|request| &request.key))
+            .bind(event.request.as_ref().map(|request| &request.hash))
             .execute(&mut *self.transaction)
             .await?;
         sqlx::query(NOTIFY).execute(&mut *self.transaction).await?;

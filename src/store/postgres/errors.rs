@@ -28,6 +28,7 @@ fn database_error(error: &dyn DatabaseError) -> StoreError {
         Some("deployments_pkey") => Some(Conflict::DeploymentName),
         Some("deployment_hosts_pkey") => Some(Conflict::DeploymentHost),
         Some("users_email_key") => Some(Conflict::Email),
+        Some("audit_events_request_key") => Some(Conflict::RequestKey),
         _ => None,
     };
     match (&*code, conflict) {

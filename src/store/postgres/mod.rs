@@ -6,6 +6,8 @@ mod changes;
 mod deployments;
 mod errors;
 mod feed;
+mod logins;
+mod replicas;
 mod rows;
 mod tokens;
 mod users;
@@ -103,6 +105,15 @@ async fn migrate(options: &PgConnectOptions, patience: Duration) -> Result<(), S
 
 /// Every statement of this adapter, to be prepared by a test.
 pub(super) fn statements() -> Vec<&'static str> {
-    [STATEMENTS, changes::STATEMENTS, tokens::STATEMENTS, users::STATEMENTS, deployments::STATEMENTS, feed::STATEMENTS]
-        .concat()
+    [
+        STATEMENTS,
+        changes::STATEMENTS,
+        tokens::STATEMENTS,
+        users::STATEMENTS,
+        deployments::STATEMENTS,
+        logins::STATEMENTS,
+        replicas::STATEMENTS,
+        feed::STATEMENTS,
+    ]
+    .concat()
 }

@@ -12,8 +12,8 @@ use crate::{
         token::{SecretRecord, TokenRecord, TokenUid},
     },
     store::{
-        Page, StoreError, TokenFilter, TokenStore,
-        rules::{last_uses, scope_texts, search_needle, search_text},
+        DailyUse, Day, Page, StoreError, TokenFilter, TokenStore, TokenUse,
+        rules::{scope_texts, search_needle, search_text, totals},
     },
 };
 
@@ -31,13 +31,15 @@ const FIND: &str = "
 
 const COUNT: &str = "
     SELECT count(*) FROM api_tokens
-    WHERE ($1::uuid IS NULL OR owner_id = $1) AND ($2::text IS NULL OR strpos(search_text, $2) > 0)";
+    WHERE ($1::uuid IS NULL OR owner_id = $1) AND ($2::text IS NULL OR strpos(search_text, $2) > 0)
+        AND ($3 OR revoked_at IS NULL)";
 
 const LIST: &str = "
     SELECT id, owner_id, name, description, scopes, created_at, expires_at, revoked_at, last_used_at
     FROM api_tokens
     WHERE ($1::uuid IS NULL OR owner_id = $1) AND ($2::text IS NULL OR strpos(search_text, $2) > 0)
-    ORDER BY created_at DESC, id DESC LIMIT $3 OFFSET $4";
+        AND ($3 OR revoked_at IS NULL)
+    ORDER BY created_at DESC, id DESC LIMIT $4 OFFSET $5";
 
 const REVOKE: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
 
@@ -55,8 +57,33 @@ const RECORD_USE: &str = "
     FROM used JOIN locked USING (id)
     WHERE t.id = used.id AND (t.last_used_at IS NULL OR t.last_used_at < used.at)";
 
-pub(super) const STATEMENTS: &[&str] =
-    &[INSERT_TOKEN, INSERT_SECRET, FIND, COUNT, LIST, REVOKE, TOUCH_SECRETS, RETIRE_SECRETS, RECORD_USE];
+const UPDATE: &str = "
+    UPDATE api_tokens SET name = $2, description = $3, search_text = $4, scopes = $5, expires_at = $6
+    WHERE id = $1 AND revoked_at IS NULL";
+
+const COUNT_USE: &str = "
+    INSERT INTO token_usage (token_id, day, requests)
+    SELECT u.id, u.day, u.requests
+    FROM unnest($1::uuid[], $2::integer[], $3::bigint[]) AS u (id, day, requests) JOIN api_tokens USING (id)
+    ORDER BY u.id
+    ON CONFLICT (token_id, day) DO UPDATE SET requests = token_usage.requests + excluded.requests";
+
+const USAGE: &str = "SELECT day, requests FROM token_usage WHERE token_id = $1 AND day >= $2 ORDER BY day";
+
+pub(super) const STATEMENTS: &[&str] = &[
+    INSERT_TOKEN,
+    INSERT_SECRET,
+    FIND,
+    COUNT,
+    LIST,
+    REVOKE,
+    TOUCH_SECRETS,
+    RETIRE_SECRETS,
+    RECORD_USE,
+    UPDATE,
+    COUNT_USE,
+    USAGE,
+];
 
 #[async_trait]
 impl TokenStore for PostgresStore {
@@ -82,10 +109,12 @@ impl TokenStore for PostgresStore {
         let owner = filter.owner.map(|owner| owner.0);
         let needle = filter.search.as_deref().map(search_needle);
         self.perform(async {
-            let total: i64 = sqlx::query_scalar(COUNT).bind(owner).bind(&needle).fetch_one(&self.pool).await?;
+            let total: i64 =
+                sqlx::query_scalar(COUNT).bind(owner).bind(&needle).bind(filter.revoked).fetch_one(&self.pool).await?;
             let rows: Vec<TokenRow> = sqlx::query_as(LIST)
                 .bind(owner)
                 .bind(&needle)
+                .bind(filter.revoked)
                 .bind(i64::from(filter.limit))
                 .bind(i64::from(filter.offset))
                 .fetch_all(&self.pool)
@@ -146,12 +175,49 @@ impl TokenStore for PostgresStore {
         .await
     }
 
-    async fn record_use(&self, uses: &[(TokenUid, Timestamp)]) -> Result<(), StoreError> {
-        let (uids, times): (Vec<Uuid>, Vec<OffsetDateTime>) =
-            last_uses(uses).into_iter().map(|(uid, at)| (uid.0, OffsetDateTime::from(at))).unzip();
+    async fn update_token(&self, token: &TokenRecord, event: &AuditEvent) -> Result<bool, StoreError> {
         self.perform(async {
-            sqlx::query(RECORD_USE).bind(uids).bind(times).execute(&self.pool).await?;
-            Ok(())
+            let mut change = Change::begin(&self.pool).await?;
+            let updated = sqlx::query(UPDATE)
+                .bind(token.uid.0)
+                .bind(&token.name)
+                .bind(&token.description)
+                .bind(search_text(token))
+                .bind(scope_texts(&token.scopes))
+                .bind(token.expires_at.map(OffsetDateTime::from))
+                .execute(change.connection())
+                .await?
+                .rows_affected()
+                > 0;
+            if updated {
+                sqlx::query(TOUCH_SECRETS).bind(token.uid.0).bind(change.seq).execute(change.connection()).await?;
+                change.commit(event).await?;
+            }
+            Ok(updated)
+        })
+        .await
+    }
+
+    async fn record_use(&self, uses: &[TokenUse]) -> Result<(), StoreError> {
+        let uses = totals(uses);
+        let uids: Vec<Uuid> = uses.iter().map(|used| used.uid.0).collect();
+        let times: Vec<OffsetDateTime> = uses.iter().map(|used| used.at.into()).collect();
+        let days: Vec<i32> = uses.iter().map(|used| Day::from(used.at).0).collect();
+        let requests: Vec<i64> = uses.iter().map(|used| used.requests.cast_signed()).collect();
+        self.perform(async {
+            let mut transaction = self.pool.begin().await?;
+            sqlx::query(RECORD_USE).bind(&uids).bind(times).execute(&mut *transaction).await?;
+            sqlx::query(COUNT_USE).bind(&uids).bind(days).bind(requests).execute(&mut *transaction).await?;
+            transaction.commit().await
+        })
+        .await
+    }
+
+    async fn token_usage(&self, uid: TokenUid, from: Day) -> Result<Vec<DailyUse>, StoreError> {
+        self.perform(async {
+            let rows: Vec<(i32, i64)> = sqlx::query_as(USAGE).bind(uid.0).bind(from.0).fetch_all(&self.pool).await?;
+            let daily = |(day, requests): (i32, i64)| DailyUse { day: Day(day), requests: requests.unsigned_abs() };
+            Ok(rows.into_iter().map(daily).collect())
         })
         .await
     }

@@ -10,8 +10,8 @@ use crate::domain::audit::AuditEvent;
 const BUMP: &str = "UPDATE change_seq SET seq = seq + 1 RETURNING seq";
 
 const INSERT_EVENT: &str = "
-    INSERT INTO audit_events (id, at, action, actor_kind, actor_id, target, detail)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT INTO audit_events (id, at, action, actor_kind, actor_id, target, detail, request_key, request_hash)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 /// Takes the write lock at once: a transaction that reads first and writes later could not wait for it.
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -46,6 +46,8 @@ impl Change {
             .bind(event.actor.id().map(Uuid::hyphenated))
             .bind(&event.target)
             .bind(Json(&event.detail))
+            .bind(event.request.as_ref().map(|request| &request.key))
+            .bind(event.request.as_ref().map(|request| &request.hash))
             .execute(&mut *self.transaction)
             .await?;
         self.transaction.commit().await

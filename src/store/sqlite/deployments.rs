@@ -13,7 +13,7 @@ use crate::{
         token::TokenUid,
     },
     store::{
-        DeploymentStore, StoreError, TouchedToken,
+        DeploymentStore, StoreError, StoredDeployment, TouchedToken,
         rules::{EndedScopes, Holder, end_scopes, exact_scope, scope_texts, unreadable},
     },
 };
@@ -24,7 +24,9 @@ const INSERT: &str = "INSERT INTO deployments (name, spec, created_at, changed_s
 
 const INSERT_HOSTS: &str = "INSERT INTO deployment_hosts (host, deployment_name) SELECT value, $1 FROM json_each($2)";
 
-const LIST: &str = "SELECT spec FROM deployments WHERE removed_at IS NULL ORDER BY name";
+const LIST: &str = "SELECT spec, created_at FROM deployments WHERE removed_at IS NULL ORDER BY name";
+
+const UPDATE: &str = "UPDATE deployments SET spec = $2, changed_seq = $3 WHERE name = $1 AND removed_at IS NULL";
 
 const REMOVE: &str = "
     UPDATE deployments SET removed_at = $2, changed_seq = $3 WHERE name = $1 AND removed_at IS NULL";
@@ -62,6 +64,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     INSERT,
     INSERT_HOSTS,
     LIST,
+    UPDATE,
     REMOVE,
     DELETE_HOSTS,
     HOLDERS,
@@ -99,10 +102,35 @@ impl DeploymentStore for SqliteStore {
         .await
     }
 
-    async fn list_deployments(&self) -> Result<Vec<DeploymentSpec>, StoreError> {
+    async fn list_deployments(&self) -> Result<Vec<StoredDeployment>, StoreError> {
         self.perform(async {
-            let specs: Vec<Json<DeploymentSpec>> = sqlx::query_scalar(LIST).fetch_all(&self.readers).await?;
-            Ok(specs.into_iter().map(|Json(spec)| spec).collect())
+            let rows: Vec<(Json<DeploymentSpec>, i64)> = sqlx::query_as(LIST).fetch_all(&self.readers).await?;
+            let stored =
+                |(Json(spec), created_at)| StoredDeployment { spec, created_at: Timestamp::from_millis(created_at) };
+            Ok(rows.into_iter().map(stored).collect())
+        })
+        .await
+    }
+
+    async fn update_deployment(&self, spec: &DeploymentSpec, event: &AuditEvent) -> Result<bool, StoreError> {
+        let name = spec.name.as_str();
+        let hosts: Vec<&str> = spec.hosts.iter().map(HostName::as_str).collect();
+        self.perform(async {
+            let mut change = Change::begin(&self.writer).await?;
+            let updated = sqlx::query(UPDATE)
+                .bind(name)
+                .bind(Json(spec))
+                .bind(change.seq)
+                .execute(change.connection())
+                .await?
+                .rows_affected()
+                > 0;
+            if updated {
+                sqlx::query(DELETE_HOSTS).bind(name).execute(change.connection()).await?;
+                sqlx::query(INSERT_HOSTS).bind(name).bind(Json(&hosts)).execute(change.connection()).await?;
+                change.commit(event).await?;
+            }
+            Ok(updated)
         })
         .await
     }

@@ -27,6 +27,7 @@ fn database_error(error: &dyn DatabaseError) -> StoreError {
         Some("deployments.name") => Some(Conflict::DeploymentName),
         Some("deployment_hosts.host") => Some(Conflict::DeploymentHost),
         Some("index 'users_email_key'") => Some(Conflict::Email),
+        Some("audit_events.actor_id, audit_events.request_key") => Some(Conflict::RequestKey),
         _ => None,
     };
     match (code & 0xff, conflict) {

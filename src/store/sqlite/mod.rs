@@ -7,6 +7,8 @@ mod deployments;
 mod errors;
 mod feed;
 mod file;
+mod logins;
+mod replicas;
 mod rows;
 mod tokens;
 mod users;
@@ -87,5 +89,14 @@ async fn migrate(options: &SqliteConnectOptions) -> Result<(), StoreError> {
 
 /// Every statement of this adapter, to be prepared by a test.
 pub(super) fn statements() -> Vec<&'static str> {
-    [changes::STATEMENTS, tokens::STATEMENTS, users::STATEMENTS, deployments::STATEMENTS, feed::STATEMENTS].concat()
+    [
+        changes::STATEMENTS,
+        tokens::STATEMENTS,
+        users::STATEMENTS,
+        deployments::STATEMENTS,
+        logins::STATEMENTS,
+        replicas::STATEMENTS,
+        feed::STATEMENTS,
+    ]
+    .concat()
 }

@@ -3,7 +3,11 @@
 use async_trait::async_trait;
 use sqlx::{SqliteConnection, types::Json};
 
-use super::{SqliteStore, changes::Change, rows::TokenRow};
+use super::{
+    SqliteStore,
+    changes::{BEGIN, Change},
+    rows::TokenRow,
+};
 use crate::{
     domain::{
         audit::AuditEvent,
@@ -11,8 +15,8 @@ use crate::{
         token::{SecretRecord, TokenRecord, TokenUid},
     },
     store::{
-        Page, StoreError, TokenFilter, TokenStore,
-        rules::{last_uses, scope_texts, search_needle, search_text},
+        DailyUse, Day, Page, StoreError, TokenFilter, TokenStore, TokenUse,
+        rules::{scope_texts, search_needle, search_text, totals},
     },
 };
 
@@ -30,13 +34,15 @@ const FIND: &str = "
 
 const COUNT: &str = "
     SELECT count(*) FROM api_tokens
-    WHERE ($1 IS NULL OR owner_id = $1) AND ($2 IS NULL OR instr(search_text, $2) > 0)";
+    WHERE ($1 IS NULL OR owner_id = $1) AND ($2 IS NULL OR instr(search_text, $2) > 0)
+        AND ($3 OR revoked_at IS NULL)";
 
 const LIST: &str = "
     SELECT id, owner_id, name, description, scopes, created_at, expires_at, revoked_at, last_used_at
     FROM api_tokens
     WHERE ($1 IS NULL OR owner_id = $1) AND ($2 IS NULL OR instr(search_text, $2) > 0)
-    ORDER BY created_at DESC, id DESC LIMIT $3 OFFSET $4";
+        AND ($3 OR revoked_at IS NULL)
+    ORDER BY created_at DESC, id DESC LIMIT $4 OFFSET $5";
 
 const REVOKE: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
 
@@ -51,8 +57,32 @@ const RECORD_USE: &str = "
     FROM (SELECT value ->> 0 AS id, value ->> 1 AS at FROM json_each($1)) AS used
     WHERE api_tokens.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)";
 
-pub(super) const STATEMENTS: &[&str] =
-    &[INSERT_TOKEN, INSERT_SECRET, FIND, COUNT, LIST, REVOKE, TOUCH_SECRETS, RETIRE_SECRETS, RECORD_USE];
+const UPDATE: &str = "
+    UPDATE api_tokens SET name = $2, description = $3, search_text = $4, scopes = $5, expires_at = $6
+    WHERE id = $1 AND revoked_at IS NULL";
+
+/// `$1`: a JSON array of triples.
+const COUNT_USE: &str = "
+    INSERT INTO token_usage (token_id, day, requests)
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1) WHERE value ->> 0 IN (SELECT id FROM api_tokens)
+    ON CONFLICT (token_id, day) DO UPDATE SET requests = requests + excluded.requests";
+
+const USAGE: &str = "SELECT day, requests FROM token_usage WHERE token_id = $1 AND day >= $2 ORDER BY day";
+
+pub(super) const STATEMENTS: &[&str] = &[
+    INSERT_TOKEN,
+    INSERT_SECRET,
+    FIND,
+    COUNT,
+    LIST,
+    REVOKE,
+    TOUCH_SECRETS,
+    RETIRE_SECRETS,
+    RECORD_USE,
+    UPDATE,
+    COUNT_USE,
+    USAGE,
+];
 
 #[async_trait]
 impl TokenStore for SqliteStore {
@@ -78,10 +108,16 @@ impl TokenStore for SqliteStore {
         let owner = filter.owner.map(|owner| owner.0.hyphenated());
         let needle = filter.search.as_deref().map(search_needle);
         self.perform(async {
-            let total: i64 = sqlx::query_scalar(COUNT).bind(owner).bind(&needle).fetch_one(&self.readers).await?;
+            let total: i64 = sqlx::query_scalar(COUNT)
+                .bind(owner)
+                .bind(&needle)
+                .bind(filter.revoked)
+                .fetch_one(&self.readers)
+                .await?;
             let rows: Vec<TokenRow> = sqlx::query_as(LIST)
                 .bind(owner)
                 .bind(&needle)
+                .bind(filter.revoked)
                 .bind(i64::from(filter.limit))
                 .bind(i64::from(filter.offset))
                 .fetch_all(&self.readers)
@@ -146,12 +182,53 @@ impl TokenStore for SqliteStore {
         .await
     }
 
-    async fn record_use(&self, uses: &[(TokenUid, Timestamp)]) -> Result<(), StoreError> {
-        let pairs: Vec<(String, i64)> =
-            last_uses(uses).into_iter().map(|(uid, at)| (uid.to_string(), at.as_millis())).collect();
+    async fn update_token(&self, token: &TokenRecord, event: &AuditEvent) -> Result<bool, StoreError> {
         self.perform(async {
-            sqlx::query(RECORD_USE).bind(Json(pairs)).execute(&self.writer).await?;
-            Ok(())
+            let mut change = Change::begin(&self.writer).await?;
+            let updated = sqlx::query(UPDATE)
+                .bind(token.uid.0.hyphenated())
+                .bind(&token.name)
+                .bind(&token.description)
+                .bind(search_text(token))
+                .bind(Json(scope_texts(&token.scopes)))
+                .bind(token.expires_at.map(Timestamp::as_millis))
+                .execute(change.connection())
+                .await?
+                .rows_affected()
+                > 0;
+            if updated {
+                sqlx::query(TOUCH_SECRETS)
+                    .bind(token.uid.0.hyphenated())
+                    .bind(change.seq)
+                    .execute(change.connection())
+                    .await?;
+                change.commit(event).await?;
+            }
+            Ok(updated)
+        })
+        .await
+    }
+
+    async fn record_use(&self, uses: &[TokenUse]) -> Result<(), StoreError> {
+        let uses = totals(uses);
+        let times: Vec<(String, i64)> = uses.iter().map(|used| (used.uid.to_string(), used.at.as_millis())).collect();
+        let counts: Vec<(String, i32, u64)> =
+            uses.iter().map(|used| (used.uid.to_string(), Day::from(used.at).0, used.requests)).collect();
+        self.perform(async {
+            let mut transaction = self.writer.begin_with(BEGIN).await?;
+            sqlx::query(RECORD_USE).bind(Json(times)).execute(&mut *transaction).await?;
+            sqlx::query(COUNT_USE).bind(Json(counts)).execute(&mut *transaction).await?;
+            transaction.commit().await
+        })
+        .await
+    }
+
+    async fn token_usage(&self, uid: TokenUid, from: Day) -> Result<Vec<DailyUse>, StoreError> {
+        self.perform(async {
+            let rows: Vec<(i32, i64)> =
+                sqlx::query_as(USAGE).bind(uid.0.hyphenated()).bind(from.0).fetch_all(&self.readers).await?;
+            let daily = |(day, requests): (i32, i64)| DailyUse { day: Day(day), requests: requests.unsigned_abs() };
+            Ok(rows.into_iter().map(daily).collect())
         })
         .await
     }

@@ -9,7 +9,7 @@ use crate::{
         timestamp::Timestamp,
         user::{Email, User, UserId},
     },
-    store::{Bootstrap, StoreError, UserStore},
+    store::{Bootstrap, NamedRequest, Organization, StoreError, UserStore},
 };
 
 const FOUND: &str = "
@@ -29,7 +29,17 @@ const SET_PASSWORD: &str = "UPDATE users SET password_hash = $2, changed_seq = $
 
 const DISABLE: &str = "UPDATE users SET disabled_at = $2, changed_seq = $3 WHERE id = $1 AND disabled_at IS NULL";
 
-pub(super) const STATEMENTS: &[&str] = &[FOUND, INSERT_USER, LIST, FIND_BY_EMAIL, SET_PASSWORD, DISABLE];
+const FIND: &str = "
+    SELECT id, name, email, role, password_hash, created_at, disabled_at FROM users WHERE id = $1";
+
+const UPDATE: &str = "UPDATE users SET name = $2, role = $3, changed_seq = $4 WHERE id = $1";
+
+const ORGANIZATION: &str = "SELECT name, created_at FROM organization";
+
+const NAMED_REQUEST: &str = "SELECT request_hash, target FROM audit_events WHERE actor_id = $1 AND request_key = $2";
+
+pub(super) const STATEMENTS: &[&str] =
+    &[FOUND, INSERT_USER, LIST, FIND_BY_EMAIL, SET_PASSWORD, DISABLE, FIND, UPDATE, ORGANIZATION, NAMED_REQUEST];
 
 #[async_trait]
 impl UserStore for SqliteStore {
@@ -77,6 +87,55 @@ impl UserStore for SqliteStore {
             let row: Option<UserRow> =
                 sqlx::query_as(FIND_BY_EMAIL).bind(email.as_str()).fetch_optional(&self.readers).await?;
             row.map(User::try_from).transpose()
+        })
+        .await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.perform(async {
+            let row: Option<UserRow> =
+                sqlx::query_as(FIND).bind(id.0.hyphenated()).fetch_optional(&self.readers).await?;
+            row.map(User::try_from).transpose()
+        })
+        .await
+    }
+
+    async fn organization(&self) -> Result<Option<Organization>, StoreError> {
+        self.perform(async {
+            let row: Option<(String, i64)> = sqlx::query_as(ORGANIZATION).fetch_optional(&self.readers).await?;
+            Ok(row.map(|(name, created_at)| Organization { name, created_at: Timestamp::from_millis(created_at) }))
+        })
+        .await
+    }
+
+    async fn named_request(&self, actor: UserId, key: &str) -> Result<Option<NamedRequest>, StoreError> {
+        self.perform(async {
+            let row: Option<(String, String)> = sqlx::query_as(NAMED_REQUEST)
+                .bind(actor.0.hyphenated())
+                .bind(key)
+                .fetch_optional(&self.readers)
+                .await?;
+            Ok(row.map(|(hash, target)| NamedRequest { hash, target }))
+        })
+        .await
+    }
+
+    async fn update_user(&self, user: &User, event: &AuditEvent) -> Result<bool, StoreError> {
+        self.perform(async {
+            let mut change = Change::begin(&self.writer).await?;
+            let known = sqlx::query(UPDATE)
+                .bind(user.id.0.hyphenated())
+                .bind(&user.name)
+                .bind(user.role.as_str())
+                .bind(change.seq)
+                .execute(change.connection())
+                .await?
+                .rows_affected()
+                > 0;
+            if known {
+                change.commit(event).await?;
+            }
+            Ok(known)
         })
         .await
     }
