@@ -37,9 +37,11 @@ pub enum Refusal {
     NoSuchDeployment,
 }
 
+/// Whether the token is good for anything at all.
+///
 /// # Errors
 /// The first [`Refusal`] that applies.
-pub fn decide(holder: Holder<'_>, requested: Requested<'_>, now: Timestamp) -> Result<(), Refusal> {
+pub fn alive(holder: &Holder<'_>, now: Timestamp) -> Result<(), Refusal> {
     let over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
 
     if holder.revoked_at.is_some() {
@@ -54,6 +56,13 @@ pub fn decide(holder: Holder<'_>, requested: Requested<'_>, now: Timestamp) -> R
     if holder.owner_disabled {
         return Err(Refusal::OwnerDisabled);
     }
+    Ok(())
+}
+
+/// # Errors
+/// The first [`Refusal`] that applies.
+pub fn decide(holder: Holder<'_>, requested: Requested<'_>, now: Timestamp) -> Result<(), Refusal> {
+    alive(&holder, now)?;
     let in_scope = match requested {
         Requested::Deployment(name) | Requested::Unknown(Some(name)) => holder.scopes.opens_deployment(name),
         Requested::Unknown(None) => holder.scopes.opens_all_deployments(),

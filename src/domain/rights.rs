@@ -1,0 +1,181 @@
+//! What a token may do to the gateway itself. What it may call is [`decision`](super::decision)'s.
+//!
+//! Scopes say what a token may do, the role says on whose things. A token never does more than its owner could, and
+//! never makes a token that may do more than itself.
+
+use super::{
+    scope::{Scope, ScopeSet},
+    user::Role,
+};
+
+/// A token's scopes with the role of its owner.
+#[derive(Clone, Copy, Debug)]
+pub struct Rights<'a> {
+    pub role: Role,
+    pub scopes: &'a ScopeSet,
+}
+
+/// On whose word something is granted.
+#[derive(Clone, Copy, Debug)]
+pub enum Authority<'a> {
+    /// Somebody with access to the store itself.
+    Operator,
+    /// A person who has signed in: all that their role allows.
+    Person(Role),
+    Token(Rights<'a>),
+    /// Nobody has said who they are.
+    Nobody,
+}
+
+/// What an operation asks of who calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Any token that is good for anything: what its holder may know and do about it.
+    Token,
+    /// Developer Operations Access of any kind.
+    Management,
+    ReadOrganization,
+    WriteOrganization,
+    ReadCluster,
+    /// Writing Deployments, for admins.
+    WriteCluster,
+    /// Reading what concerns everybody, for admins.
+    ReadUsers,
+    /// Changing who may do what, for admins with full Developer Operations Access: a narrower scope could widen itself.
+    WriteUsers,
+}
+
+/// Why an operation is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    #[error("this token has no Developer Operations Access; it needs the scope api")]
+    Management,
+    #[error("this token lacks the scope {0}")]
+    Scope(Scope),
+    #[error("only an admin may do that")]
+    Admin,
+    #[error("this token may not grant the scope {0}, which it does not have itself; use one with the scope api")]
+    Grant(Scope),
+}
+
+impl Need {
+    /// The narrowest scope that is enough. `None`: no particular one.
+    pub fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Token | Self::Management => None,
+            Self::ReadOrganization | Self::ReadUsers => Some(Scope::ReadOrganization),
+            Self::WriteOrganization => Some(Scope::WriteOrganization),
+            Self::ReadCluster => Some(Scope::ReadCluster),
+            Self::WriteCluster => Some(Scope::WriteCluster),
+            Self::WriteUsers => Some(Scope::Api),
+        }
+    }
+
+    pub fn admin(self) -> bool {
+        matches!(self, Self::WriteCluster | Self::ReadUsers | Self::WriteUsers)
+    }
+}
+
+impl Rights<'_> {
+    /// # Errors
+    /// The first [`Lack`] that applies.
+    pub fn allow(&self, need: Need) -> Result<(), Lack> {
+        if need == Need::Token {
+            return Ok(());
+        }
+        if !self.scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(_))) {
+            return Err(Lack::Management);
+        }
+        if let Some(scope) = need.scope()
+            && !self.has(&scope)
+        {
+            return Err(Lack::Scope(scope));
+        }
+        if need.admin() && self.role != Role::Admin { Err(Lack::Admin) } else { Ok(()) }
+    }
+
+    /// Whether a token with `scopes` may be made, changed or given a new secret. Calling Deployments may be granted by
+    /// whoever may write tokens, since that is what those are for.
+    ///
+    /// # Errors
+    /// [`Lack::Grant`].
+    pub fn grant(&self, scopes: &ScopeSet) -> Result<(), Lack> {
+        match scopes.iter().find(|scope| !matches!(scope, Scope::Deployment(_)) && !self.has(scope)) {
+            Some(scope) => Err(Lack::Grant(scope.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the scope, or one that implies it, is among them.
+    fn has(&self, asked: &Scope) -> bool {
+        self.scopes.iter().any(|scope| match (scope, asked) {
+            (Scope::Api, _) => true,
+            (Scope::WriteOrganization, Scope::ReadOrganization) | (Scope::WriteCluster, Scope::ReadCluster) => true,
+            (scope, asked) => scope == asked,
+        })
+    }
+}
+
+impl Authority<'_> {
+    /// As [`Rights::grant`].
+    ///
+    /// # Errors
+    /// [`Lack`].
+    pub fn grant(&self, scopes: &ScopeSet) -> Result<(), Lack> {
+        match self {
+            Self::Operator | Self::Person(_) => Ok(()),
+            Self::Token(rights) => rights.grant(scopes),
+            Self::Nobody => Err(Lack::Management),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(role: Role, scopes: &[&str], need: Need) -> bool {
+        let scopes = ScopeSet::parse(scopes).unwrap();
+        Rights { role, scopes: &scopes }.allow(need).is_ok()
+    }
+
+    #[test]
+    fn what_each_scope_allows() {
+        use Need::*;
+        let all =
+            [Token, Management, ReadOrganization, WriteOrganization, ReadCluster, WriteCluster, ReadUsers, WriteUsers];
+        let table: &[(&[&str], &[Need])] = &[
+            (&["api"], &all),
+            (&["deployment:*"], &[Token]),
+            (&["read_organization"], &[Token, Management, ReadOrganization, ReadUsers]),
+            (&["write_organization"], &[Token, Management, ReadOrganization, WriteOrganization, ReadUsers]),
+            (&["read_cluster", "deployment:a"], &[Token, Management, ReadCluster]),
+            (&["write_cluster"], &[Token, Management, ReadCluster, WriteCluster]),
+        ];
+        for (scopes, expected) in table {
+            for need in all {
+                assert_eq!(allowed(Role::Admin, scopes, need), expected.contains(&need), "{scopes:?} {need:?}");
+                let as_member = expected.contains(&need) && !need.admin();
+                assert_eq!(allowed(Role::Member, scopes, need), as_member, "member, {scopes:?} {need:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_grants_more_than_they_have() {
+        let table: &[(&[&str], &[&str], bool)] = &[
+            (&["api"], &["api", "write_cluster", "deployment:*"], true),
+            (&["write_organization"], &["deployment:*"], true),
+            (&["write_organization"], &["read_organization", "write_organization"], true),
+            (&["write_organization"], &["api"], false),
+            (&["write_organization"], &["deployment:a", "read_cluster"], false),
+            (&["write_organization", "write_cluster"], &["read_cluster"], true),
+            (&["write_organization", "read_cluster"], &["write_cluster"], false),
+        ];
+        for (own, granted, expected) in table {
+            let (own, granted) = (ScopeSet::parse(*own).unwrap(), ScopeSet::parse(*granted).unwrap());
+            let outcome = Rights { role: Role::Admin, scopes: &own }.grant(&granted);
+            assert_eq!(outcome.is_ok(), *expected, "{own} grants {granted}");
+        }
+    }
+}
