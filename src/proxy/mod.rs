@@ -12,6 +12,7 @@ pub mod permit;
 pub mod pipeline;
 pub mod record;
 pub mod refusal;
+pub mod restraint;
 pub mod target;
 pub mod tls;
 pub mod upstream;

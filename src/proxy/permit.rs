@@ -4,10 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    credential::BadCredential,
-    refusal::{Denial, Trouble},
-};
+use super::{credential::BadCredential, refusal::Denial};
 use crate::{
     domain::{
         decision::{self, Refusal, Requested},
@@ -21,7 +18,7 @@ use crate::{
         routes::{Deployment, Route, Upstream},
         tokens::TokenIndex,
         usage::Usage,
-        verify::{Lookup, ProvenToken, Verifier, VerifyError},
+        verify::{ProvenToken, Verifier},
     },
 };
 
@@ -56,38 +53,23 @@ impl Gate<'_> {
         if let Some(deployment) = &route.deployment
             && !deployment.spec.protected
         {
+            if deployment.spec.terminated {
+                return Err(Denial::Terminated);
+            }
             return Ok(Permit::new(deployment, None, route));
         }
         let token = credential?.ok_or(Denial::NoCredential)?;
-        let proven = self.prove(token).await?;
+        let proven = self.verifier.authenticate(self.index, token).await?;
         let decided = decision::decide(proven.entry().holder(), route.requested(), now);
         let refused = |refusal| Denial::Refused { refusal, token: proven.entry().uid };
         match (decided, &route.deployment) {
+            (Ok(()), Some(deployment)) if deployment.spec.terminated => Err(Denial::Terminated),
             (Ok(()), Some(deployment)) => {
                 self.usage.note(&proven, now);
                 Ok(Permit::new(deployment, Some(proven), route))
             }
             (Ok(()), None) => Err(refused(Refusal::NoSuchDeployment)),
             (Err(refusal), _) => Err(refused(refusal)),
-        }
-    }
-
-    async fn prove(&self, token: PresentedToken<'_>) -> Result<ProvenToken, Denial> {
-        match self.verifier.look_up(&self.index.tokens, token) {
-            Lookup::Proven(proven) => Ok(proven),
-            Lookup::WrongSecret => Err(Denial::InvalidToken),
-            // While the store is away a token may exist that was never heard of: not the caller's fault.
-            Lookup::Unknown if !self.index.condition.is_current() => Err(Denial::Trouble(Trouble::StoreAway)),
-            Lookup::Unknown => Err(Denial::InvalidToken),
-            Lookup::Unproven(entry) => match self.verifier.prove(token, entry).await {
-                Ok(Some(proven)) => Ok(proven),
-                Ok(None) => Err(Denial::InvalidToken),
-                Err(VerifyError::Overloaded) => Err(Denial::Trouble(Trouble::Overloaded)),
-                Err(error @ VerifyError::Broken(_)) => {
-                    tracing::error!(%error, "a token could not be verified");
-                    Err(Denial::Trouble(Trouble::Internal))
-                }
-            },
         }
     }
 }

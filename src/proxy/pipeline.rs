@@ -3,7 +3,13 @@
 //! Each step takes what the one before has established. A request is forwarded by [`forward`] alone, which takes a
 //! [`Permit`], which only [`permit`](super::permit) can make.
 
-use std::{future::poll_fn, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
@@ -17,6 +23,7 @@ use super::{
     permit::{Gate, Permit},
     record::Record,
     refusal::{AnswerTo, BadMessage, Failure, UpstreamFailure},
+    restraint,
     target::Target,
     upstream::{
         body::AnswerBody,
@@ -52,11 +59,16 @@ pub async fn handle(
     record.asked(&id, &head.method, head.uri.path());
 
     let unread = !body.is_end_stream();
+    let may_ask_for_ever = restraint::concerns(&head.method, head.uri.path());
     let mut body = Some(body);
     let answer = Received { worker: &worker, connection: &connection, id: &id }.pass(head, &mut body, record).await;
     let mut response = match answer {
         Ok(response) => response,
         Err(refused) => {
+            let caller = refused.record.caller();
+            if may_ask_for_ever && let Some(_held) = worker.restraint.refused(caller, Instant::now()) {
+                tokio::time::sleep(restraint::DELAY).await;
+            }
             if let Some(body) = body.filter(|_| unread && refused.version == Version::HTTP_2) {
                 tokio::task::spawn_local(throw_away(body));
             }

@@ -52,6 +52,11 @@ impl Record {
         self.line.method == Some(Method::HEAD)
     }
 
+    /// Who is answered.
+    pub fn caller(&self) -> IpAddr {
+        self.line.client
+    }
+
     /// The client as trusted proxies tell it.
     pub fn client(&mut self, client: IpAddr) {
         self.line.client = client;

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     domain::{decision::Refusal, token::TokenUid},
-    index::condition::Unusable,
+    index::{
+        condition::Unusable,
+        verify::{NotProven, VerifyError},
+    },
 };
 
 /// The caller may not, or what it sent cannot be decided about.
@@ -35,6 +38,8 @@ pub enum Denial {
         refusal: Refusal,
         token: TokenUid,
     },
+    /// Somebody has stopped the Deployment, until they start it again.
+    Terminated,
     Trouble(Trouble),
 }
 
@@ -145,6 +150,7 @@ impl Failure {
                 Denial::Credential(BadCredential::NotAToken) => unauthorized("token_malformed"),
                 Denial::InvalidToken => unauthorized("token_invalid"),
                 Denial::Refused { refusal, .. } => refusal_row(refusal),
+                Denial::Terminated => row(S::SERVICE_UNAVAILABLE, "deployment_terminated"),
                 Denial::Trouble(trouble) => match trouble {
                     Trouble::NeverLoaded => later("store_never_reached"),
                     Trouble::Stale => later("store_stale"),
@@ -300,6 +306,9 @@ impl fmt::Display for Detail<'_> {
                  check that it was copied whole and that the shell replaced its variable",
             ),
             Failure::Denied(Denial::InvalidToken) => f.write_str("the token is not valid"),
+            Failure::Denied(Denial::Terminated) => {
+                f.write_str("the Deployment is terminated; it answers again when its operator has started it")
+            }
             Failure::Denied(Denial::Trouble(trouble)) => f.write_str(match trouble {
                 Trouble::NeverLoaded => "the gateway has not reached its store yet; try again soon",
                 Trouble::Stale => "the gateway has not reached its store for too long; try again soon",
@@ -339,6 +348,20 @@ impl Detail<'_> {
 impl From<BadCredential> for Denial {
     fn from(bad: BadCredential) -> Self {
         Self::Credential(bad)
+    }
+}
+
+impl From<NotProven> for Denial {
+    fn from(reason: NotProven) -> Self {
+        match reason {
+            NotProven::Invalid => Self::InvalidToken,
+            NotProven::StoreAway => Self::Trouble(Trouble::StoreAway),
+            NotProven::Trouble(VerifyError::Overloaded) => Self::Trouble(Trouble::Overloaded),
+            NotProven::Trouble(error @ VerifyError::Broken(_)) => {
+                tracing::error!(%error, "a token could not be verified");
+                Self::Trouble(Trouble::Internal)
+            }
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     Gateway,
     connection::{self, Accepted, Connection},
     record::Record,
+    restraint::Restraint,
     upstream::pool::Pool,
     watch::{SWEEP, Watchman},
 };
@@ -75,6 +76,7 @@ pub struct Worker {
     pub gateway: Arc<Gateway>,
     pub watchman: Rc<Watchman>,
     pub pool: Rc<Pool>,
+    pub restraint: Rc<Restraint>,
     access: Arc<AccessBuffer>,
     tls: Arc<ArcSwapOption<ServerConfig>>,
     places: Arc<Semaphore>,
@@ -105,6 +107,7 @@ async fn run(parts: WorkerParts, id_prefix: u64, mut commands: mpsc::UnboundedRe
         gateway: parts.gateway,
         watchman: Watchman::new(),
         pool: Rc::default(),
+        restraint: Rc::default(),
         access: parts.access,
         tls: parts.tls,
         places: Arc::new(Semaphore::new(parts.max_connections)),
