@@ -84,12 +84,24 @@ impl SecretHasher {
     /// # Errors
     /// [`HashError::Malformed`] and [`HashError::OtherPepper`]: our trouble, not the caller's.
     pub fn verify_token(&self, token: PresentedToken<'_>, phc: &str) -> Result<bool, HashError> {
+        self.verify(token.secret_bytes(), phc)
+    }
+
+    /// The same for a password.
+    ///
+    /// # Errors
+    /// As [`SecretHasher::verify_token`].
+    pub fn verify_password(&self, password: &str, phc: &str) -> Result<bool, HashError> {
+        self.verify(password.as_bytes(), phc)
+    }
+
+    fn verify(&self, secret: &[u8], phc: &str) -> Result<bool, HashError> {
         let hash = PasswordHash::new(phc).map_err(|_| HashError::Malformed)?;
         let params = Params::try_from(&hash).map_err(|_| HashError::Malformed)?;
         if params.keyid() != self.pepper_id {
             return Err(HashError::OtherPepper);
         }
-        Ok(self.argon2()?.verify_password(token.secret_bytes(), &hash).is_ok())
+        Ok(self.argon2()?.verify_password(secret, &hash).is_ok())
     }
 
     fn hash(&self, secret: &[u8]) -> Result<Box<str>, HashError> {

@@ -19,27 +19,27 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use self::{listeners::Listeners, reload::Reloader};
 use crate::{
     config::{Config, ProxyConfig, Sources},
-    domain::audit::Actor,
+    domain::{audit::Actor, rights::Authority},
     index::{
         follow::{Declared, Follower, Index},
         routes::RouteRules,
         usage::Usage,
         verify::Verifier,
     },
-    management,
+    management::{self, Management},
     proxy::{
         Gateway, Settings,
         tls::{self, TlsError},
         worker::{self, Command, WorkerHandle, WorkerParts},
     },
     secret_hash::{HashError, SecretHasher},
-    service::{self, Context, Issued, bootstrap::BootstrapError},
-    store::{self, SharedStore, StoreError},
+    service::{self, Context, Issued, bootstrap::BootstrapError, receipt::BEAT},
+    store::{self, ReplicaId, SharedStore, StoreError},
     system::{self, NoEntropy},
     telemetry::{self, Style, access_log::AccessLog},
 };
@@ -102,15 +102,15 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
 
     let listeners = Listeners::open(&config.proxy, &workers, Arc::clone(&gateway.index))?;
     tokio::spawn(listeners.follow_routes());
-    let answering = axum::serve(management, management::router(Arc::clone(&gateway.index)));
-    tokio::spawn(answering.into_future());
-    let reloader = Reloader::new(&config, sources, Arc::clone(&gateway), declared, workers.tls.clone())?;
+    let manager = Arc::new(Management::new(Arc::clone(&gateway), config.clone()));
+    tokio::spawn(axum::serve(management, management::service(Arc::clone(&manager))).into_future());
+    let reloader = Reloader::new(&config, sources, Arc::clone(&manager), declared, workers.tls.clone())?;
     tokio::spawn(reloader.run());
     info!(proxy = %config.proxy.listen, management = %config.management.listen, "listening");
 
     let (unfinished, mut finished) = mpsc::channel(1);
     let (end, ends) = watch::channel(());
-    let following = follow(config, Arc::clone(&gateway), follow_declared, Unfinished { _held: unfinished, ends });
+    let following = follow(config, manager, follow_declared, Unfinished { _held: unfinished, ends });
     tokio::select! {
         ended = following => ended?,
         _ = terminate.recv() => {}
@@ -207,13 +207,13 @@ impl Unfinished {
 /// Opens the store, waiting for it if need be, and follows it for ever.
 async fn follow(
     config: Config,
-    gateway: Arc<Gateway>,
+    management: Arc<Management>,
     declared: watch::Receiver<Declared>,
     unfinished: Unfinished,
 ) -> Result<(), ServeError> {
     let store = open_store(&config).await?;
     // A task of its own, which a signal does not break off: once the first token is made it is shown.
-    let following = tokio::spawn(begin_following(config, gateway, store, declared, unfinished)).await;
+    let following = tokio::spawn(begin_following(config, management, store, declared, unfinished)).await;
     let broken = |error| ServeError::System(io::Error::other(error));
     following.map_err(broken)??.await.map_err(broken)
 }
@@ -221,13 +221,16 @@ async fn follow(
 /// Returns when the gateway is ready, or is to end.
 async fn begin_following(
     config: Config,
-    gateway: Arc<Gateway>,
+    management: Arc<Management>,
     store: SharedStore,
     declared: watch::Receiver<Declared>,
     mut unfinished: Unfinished,
 ) -> Result<JoinHandle<()>, ServeError> {
     let issued = bootstrap(&config, &store).await?;
+    let gateway = Arc::clone(&management.gateway);
+    let _ = management.opened.set(Arc::clone(&store));
     let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
+    tokio::spawn(beat(Arc::clone(&gateway.index), Arc::clone(&store), unfinished.clone()));
     tokio::spawn(record_usage(Arc::clone(&gateway), store, config.tokens.usage_interval, unfinished.clone()));
     let following = tokio::spawn(follower.run());
     tokio::select! {
@@ -262,9 +265,34 @@ async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<Issued
         tokens: &config.tokens,
         declared: &config.deployments,
         actor: Actor::System,
+        authority: Authority::Operator,
+        request: None,
         now: system::now(),
     };
     Ok(service::bootstrap::bootstrap(&context, &config.organization).await?)
+}
+
+/// Says that this gateway lives and what it decides by, at every change and every [`BEAT`]; and that it has ended.
+async fn beat(index: Arc<Index>, store: SharedStore, mut unfinished: Unfinished) {
+    let Ok(id) = system::new_id(system::now()).map(ReplicaId) else { return };
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = format!("{}:{}", host.trim(), std::process::id());
+    let mut epoch = index.epoch.subscribe();
+    loop {
+        if index.applied() >= 0
+            && let Err(error) = store.beat(id, &name, index.applied()).await
+        {
+            debug!(%error, "this gateway could not say that it lives");
+        }
+        tokio::select! {
+            _ = epoch.changed() => {}
+            () = tokio::time::sleep(BEAT) => {}
+            () = unfinished.end() => break,
+        }
+    }
+    if let Err(error) = store.leave(id).await {
+        debug!(%error, "this gateway could not say that it has ended");
+    }
 }
 
 /// Writes when tokens were last used, every `interval` and a last time in the end.
@@ -275,7 +303,7 @@ async fn record_usage(gateway: Arc<Gateway>, store: SharedStore, interval: Durat
             () = tokio::time::sleep(interval) => {}
             () = unfinished.end() => last = true,
         }
-        let uses = gateway.usage.take();
+        let uses = gateway.usage.take(&gateway.index.tokens);
         if !uses.is_empty()
             && let Err(error) = store.record_use(&uses).await
         {

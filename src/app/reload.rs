@@ -24,7 +24,8 @@ use super::{declared, settings};
 use crate::{
     config::{self, Config, Sources},
     index::follow::Declared,
-    proxy::{Gateway, tls},
+    management::Management,
+    proxy::tls,
 };
 
 /// How often files are looked at.
@@ -34,7 +35,7 @@ pub struct Reloader {
     sources: Sources,
     /// In force.
     config: Config,
-    gateway: Arc<Gateway>,
+    management: Arc<Management>,
     declared: watch::Sender<Declared>,
     tls: Arc<ArcSwapOption<ServerConfig>>,
     hangup: Signal,
@@ -47,13 +48,13 @@ impl Reloader {
     pub fn new(
         config: &Config,
         sources: Sources,
-        gateway: Arc<Gateway>,
+        management: Arc<Management>,
         declared: watch::Sender<Declared>,
         tls: Arc<ArcSwapOption<ServerConfig>>,
     ) -> io::Result<Self> {
         let hangup = signal(SignalKind::hangup())?;
         let seen = fingerprint(&config::watched_files(config, &sources));
-        Ok(Self { sources, config: config.clone(), gateway, declared, tls, hangup, seen })
+        Ok(Self { sources, config: config.clone(), management, declared, tls, hangup, seen })
     }
 
     pub async fn run(mut self) {
@@ -79,7 +80,8 @@ impl Reloader {
                 if config.proxy.tls.is_some() == self.config.proxy.tls.is_some() {
                     self.tls.store(certificate);
                 }
-                self.gateway.settings.store(Arc::new(settings(&config)));
+                self.management.gateway.settings.store(Arc::new(settings(&config)));
+                self.management.config.store(Arc::new(config.clone()));
                 self.declared.send_replace(declared(&config));
                 self.config = config;
                 info!(deployments = self.config.deployments.len(), "the configuration was reloaded");

@@ -3,12 +3,11 @@
 //! On standard output, which is for the person who started it; logs go to standard error. The first token is shown here
 //! and nowhere else, once.
 
-use std::{fmt::Write as _, io::Write as _, net::SocketAddr};
+use std::{fmt::Write as _, io::Write as _};
 
 use crate::{
     config::Config,
-    domain::{deployment::DeploymentSpec, host::HostName},
-    service::Issued,
+    service::{Issued, deployments::address},
 };
 
 pub fn print(config: &Config, issued: Option<&Issued>) {
@@ -30,7 +29,8 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
     let mut text = String::from("bento-gateway is ready.\n");
     for deployment in &config.deployments {
         let access = if deployment.protected { "protected" } else { "public" };
-        let url = url(config, deployment).unwrap_or_else(|| "no address: give it a host or a listener".to_owned());
+        let url = address::url(&config.proxy, deployment)
+            .unwrap_or_else(|| "no address: give it a host or a listener".to_owned());
         let _ = writeln!(text, "  {}  {url}  {access}", deployment.name);
     }
     if config.deployments.is_empty() {
@@ -50,53 +50,19 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
     text
 }
 
-/// Where a Deployment is reached. `None`: nowhere, with this configuration.
-fn url(config: &Config, deployment: &DeploymentSpec) -> Option<String> {
-    let proxy = &config.proxy;
-    if let Some(address) = deployment.listen {
-        return Some(base(config, address));
-    }
-    if let Some(host) = host(config, deployment) {
-        return Some(format!("{}://{host}:{}", scheme(config), proxy.listen.port()));
-    }
-    if proxy.default_deployment.as_ref() == Some(&deployment.name) {
-        return Some(base(config, proxy.listen));
-    }
-    proxy.path_prefix.then(|| format!("{}/deployments/{}", base(config, proxy.listen), deployment.name))
-}
-
-/// The host name by which a Deployment is found, if it is found by one.
-fn host(config: &Config, deployment: &DeploymentSpec) -> Option<String> {
-    let under_base = || config.proxy.base_domain.as_ref().map(|domain| format!("{}.{domain}", deployment.name));
-    deployment.hosts.first().map(HostName::to_string).or_else(under_base)
-}
-
 /// What makes the first Deployment answer on this machine, where its host name need not resolve yet and a certificate
 /// need not be for an address.
 fn curl_arguments(config: &Config, token: &str) -> String {
     let insecure = if config.proxy.tls.is_some() { "--insecure " } else { "" };
     let first = config.deployments.first();
-    let (host, url) = match first.map(|first| (first.listen, host(config, first), url(config, first))) {
-        Some((None, Some(host), _)) => (format!("-H 'Host: {host}' "), base(config, config.proxy.listen)),
+    let (host, url) = match first
+        .map(|first| (first.listen, address::host(&config.proxy, first), address::url(&config.proxy, first)))
+    {
+        Some((None, Some(host), _)) => {
+            (format!("-H 'Host: {host}' "), address::listener(&config.proxy, config.proxy.listen))
+        }
         Some((_, _, Some(url))) => (String::new(), url),
-        _ => (String::new(), base(config, config.proxy.listen)),
+        _ => (String::new(), address::listener(&config.proxy, config.proxy.listen)),
     };
     format!("{insecure}{host}-H 'Authorization: Bearer {token}' {url}")
-}
-
-fn base(config: &Config, address: SocketAddr) -> String {
-    format!("{}://{}", scheme(config), reachable(address))
-}
-
-fn scheme(config: &Config) -> &'static str {
-    if config.proxy.tls.is_some() { "https" } else { "http" }
-}
-
-/// An address that listens everywhere is reached on this machine's own.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let mut address = address;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
-    }
-    address
 }

@@ -36,6 +36,7 @@ Exit codes:
    3  what was named does not exist
    4  refused: a bad value, or it contradicts what exists
    5  the store cannot be reached or used
+   6  `token scan` has found tokens
   78  the configuration has problems";
 
 #[derive(Debug, Args)]
@@ -142,6 +143,15 @@ pub enum TokenCommand {
     Get { uid: TokenUid },
     /// End a token for good
     Revoke { uid: TokenUid },
+    /// Find tokens in files, offline; prints where they are, never what they are
+    ///
+    /// Directories are searched whole, hidden files and .git too; links in them are not followed. What is found has the
+    /// prefix and the checksum of a token, so there are no false alarms. Exit code 6 if there are any.
+    Scan {
+        /// Files and directories; - for standard input
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
     /// Give a token a new secret; its text is printed once
     Rotate {
         uid: TokenUid,
@@ -157,6 +167,10 @@ pub enum DeploymentCommand {
     Add(AddDeployment),
     /// List Deployments of the configuration and of the store
     List,
+    /// Stop forwarding to a Deployment of the store; its callers get 503
+    Terminate { name: DeploymentName },
+    /// Forward to a terminated Deployment again
+    Start { name: DeploymentName },
     /// Remove a Deployment from the store, and end the scopes that name it
     Remove { name: DeploymentName },
 }

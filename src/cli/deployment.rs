@@ -42,6 +42,14 @@ pub fn run(command: DeploymentCommand, setup: &Setup, printer: &mut Printer<'_>)
                 table(["NAME", "ACCESS", "UPSTREAMS", "HOSTS", "LISTEN", "SOURCE"], rows)
             })
         }
+        DeploymentCommand::Terminate { name } => {
+            let spec = session.wait(deployments::terminate(&context, &name))?;
+            printer.answer(&spec, || format!("The Deployment {name} is terminated: its callers get 503."))
+        }
+        DeploymentCommand::Start { name } => {
+            let spec = session.wait(deployments::start(&context, &name))?;
+            printer.answer(&spec, || format!("The Deployment {name} is forwarded to again."))
+        }
         DeploymentCommand::Remove { name } => {
             let touched = session.wait(deployments::remove(&context, &name))?;
             print_removed(&name, &touched, printer)
@@ -91,6 +99,7 @@ fn spec(args: AddDeployment, defaults: &DeploymentSettings) -> DeploymentSpec {
         listen: args.listen,
         upstreams: args.upstreams,
         protected: !args.public,
+        terminated: false,
         settings: DeploymentSettings {
             forward_authorization: args.forward_authorization || defaults.forward_authorization,
             allow_pickle: args.allow_pickle || defaults.allow_pickle,
@@ -115,7 +124,11 @@ fn row(listed: &Listed) -> [String; 6] {
 }
 
 fn access(spec: &DeploymentSpec) -> &'static str {
-    if spec.protected { "protected" } else { "public" }
+    match spec {
+        spec if spec.terminated => "terminated",
+        spec if spec.protected => "protected",
+        _ => "public",
+    }
 }
 
 fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {

@@ -16,6 +16,8 @@ pub enum ExitStatus {
     Refused = 4,
     /// The store cannot be reached or used.
     Unreachable = 5,
+    /// `token scan` has found tokens.
+    Found = 6,
     /// The configuration has problems: `EX_CONFIG` of sysexits.h.
     Configuration = 78,
 }
@@ -29,7 +31,7 @@ impl From<ExitStatus> for std::process::ExitCode {
 impl From<Kind> for ExitStatus {
     fn from(kind: Kind) -> Self {
         match kind {
-            Kind::Invalid | Kind::Conflict => Self::Refused,
+            Kind::Invalid | Kind::Conflict | Kind::Forbidden => Self::Refused,
             Kind::NotFound => Self::NotFound,
             Kind::Unavailable => Self::Unreachable,
             Kind::Internal => Self::Failure,

@@ -11,6 +11,7 @@ mod healthcheck;
 mod output;
 mod reference;
 mod sanitize;
+mod scan;
 mod serve;
 mod session;
 mod token;
@@ -22,7 +23,7 @@ use clap::{CommandFactory, Parser};
 
 pub use self::reference::reference;
 use self::{
-    args::{Cli, Command},
+    args::{Cli, Command, TokenCommand},
     error::CliError,
     exit::ExitStatus,
     output::Printer,
@@ -67,6 +68,7 @@ fn run(
 fn perform(command: Command, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
     match command {
         Command::Serve(args) => serve::run(args, setup),
+        Command::Token(TokenCommand::Scan { paths }) => scan::run(&paths, printer),
         Command::Token(command) => token::run(command, setup, printer),
         Command::Deployment(command) => deployment::run(command, setup, printer),
         Command::User(command) => user::run(command, setup, printer),

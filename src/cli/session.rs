@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::{args::GlobalArgs, error::CliError};
 use crate::{
     config::{self, Config, Overrides, Sources},
-    domain::audit::Actor,
+    domain::{audit::Actor, rights::Authority},
     service::Context,
     store::{self, SharedStore},
     system,
@@ -59,6 +59,8 @@ impl Session {
             tokens: &self.config.tokens,
             declared: &self.config.deployments,
             actor: Actor::Cli,
+            authority: Authority::Operator,
+            request: None,
             now: system::now(),
         }
     }

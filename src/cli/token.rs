@@ -20,6 +20,7 @@ use crate::{
     service::{
         Issued,
         create_token::{CreateToken, create_token},
+        receipt::{Receipt, receipt},
         tokens, users,
     },
     store::TokenFilter,
@@ -44,7 +45,7 @@ pub fn run(command: TokenCommand, setup: &Setup, printer: &mut Printer<'_>) -> R
                     Some(owner.ok_or_else(|| CliError::from(users::UserError::NotFound(email)))?.id)
                 }
             };
-            list(&session, &TokenFilter { search, owner, offset: 0, limit }, printer)
+            list(&session, &TokenFilter { search, owner, revoked: true, offset: 0, limit }, printer)
         }
         TokenCommand::Get { uid } => {
             let record = session.wait(tokens::get(&context, uid))?;
@@ -53,9 +54,11 @@ pub fn run(command: TokenCommand, setup: &Setup, printer: &mut Printer<'_>) -> R
         TokenCommand::Revoke { uid } => {
             let record = session.wait(tokens::revoke(&context, uid))?;
             print_one(&session, &record, None, printer)?;
-            printer.note("Running gateways refuse it as soon as they have read the store again, which they do several times a second.");
+            acknowledged(&session, "refuse it", printer);
             Ok(())
         }
+        // Needs no store, and has been done.
+        TokenCommand::Scan { .. } => Ok(()),
         TokenCommand::Rotate { uid, overlap } => {
             let (issued, old_until) = session.wait(tokens::rotate(&context, uid, overlap))?;
             print_issued(&session, &issued, printer)?;
@@ -66,6 +69,24 @@ pub fn run(command: TokenCommand, setup: &Setup, printer: &mut Printer<'_>) -> R
             }
             Ok(())
         }
+    }
+}
+
+/// Tells which of the running gateways do as was said. The change is made, whatever comes of this.
+fn acknowledged(session: &Session, what: &str, printer: &mut Printer<'_>) {
+    let context = session.context();
+    match session.wait(receipt(context.store)) {
+        Ok(receipt) if receipt.replicas == 0 && receipt.missing.is_empty() => {
+            printer.note(&format!("No gateway is running on this store; those that start will {what}."));
+        }
+        Ok(Receipt { replicas, acknowledged, took_ms, missing }) => {
+            printer.note(&format!("{acknowledged} of {replicas} running gateways {what}, after {took_ms} ms."));
+            if !missing.is_empty() {
+                printer
+                    .note(&format!("Not heard of: {}. If one of them runs, it may not know yet.", missing.join(", ")));
+            }
+        }
+        Err(_) => printer.note(&format!("Running gateways {what} as soon as they have read the store again.")),
     }
 }
 

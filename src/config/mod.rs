@@ -46,6 +46,8 @@ pub struct ProxyConfig {
     pub workers: usize,
     /// `NAME.<base_domain>` reaches the Deployment `NAME`. `None`: it does not.
     pub base_domain: Option<HostName>,
+    /// How callers reach the listener. `None`: by its address.
+    pub public_url: Option<PublicUrl>,
     /// `/deployments/NAME/…` reaches the Deployment `NAME`.
     pub path_prefix: bool,
     /// Where requests go whose host and path name no Deployment. `None`: nowhere.
@@ -61,6 +63,16 @@ pub struct ProxyConfig {
     pub upstream_keep_alive: Duration,
     pub limits: LimitConfig,
     pub deployment_defaults: DeploymentSettings,
+}
+
+/// How callers reach the proxy, where something stands in front of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    pub https: bool,
+    /// Name or address, an IPv6 address in brackets.
+    pub host: String,
+    /// `None`: the scheme's.
+    pub port: Option<u16>,
 }
 
 /// PEM files, re-read when they change.
@@ -89,6 +101,8 @@ pub struct LimitConfig {
 #[derive(Clone, Debug)]
 pub struct ManagementConfig {
     pub listen: SocketAddr,
+    /// How long the browser's part of `bentoml cloud login` may take.
+    pub login_code_lifetime: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

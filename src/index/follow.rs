@@ -3,7 +3,14 @@
 //! It reads `change_seq` whenever the store says that something changed, and every poll interval whether it did or not,
 //! since notifications can be lost. While the store is away the index stays as it was.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -55,6 +62,10 @@ pub struct Index {
     pub condition: Condition,
     /// Counts what was applied, so that running work can be looked at again.
     pub epoch: watch::Sender<u64>,
+    /// The sequence that the index is like; -1 before it was first loaded.
+    applied: AtomicI64,
+    /// The store may have changed.
+    changed: Arc<Notify>,
 }
 
 /// What the configuration declares about routing; sent again at each reload.
@@ -71,7 +82,19 @@ impl Index {
             routes: ArcSwap::default(),
             condition: Condition::new(),
             epoch: watch::Sender::new(0),
+            applied: AtomicI64::new(-1),
+            changed: Arc::default(),
         }
+    }
+
+    /// Does not wait for the next poll: something was just committed.
+    pub fn look_now(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Every change up to this sequence is decided by; -1: none yet.
+    pub fn applied(&self) -> i64 {
+        self.applied.load(Relaxed)
     }
 
     /// Returns once the store was read for the first time.
@@ -114,7 +137,7 @@ impl Follower {
 
     /// Follows the store until the process ends.
     pub async fn run(mut self) {
-        let changed_elsewhere = Arc::new(Notify::new());
+        let changed_elsewhere = Arc::clone(&self.index.changed);
         tokio::spawn(listen(Arc::clone(&self.store), Arc::clone(&changed_elsewhere)));
         let mut pause = self.config.poll_interval;
         let mut away = false;
@@ -216,6 +239,7 @@ impl Follower {
             self.rebuild_routes();
         }
         self.applied = Some(seq);
+        self.index.applied.store(seq, Relaxed);
         self.index.announce();
         Ok(())
     }

@@ -194,6 +194,7 @@ mod tests {
             listen: None,
             upstreams: vec!["http://127.0.0.1:3000".parse().unwrap()],
             protected: true,
+            terminated: false,
             settings: DeploymentSettings::default(),
         }
     }

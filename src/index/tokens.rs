@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed},
     },
 };
 
@@ -51,6 +51,8 @@ pub struct Entry {
     retires_at: Option<Timestamp>,
     /// Second of the last use that was noted, so that a busy token is noted once a second.
     pub(super) used_second: AtomicI64,
+    /// Requests that were let through and are not written yet.
+    pub(super) uses: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -125,6 +127,7 @@ impl Entry {
     /// A secret that was proven stays so while its hash is the same.
     fn inherit(&self, earlier: &Self) {
         self.used_second.store(earlier.used_second.load(Relaxed), Relaxed);
+        self.uses.store(earlier.uses.swap(0, Relaxed), Relaxed);
         if earlier.hash == self.hash
             && let Some(fingerprint) = earlier.fingerprint.get()
         {
@@ -181,6 +184,7 @@ impl TokenWriter {
             revoked_at: changed.revoked_at,
             retires_at: changed.secret.retires_at,
             used_second: AtomicI64::new(0),
+            uses: AtomicU32::new(0),
         }
     }
 

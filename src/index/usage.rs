@@ -1,39 +1,61 @@
-//! When tokens were last used: noted at most once a second per token, written every few seconds in one statement.
+//! How often tokens were used, and when last: counted in their entries, noted at most once a second per token, written
+//! every few seconds in one statement.
 
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError, atomic::Ordering::Relaxed},
 };
 
-use super::verify::ProvenToken;
-use crate::domain::{timestamp::Timestamp, token::TokenUid};
+use super::{tokens::TokenIndex, verify::ProvenToken};
+use crate::{
+    domain::{timestamp::Timestamp, token::TokenUid, token_text::LookupId},
+    store::TokenUse,
+};
 
-/// At most one small entry per token that was used since the last flush.
+/// At most one small entry per secret that was used since the last flush.
 #[derive(Default)]
 pub struct Usage {
-    pending: Mutex<HashMap<TokenUid, Timestamp>>,
+    pending: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    used: HashMap<LookupId, (TokenUid, Timestamp)>,
+    /// Taken before, and not written.
+    unwritten: HashMap<TokenUid, TokenUse>,
 }
 
 impl Usage {
     pub fn note(&self, token: &ProvenToken, now: Timestamp) {
         let second = now.as_millis() / 1000;
         let entry = token.entry();
+        entry.uses.fetch_add(1, Relaxed);
         if entry.used_second.load(Relaxed) != second {
             entry.used_second.store(second, Relaxed);
-            self.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.uid, now);
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            pending.used.insert(entry.lookup_id(), (entry.uid, now));
         }
     }
 
-    pub fn take(&self) -> Vec<(TokenUid, Timestamp)> {
-        std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    /// Everything since the last time. A token with two secrets may come twice.
+    pub fn take(&self, index: &TokenIndex) -> Vec<TokenUse> {
+        let Pending { used, unwritten } =
+            std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        let used = used.into_iter().map(|(lookup_id, (uid, at))| {
+            // The entry of now: a change of the token has moved the count on.
+            let requests = index.find(lookup_id).map_or(0, |entry| entry.uses.swap(0, Relaxed));
+            TokenUse { uid, at, requests: requests.into() }
+        });
+        unwritten.into_values().chain(used).collect()
     }
 
-    /// Puts back what could not be written, unless something newer has come.
-    pub fn put_back(&self, uses: Vec<(TokenUid, Timestamp)>) {
+    /// Puts back what could not be written.
+    pub fn put_back(&self, uses: Vec<TokenUse>) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        for (uid, at) in uses {
-            let known = pending.entry(uid).or_insert(at);
-            *known = (*known).max(at);
+        for used in uses {
+            let known = pending.unwritten.entry(used.uid).or_insert(TokenUse { requests: 0, ..used });
+            known.at = known.at.max(used.at);
+            known.requests += used.requests;
         }
     }
 }

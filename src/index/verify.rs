@@ -14,7 +14,10 @@ use std::{
 
 use tokio::{runtime::Handle, sync::Semaphore};
 
-use super::tokens::{Entry, TokenIndex};
+use super::{
+    follow::Index,
+    tokens::{Entry, TokenIndex},
+};
 use crate::{
     domain::token_text::{LookupId, PresentedToken, TOKEN_LEN},
     secret_hash::SecretHasher,
@@ -69,6 +72,19 @@ pub enum VerifyError {
     Broken(String),
 }
 
+/// Why a presented token was not proven.
+#[derive(Debug, thiserror::Error)]
+pub enum NotProven {
+    /// Unknown, or its secret is wrong: nobody is told which.
+    #[error("the token is not valid")]
+    Invalid,
+    /// A token of which this index never heard may exist while the store is away. Not the caller's fault.
+    #[error("the store that would know the token cannot be asked")]
+    StoreAway,
+    #[error(transparent)]
+    Trouble(#[from] VerifyError),
+}
+
 impl Verifier {
     /// `runtime` runs the blocking work, on at most `parallelism` threads at once.
     ///
@@ -85,6 +101,20 @@ impl Verifier {
             waiting: AtomicUsize::new(0),
             running: Mutex::default(),
         })
+    }
+
+    /// Proves that the token is one of `index`, at once or after its first verification.
+    ///
+    /// # Errors
+    /// [`NotProven`].
+    pub async fn authenticate(&self, index: &Index, token: PresentedToken<'_>) -> Result<ProvenToken, NotProven> {
+        match self.look_up(&index.tokens, token) {
+            Lookup::Proven(proven) => Ok(proven),
+            Lookup::WrongSecret => Err(NotProven::Invalid),
+            Lookup::Unknown if !index.condition.is_current() => Err(NotProven::StoreAway),
+            Lookup::Unknown => Err(NotProven::Invalid),
+            Lookup::Unproven(entry) => self.prove(token, entry).await?.ok_or(NotProven::Invalid),
+        }
     }
 
     /// Says what it can without waiting.

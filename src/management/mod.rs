@@ -1,27 +1,111 @@
-//! The management listener: for operators and machines that watch the gateway, never for callers of a Deployment.
+//! The management listener: for operators, their tools and machines that watch the gateway, never for callers of a
+//! Deployment.
+//!
+//! [`api`] is the table of everything that is served and for whom. [`operation`] makes sure that nothing is served
+//! without a word on that, and [`caller`] is where it is checked.
 
-use std::{sync::Arc, time::Duration};
+pub mod api;
+mod caller;
+mod deployments;
+mod error;
+mod leaked;
+mod limits;
+mod logins;
+mod openapi;
+mod operation;
+mod pages;
+mod probe;
+mod tokens;
+mod users;
+mod views;
 
-use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use axum::{
+    Json, Router,
+    extract::{State, connect_info::IntoMakeServiceWithConnectInfo},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::IntoResponse,
+    routing::{get, post},
+};
 use serde::Serialize;
+use serde_json::Value;
 use tower::ServiceBuilder;
-use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
 
-use crate::index::{
-    condition::{NotReady, Unusable},
-    follow::Index,
+use self::{error::ApiError, limits::Limits};
+use crate::{
+    config::Config,
+    index::condition::{NotReady, Unusable},
+    proxy::Gateway,
+    store::{Organization, SharedStore},
 };
 
 /// Longest a management request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What all management requests work with.
+pub struct Management {
+    pub gateway: Arc<Gateway>,
+    /// In force; another one after a reload.
+    pub config: ArcSwap<Config>,
+    /// Empty until the store was reached for the first time.
+    pub opened: OnceLock<SharedStore>,
+    limits: Limits,
+}
+
+impl Management {
+    pub fn new(gateway: Arc<Gateway>, config: Config) -> Self {
+        Self { gateway, config: ArcSwap::from_pointee(config), opened: OnceLock::new(), limits: Limits::new() }
+    }
+
+    fn store(&self) -> Result<SharedStore, ApiError> {
+        self.opened.get().cloned().ok_or_else(ApiError::store_away)
+    }
+}
+
 /// All routes.
-pub fn router(index: Arc<Index>) -> Router {
-    Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(index).layer(
-        ServiceBuilder::new()
-            .layer(CatchPanicLayer::new())
-            .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT)),
-    )
+pub fn service(management: Arc<Management>) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
+    let (api, document) = api::routes();
+    let document: Arc<Value> = Arc::new(document);
+    let header = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    api.route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/openapi.json", get(|| async move { Json(Value::clone(&document)) }))
+        .route("/", get(pages::home))
+        .route("/deployments/{name}", get(pages::home))
+        .route("/api-token", get(pages::api_token))
+        .route("/api_tokens", get(pages::api_tokens))
+        .route("/api_tokens/approve", post(pages::approve))
+        .route("/assets/console.css", get(pages::style))
+        .fallback(api::unknown)
+        .method_not_allowed_fallback(api::wrong_method)
+        .with_state(management)
+        .layer(
+            ServiceBuilder::new()
+                .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+                .layer(CatchPanicLayer::new())
+                .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT)),
+        )
+        .into_make_service_with_connect_info()
+}
+
+/// The OpenAPI document, as `/openapi.json` serves it.
+pub fn openapi() -> Value {
+    api::routes().1
+}
+
+/// # Errors
+/// The store's, or that there is none although it was set up.
+async fn organization(store: &SharedStore) -> Result<Organization, ApiError> {
+    store.organization().await?.ok_or_else(ApiError::store_away)
 }
 
 #[derive(Serialize)]
@@ -39,8 +123,8 @@ async fn livez() -> impl IntoResponse {
 
 /// Requests can be decided about. The store may be away: known tokens go on working, and taking every replica out of
 /// rotation would make an outage of it.
-async fn readyz(State(index): State<Arc<Index>>) -> impl IntoResponse {
-    match index.condition.ready() {
+async fn readyz(State(management): State<Arc<Management>>) -> impl IntoResponse {
+    match management.gateway.index.condition.ready() {
         Ok(()) => (StatusCode::OK, Json(Probe { status: "ready", reason: None })),
         Err(reason) => {
             let reason = match reason {

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Config, Overrides, Sources, load},
-        domain::{audit::Actor, timestamp::Timestamp},
+        domain::{audit::Actor, rights::Authority, timestamp::Timestamp},
         store::{self, SharedStore, TokenFilter},
     };
 
@@ -121,7 +121,9 @@ mod tests {
 
     fn context<'a>(config: &'a Config, store: &'a SharedStore) -> Context<'a> {
         let (tokens, declared) = (&config.tokens, &config.deployments[..]);
-        Context { store: store.as_ref(), tokens, declared, actor: Actor::System, now: Timestamp::from_millis(1_000) }
+        let (actor, authority) = (Actor::System, Authority::Operator);
+        let now = Timestamp::from_millis(1_000);
+        Context { store: store.as_ref(), tokens, declared, actor, authority, request: None, now }
     }
 
     #[tokio::test]
@@ -142,7 +144,7 @@ mod tests {
         config.tokens.first_token = false;
         let context = context(&config, &store);
         assert!(bootstrap(&context, "default").await.unwrap().is_none());
-        let filter = TokenFilter { search: None, owner: None, offset: 0, limit: 10 };
+        let filter = TokenFilter { search: None, owner: None, revoked: true, offset: 0, limit: 10 };
         assert_eq!(store.list_tokens(&filter).await.unwrap().total, 0);
         assert_eq!(store.list_users().await.unwrap()[0].email.as_str(), FIRST_ADMIN);
     }

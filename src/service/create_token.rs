@@ -12,6 +12,7 @@ use crate::{
     domain::{
         audit::Action,
         deployment::DeploymentName,
+        rights::Lack,
         scope::{InvalidScopeSet, Scope, ScopeSet},
         token::{TokenRecord, TokenUid},
         user::Email,
@@ -45,6 +46,8 @@ pub enum CreateTokenError {
     #[error("there is no Deployment {0}, which the scope deployment:{0} names")]
     UnknownDeployment(DeploymentName),
     #[error(transparent)]
+    Lack(#[from] Lack),
+    #[error(transparent)]
     Expiry(#[from] RefusedExpiry),
     #[error(transparent)]
     Owner(#[from] OwnerError),
@@ -70,11 +73,9 @@ pub async fn create_token(context: &Context<'_>, request: CreateToken) -> Result
         None => ScopeSet::new([Scope::Api])?,
         Some(texts) => ScopeSet::parse(texts)?,
     };
-    for deployment in scopes.exact_deployments() {
-        let declared = context.declared.iter().any(|spec| spec.name == *deployment);
-        if !declared && !context.store.knows_deployment(deployment).await? {
-            return Err(CreateTokenError::UnknownDeployment(deployment.clone()));
-        }
+    context.authority.grant(&scopes)?;
+    if let Some(unknown) = unknown_deployment(context, &scopes).await? {
+        return Err(CreateTokenError::UnknownDeployment(unknown));
     }
     let expires_at = request.expiry.resolve(context.now, context.tokens)?;
     let owner = users::owner(context.store, request.owner.as_ref()).await?;
@@ -99,12 +100,30 @@ pub async fn create_token(context: &Context<'_>, request: CreateToken) -> Result
     Ok(Issued { record, text })
 }
 
+/// A Deployment that `scopes` name and that nobody knows: most likely a typing error.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn unknown_deployment(
+    context: &Context<'_>,
+    scopes: &ScopeSet,
+) -> Result<Option<DeploymentName>, StoreError> {
+    for name in scopes.exact_deployments() {
+        let declared = context.declared.iter().any(|spec| spec.name == *name);
+        if !declared && !context.store.knows_deployment(name).await? {
+            return Ok(Some(name.clone()));
+        }
+    }
+    Ok(None)
+}
+
 impl Refusal for CreateTokenError {
     fn kind(&self) -> Kind {
         match self {
             Self::Name(_) | Self::Description(_) | Self::Scopes(_) | Self::UnknownDeployment(_) | Self::Expiry(_) => {
                 Kind::Invalid
             }
+            Self::Lack(lack) => lack.kind(),
             Self::Owner(error) => error.kind(),
             Self::Hash(error) => error.kind(),
             Self::NoEntropy(error) => error.kind(),

@@ -6,6 +6,10 @@ pub mod bootstrap;
 pub mod create_token;
 pub mod deployments;
 pub mod expiry;
+pub mod leaked;
+pub mod logins;
+pub mod named;
+pub mod receipt;
 pub mod refusal;
 pub mod tokens;
 pub mod users;
@@ -17,8 +21,9 @@ use serde_json::Value;
 use crate::{
     config::TokenConfig,
     domain::{
-        audit::{Action, Actor, AuditEvent},
+        audit::{Action, Actor, AuditEvent, RequestKey},
         deployment::DeploymentSpec,
+        rights::Authority,
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord},
         token_text::TokenText,
@@ -36,6 +41,10 @@ pub struct Context<'a> {
     /// Deployments of this process's file and flags.
     pub declared: &'a [DeploymentSpec],
     pub actor: Actor,
+    /// On whose word scopes are granted: no verb makes a token that may do more than its maker.
+    pub authority: Authority<'a>,
+    /// The caller's name for the request. `None`: it has none.
+    pub request: Option<&'a RequestKey>,
     pub now: Timestamp,
 }
 
@@ -49,7 +58,8 @@ pub struct Issued {
 impl Context<'_> {
     fn event(&self, action: Action, target: impl ToString, detail: Value) -> Result<AuditEvent, NoEntropy> {
         let id = system::new_id(self.now)?;
-        Ok(AuditEvent { id, at: self.now, action, actor: self.actor, target: target.to_string(), detail })
+        let request = self.request.cloned();
+        Ok(AuditEvent { id, at: self.now, action, actor: self.actor, target: target.to_string(), detail, request })
     }
 
     fn new_secret(&self) -> Result<(TokenText, SecretRecord), HashError> {

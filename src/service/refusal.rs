@@ -1,6 +1,7 @@
 //! What every refusal has in common, so that each surface maps it once: to an exit code, to an HTTP status.
 
 use crate::{
+    domain::rights::Lack,
     secret_hash::HashError,
     store::{Conflict, StoreError},
     system::NoEntropy,
@@ -13,6 +14,8 @@ pub enum Kind {
     /// It contradicts what exists.
     Conflict,
     NotFound,
+    /// Somebody else may.
+    Forbidden,
     /// The store cannot be used at the moment; nothing was changed.
     Unavailable,
     /// Our trouble.
@@ -47,12 +50,23 @@ impl Refusal for StoreError {
                 }
                 Self::Conflict(Conflict::DeploymentHost) => "give each host to one Deployment",
                 Self::Conflict(Conflict::Email) => "`bento-gateway user list` shows it",
+                Self::Conflict(Conflict::RequestKey) => "give each request an Idempotency-Key of its own",
                 Self::Unavailable(_) => "check store.url (`bento-gateway config print`) and whether the database runs",
                 Self::Unusable(_) => "check store.url, its user and their rights (`bento-gateway config print`)",
                 Self::Inconsistent(_) => "undo the last manual change of the database, or restore a backup",
             }
             .to_owned(),
         )
+    }
+}
+
+impl Refusal for Lack {
+    fn kind(&self) -> Kind {
+        Kind::Forbidden
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
     }
 }
 

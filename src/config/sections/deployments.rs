@@ -72,6 +72,7 @@ fn one(parent: &Section<'_>, key: &str, defaults: &DeploymentSettings) -> Declar
             listen: listen?,
             upstreams: upstreams?,
             protected: protected?,
+            terminated: false,
             settings: settings?,
         })
     };

@@ -29,8 +29,9 @@ pub fn organization(text: &str) -> Result<String, Wrong> {
 
 pub fn management(section: Section<'_>) -> Option<ManagementConfig> {
     let listen = section.parsed("listen", expect("an address with a port", "127.0.0.1:8081"));
+    let login_code_lifetime = section.duration("login_code_lifetime", SECOND);
     section.finish();
-    Some(ManagementConfig { listen: listen? })
+    Some(ManagementConfig { listen: listen?, login_code_lifetime: login_code_lifetime? })
 }
 
 pub fn store(section: Section<'_>) -> Option<StoreConfig> {

@@ -6,10 +6,10 @@ use ipnet::IpNet;
 
 use crate::{
     config::{
-        LimitConfig, ProxyConfig, TlsConfig,
+        LimitConfig, ProxyConfig, PublicUrl, TlsConfig,
         reader::{Section, Wrong, expect},
     },
-    domain::deployment::DeploymentSettings,
+    domain::{deployment::DeploymentSettings, host::Authority},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,6 +19,7 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
     let listen = section.parsed("listen", expect("an address with a port", "127.0.0.1:8080"));
     let workers = section.integer("workers", 0..=1024_i64);
     let base_domain = section.optional("base_domain", expect("a host name", "bento.example.com"));
+    let public_url = section.optional("public_url", public_url);
     let path_prefix = section.boolean("path_prefix");
     let default_deployment = section.optional("default_deployment", super::deployments::name);
     let trusted_proxies = section.list("trusted_proxies", network);
@@ -35,6 +36,7 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
             workers => workers,
         },
         base_domain: base_domain?,
+        public_url: public_url?,
         path_prefix: path_prefix?,
         default_deployment: default_deployment?,
         trusted_proxies: trusted_proxies?,
@@ -45,6 +47,21 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
         limits: limits?,
         deployment_defaults: settings?,
     })
+}
+
+fn public_url(text: &str) -> Result<PublicUrl, Wrong> {
+    let (https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => (false, ""),
+    };
+    let authority = Authority::parse(rest.strip_suffix('/').unwrap_or(rest).as_bytes());
+    authority.map(|authority| PublicUrl { https, host: authority.host.into_owned(), port: authority.port }).map_err(
+        |_| Wrong {
+            what: "is not the URL of a listener".to_owned(),
+            fix: "write http://HOST:PORT or https://HOST, without a path".to_owned(),
+        },
+    )
 }
 
 /// `Some(None)`: no TLS.

@@ -3,9 +3,12 @@
 use serde::Serialize;
 
 use crate::{
-    domain::deployment::{DeploymentName, DeploymentSpec},
+    domain::{
+        deployment::{DeploymentName, DeploymentSpec},
+        timestamp::Timestamp,
+    },
     service::Context,
-    store::StoreError,
+    store::{StoreError, StoredDeployment},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +24,9 @@ pub struct Listed {
     pub source: Source,
     /// A declared Deployment of the same name wins over this one, which is not served.
     pub shadowed: bool,
+    /// `None`: nobody noted when it was declared.
+    #[serde(skip)]
+    pub created_at: Option<Timestamp>,
     #[serde(flatten)]
     pub spec: DeploymentSpec,
 }
@@ -30,12 +36,13 @@ pub struct Listed {
 /// # Errors
 /// The store's.
 pub async fn list(context: &Context<'_>) -> Result<Vec<Listed>, StoreError> {
-    let stored = context.store.list_deployments().await?.into_iter().map(|spec| {
+    let stored = context.store.list_deployments().await?.into_iter().map(|StoredDeployment { spec, created_at }| {
         let shadowed = context.declared.iter().any(|declared| declared.name == spec.name);
-        Listed { source: Source::Store, shadowed, spec }
+        Listed { source: Source::Store, shadowed, created_at: Some(created_at), spec }
     });
     let declared = context.declared.iter().cloned();
-    let declared = declared.map(|spec| Listed { source: Source::Configuration, shadowed: false, spec });
+    let declared =
+        declared.map(|spec| Listed { source: Source::Configuration, shadowed: false, created_at: None, spec });
     let mut all: Vec<Listed> = declared.chain(stored).collect();
     all.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
     Ok(all)

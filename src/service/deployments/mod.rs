@@ -1,12 +1,15 @@
 //! Deployments that are kept in the store, beside those that the configuration declares.
 
 mod add;
+pub mod address;
 mod list;
 mod remove;
+mod update;
 
 pub use add::add;
 pub use list::{Listed, Source, declared_elsewhere, list};
 pub use remove::remove;
+pub use update::{UpdateDeployment, start, terminate, update};
 
 use super::{Kind, Refusal};
 use crate::{domain::deployment::DeploymentName, store::StoreError, system::NoEntropy};

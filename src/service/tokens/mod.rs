@@ -3,10 +3,12 @@
 mod list;
 mod revoke;
 mod rotate;
+mod update;
 
 pub use list::{get, list};
 pub use revoke::revoke;
 pub use rotate::{RotateError, rotate};
+pub use update::{UpdateToken, UpdateTokenError, update};
 
 use super::{Kind, Refusal};
 use crate::{domain::token::TokenUid, store::StoreError, system::NoEntropy};

@@ -6,9 +6,10 @@ use super::UserError;
 use crate::{
     domain::{
         audit::Action,
-        user::{Email, Role},
+        user::{Email, Role, User},
     },
     service::Context,
+    store::{Store, StoreError},
 };
 
 /// # Errors
@@ -18,16 +19,19 @@ pub async fn disable(context: &Context<'_>, email: &Email) -> Result<(), UserErr
     if user.disabled_at.is_some() {
         return Err(UserError::AlreadyDisabled(email.clone()));
     }
-    if user.role == Role::Admin {
-        let users = context.store.list_users().await?;
-        let is_live_admin = |other: &&crate::domain::user::User| {
-            other.role == Role::Admin && other.disabled_at.is_none() && other.id != user.id
-        };
-        if !users.iter().any(|other| is_live_admin(&other)) {
-            return Err(UserError::LastAdmin(email.clone()));
-        }
+    if is_last_admin(context.store, &user).await? {
+        return Err(UserError::LastAdmin(email.clone()));
     }
     let event = context.event(Action::UserDisabled, user.id, json!({}))?;
     let disabled = context.store.disable_user(user.id, context.now, &event).await?;
     if disabled { Ok(()) } else { Err(UserError::AlreadyDisabled(email.clone())) }
+}
+
+/// Whether nobody else could manage the gateway.
+pub(super) async fn is_last_admin(store: &dyn Store, user: &User) -> Result<bool, StoreError> {
+    if user.role != Role::Admin || user.disabled_at.is_some() {
+        return Ok(false);
+    }
+    let users = store.list_users().await?;
+    Ok(!users.iter().any(|other| other.role == Role::Admin && other.disabled_at.is_none() && other.id != user.id))
 }

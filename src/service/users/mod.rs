@@ -4,11 +4,13 @@ mod create;
 mod disable;
 mod owner;
 mod password;
+mod update;
 
 pub use create::{CreateUser, create};
 pub use disable::disable;
 pub use owner::{OwnerError, owner};
-pub use password::{InvalidPassword, set_password};
+pub use password::{InvalidPassword, set_password, sign_in};
+pub use update::{UpdateUser, update};
 
 use super::{Kind, MAX_NAME_CHARS, Refusal};
 use crate::{

@@ -4,7 +4,10 @@ use serde_json::json;
 
 use super::UserError;
 use crate::{
-    domain::{audit::Action, user::Email},
+    domain::{
+        audit::Action,
+        user::{Email, User},
+    },
     secret_hash::{HashError, SecretHasher},
     service::Context,
 };
@@ -37,6 +40,25 @@ pub(super) async fn hash(context: &Context<'_>, password: String) -> Result<Box<
     let hasher = SecretHasher::for_passwords(context.tokens.pepper.clone())?;
     let hashed = tokio::task::spawn_blocking(move || hasher.hash_password(&password)).await;
     Ok(hashed.map_err(|error| HashError::Parameters(error.to_string()))??)
+}
+
+/// The user with that address and password. `None`: no such user, no or another password, or disabled; it takes the same
+/// time whichever it is.
+///
+/// # Errors
+/// The store's, and Argon2's: our trouble.
+pub async fn sign_in(context: &Context<'_>, email: &Email, password: String) -> Result<Option<User>, UserError> {
+    let user = context.store.user_by_email(email).await?;
+    let user = user.filter(|user| user.disabled_at.is_none() && user.password_hash.is_some());
+    let stored = user.as_ref().and_then(|user| user.password_hash.clone());
+    let hasher = SecretHasher::for_passwords(context.tokens.pepper.clone())?;
+    let verified = tokio::task::spawn_blocking(move || match stored {
+        _ if password.len() > MAX_BYTES => Ok(false),
+        Some(stored) => hasher.verify_password(&password, &stored),
+        None => hasher.hash_password(&password).map(|_| false),
+    });
+    let verified = verified.await.map_err(|error| HashError::Parameters(error.to_string()))??;
+    Ok(user.filter(|_| verified))
 }
 
 fn check(password: &str) -> Result<(), InvalidPassword> {

@@ -1,0 +1,101 @@
+//! The whole API: what is served where, and who may call it.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Request,
+    http::Method,
+    routing::{any, post},
+};
+use serde_json::Value;
+
+use super::{
+    deployments,
+    error::{ApiError, quoted},
+    leaked, logins,
+    operation::{Routes, operation},
+    tokens, users,
+};
+use crate::domain::rights::Need;
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const PUT: Method = Method::PUT;
+const PATCH: Method = Method::PATCH;
+const DELETE: Method = Method::DELETE;
+
+/// Everything that a token is asked for, and what is open; with the document that describes it.
+#[rustfmt::skip]
+pub fn routes() -> (Router<Arc<super::Management>>, Value) {
+    use Need::{Management, ReadCluster, ReadOrganization, ReadUsers, Token, WriteCluster, WriteOrganization, WriteUsers};
+    let (router, document) = Routes::new()
+        // Logging in.
+        .add(operation(GET, "/api/v1/auth/current", "getCurrentUser", "The owner of the token").needing(Management), logins::current)
+        .add(operation(GET, "/api/v1/current_org", "getOrganization", "The organization").needing(Management), logins::current_organization)
+        .add(operation(GET, "/api/v1/auth/code", "beginLogin", "Begin a login in the browser").limited().open(), logins::code)
+        .add(operation(GET, "/api/v1/auth/token", "claimLogin", "Take the token of an approved login, once").absent().limited().open(), logins::claim)
+        // Tokens.
+        .add(operation(GET, "/api/v1/api_tokens", "listApiTokens", "List API tokens, newest first").absent().needing(ReadOrganization), tokens::list)
+        .add(operation(POST, "/api/v1/api_tokens", "createApiToken", "Make an API token; its text is in this answer only").once().absent().needing(WriteOrganization), tokens::create)
+        .add(operation(GET, "/api/v1/api_tokens/{uid}", "getApiToken", "One API token").needing(ReadOrganization), tokens::get)
+        .add(operation(PATCH, "/api/v1/api_tokens/{uid}", "updateApiToken", "Change an API token; its secret stays").conflicting().needing(WriteOrganization), tokens::update)
+        .add(operation(DELETE, "/api/v1/api_tokens/{uid}", "deleteApiToken", "Revoke an API token, for good").needing(WriteOrganization), tokens::revoke)
+        .add(operation(POST, "/api/v1/api_tokens/{uid}/revoke", "revokeApiToken", "The same as deleting it").needing(WriteOrganization), tokens::revoke)
+        .add(operation(POST, "/api/v1/api_tokens/{uid}/rotate", "rotateApiToken", "Give an API token a new secret; its text is in this answer only").conflicting().needing(WriteOrganization), tokens::rotate)
+        .add(operation(GET, "/api/v1/api_tokens/{uid}/usage", "getApiTokenUsage", "What an API token was used for").needing(ReadOrganization), tokens::usage)
+        // What the holder of any token may.
+        .add(operation(GET, "/api/v1/whoami", "whoami", "The token that is presented").needing(Token), tokens::whoami)
+        .add(operation(GET, "/api/v1/whoami/usage", "getOwnUsage", "What the token that is presented was used for").needing(Token), tokens::own_usage)
+        .add(operation(POST, "/api/v1/whoami/revoke", "revokeOwn", "Revoke the token that is presented").needing(Token), tokens::revoke_own)
+        .add(operation(POST, "/api/v1/leaked_tokens", "reportLeakedTokens", "Revoke tokens that were found where they should not be").limited().open(), leaked::report)
+        // Deployments.
+        .add(operation(GET, "/api/v2/deployments", "listDeployments", "List Deployments, by name").needing(ReadCluster), deployments::list)
+        .add(operation(POST, "/api/v2/deployments", "createDeployment", "Register where a Bento listens").once().needing(WriteCluster), deployments::create)
+        .add(operation(GET, "/api/v2/deployments/{name}", "getDeployment", "One Deployment").needing(ReadCluster), deployments::get)
+        .add(operation(PATCH, "/api/v2/deployments/{name}", "updateDeployment", "Change a Deployment").conflicting().needing(WriteCluster), deployments::update)
+        .add(operation(PUT, "/api/v2/deployments/{name}", "startDeployment", "Forward to a terminated Deployment again").conflicting().needing(WriteCluster), deployments::start)
+        .add(operation(POST, "/api/v2/deployments/{name}/terminate", "terminateDeployment", "Stop forwarding to a Deployment").conflicting().needing(WriteCluster), deployments::terminate)
+        .add(operation(DELETE, "/api/v2/deployments/{name}", "deleteDeployment", "Remove a Deployment, and end the scopes that name it").conflicting().needing(WriteCluster), deployments::delete)
+        // What the stock client asks for and a gateway has none of.
+        .add(operation(GET, "/api/v1/org_secrets", "listSecrets", "Always empty: a gateway keeps no secrets for services").needing(Management), deployments::no_secrets)
+        .add(operation(GET, "/api/v1/instance_types", "listInstanceTypes", "Always empty: a gateway runs nothing").needing(Management), deployments::no_instance_types)
+        // Users.
+        .add(operation(GET, "/api/v1/users", "listUsers", "List users, oldest first").needing(ReadUsers), users::list)
+        .add(operation(POST, "/api/v1/users", "createUser", "Create a user").once().needing(WriteUsers), users::create)
+        .add(operation(GET, "/api/v1/users/{user}", "getUser", "One user, by uid or e-mail address").needing(ReadUsers), users::get)
+        .add(operation(PATCH, "/api/v1/users/{user}", "updateUser", "Change a user's name or role").conflicting().needing(WriteUsers), users::update)
+        .add(operation(POST, "/api/v1/users/{user}/disable", "disableUser", "Disable a user, and with them all their tokens").conflicting().needing(WriteUsers), users::disable)
+        .finish();
+    let router = router
+        .route("/api/v1/bento_repositories/{*rest}", any(|| unsupported(deployments::NO_BENTO)))
+        .route("/api/v1/bento_repositories", any(|| unsupported(deployments::NO_BENTO)))
+        .route("/api/v1/models/{*rest}", any(|| unsupported(NO_MODEL)))
+        .route("/api/v1/model_repositories/{*rest}", any(|| unsupported(NO_MODEL)))
+        .route("/api/v1/model_repositories", any(|| unsupported(NO_MODEL)))
+        .route("/api/v1/org_secrets", post(|| async { ApiError::wrong_method(NO_SECRETS) }))
+        .route("/api/v1/org_secrets/{*rest}", any(|| unsupported(NO_SECRETS)))
+        .route("/api/v2/deployments/{name}/{*rest}", any(|| unsupported(NO_INSIDE)))
+        .route("/ws/{*rest}", any(|| unsupported(NO_INSIDE)));
+    (router, document.finish())
+}
+
+const NO_MODEL: &str = "bento-gateway stores no models: keep them where the Bento runs, or in a registry of your own";
+const NO_SECRETS: &str = "bento-gateway keeps no secrets for services: give them to the Bento where you start it, as \
+                          environment variables or files";
+const NO_INSIDE: &str = "bento-gateway runs no Bento and sees none of its files, logs or processes: look where the \
+                         Bento runs; the gateway's own log has a line for each request";
+
+async fn unsupported(text: &'static str) -> ApiError {
+    ApiError::unsupported(text)
+}
+
+/// JSON for whatever is asked of the API that it does not have.
+pub async fn unknown(request: Request) -> ApiError {
+    let path = quoted(request.uri().path());
+    ApiError::not_found(format!("bento-gateway has nothing at {path}; /openapi.json says what it has"))
+}
+
+pub async fn wrong_method() -> ApiError {
+    ApiError::wrong_method("that method is not served here")
+}

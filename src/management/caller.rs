@@ -1,0 +1,177 @@
+//! Who calls the management API. The values here are made in this file only, after the check: an operation that takes
+//! one cannot forget it.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, HeaderName, header, request::Parts};
+
+use super::{Management, error::ApiError};
+use crate::{
+    domain::{
+        audit::Actor,
+        decision,
+        rights::{Authority, Lack, Need, Rights},
+        token::TokenRecord,
+        token_text::PresentedToken,
+        user::{Role, User, UserId},
+    },
+    store::SharedStore,
+    system,
+};
+
+/// What the `bentoml` client sends its token in.
+static X_YATAI_API_TOKEN: HeaderName = HeaderName::from_static("x-yatai-api-token");
+
+/// Somebody who holds a live token that allows what the operation needs.
+pub struct Caller {
+    token: TokenRecord,
+    user: User,
+}
+
+/// Somebody of whom nothing was asked.
+pub struct Anyone(());
+
+/// How an operation gets to know who calls it.
+pub trait Who: Sized + Send + 'static {
+    /// What it asks for. `Need` for [`Caller`], nothing for [`Anyone`].
+    type Asks: Copy + Send + Sync + 'static;
+
+    fn identify(
+        management: &Management,
+        store: &SharedStore,
+        head: &Parts,
+        asks: Self::Asks,
+    ) -> impl Future<Output = Result<Self, ApiError>> + Send;
+
+    /// Whose doing it is.
+    fn actor(&self) -> Actor;
+
+    /// What it may grant.
+    fn authority(&self) -> Authority<'_>;
+}
+
+impl Who for Anyone {
+    type Asks = ();
+
+    async fn identify(_: &Management, _: &SharedStore, _: &Parts, (): ()) -> Result<Self, ApiError> {
+        Ok(Self(()))
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::System
+    }
+
+    fn authority(&self) -> Authority<'_> {
+        Authority::Nobody
+    }
+}
+
+impl Who for Caller {
+    type Asks = Need;
+
+    async fn identify(
+        management: &Management,
+        store: &SharedStore,
+        head: &Parts,
+        need: Need,
+    ) -> Result<Self, ApiError> {
+        let text = presented(&head.headers)?;
+        let caller = Self::authenticate(management, store, text).await?;
+        match caller.rights().allow(need) {
+            Ok(()) => Ok(caller),
+            // `bentoml cloud login` has a message of its own for 401 only; for 403 it prints the number.
+            Err(lack @ Lack::Management) if need == Need::Management => {
+                Err(ApiError::unauthorized("no_developer_access", lack.to_string()))
+            }
+            Err(lack) => Err(lack.into()),
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::User(self.user.id)
+    }
+
+    fn authority(&self) -> Authority<'_> {
+        Authority::Token(self.rights())
+    }
+}
+
+impl Caller {
+    /// The holder of a live token, whatever it allows.
+    ///
+    /// # Errors
+    /// 401, or 503 if nobody can know.
+    pub async fn authenticate(management: &Management, store: &SharedStore, text: &[u8]) -> Result<Self, ApiError> {
+        let malformed = |_| {
+            let text = "the token is malformed: it does not have the shape of this gateway's tokens (bgw_...)";
+            ApiError::unauthorized("token_malformed", text)
+        };
+        let presented = PresentedToken::parse(text).map_err(malformed)?;
+        let index = &management.gateway.index;
+        index.condition.usable().map_err(|_| ApiError::store_away())?;
+        let proven = management.gateway.verifier.authenticate(index, presented).await?;
+        decision::alive(&proven.entry().holder(), system::now())?;
+        let invalid = || ApiError::unauthorized("token_invalid", "the token is not valid");
+        // The store is asked as well: what was just narrowed or revoked there must not act once more.
+        let token = store.token(proven.entry().uid).await?.ok_or_else(invalid)?;
+        let user = store.user(token.owner).await?.ok_or_else(invalid)?;
+        if token.revoked_at.is_some() {
+            return Err(decision::Refusal::Revoked.into());
+        }
+        if user.disabled_at.is_some() {
+            return Err(decision::Refusal::OwnerDisabled.into());
+        }
+        management.gateway.usage.note(&proven, system::now());
+        Ok(Self { token, user })
+    }
+
+    pub fn rights(&self) -> Rights<'_> {
+        Rights { role: self.user.role, scopes: &self.token.scopes }
+    }
+
+    /// The token that was presented.
+    pub fn token(&self) -> &TokenRecord {
+        &self.token
+    }
+
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.user.role == Role::Admin
+    }
+
+    /// Whether things of `owner` are the caller's to see and change: their own, and everybody's for an admin.
+    pub fn manages(&self, owner: UserId) -> bool {
+        self.is_admin() || owner == self.user.id
+    }
+}
+
+/// Exactly one token, in the field of the `bentoml` client or as a Bearer credential.
+fn presented(headers: &HeaderMap) -> Result<&[u8], ApiError> {
+    let yatai = headers.get_all(&X_YATAI_API_TOKEN).iter().map(|value| Ok(value.as_bytes()));
+    let bearer = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
+        let (scheme, text) = value.as_bytes().split_at_checked(b"Bearer ".len()).ok_or(())?;
+        if scheme.eq_ignore_ascii_case(b"Bearer ") { Ok(text.trim_ascii()) } else { Err(()) }
+    });
+    let mut all = yatai.chain(bearer);
+    let how = "send it as X-YATAI-API-TOKEN, or as Authorization: Bearer TOKEN";
+    match (all.next(), all.next()) {
+        (None, _) | (Some(Ok(b"")), None) => {
+            Err(ApiError::unauthorized("credential_missing", format!("an API token is needed; {how}")))
+        }
+        (Some(Ok(text)), None) => Ok(text),
+        (Some(Err(())), None) => {
+            Err(ApiError::unauthorized("credential_malformed", format!("the credential is not an API token; {how}")))
+        }
+        (Some(_), Some(_)) => Err(ApiError::invalid("more than one token was sent; send exactly one")),
+    }
+}
+
+/// Where a request came from, as far as it can be believed; the key of every limit.
+pub fn address(management: &Management, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    use crate::proxy::forwarding::{Forwarding, Origin};
+    let trusted = &management.gateway.settings.load().trusted_proxies;
+    Forwarding::read(headers, Origin { peer, tls: false }, trusted).client
+}

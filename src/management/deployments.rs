@@ -1,0 +1,328 @@
+//! `/api/v2/deployments`: what `bentoml deployment` and `bentoml.deployment` use, and what they lack.
+
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    caller::Caller,
+    error::{ApiError, quoted},
+    operation::{Call, Nothing},
+    probe,
+    views::{self, DeploymentParts, DeploymentView, EmptyObject, List},
+};
+use crate::{
+    domain::{
+        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        host::HostName,
+    },
+    service::deployments::{self, Listed, UpdateDeployment, address},
+    store::TouchedToken,
+};
+
+/// Upstreams that are asked at the same time whether they are ready.
+const PROBES_AT_ONCE: usize = 32;
+
+/// What a Bento is needed for.
+pub const NO_BENTO: &str = "bento-gateway runs no Bento: start it yourself with `bentoml serve`, then register where it \
+                            listens: bento-gateway deployment add NAME --upstream URL";
+
+#[derive(Deserialize, JsonSchema)]
+pub struct ListDeployments {
+    /// How many to pass over.
+    start: Option<u32>,
+    /// How many at most; all if not given.
+    count: Option<u32>,
+    /// A part of the name.
+    search: Option<String>,
+    /// As the `bentoml` client sends it. There are no labels here, so one that is asked for matches nothing.
+    q: Option<String>,
+    /// As the `bentoml` client sends it. There is one cluster, `default`.
+    cluster: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct InCluster {
+    /// As the `bentoml` client sends it. There is one cluster, `default`.
+    cluster: Option<String>,
+}
+
+/// Times are in milliseconds, sizes in bytes. What is not given is as configured in `[proxy.deployment_defaults]`, or
+/// stays as it is.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    forward_authorization: Option<bool>,
+    allow_pickle: Option<bool>,
+    #[schemars(range(min = 1))]
+    connect_timeout_ms: Option<u64>,
+    #[schemars(range(min = 1))]
+    first_byte_timeout_ms: Option<u64>,
+    #[schemars(range(min = 1))]
+    idle_timeout_ms: Option<u64>,
+    max_body_bytes: Option<u64>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct NewDeployment {
+    /// Lower-case letters, digits and inner hyphens, at most 63.
+    name: String,
+    /// Where the Bento listens, for example `http://127.0.0.1:3000`; several for replicas.
+    #[serde(default)]
+    upstreams: Vec<String>,
+    /// Custom host names.
+    #[serde(default)]
+    hosts: Vec<String>,
+    /// An address of its own, IP:PORT.
+    listen: Option<String>,
+    /// Whether a token is asked for. Null: yes.
+    protected: Option<bool>,
+    settings: Option<Settings>,
+    /// What the `bentoml` client sends: the Bento to deploy, which is refused.
+    #[serde(default)]
+    #[schemars(skip)]
+    bento: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangedDeployment {
+    upstreams: Option<Vec<String>>,
+    hosts: Option<Vec<String>>,
+    protected: Option<bool>,
+    settings: Option<Settings>,
+}
+
+/// What `bentoml deployment start` sends is of no importance; what changes a Bento is refused.
+#[derive(Deserialize, JsonSchema)]
+pub struct Start {
+    #[serde(default)]
+    #[schemars(skip)]
+    bento: Option<serde_json::Value>,
+}
+
+/// A Deployment that was removed, and what that did to tokens.
+#[derive(Serialize, JsonSchema)]
+pub struct RemovedView {
+    #[serde(flatten)]
+    deployment: DeploymentView,
+    /// Tokens that lost the scope that named it.
+    tokens: Vec<TouchedView>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct TouchedView {
+    uid: String,
+    name: String,
+    /// It had no other scope.
+    revoked: bool,
+}
+
+pub async fn list(call: Call<Caller, ListDeployments>) -> Result<List<DeploymentView>, ApiError> {
+    let ListDeployments { start, count, search, q, cluster } = &call.query;
+    let labelled = q.as_deref().is_some_and(|q| q.contains("label:"));
+    let mut all = if labelled || elsewhere(cluster.as_deref()) { Vec::new() } else { served(&call).await? };
+    if let Some(search) = search {
+        all.retain(|listed| listed.spec.name.as_str().contains(search.as_str()));
+    }
+    let total = all.len() as u64;
+    let (start, count) = (start.unwrap_or(0), count.unwrap_or(u32::MAX));
+    let page = all.into_iter().skip(start as usize).take(count as usize).collect();
+    let items = views(&call, page).await?;
+    Ok(List { start: start.into(), count: items.len() as u64, total, items })
+}
+
+pub async fn get(call: Call<Caller, InCluster>) -> Result<DeploymentView, ApiError> {
+    if elsewhere(call.query.cluster.as_deref()) {
+        return Err(unknown(&call.param));
+    }
+    view(&call).await
+}
+
+pub async fn create(call: Call<Caller, Nothing, NewDeployment>) -> Result<DeploymentView, ApiError> {
+    if call.body.bento.is_some() {
+        return Err(ApiError::unsupported(NO_BENTO));
+    }
+    let body = &call.body;
+    let name: DeploymentName = body.name.parse().map_err(invalid("name"))?;
+    if let Some(made) = crate::service::named::made_before(&call.context()).await? {
+        return view_of(&call, &made).await;
+    }
+    let spec = DeploymentSpec {
+        hosts: hosts(&body.hosts)?,
+        upstreams: upstreams(&body.upstreams)?,
+        listen: body.listen.as_deref().map(str::parse::<SocketAddr>).transpose().map_err(invalid("listen"))?,
+        protected: body.protected.unwrap_or(true),
+        terminated: false,
+        settings: changed_settings(call.config().proxy.deployment_defaults.clone(), body.settings.as_ref())?,
+        name,
+    };
+    deployments::add(&call.context(), &spec).await?;
+    call.management.gateway.index.look_now();
+    view_of(&call, spec.name.as_str()).await
+}
+
+pub async fn update(call: Call<Caller, Nothing, ChangedDeployment>) -> Result<DeploymentView, ApiError> {
+    let listed = find(&call, &call.param).await?;
+    let body = &call.body;
+    let settings = body.settings.as_ref().map(|given| changed_settings(listed.spec.settings.clone(), Some(given)));
+    let change = UpdateDeployment {
+        hosts: body.hosts.as_deref().map(hosts).transpose()?,
+        upstreams: body.upstreams.as_deref().map(upstreams).transpose()?,
+        protected: body.protected,
+        settings: settings.transpose()?,
+    };
+    deployments::update(&call.context(), &listed.spec.name, change).await?;
+    call.management.gateway.index.look_now();
+    view(&call).await
+}
+
+pub async fn terminate(call: Call<Caller, InCluster>) -> Result<DeploymentView, ApiError> {
+    let listed = find(&call, &call.param).await?;
+    deployments::terminate(&call.context(), &listed.spec.name).await?;
+    settled(&call).await;
+    view(&call).await
+}
+
+/// `PUT`, as `bentoml deployment start` does it.
+pub async fn start(call: Call<Caller, InCluster, Start>) -> Result<DeploymentView, ApiError> {
+    let listed = find(&call, &call.param).await?;
+    // `start` is sent to a terminated one only; the same request to another one is a new Bento or configuration.
+    if call.body.bento.is_some() && !listed.spec.terminated {
+        return Err(ApiError::unsupported(NO_BENTO));
+    }
+    deployments::start(&call.context(), &listed.spec.name).await?;
+    settled(&call).await;
+    view(&call).await
+}
+
+/// The answer is the Deployment: the `bentoml` client reads it.
+pub async fn delete(call: Call<Caller, InCluster>) -> Result<RemovedView, ApiError> {
+    let listed = find(&call, &call.param).await?;
+    let name = listed.spec.name.clone();
+    let mut last = views(&call, vec![listed]).await?;
+    let touched = deployments::remove(&call.context(), &name).await?;
+    settled(&call).await;
+    let deployment = last.pop().ok_or_else(|| unknown(&call.param))?;
+    let tokens = touched.into_iter().map(|TouchedToken { uid, name, revoked }| TouchedView {
+        uid: uid.to_string(),
+        name,
+        revoked,
+    });
+    Ok(RemovedView { deployment, tokens: tokens.collect() })
+}
+
+/// There are none: that much is true.
+pub async fn no_secrets(_: Call<Caller>) -> Result<List<EmptyObject>, ApiError> {
+    Ok(List { start: 0, count: 0, total: 0, items: Vec::new() })
+}
+
+/// There are none: that much is true.
+pub async fn no_instance_types(_: Call<Caller>) -> Result<Vec<EmptyObject>, ApiError> {
+    Ok(Vec::new())
+}
+
+// === what they have in common ===
+
+/// Returns when every replica does as was said, or after the deadline of a receipt.
+async fn settled<Q, B>(call: &Call<Caller, Q, B>) {
+    call.management.gateway.index.look_now();
+    if let Err(error) = crate::service::receipt::receipt(&*call.store).await {
+        tracing::warn!(%error, "a change is made, but no receipt could be had");
+    }
+}
+
+/// Without those of the store that a declared one hides.
+async fn served<Q, B>(call: &Call<Caller, Q, B>) -> Result<Vec<Listed>, ApiError> {
+    let mut all = deployments::list(&call.context()).await?;
+    all.retain(|listed| !listed.shadowed);
+    Ok(all)
+}
+
+async fn find<Q, B>(call: &Call<Caller, Q, B>, name: &str) -> Result<Listed, ApiError> {
+    let all = served(call).await?;
+    all.into_iter().find(|listed| listed.spec.name.as_str() == name).ok_or_else(|| unknown(name))
+}
+
+async fn view<Q, B>(call: &Call<Caller, Q, B>) -> Result<DeploymentView, ApiError> {
+    view_of(call, &call.param).await
+}
+
+async fn view_of<Q, B>(call: &Call<Caller, Q, B>, name: &str) -> Result<DeploymentView, ApiError> {
+    let listed = find(call, name).await?;
+    views(call, vec![listed]).await?.pop().ok_or_else(|| unknown(name))
+}
+
+async fn views<Q, B>(call: &Call<Caller, Q, B>, all: Vec<Listed>) -> Result<Vec<DeploymentView>, ApiError> {
+    let organization = super::organization(&call.store).await?;
+    let creator = views::user(call.who.user());
+    let mut statuses = Vec::with_capacity(all.len());
+    for some in all.chunks(PROBES_AT_ONCE) {
+        let asked: Vec<_> = some.iter().map(|listed| tokio::spawn(status(listed.spec.clone()))).collect();
+        for status in asked {
+            statuses.push(status.await.unwrap_or("unknown"));
+        }
+    }
+    let view = |(listed, status): (&Listed, &'static str)| {
+        views::deployment(DeploymentParts {
+            spec: &listed.spec,
+            source: listed.source,
+            created_at: listed.created_at.unwrap_or(organization.created_at),
+            status,
+            url: address::url(&call.config().proxy, &listed.spec),
+            organization: &organization,
+            creator: &creator,
+            role: call.who.user().role,
+        })
+    };
+    Ok(all.iter().zip(statuses).map(view).collect())
+}
+
+async fn status(spec: DeploymentSpec) -> &'static str {
+    match spec {
+        spec if spec.terminated => "terminated",
+        spec if probe::any_ready(&spec.upstreams).await => "running",
+        _ => "unhealthy",
+    }
+}
+
+fn elsewhere(cluster: Option<&str>) -> bool {
+    cluster.is_some_and(|cluster| cluster != "default")
+}
+
+fn unknown(name: &str) -> ApiError {
+    ApiError::not_found(format!("there is no Deployment {}", quoted(name)))
+}
+
+fn invalid<E: std::fmt::Display>(key: &'static str) -> impl Fn(E) -> ApiError {
+    move |error| ApiError::invalid(format!("{key}: {error}"))
+}
+
+fn hosts(texts: &[String]) -> Result<BTreeSet<HostName>, ApiError> {
+    texts.iter().map(|text| text.parse().map_err(invalid("hosts"))).collect()
+}
+
+fn upstreams(texts: &[String]) -> Result<Vec<UpstreamUrl>, ApiError> {
+    texts.iter().map(|text| text.parse().map_err(invalid("upstreams"))).collect()
+}
+
+fn changed_settings(
+    mut settings: DeploymentSettings,
+    given: Option<&Settings>,
+) -> Result<DeploymentSettings, ApiError> {
+    let Some(given) = given else { return Ok(settings) };
+    let timer = |key: &'static str, given: Option<u64>, now: Duration| match given {
+        Some(0) => Err(ApiError::invalid(format!("{key}: must be longer than 0"))),
+        Some(millis) => Ok(Duration::from_millis(millis)),
+        None => Ok(now),
+    };
+    settings.connect_timeout = timer("connect_timeout_ms", given.connect_timeout_ms, settings.connect_timeout)?;
+    settings.first_byte_timeout =
+        timer("first_byte_timeout_ms", given.first_byte_timeout_ms, settings.first_byte_timeout)?;
+    settings.idle_timeout = timer("idle_timeout_ms", given.idle_timeout_ms, settings.idle_timeout)?;
+    settings.forward_authorization = given.forward_authorization.unwrap_or(settings.forward_authorization);
+    settings.allow_pickle = given.allow_pickle.unwrap_or(settings.allow_pickle);
+    settings.max_body_bytes = given.max_body_bytes.or(settings.max_body_bytes);
+    Ok(settings)
+}

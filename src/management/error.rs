@@ -1,0 +1,184 @@
+//! An answer that is not what was asked for: one short line of JSON, because the `bentoml` CLI prints the whole body.
+//!
+//! No `x-trace-id` ever stands beside it: with a 5xx, the CLI would tell its user to report that id to BentoCloud.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use tracing::error;
+
+use crate::{
+    domain::{decision::Refusal as Ended, token_text::PREFIX},
+    index::verify::{NotProven, VerifyError},
+    service::{Kind, Refusal},
+};
+
+/// Characters of what the caller has named that an error repeats.
+const MAX_QUOTED: usize = 100;
+
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    /// Stable: for programs.
+    code: &'static str,
+    /// What happened, what was expected, what to do. One line.
+    text: String,
+}
+
+/// What the body of every error is.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub struct ErrorBody {
+    /// What happened and what to do, for a person.
+    pub error: String,
+    /// What happened, for a program.
+    pub code: &'static str,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
+        Self { status, code, text: text.into() }
+    }
+
+    /// The request cannot be read, or asks for what is not allowed.
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", text)
+    }
+
+    pub fn not_found(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", text)
+    }
+
+    pub fn too_many() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "too many requests from this address; try again soon",
+        )
+    }
+
+    /// What BentoCloud does and a gateway does not.
+    pub fn unsupported(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "unsupported", text)
+    }
+
+    /// With the Allow field that axum adds to it.
+    pub fn wrong_method(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
+    }
+
+    pub fn store_away() -> Self {
+        let text = "the gateway cannot reach its store; nothing was changed, try again soon";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_away", text)
+    }
+
+    pub fn unauthorized(code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, text)
+    }
+
+    /// Our own mistake; the log says more than the caller may know.
+    fn internal(error: &dyn std::error::Error) -> Self {
+        error!(%error, "a management request failed");
+        let text = "the gateway failed to do this; its log says why";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", text)
+    }
+
+    /// With a further sentence.
+    pub fn and(mut self, hint: &str) -> Self {
+        self.text = format!("{}; {hint}", self.text);
+        self
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+/// What the caller has named, to be repeated in an error: never a token, and not without end.
+pub fn quoted(text: &str) -> String {
+    if text.contains(PREFIX) {
+        return "\"[redacted]\"".to_owned();
+    }
+    format!("{:?}", text.chars().take(MAX_QUOTED).collect::<String>())
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let text = self.text.replace(|c: char| c.is_control(), " ");
+        let mut response = (self.status, Json(ErrorBody { error: text, code: self.code })).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl<R: Refusal> From<R> for ApiError {
+    fn from(refusal: R) -> Self {
+        let said = |status, code| {
+            let error = Self::new(status, code, refusal.to_string());
+            match refusal.hint() {
+                Some(hint) => error.and(&hint),
+                None => error,
+            }
+        };
+        match refusal.kind() {
+            Kind::Invalid => said(StatusCode::BAD_REQUEST, "invalid"),
+            Kind::Conflict => said(StatusCode::CONFLICT, "conflict"),
+            Kind::Forbidden => said(StatusCode::FORBIDDEN, "forbidden"),
+            // The hints speak of the gateway's own command line, which whoever asks here need not have.
+            Kind::NotFound => Self::not_found(refusal.to_string()),
+            Kind::Unavailable => {
+                error!(error = %refusal, "a management request failed");
+                Self::store_away()
+            }
+            Kind::Internal => Self::internal(&refusal),
+        }
+    }
+}
+
+impl From<NotProven> for ApiError {
+    fn from(reason: NotProven) -> Self {
+        match reason {
+            NotProven::Invalid => Self::unauthorized("token_invalid", "the token is not valid"),
+            NotProven::StoreAway => Self::store_away(),
+            NotProven::Trouble(VerifyError::Overloaded) => {
+                let text = "the gateway is verifying too many new tokens; try again soon";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text)
+            }
+            NotProven::Trouble(error @ VerifyError::Broken(_)) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<Ended> for ApiError {
+    /// The secret was proven, so the reason may be said.
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Revoked => Self::unauthorized("token_revoked", "the token was deleted"),
+            Ended::Expired => Self::unauthorized("token_expired", "the token has expired"),
+            Ended::Rotated => Self::unauthorized("token_rotated", "the token was rotated; use its new secret"),
+            Ended::OwnerDisabled => Self::unauthorized("owner_disabled", "the owner of the token is disabled"),
+            // About Deployments, which nobody asks for here.
+            Ended::OutOfScope | Ended::NoSuchDeployment => {
+                Self::unauthorized("token_invalid", "the token is not valid")
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The kill switch: whoever holds a token, wherever they found it, can end it by presenting it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    caller::Anyone,
+    error::ApiError,
+    operation::{Call, Nothing},
+};
+use crate::{
+    domain::{decision, token_text::PresentedToken},
+    index::verify::NotProven,
+    service::{leaked, receipt},
+};
+
+/// Tokens of one report.
+const MAX_TOKENS: usize = 500;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Leaked {
+    /// The clear texts, as they were found.
+    #[schemars(length(min = 1, max = 500))]
+    tokens: Vec<String>,
+}
+
+/// The same whatever was sent: nobody learns here which of them worked.
+#[derive(Serialize, JsonSchema)]
+pub struct Reported {
+    /// How many texts were read. Those that were live tokens of this gateway are revoked.
+    received: usize,
+}
+
+pub async fn report(call: Call<Anyone, Nothing, Leaked>) -> Result<Reported, ApiError> {
+    call.management.limits.leaks.allow(call.address)?;
+    let tokens = &call.body.tokens;
+    if tokens.is_empty() || tokens.len() > MAX_TOKENS {
+        return Err(ApiError::invalid(format!("tokens: expected 1 to {MAX_TOKENS} of them")));
+    }
+    let gateway = &call.management.gateway;
+    gateway.index.condition.usable().map_err(|_| ApiError::store_away())?;
+    let mut live = Vec::new();
+    for text in tokens {
+        let Ok(presented) = PresentedToken::parse(text.trim().as_bytes()) else { continue };
+        match gateway.verifier.authenticate(&gateway.index, presented).await {
+            // An old secret that a rotation has ended harms nobody, and must not end the new one.
+            Ok(proven) if decision::alive(&proven.entry().holder(), call.now).is_ok() => live.push(proven.entry().uid),
+            Ok(_) | Err(NotProven::Invalid) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    leaked::revoke(&call.context(), &live, &call.address.to_string()).await?;
+    if !live.is_empty() {
+        gateway.index.look_now();
+        let _ = receipt::receipt(&*call.store).await;
+    }
+    Ok(Reported { received: tokens.len() })
+}

@@ -1,0 +1,72 @@
+//! `bentoml cloud login`: who the token is, and the browser's way to one.
+//!
+//! The command line asks for a code, opens `/api_tokens?code=…` and polls once a second, for ever. While nobody has
+//! decided it is answered 404; there is no answer for "refused" or "expired", but an empty token ends it properly: the
+//! client tries it, gets 401 and says that the credentials are bad.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    caller::{Anyone, Caller},
+    error::ApiError,
+    operation::Call,
+    views::{self, OrganizationView, UserView},
+};
+use crate::{
+    domain::login::LoginCode,
+    service::{
+        logins::{self, Claim},
+        receipt,
+    },
+};
+
+#[derive(Serialize, JsonSchema)]
+pub struct CodeView {
+    /// Goes into the address of the page, and of the polls. It is a secret.
+    code: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct CodeQuery {
+    /// As it was given.
+    code: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct ClaimView {
+    /// Empty: refused, taken or run out.
+    token: String,
+}
+
+pub async fn current(call: Call<Caller>) -> Result<UserView, ApiError> {
+    Ok(views::user(call.who.user()))
+}
+
+pub async fn current_organization(call: Call<Caller>) -> Result<OrganizationView, ApiError> {
+    Ok(views::organization(&super::organization(&call.store).await?))
+}
+
+pub async fn code(call: Call<Anyone>) -> Result<CodeView, ApiError> {
+    call.management.limits.codes.allow(call.address)?;
+    let lifetime = call.config().management.login_code_lifetime;
+    let code = logins::begin(&call.context(), call.address.to_string(), call.client(), lifetime).await?;
+    Ok(CodeView { code: code.expose() })
+}
+
+pub async fn claim(call: Call<Anyone, CodeQuery>) -> Result<ClaimView, ApiError> {
+    call.management.limits.polls.allow(call.address)?;
+    let unknown = || ApiError::not_found("there is no such code");
+    let code = call.query.code.as_deref().and_then(LoginCode::parse).ok_or_else(unknown)?;
+    match logins::claim(&call.context(), &code).await? {
+        Claim::Waiting => Err(ApiError::not_found("nobody has approved this code yet")),
+        Claim::Unknown => Err(unknown()),
+        Claim::Over => Ok(ClaimView { token: String::new() }),
+        Claim::Issued(issued) => {
+            // The client uses it at once, perhaps at another replica.
+            call.management.gateway.index.look_now();
+            let _ = receipt::receipt(&*call.store).await;
+            Ok(ClaimView { token: issued.text.expose().to_owned() })
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The OpenAPI 3.1 document, made of the very operations that are served.
+
+use std::any::TypeId;
+
+use axum::http::Method;
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::{error::ErrorBody, operation::Nothing};
+use crate::domain::rights::Need;
+
+/// What the document says of one operation.
+pub struct Entry {
+    pub method: Method,
+    pub path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    /// `None`: no token is asked for.
+    need: Option<Need>,
+    pub once: bool,
+    pub conflicts: bool,
+    pub limited: bool,
+    /// 404 though the path has no parameter.
+    pub absent: bool,
+}
+
+pub struct Document {
+    paths: Map<String, Value>,
+    schemas: SchemaGenerator,
+}
+
+impl Entry {
+    pub fn new(method: Method, path: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self { method, path, id, summary, need: None, once: false, conflicts: false, limited: false, absent: false }
+    }
+
+    pub fn guarded(self, need: Need) -> Self {
+        Self { need: Some(need), ..self }
+    }
+
+    /// The path's parameter. `None`: it has none.
+    fn parameter(&self) -> Option<&'static str> {
+        self.path.split_once('{')?.1.split_once('}').map(|(name, _)| name)
+    }
+
+    /// What may come beside 200.
+    fn statuses(&self, has_body: bool) -> Vec<(&'static str, &'static str)> {
+        let mut all = vec![("400", "The request cannot be read, or asks for what is not allowed")];
+        if let Some(need) = self.need {
+            all.push(("401", "No token, or one that is not valid any more"));
+            if need != Need::Token {
+                all.push(("403", "The token or its owner may not"));
+            }
+        }
+        if self.parameter().is_some() || self.absent {
+            all.push(("404", "There is none, or it is not the caller's to know of"));
+        }
+        if self.conflicts || self.once {
+            all.push(("409", "It contradicts what exists"));
+        }
+        if has_body {
+            all.push(("413", "The body is too large"));
+            all.push(("415", "The body is not JSON"));
+        }
+        if self.limited {
+            all.push(("429", "Too many requests from this address"));
+        }
+        all.push(("503", "The gateway cannot reach its store; nothing was changed"));
+        all
+    }
+}
+
+impl Document {
+    pub fn new() -> Self {
+        let settings = SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        });
+        Self { paths: Map::new(), schemas: settings.into_generator() }
+    }
+
+    pub fn add<Q: JsonSchema, B: JsonSchema + 'static, A: JsonSchema>(&mut self, entry: Entry) {
+        let has_body = TypeId::of::<B>() != TypeId::of::<Nothing>();
+        let mut operation = Map::new();
+        operation.insert("operationId".to_owned(), entry.id.into());
+        operation.insert("summary".to_owned(), entry.summary.into());
+        operation.insert("description".to_owned(), describe(entry.need).into());
+        let security = if entry.need.is_some() { json!([{ "bearer": [] }, { "yatai": [] }]) } else { json!([]) };
+        operation.insert("security".to_owned(), security);
+        let parameters = self.parameters::<Q>(&entry);
+        if !parameters.is_empty() {
+            operation.insert("parameters".to_owned(), parameters.into());
+        }
+        if has_body {
+            let schema = self.schemas.subschema_for::<B>();
+            let body = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+            operation.insert("requestBody".to_owned(), body);
+        }
+        let schema = self.schemas.subschema_for::<A>();
+        let mut responses = Map::new();
+        let done = json!({ "description": "Done", "content": { "application/json": { "schema": schema } } });
+        responses.insert("200".to_owned(), done);
+        let error = self.schemas.subschema_for::<ErrorBody>();
+        for (status, description) in entry.statuses(has_body) {
+            let content = json!({ "application/json": { "schema": error } });
+            responses.insert(status.to_owned(), json!({ "description": description, "content": content }));
+        }
+        operation.insert("responses".to_owned(), responses.into());
+        let path = self.paths.entry(entry.path).or_insert_with(|| json!({}));
+        path[entry.method.as_str().to_ascii_lowercase()] = operation.into();
+    }
+
+    fn parameters<Q: JsonSchema>(&mut self, entry: &Entry) -> Vec<Value> {
+        let mut all = Vec::new();
+        if let Some(name) = entry.parameter() {
+            all.push(
+                json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
+            );
+        }
+        let schema = Q::json_schema(&mut self.schemas);
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            for (name, schema) in properties {
+                let mut schema = schema.clone();
+                let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+                let mut parameter = json!({ "name": name, "in": "query", "required": false, "schema": schema });
+                if let Some(description) = description {
+                    parameter["description"] = description;
+                }
+                all.push(parameter);
+            }
+        }
+        if entry.once {
+            all.push(json!({
+                "name": "Idempotency-Key", "in": "header", "required": false,
+                "description": "A name for this request: it is done once, however often it comes",
+                "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" }
+            }));
+        }
+        all
+    }
+
+    pub fn finish(mut self) -> Value {
+        json!({
+            "openapi": "3.1.0",
+            "info": {
+                "title": "bento-gateway management API",
+                "version": env!("CARGO_PKG_VERSION"),
+                "description": "Tokens, Deployments and users of a bento-gateway. The paths that the stock `bentoml` \
+                                client knows answer it as BentoCloud does; the others are the gateway's own.",
+                "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }
+            },
+            "paths": self.paths,
+            "components": {
+                "schemas": self.schemas.take_definitions(true),
+                "securitySchemes": {
+                    "bearer": { "type": "http", "scheme": "bearer" },
+                    "yatai": { "type": "apiKey", "in": "header", "name": "X-YATAI-API-TOKEN" }
+                }
+            }
+        })
+    }
+}
+
+fn describe(need: Option<Need>) -> String {
+    let Some(need) = need else { return "Needs no token.".to_owned() };
+    let scope = match need {
+        Need::Token => "any live token".to_owned(),
+        Need::Management => "a token with Developer Operations Access of any kind".to_owned(),
+        _ => match need.scope() {
+            Some(scope) if scope.to_string() == "api" => "a token with the scope `api`".to_owned(),
+            Some(scope) => format!("a token with the scope `{scope}` or `api`"),
+            None => String::new(),
+        },
+    };
+    let owner = if need.admin() { ", owned by an admin" } else { "" };
+    format!("Needs {scope}{owner}.")
+}

@@ -1,0 +1,279 @@
+//! How an operation of the management API comes to be served: described, guarded and documented at once.
+//!
+//! [`Routes::add`] takes an [`Operation`] that says who may call it, and a handler that takes a [`Call`] by that very
+//! kind of caller. There is no other way in, so an operation that nobody guards cannot be written, and one that is not
+//! in the OpenAPI document cannot be served.
+
+use std::{
+    any::TypeId,
+    marker::PhantomData,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::{
+    Json, Router,
+    body::to_bytes,
+    extract::{ConnectInfo, RawPathParams, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, on},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    Management,
+    caller::{self, Anyone, Caller, Who},
+    error::ApiError,
+    openapi::{Document, Entry},
+};
+use crate::{
+    config::Config,
+    domain::{audit::RequestKey, rights::Need, timestamp::Timestamp},
+    service::Context,
+    store::SharedStore,
+    system,
+};
+
+/// Largest body, bytes. The largest that anybody needs is a list of leaked tokens.
+const MAX_BODY: usize = 64 * 1024;
+/// Longest `Idempotency-Key`, characters.
+const MAX_REQUEST_KEY: usize = 128;
+
+static IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("idempotency-key");
+
+/// Where a query or a body says nothing.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+pub struct Nothing {}
+
+/// What is served where, for whom.
+pub struct Operation<W: Who> {
+    entry: Entry,
+    asks: W::Asks,
+    who: PhantomData<fn() -> W>,
+}
+
+/// An operation of which nobody has said yet who may call it.
+pub struct Unguarded(Entry);
+
+/// `path` may have one parameter, in braces. `id` is the name that generated clients give it.
+pub fn operation(method: Method, path: &'static str, id: &'static str, summary: &'static str) -> Unguarded {
+    Unguarded(Entry::new(method, path, id, summary))
+}
+
+impl Unguarded {
+    pub fn needing(self, need: Need) -> Operation<Caller> {
+        Operation { entry: self.0.guarded(need), asks: need, who: PhantomData }
+    }
+
+    /// Without a token.
+    pub fn open(self) -> Operation<Anyone> {
+        Operation { entry: self.0, asks: (), who: PhantomData }
+    }
+
+    /// It makes something: may carry an `Idempotency-Key`.
+    pub fn once(mut self) -> Self {
+        self.0.once = true;
+        self
+    }
+
+    /// It may contradict what exists.
+    pub fn conflicting(mut self) -> Self {
+        self.0.conflicts = true;
+        self
+    }
+
+    /// What its query or body names may not exist.
+    pub fn absent(mut self) -> Self {
+        self.0.absent = true;
+        self
+    }
+
+    /// It is limited by address.
+    pub fn limited(mut self) -> Self {
+        self.0.limited = true;
+        self
+    }
+}
+
+/// One request, read and allowed.
+pub struct Call<W, Q = Nothing, B = Nothing> {
+    pub management: Arc<Management>,
+    pub store: SharedStore,
+    config: Arc<Config>,
+    pub who: W,
+    /// The path's parameter; empty if it has none.
+    pub param: String,
+    pub query: Q,
+    pub body: B,
+    pub address: IpAddr,
+    pub headers: HeaderMap,
+    pub now: Timestamp,
+    request: Option<RequestKey>,
+}
+
+impl<W: Who, Q, B> Call<W, Q, B> {
+    /// For the verbs of [`service`](crate::service), on behalf of whoever calls.
+    pub fn context(&self) -> Context<'_> {
+        Context {
+            store: &*self.store,
+            tokens: &self.config.tokens,
+            declared: &self.config.deployments,
+            actor: self.who.actor(),
+            authority: self.who.authority(),
+            request: self.request.as_ref(),
+            now: self.now,
+        }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What the caller calls itself.
+    pub fn client(&self) -> &str {
+        self.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+pub struct Routes {
+    router: Router<Arc<Management>>,
+    document: Document,
+}
+
+impl Routes {
+    pub fn new() -> Self {
+        Self { router: Router::new(), document: Document::new() }
+    }
+
+    pub fn add<W, Q, B, A, F, H>(mut self, operation: Operation<W>, handler: H) -> Self
+    where
+        W: Who,
+        Q: DeserializeOwned + JsonSchema + Send + 'static,
+        B: DeserializeOwned + JsonSchema + Send + 'static,
+        A: Serialize + JsonSchema + 'static,
+        F: Future<Output = Result<A, ApiError>> + Send + 'static,
+        H: Fn(Call<W, Q, B>) -> F + Clone + Send + Sync + 'static,
+    {
+        let Operation { entry, asks, .. } = operation;
+        let filter = MethodFilter::try_from(entry.method.clone()).unwrap_or(MethodFilter::GET);
+        let once = entry.once;
+        let serve = move |State(management): State<Arc<Management>>, path: RawPathParams, request: Request| {
+            let handler = handler.clone();
+            async move {
+                let answered = async {
+                    let call = read::<W, Q, B>(management, &path, request, asks, once).await?;
+                    handler(call).await
+                };
+                answered.await.map_or_else(IntoResponse::into_response, |answer| succeeded(&answer))
+            }
+        };
+        self.router = self.router.route(entry.path, on(filter, serve));
+        self.document.add::<Q, B, A>(entry);
+        self
+    }
+
+    pub fn finish(self) -> (Router<Arc<Management>>, Document) {
+        (self.router, self.document)
+    }
+}
+
+/// The only status of success is 200: any other one is an error to the `bentoml` CLI.
+fn succeeded<A: Serialize>(answer: &A) -> Response {
+    let mut response = (StatusCode::OK, Json(answer)).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Who calls comes first: nothing of a request by somebody who may not is looked at.
+async fn read<W, Q, B>(
+    management: Arc<Management>,
+    path: &RawPathParams,
+    request: Request,
+    asks: W::Asks,
+    once: bool,
+) -> Result<Call<W, Q, B>, ApiError>
+where
+    W: Who,
+    Q: DeserializeOwned,
+    B: DeserializeOwned + 'static,
+{
+    let (head, body) = request.into_parts();
+    let store = management.store()?;
+    let who = W::identify(&management, &store, &head, asks).await?;
+    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    let address = caller::address(&management, &head.headers, peer);
+    let query = read_query(head.uri.query().unwrap_or_default())?;
+    let bytes = if TypeId::of::<B>() == TypeId::of::<Nothing>() {
+        b"{}".as_slice().into()
+    } else {
+        check_content_type(&head.headers)?;
+        to_bytes(body, MAX_BODY).await.map_err(|_| too_large())?
+    };
+    let body = serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::invalid(format!("the body is not what is expected: {error}")))?;
+    let request = if once { request_key(&head, &bytes)? } else { None };
+    let param = path.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
+    let config = management.config.load_full();
+    let now = system::now();
+    Ok(Call { management, store, config, who, param, query, body, address, headers: head.headers, now, request })
+}
+
+/// What is left out arrives as an empty value (`?count=&q=`), which is the same as nothing.
+fn read_query<Q: DeserializeOwned>(text: &str) -> Result<Q, ApiError> {
+    let unreadable = |error: &dyn std::fmt::Display| ApiError::invalid(format!("the query cannot be read: {error}"));
+    let mut pairs: Vec<(String, String)> = serde_urlencoded::from_str(text).map_err(|error| unreadable(&error))?;
+    pairs.retain(|(_, value)| !value.is_empty());
+    let text = serde_urlencoded::to_string(pairs).map_err(|error| unreadable(&error))?;
+    serde_urlencoded::from_str(&text).map_err(|error| unreadable(&error))
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let text = "the body must be JSON; send it with Content-Type: application/json";
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", text))
+}
+
+fn too_large() -> ApiError {
+    let text = format!("the body broke off or is larger than {MAX_BODY} bytes");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
+}
+
+/// `None`: the request is not named.
+fn request_key(head: &Parts, body: &[u8]) -> Result<Option<RequestKey>, ApiError> {
+    let Some(value) = head.headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=MAX_REQUEST_KEY).contains(&key.len()));
+    let key = key.ok_or_else(|| {
+        ApiError::invalid(format!("the Idempotency-Key must have 1 to {MAX_REQUEST_KEY} ASCII characters"))
+    })?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(head.method.as_str().as_bytes()).update(head.uri.path().as_bytes()).update(b"\n").update(body);
+    Ok(Some(RequestKey { key: key.to_owned(), hash: hasher.finalize().to_hex().to_string() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Page {
+        count: Option<u32>,
+        q: Option<String>,
+    }
+
+    #[test]
+    fn an_empty_value_is_none() {
+        let read = |text| read_query::<Page>(text).map_err(|error| error.text().to_owned());
+        let nothing = Page { count: None, q: None };
+        assert_eq!(read("").unwrap(), nothing);
+        assert_eq!(read("count=&q=&cluster=x").unwrap(), nothing);
+        assert_eq!(read("count=7&q=a+b").unwrap(), Page { count: Some(7), q: Some("a b".to_owned()) });
+        assert!(read("count=x").unwrap_err().contains("cannot be read"));
+    }
+}

@@ -1,0 +1,100 @@
+//! `/api/v1/users`: people who own tokens, for admins.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    caller::Caller,
+    error::{ApiError, quoted},
+    operation::{Call, Nothing},
+    views::{self, List, PersonView},
+};
+use crate::{
+    domain::user::{Email, Role, User},
+    service::users::{self, CreateUser, UpdateUser},
+};
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleText {
+    Admin,
+    Member,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    email: String,
+    name: String,
+    /// Null: `member`.
+    role: Option<RoleText>,
+    /// At least 12 characters. Null: the user cannot sign in with a password until one is set.
+    password: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangedUser {
+    name: Option<String>,
+    role: Option<RoleText>,
+}
+
+pub async fn list(call: Call<Caller>) -> Result<List<PersonView>, ApiError> {
+    let items: Vec<PersonView> = users::list(&*call.store).await?.iter().map(views::person).collect();
+    let total = items.len() as u64;
+    Ok(List { start: 0, count: total, total, items })
+}
+
+pub async fn create(call: Call<Caller, Nothing, NewUser>) -> Result<PersonView, ApiError> {
+    if let Some(made) = crate::service::named::made_before(&call.context()).await? {
+        return find(&call, &made).await.map(|user| views::person(&user));
+    }
+    let body = &call.body;
+    let request = CreateUser {
+        email: body.email.parse().map_err(|error| ApiError::invalid(format!("email: {error}")))?,
+        name: body.name.clone(),
+        role: body.role.map_or(Role::Member, Role::from),
+        password: body.password.clone(),
+    };
+    let user = users::create(&call.context(), request).await?;
+    Ok(views::person(&user))
+}
+
+pub async fn get(call: Call<Caller>) -> Result<PersonView, ApiError> {
+    find(&call, &call.param).await.map(|user| views::person(&user))
+}
+
+pub async fn update(call: Call<Caller, Nothing, ChangedUser>) -> Result<PersonView, ApiError> {
+    let email = find(&call, &call.param).await?.email;
+    let change = UpdateUser { name: call.body.name.clone(), role: call.body.role.map(Role::from) };
+    let user = users::update(&call.context(), &email, change).await?;
+    Ok(views::person(&user))
+}
+
+/// And with them all their tokens.
+pub async fn disable(call: Call<Caller>) -> Result<PersonView, ApiError> {
+    let email = find(&call, &call.param).await?.email;
+    users::disable(&call.context(), &email).await?;
+    call.management.gateway.index.look_now();
+    let _ = crate::service::receipt::receipt(&*call.store).await;
+    find(&call, email.as_str()).await.map(|user| views::person(&user))
+}
+
+/// By uid or e-mail address.
+async fn find<Q, B>(call: &Call<Caller, Q, B>, text: &str) -> Result<User, ApiError> {
+    let unknown = || ApiError::not_found(format!("there is no user {}", quoted(text)));
+    if let Ok(email) = text.parse::<Email>() {
+        return call.store.user_by_email(&email).await?.ok_or_else(unknown);
+    }
+    let id = uuid::Uuid::try_parse(text).map_err(|_| unknown())?;
+    call.store.user(crate::domain::user::UserId(id)).await?.ok_or_else(unknown)
+}
+
+impl From<RoleText> for Role {
+    fn from(text: RoleText) -> Self {
+        match text {
+            RoleText::Admin => Self::Admin,
+            RoleText::Member => Self::Member,
+        }
+    }
+}

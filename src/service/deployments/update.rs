@@ -1,0 +1,92 @@
+//! Changing a Deployment of the store, stopping it and starting it again.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::DeploymentError;
+use crate::{
+    domain::{
+        audit::Action,
+        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        host::HostName,
+    },
+    service::Context,
+};
+
+/// `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateDeployment {
+    pub hosts: Option<BTreeSet<HostName>>,
+    pub upstreams: Option<Vec<UpstreamUrl>>,
+    pub protected: Option<bool>,
+    pub settings: Option<DeploymentSettings>,
+}
+
+/// The Deployment as it is afterwards.
+///
+/// # Errors
+/// [`DeploymentError`].
+pub async fn update(
+    context: &Context<'_>,
+    name: &DeploymentName,
+    change: UpdateDeployment,
+) -> Result<DeploymentSpec, DeploymentError> {
+    let mut spec = stored(context, name).await?;
+    if let Some(hosts) = change.hosts {
+        spec.hosts = hosts;
+    }
+    if let Some(upstreams) = change.upstreams {
+        if upstreams.is_empty() {
+            return Err(DeploymentError::NoUpstream(name.clone()));
+        }
+        spec.upstreams = upstreams;
+    }
+    spec.protected = change.protected.unwrap_or(spec.protected);
+    spec.settings = change.settings.unwrap_or(spec.settings);
+    write(context, spec, Action::DeploymentUpdated).await
+}
+
+/// Nothing is forwarded to it any more; requests under way may end. One that is terminated stays so.
+///
+/// # Errors
+/// [`DeploymentError`].
+pub async fn terminate(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec, DeploymentError> {
+    set_terminated(context, name, true, Action::DeploymentTerminated).await
+}
+
+/// # Errors
+/// [`DeploymentError`].
+pub async fn start(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec, DeploymentError> {
+    set_terminated(context, name, false, Action::DeploymentStarted).await
+}
+
+async fn set_terminated(
+    context: &Context<'_>,
+    name: &DeploymentName,
+    terminated: bool,
+    action: Action,
+) -> Result<DeploymentSpec, DeploymentError> {
+    let spec = stored(context, name).await?;
+    if spec.terminated == terminated {
+        return Ok(spec);
+    }
+    write(context, DeploymentSpec { terminated, ..spec }, action).await
+}
+
+async fn stored(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec, DeploymentError> {
+    if context.declared.iter().any(|declared| declared.name == *name) {
+        return Err(DeploymentError::Declared(name.clone()));
+    }
+    let all = context.store.list_deployments().await?;
+    let found = all.into_iter().find(|stored| stored.spec.name == *name);
+    found.map(|stored| stored.spec).ok_or_else(|| DeploymentError::NotFound(name.clone()))
+}
+
+async fn write(context: &Context<'_>, spec: DeploymentSpec, action: Action) -> Result<DeploymentSpec, DeploymentError> {
+    let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
+    let event = context.event(action, &spec.name, detail)?;
+    // Removed by somebody else since it was read.
+    let written = context.store.update_deployment(&spec, &event).await?;
+    if written { Ok(spec) } else { Err(DeploymentError::NotFound(spec.name)) }
+}

@@ -1,0 +1,39 @@
+//! Changing a user's name or role.
+
+use serde_json::json;
+
+use super::{UserError, disable::is_last_admin};
+use crate::{
+    domain::{
+        audit::Action,
+        user::{Email, Role, User},
+    },
+    service::{Context, tidy_name},
+};
+
+/// `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateUser {
+    pub name: Option<String>,
+    pub role: Option<Role>,
+}
+
+/// The user as they are afterwards.
+///
+/// # Errors
+/// [`UserError::NotFound`], [`UserError::Name`], [`UserError::LastAdmin`].
+pub async fn update(context: &Context<'_>, email: &Email, change: UpdateUser) -> Result<User, UserError> {
+    let mut user = super::known(context.store, email).await?;
+    if let Some(name) = change.name {
+        user.name = tidy_name(&name).ok_or(UserError::Name(name))?;
+    }
+    if let Some(role) = change.role {
+        if role != Role::Admin && is_last_admin(context.store, &user).await? {
+            return Err(UserError::LastAdmin(email.clone()));
+        }
+        user.role = role;
+    }
+    let event = context.event(Action::UserUpdated, user.id, json!({ "name": user.name, "role": user.role }))?;
+    let updated = context.store.update_user(&user, &event).await?;
+    if updated { Ok(user) } else { Err(UserError::NotFound(email.clone())) }
+}
