@@ -26,23 +26,16 @@ const SUPERVISOR: &str = r#""$@" </dev/null & server=$!; read -r _; kill -TERM "
 
 #[test]
 fn the_stock_sdk_works_through_the_gateway() {
-    let python = python();
+    let python = python(&[]);
     let directory = tempfile::tempdir().unwrap();
-    let (service, proxy, management) = (free_address(), free_address(), free_address());
+    let (proxy, management) = (free_address(), free_address());
 
-    let mut serve = Command::new(&python);
-    serve
-        .args(["-B", "-m", "bentoml", "serve", "service:Summarization", "--host", "127.0.0.1", "--port"])
-        .arg(service.port().to_string())
-        .current_dir(Path::new(ROOT).join("examples/summarization"))
-        .env("BENTOML_HOME", directory.path().join("bentoml"))
-        .env("BENTOML_DO_NOT_TRACK", "True");
-    let _service = Server::start(&serve, service, &directory.path().join("service.log"));
+    let service = Service::start();
 
     let mut serve = gateway(directory.path());
     serve
         .args(["serve", "--deployment"])
-        .arg(format!("summarization=http://{service}"))
+        .arg(format!("summarization=http://{}", service.address))
         .arg("--listen")
         .arg(proxy.to_string())
         .arg("--management-listen")
@@ -57,7 +50,7 @@ fn the_stock_sdk_works_through_the_gateway() {
     let contract = Command::new(&python)
         .arg("-B")
         .arg(Path::new(ROOT).join("tests/sdk/contract.py"))
-        .args(["--url", &format!("http://{proxy}"), "--direct-url", &format!("http://{service}")])
+        .args(["--url", &format!("http://{proxy}"), "--direct-url", &format!("http://{}", service.address)])
         .args(["--token", &good, "--refused-token", &refused])
         .env("BENTOML_HOME", directory.path().join("bentoml-client"))
         .output()
@@ -72,9 +65,32 @@ fn the_stock_sdk_works_through_the_gateway() {
     assert!(String::from_utf8_lossy(&contract.stdout).lines().filter(|line| line.starts_with("ok ")).count() >= 20);
 }
 
-/// The interpreter with BentoML. Its absence is a failure: nothing else here tests the real client.
-fn python() -> String {
-    let output = Command::new(Path::new(ROOT).join("scripts/python-env")).output().unwrap();
+/// The real service of `examples/summarization`.
+pub struct Service {
+    pub address: SocketAddr,
+    _server: Server,
+    _directory: tempfile::TempDir,
+}
+
+impl Service {
+    pub fn start() -> Self {
+        let (address, directory) = (free_address(), tempfile::tempdir().unwrap());
+        let mut serve = Command::new(python(&[]));
+        serve
+            .args(["-B", "-m", "bentoml", "serve", "service:Summarization", "--host", "127.0.0.1", "--port"])
+            .arg(address.port().to_string())
+            .current_dir(Path::new(ROOT).join("examples/summarization"))
+            .env("BENTOML_HOME", directory.path().join("bentoml"))
+            .env("BENTOML_DO_NOT_TRACK", "True");
+        let server = Server::start(&serve, address, &directory.path().join("service.log"));
+        Self { address, _server: server, _directory: directory }
+    }
+}
+
+/// The interpreter of an environment of `scripts/python-env`. Its absence is a failure: nothing else here tests the real
+/// client.
+pub fn python(environment: &[&str]) -> String {
+    let output = Command::new(Path::new(ROOT).join("scripts/python-env")).args(environment).output().unwrap();
     assert!(
         output.status.success(),
         "this test needs Python with BentoML, and scripts/python-env could not provide it:\n{}",

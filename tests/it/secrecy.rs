@@ -11,7 +11,7 @@ use bento_gateway::system;
 use crate::harness::{
     SOON,
     gateway::{Gateway, Setup, Token, deployment, free_address},
-    http::request,
+    http::{Caller, request},
     postgres::{Cluster, PASSWORD},
     upstream::Upstream,
     wait_until,
@@ -90,7 +90,8 @@ impl Scene {
         let other = self.token(&["api"], &[]);
         let gone = self.token(&["deployment:a"], &[]);
         let strange = system::new_token_text().unwrap();
-        let malformed = format!("{}x", &good.text[..65]);
+        let last = if good.text.ends_with('x') { 'y' } else { 'x' };
+        let malformed = format!("{}{last}", &good.text[..65]);
         self.keep_secret(strange.expose());
 
         assert_eq!(self.ask(&good.text, &[]).0, 200);
@@ -148,6 +149,62 @@ impl Scene {
         );
     }
 
+    /// What people and the stock client send to the management listener.
+    fn manage(&mut self) {
+        let admin = self.token(&["api"], &[]).text;
+        let leaked = self.token(&["deployment:a"], &[]).text;
+        let strange = system::new_token_text().unwrap();
+        self.keep_secret(strange.expose());
+        let json = |body: &serde_json::Value| (body.to_string(), "application/json");
+        let form = |body: String| (body, "application/x-www-form-urlencoded");
+        let code = self.ask_management("GET", "/api/v1/auth/code", "", &json(&serde_json::Value::Null)).1;
+        let code = serde_json::from_str::<serde_json::Value>(&code).unwrap()["code"].as_str().unwrap().to_owned();
+        self.secrets.push(code.clone());
+        let wrong = format!("code={code}&email=ada@example.com&password=Wrong{USER_PASSWORD}&decision=approve");
+        let right = format!("code={code}&token={admin}&decision=approve");
+        let user = serde_json::json!({ "email": "eve@example.com", "name": "Eve", "password": USER_PASSWORD });
+        let unreadable = serde_json::json!({ "email": 7, "name": "x", "password": USER_PASSWORD });
+        let query = format!("/api/v1/api_tokens?search={}", MARKERS[0]);
+        let asked = [
+            ("GET", query.clone(), admin.as_str(), json(&serde_json::Value::Null), 200),
+            ("GET", query, strange.expose(), json(&serde_json::Value::Null), 401),
+            ("GET", format!("/api/v1/api_tokens/{}", strange.expose()), &admin, json(&serde_json::Value::Null), 404),
+            ("GET", format!("/api/v1/{}", strange.expose()), &admin, json(&serde_json::Value::Null), 404),
+            ("POST", "/api/v1/users".to_owned(), &admin, json(&user), 200),
+            ("POST", "/api/v1/users".to_owned(), &admin, json(&unreadable), 400),
+            ("POST", "/api/v1/leaked_tokens".to_owned(), "", json(&serde_json::json!({ "tokens": [leaked] })), 200),
+            ("POST", "/api_tokens/approve".to_owned(), "", form(wrong), 401),
+            ("POST", "/api_tokens/approve".to_owned(), "", form(right), 200),
+        ];
+        for (method, path, token, body, expected) in asked {
+            let (status, text) = self.ask_management(method, &path, token, &body);
+            assert_eq!(status, expected, "{method} {path}: {text}");
+            // The page shows its own code, to whoever has it.
+            self.said.push((format!("an answer to {method} {path}"), text.replace(&code, "")));
+        }
+        let (status, claimed) =
+            self.ask_management("GET", &format!("/api/v1/auth/token?code={code}"), "", &json(&serde_json::Value::Null));
+        let token = serde_json::from_str::<serde_json::Value>(&claimed).unwrap()["token"].as_str().unwrap().to_owned();
+        assert_eq!(status, 200);
+        self.keep_secret(&token);
+        self.said.push((
+            "audit".to_owned(),
+            self.ask_management("GET", "/api/v1/api_tokens", &token, &json(&serde_json::Value::Null)).1,
+        ));
+    }
+
+    fn ask_management(&self, method: &str, path: &str, token: &str, (body, kind): &(String, &str)) -> (u16, String) {
+        let token = if token.is_empty() { String::new() } else { format!("x-yatai-api-token: {token}\r\n") };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: gateway\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n{token}\
+             cookie: session={}\r\nconnection: close\r\n\r\n{body}",
+            body.len(),
+            MARKERS[1]
+        );
+        let answer = Caller::connect(self.gateway.management).ask(request);
+        (answer.status, answer.text())
+    }
+
     fn search(mut self) -> Vec<String> {
         assert!(self.gateway.terminate().success());
         self.said.push(("the gateway's stdout".to_owned(), self.gateway.stdout().join("\n")));
@@ -172,6 +229,7 @@ fn nothing_that_is_said_holds_a_secret_on_sqlite() {
     for format in ["json", "pretty"] {
         let mut scene = Scene::new(format, None);
         scene.act();
+        scene.manage();
         let store =
             ["gateway.db", "gateway.db-wal"].map(|name| std::fs::read(scene.gateway.path(name)).unwrap_or_default());
         for secret in scene.secrets.iter().filter(|secret| secret.len() != 12) {
@@ -189,6 +247,7 @@ fn nothing_that_is_said_holds_a_secret_on_postgres() {
     let url = cluster.url(&runtime.block_on(cluster.create_database()));
     let mut scene = Scene::new("json", Some(&url));
     scene.act();
+    scene.manage();
     // What is said about a store that goes away.
     cluster.stop();
     let log = || scene.gateway.stderr().iter().any(|line| line.contains("cannot be followed"));

@@ -21,7 +21,9 @@ use bento_gateway::{
         token::{SecretRecord, TokenRecord, TokenUid},
         user::{Role, User, UserId},
     },
-    store::{self, Bootstrap, ChangedSecret, ChangedUser, Conflict, Cursor, SharedStore, StoreError, TokenFilter},
+    store::{
+        self, Bootstrap, ChangedSecret, ChangedUser, Conflict, Cursor, SharedStore, StoreError, TokenFilter, TokenUse,
+    },
     system,
 };
 use sqlx::{
@@ -32,26 +34,26 @@ use tokio::time::timeout;
 use crate::harness::postgres::{Cluster, PASSWORD};
 
 /// A store that is new, and can be opened as often as a test likes.
-struct Place {
+pub struct Place {
     config: StoreConfig,
     /// Removes the SQLite file in the end.
     _directory: Option<tempfile::TempDir>,
 }
 
 impl Place {
-    async fn sqlite() -> Self {
+    pub async fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = StoreUrl::Sqlite(directory.path().join("store/gateway.db"));
         Self { config: config(url), _directory: Some(directory) }
     }
 
-    async fn postgres() -> Self {
+    pub async fn postgres() -> Self {
         let cluster = Cluster::shared();
         let database = cluster.create_database().await;
         Self { config: config(postgres_url(&cluster.url(&database))), _directory: None }
     }
 
-    async fn open(&self) -> SharedStore {
+    pub async fn open(&self) -> SharedStore {
         store::open(&self.config).await.unwrap()
     }
 
@@ -124,7 +126,7 @@ fn postgres_url(url: &str) -> StoreUrl {
     StoreUrl::Postgres(Secret::new(url.to_owned()))
 }
 
-fn user(email: &str) -> User {
+pub fn user(email: &str) -> User {
     let at = system::now();
     User {
         id: UserId(system::new_id(at).unwrap()),
@@ -137,7 +139,7 @@ fn user(email: &str) -> User {
     }
 }
 
-fn token(owner: UserId, name: &str) -> TokenRecord {
+pub fn token(owner: UserId, name: &str) -> TokenRecord {
     let at = system::now();
     TokenRecord {
         uid: TokenUid(system::new_id(at).unwrap()),
@@ -152,47 +154,60 @@ fn token(owner: UserId, name: &str) -> TokenRecord {
     }
 }
 
-fn scopes(texts: &[&str]) -> ScopeSet {
+pub fn scopes(texts: &[&str]) -> ScopeSet {
     ScopeSet::parse(texts).unwrap()
 }
 
-fn secret() -> SecretRecord {
+pub fn secret() -> SecretRecord {
     let text = system::new_token_text().unwrap();
     SecretRecord { lookup_id: text.presented().lookup_id(), hash: "$argon2id$v=19$none".into(), retires_at: None }
 }
 
-fn event(action: Action) -> AuditEvent {
+pub fn event(action: Action) -> AuditEvent {
     let at = system::now();
     let detail = serde_json::json!({ "why": "test" });
-    AuditEvent { id: system::new_id(at).unwrap(), at, action, actor: Actor::Cli, target: "it".to_owned(), detail }
+    AuditEvent {
+        id: system::new_id(at).unwrap(),
+        at,
+        action,
+        actor: Actor::Cli,
+        target: "it".to_owned(),
+        detail,
+        request: None,
+    }
 }
 
 fn created() -> AuditEvent {
     event(Action::TokenCreated)
 }
 
-fn spec(name: &str, hosts: &[&str]) -> DeploymentSpec {
+pub fn spec(name: &str, hosts: &[&str]) -> DeploymentSpec {
     DeploymentSpec {
         name: name.parse().unwrap(),
         hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
         listen: Some("127.0.0.1:3100".parse().unwrap()),
         upstreams: vec!["http://127.0.0.1:3000/base".parse().unwrap()],
         protected: true,
+        terminated: false,
         settings: Default::default(),
     }
 }
 
 fn everything() -> TokenFilter {
-    TokenFilter { search: None, owner: None, offset: 0, limit: 1000 }
+    TokenFilter { search: None, owner: None, revoked: true, offset: 0, limit: 1000 }
 }
 
-async fn owner(store: &SharedStore) -> UserId {
+pub async fn owner(store: &SharedStore) -> UserId {
     let user = user(&format!("{}@example.com", system::new_id(system::now()).unwrap()));
     store.insert_user(&user, &event(Action::UserCreated)).await.unwrap();
     user.id
 }
 
-async fn insert(store: &SharedStore, token: &TokenRecord) -> SecretRecord {
+pub fn used(uid: TokenUid, at: Timestamp) -> TokenUse {
+    TokenUse { uid, at, requests: 1 }
+}
+
+pub async fn insert(store: &SharedStore, token: &TokenRecord) -> SecretRecord {
     let secret = secret();
     store.insert_token(token, &secret, &created()).await.unwrap();
     secret
@@ -213,7 +228,7 @@ async fn all_secrets(store: &SharedStore, from: Cursor) -> Vec<ChangedSecret> {
 }
 
 #[track_caller]
-fn assert_conflict<T: std::fmt::Debug>(outcome: Result<T, StoreError>, expected: Conflict) {
+pub fn assert_conflict<T: std::fmt::Debug>(outcome: Result<T, StoreError>, expected: Conflict) {
     assert!(matches!(outcome, Err(StoreError::Conflict(conflict)) if conflict == expected), "{outcome:?}");
 }
 
@@ -234,6 +249,8 @@ macro_rules! behaviours {
         }
     };
 }
+
+pub(crate) use behaviours;
 
 behaviours!(
     a_token_comes_back_as_it_was,
@@ -444,12 +461,15 @@ async fn use_moves_forward_only(place: Place) {
 
     store.record_use(&[]).await.unwrap();
     let unknown = token(owner, "unknown").uid;
-    store.record_use(&[(uids[0], at(300)), (unknown, at(1)), (uids[1], at(200)), (uids[0], at(100))]).await.unwrap();
+    store
+        .record_use(&[used(uids[0], at(300)), used(unknown, at(1)), used(uids[1], at(200)), used(uids[0], at(100))])
+        .await
+        .unwrap();
     assert_eq!(used_at(uids[0]).await, Some(at(300)));
     assert_eq!(used_at(uids[1]).await, Some(at(200)));
     assert_eq!(used_at(uids[2]).await, None);
 
-    store.record_use(&[(uids[0], at(299)), (uids[1], at(201))]).await.unwrap();
+    store.record_use(&[used(uids[0], at(299)), used(uids[1], at(201))]).await.unwrap();
     assert_eq!(used_at(uids[0]).await, Some(at(300)));
     assert_eq!(used_at(uids[1]).await, Some(at(201)));
 
@@ -459,7 +479,7 @@ async fn use_moves_forward_only(place: Place) {
             uids.reverse();
         }
         for round in 0..20 {
-            let uses: Vec<_> = uids.iter().map(|&uid| (uid, at(1000 + round))).collect();
+            let uses: Vec<_> = uids.iter().map(|&uid| used(uid, at(1000 + round))).collect();
             store.record_use(&uses).await.unwrap();
         }
     };
@@ -551,7 +571,7 @@ async fn disabled_users_are_told(place: Place) {
 
 // === Deployments ===
 
-async fn add(store: &SharedStore, spec: &DeploymentSpec) -> Result<(), StoreError> {
+pub async fn add(store: &SharedStore, spec: &DeploymentSpec) -> Result<(), StoreError> {
     store.insert_deployment(spec, system::now(), &event(Action::DeploymentAdded)).await
 }
 
@@ -562,7 +582,8 @@ async fn deployments_come_back_by_name(place: Place) {
     for at in [2, 0, 1] {
         add(&store, &by_name[at]).await.unwrap();
     }
-    assert_eq!(store.list_deployments().await.unwrap(), by_name);
+    let listed = store.list_deployments().await.unwrap();
+    assert_eq!(listed.into_iter().map(|stored| stored.spec).collect::<Vec<_>>(), by_name);
 
     let changed = store.changed_deployments(1).await.unwrap();
     let changed: Vec<_> = changed.into_iter().map(|changed| changed.spec.unwrap()).collect();
@@ -1151,8 +1172,14 @@ async fn many_tokens(place: Place, fill: [(&str, &str); 5]) {
     let removed = event(Action::DeploymentRemoved);
     let touched = store.remove_deployment(&"old".parse().unwrap(), system::now(), &removed).await.unwrap().unwrap();
     println!("a Deployment removed in {:?}, {} token touched", begun.elapsed(), touched.len());
-    let uses: Vec<_> =
-        store.list_tokens(&everything()).await.unwrap().items.iter().map(|token| (token.uid, system::now())).collect();
+    let uses: Vec<_> = store
+        .list_tokens(&everything())
+        .await
+        .unwrap()
+        .items
+        .iter()
+        .map(|token| used(token.uid, system::now()))
+        .collect();
     let begun = Instant::now();
     store.record_use(&uses).await.unwrap();
     println!("{} uses recorded in {:?}", uses.len(), begun.elapsed());
