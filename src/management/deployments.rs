@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     caller::Caller,
     error::{ApiError, quoted},
-    operation::{Call, Nothing},
+    operation::{Call, Nothing, given},
     probe,
     views::{self, DeploymentParts, DeploymentView, EmptyObject, List},
 };
@@ -61,7 +61,10 @@ pub struct Settings {
     first_byte_timeout_ms: Option<u64>,
     #[schemars(range(min = 1))]
     idle_timeout_ms: Option<u64>,
-    max_body_bytes: Option<u64>,
+    /// Null: no limit.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<u64>")]
+    max_body_bytes: Option<Option<u64>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -90,6 +93,10 @@ pub struct NewDeployment {
 pub struct ChangedDeployment {
     upstreams: Option<Vec<String>>,
     hosts: Option<Vec<String>>,
+    /// An address of its own, IP:PORT; null: none.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<String>")]
+    listen: Option<Option<String>>,
     protected: Option<bool>,
     settings: Option<Settings>,
 }
@@ -152,7 +159,7 @@ pub async fn create(call: Call<Caller, Nothing, NewDeployment>) -> Result<Deploy
     let spec = DeploymentSpec {
         hosts: hosts(&body.hosts)?,
         upstreams: upstreams(&body.upstreams)?,
-        listen: body.listen.as_deref().map(str::parse::<SocketAddr>).transpose().map_err(invalid("listen"))?,
+        listen: listen(body.listen.as_deref())?,
         protected: body.protected.unwrap_or(true),
         terminated: false,
         settings: changed_settings(call.config().proxy.deployment_defaults.clone(), body.settings.as_ref())?,
@@ -170,6 +177,7 @@ pub async fn update(call: Call<Caller, Nothing, ChangedDeployment>) -> Result<De
     let change = UpdateDeployment {
         hosts: body.hosts.as_deref().map(hosts).transpose()?,
         upstreams: body.upstreams.as_deref().map(upstreams).transpose()?,
+        listen: body.listen.as_ref().map(|given| listen(given.as_deref())).transpose()?,
         protected: body.protected,
         settings: settings.transpose()?,
     };
@@ -303,6 +311,10 @@ fn hosts(texts: &[String]) -> Result<BTreeSet<HostName>, ApiError> {
     texts.iter().map(|text| text.parse().map_err(invalid("hosts"))).collect()
 }
 
+fn listen(text: Option<&str>) -> Result<Option<SocketAddr>, ApiError> {
+    text.map(str::parse).transpose().map_err(invalid("listen"))
+}
+
 fn upstreams(texts: &[String]) -> Result<Vec<UpstreamUrl>, ApiError> {
     texts.iter().map(|text| text.parse().map_err(invalid("upstreams"))).collect()
 }
@@ -323,6 +335,6 @@ fn changed_settings(
     settings.idle_timeout = timer("idle_timeout_ms", given.idle_timeout_ms, settings.idle_timeout)?;
     settings.forward_authorization = given.forward_authorization.unwrap_or(settings.forward_authorization);
     settings.allow_pickle = given.allow_pickle.unwrap_or(settings.allow_pickle);
-    settings.max_body_bytes = given.max_body_bytes.or(settings.max_body_bytes);
+    settings.max_body_bytes = given.max_body_bytes.unwrap_or(settings.max_body_bytes);
     Ok(settings)
 }

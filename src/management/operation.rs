@@ -20,7 +20,7 @@ use axum::{
     routing::{MethodFilter, on},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use super::{
     Management,
@@ -255,6 +255,11 @@ fn request_key(head: &Parts, body: &[u8]) -> Result<Option<RequestKey>, ApiError
     let mut hasher = blake3::Hasher::new();
     hasher.update(head.method.as_str().as_bytes()).update(head.uri.path().as_bytes()).update(b"\n").update(body);
     Ok(Some(RequestKey { key: key.to_owned(), hash: hasher.finalize().to_hex().to_string() }))
+}
+
+/// Tells what is null from what is not given.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

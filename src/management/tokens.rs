@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::{
     caller::Caller,
     error::{ApiError, quoted},
-    operation::{Call, Nothing},
+    operation::{Call, Nothing, given},
     views::{self, List, TokenView},
 };
 use crate::{
@@ -364,9 +364,4 @@ async fn person<Q, B>(call: &Call<Caller, Q, B>, email: &str) -> Result<User, Ap
 
 fn expiry(text: &str) -> Result<Expiry, ApiError> {
     text.parse().map_err(|error| ApiError::invalid(format!("expired_at: {error}")))
-}
-
-/// Tells what is null from what is not given.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }

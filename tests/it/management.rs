@@ -198,6 +198,63 @@ fn a_member_manages_their_own_tokens_and_learns_of_no_others() {
 }
 
 #[test]
+fn a_deployment_is_made_changed_stopped_and_removed() {
+    let upstream = Upstream::named("a");
+    let gateway = Gateway::start("");
+    let admin = gateway.token(&["api", "deployment:*"]).text;
+    let url = format!("http://{}", upstream.address);
+    let new = json!({ "name": "a", "upstreams": [url], "hosts": ["a.test"], "settings": { "max_body_bytes": 4 } });
+    let (status, made) = post(&gateway, &admin, "/api/v2/deployments", new.clone());
+    assert_eq!(
+        (status, &made["source"], &made["settings"]["max_body_bytes"]),
+        (200, &json!("store"), &json!(4)),
+        "{made}"
+    );
+    assert_eq!(post(&gateway, &admin, "/api/v2/deployments", new).0, 409);
+    for wrong in [
+        json!({ "name": "A" }),
+        json!({ "name": "b", "upstreams": [] }),
+        json!({ "name": "b", "upstreams": ["https://x"] }),
+        json!({ "name": "b", "upstreams": [url], "hosts": ["a b"] }),
+        json!({ "name": "b", "upstreams": [url], "settings": { "idle_timeout_ms": 0 } }),
+        json!({ "name": "b", "upstreams": [url], "settings": { "idle_timeout": 5 } }),
+    ] {
+        let (status, body) = post(&gateway, &admin, "/api/v2/deployments", wrong.clone());
+        assert_eq!(status, 400, "{wrong}: {body}");
+    }
+    let call = || {
+        let request = format!(
+            "POST /x HTTP/1.1\r\nhost: a.test\r\nauthorization: Bearer {admin}\r\ncontent-length: 9\r\n\r\n123456789"
+        );
+        gateway.ask(&request).status
+    };
+    crate::harness::wait_until("it is served", Duration::from_secs(5), || call() == 413);
+    let listen = free_address().to_string();
+    let change = json!({ "listen": listen, "settings": { "max_body_bytes": null, "first_byte_timeout_ms": 1500 } });
+    let (status, changed) = ask(&gateway, &admin, "PATCH", "/api/v2/deployments/a", Some(&change));
+    assert_eq!((status, &changed["urls"][0]), (200, &json!(format!("http://{listen}"))), "{changed}");
+    assert_eq!(
+        (&changed["settings"]["max_body_bytes"], &changed["settings"]["first_byte_timeout_ms"]),
+        (&Value::Null, &json!(1500))
+    );
+    crate::harness::wait_until("the change is served", Duration::from_secs(5), || call() == 200);
+
+    assert_eq!(post(&gateway, &admin, "/api/v2/deployments/a/terminate", json!({})).1["status"], "terminated");
+    assert_eq!(call(), 503, "at once");
+    assert_eq!(gateway.cli(&["deployment", "start", "a"])["terminated"], false);
+    crate::harness::wait_until("it is started", Duration::from_secs(5), || call() == 200);
+    assert_eq!(gateway.cli(&["deployment", "terminate", "a"])["terminated"], true);
+    assert_eq!(ask(&gateway, &admin, "PUT", "/api/v2/deployments/a", Some(&json!({}))).1["status"], "running");
+    assert_eq!(call(), 200, "at once");
+
+    let scoped = gateway.token(&["deployment:a"]);
+    let (status, removed) = ask(&gateway, &admin, "DELETE", "/api/v2/deployments/a", None);
+    assert_eq!((status, &removed["tokens"][0]["uid"]), (200, &json!(scoped.uid)), "{removed}");
+    assert_eq!(call(), 404);
+    assert_eq!(gateway.code_of(&scoped.text), "token_revoked");
+}
+
+#[test]
 fn a_named_request_is_done_once() {
     let gateway = Gateway::start("");
     let admin = gateway.token(&["api"]).text;

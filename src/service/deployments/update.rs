@@ -1,6 +1,6 @@
 //! Changing a Deployment of the store, stopping it and starting it again.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use serde_json::json;
 
@@ -19,6 +19,8 @@ use crate::{
 pub struct UpdateDeployment {
     pub hosts: Option<BTreeSet<HostName>>,
     pub upstreams: Option<Vec<UpstreamUrl>>,
+    /// `Some(None)`: no address of its own any more.
+    pub listen: Option<Option<SocketAddr>>,
     pub protected: Option<bool>,
     pub settings: Option<DeploymentSettings>,
 }
@@ -42,6 +44,7 @@ pub async fn update(
         }
         spec.upstreams = upstreams;
     }
+    spec.listen = change.listen.unwrap_or(spec.listen);
     spec.protected = change.protected.unwrap_or(spec.protected);
     spec.settings = change.settings.unwrap_or(spec.settings);
     write(context, spec, Action::DeploymentUpdated).await
