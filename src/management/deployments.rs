@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     caller::Caller,
     error::{ApiError, quoted},
-    operation::{Call, Nothing, given},
+    operation::{CLIENT_VERSION, Call, Nothing, given},
     probe,
     views::{self, DeploymentParts, DeploymentView, EmptyObject, List},
 };
@@ -70,7 +70,9 @@ pub struct Settings {
 #[derive(Deserialize, JsonSchema)]
 pub struct NewDeployment {
     /// Lower-case letters, digits and inner hyphens, at most 63.
-    name: String,
+    #[serde(default)]
+    #[schemars(required)]
+    name: Option<String>,
     /// Where the Bento listens, for example `http://127.0.0.1:3000`; several for replicas.
     #[serde(default)]
     upstreams: Vec<String>,
@@ -148,11 +150,13 @@ pub async fn get(call: Call<Caller, InCluster>) -> Result<DeploymentView, ApiErr
 }
 
 pub async fn create(call: Call<Caller, Nothing, NewDeployment>) -> Result<DeploymentView, ApiError> {
-    if call.body.bento.is_some() {
+    let body = &call.body;
+    // The stock client has nothing else to make a Deployment of.
+    if body.bento.is_some() || call.headers.contains_key(CLIENT_VERSION) {
         return Err(ApiError::unsupported(NO_BENTO));
     }
-    let body = &call.body;
-    let name: DeploymentName = body.name.parse().map_err(invalid("name"))?;
+    let name = body.name.as_deref().ok_or_else(|| ApiError::invalid("name: a Deployment needs one"))?;
+    let name: DeploymentName = name.parse().map_err(invalid("name"))?;
     if let Some(made) = crate::service::named::made_before(&call.context()).await? {
         return view_of(&call, &made).await;
     }

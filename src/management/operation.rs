@@ -41,6 +41,9 @@ const MAX_BODY: usize = 64 * 1024;
 /// Longest `Idempotency-Key`, characters.
 const MAX_REQUEST_KEY: usize = 128;
 
+/// The field by which the stock client is known.
+pub const CLIENT_VERSION: &str = "x-bentoml-version";
+
 static IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("idempotency-key");
 
 /// Where a query or a body says nothing.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     caller::Caller,
     error::{ApiError, quoted},
-    operation::{Call, Nothing, given},
+    operation::{CLIENT_VERSION, Call, Nothing, given},
     views::{self, List, TokenView},
 };
 use crate::{
@@ -33,8 +33,6 @@ const MAX_COUNT: u32 = 1000;
 const DEFAULT_COUNT: u32 = 100;
 /// How far back usage is told, days.
 const USAGE_DAYS: i32 = 90;
-/// Says that it is the stock client, which asks for one page of 100 and never for the next.
-const CLIENT_VERSION: &str = "x-bentoml-version";
 
 #[derive(Deserialize, JsonSchema)]
 pub struct ListTokens {
@@ -129,6 +127,7 @@ pub async fn list(call: Call<Caller, ListTokens>) -> Result<List<TokenView>, Api
     if owner.is_some_and(|owner| !call.who.manages(owner)) {
         return Err(ApiError::not_found("there is no such user"));
     }
+    // The stock client asks for one page of 100 and never for the next.
     let cannot_page = call.headers.contains_key(CLIENT_VERSION) && call.query.start.unwrap_or(0) == 0;
     let count = if cannot_page { MAX_COUNT } else { call.query.count.unwrap_or(DEFAULT_COUNT).min(MAX_COUNT) };
     let filter = TokenFilter {
