@@ -164,7 +164,13 @@ pub fn secret() -> SecretRecord {
 }
 
 pub fn event(action: Action) -> AuditEvent {
-    let at = system::now();
+    // No two at the same millisecond, within which ids have no order.
+    static LAST: Mutex<i64> = Mutex::new(0);
+    let at = {
+        let mut last = LAST.lock().unwrap();
+        *last = system::now().as_millis().max(*last + 1);
+        Timestamp::from_millis(*last)
+    };
     let detail = serde_json::json!({ "why": "test" });
     AuditEvent {
         id: system::new_id(at).unwrap(),
