@@ -46,7 +46,8 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
         }
         None => text.push_str("\nMake an API token:\n\n  bento-gateway token create NAME --scope 'deployment:*'\n"),
     }
-    text.push('\n');
+    let management = address::plain(config.management.listen);
+    let _ = writeln!(text, "\nManage it with BentoML's own client:\n\n  bentoml cloud login --endpoint {management}\n");
     text
 }
 

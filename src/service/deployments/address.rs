@@ -34,12 +34,22 @@ pub fn host(proxy: &ProxyConfig, deployment: &DeploymentSpec) -> Option<String> 
     deployment.hosts.first().map(HostName::to_string).or_else(under_base)
 }
 
-/// The URL of an address that is listened on. One that listens everywhere is reached on this machine's own.
-pub fn listener(proxy: &ProxyConfig, mut address: SocketAddr) -> String {
+/// The URL of an address that the proxy listens on.
+pub fn listener(proxy: &ProxyConfig, address: SocketAddr) -> String {
+    format!("{}://{}", scheme(proxy.tls.is_some()), reachable(address))
+}
+
+/// The URL of an address that is listened on without TLS.
+pub fn plain(address: SocketAddr) -> String {
+    format!("{}://{}", scheme(false), reachable(address))
+}
+
+/// What listens everywhere is reached on this machine's own address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
-    format!("{}://{address}", scheme(proxy.tls.is_some()))
+    address
 }
 
 fn scheme(https: bool) -> &'static str {
