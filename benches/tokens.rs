@@ -104,7 +104,12 @@ fn nanoseconds(what: &str, work: impl Fn()) {
 fn changed(token: &TokenText, hash: &str) -> ChangedSecret {
     ChangedSecret {
         seq: 1,
-        secret: SecretRecord { lookup_id: token.presented().lookup_id(), hash: hash.into(), retires_at: None },
+        secret: SecretRecord {
+            lookup_id: token.presented().lookup_id(),
+            hash: hash.into(),
+            retires_at: None,
+            session: None,
+        },
         uid: TokenUid(system::new_id(system::now()).unwrap()),
         owner: UserId(uuid::Uuid::nil()),
         scopes: ScopeSet::parse(["deployment:*"]).unwrap(),

@@ -77,3 +77,18 @@ need_c_compiler() {
   have cc && have ld && printf '#include <stdio.h>\n' | cc -E - >/dev/null 2>&1 && return
   install_packages "a C compiler, for building SQLite" gcc libc6-dev
 }
+
+# Node.js with npm, for the tests in a browser.
+node_suffices() {
+  have node && have npm && node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18 ? 1 : 0)' >/dev/null 2>&1
+}
+
+need_node() {
+  node_suffices && return
+  install_packages "Node.js 18 or newer with npm, which drives the browser" nodejs npm
+  node_suffices || die "this system's Node.js is older than 18; install a newer one"
+}
+
+have_chromium() {
+  [ -n "${CHROMIUM:-}" ] || have chromium || have chromium-browser || have google-chrome
+}

@@ -5,8 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use crate::domain::{
+    code::{CODE_BYTES, Code},
     timestamp::Timestamp,
-    token_text::{RANDOM_BYTES, TokenText},
+    token_text::{PREFIX, RANDOM_BYTES, SESSION_PREFIX, TokenText},
 };
 
 /// The operating system gave no randomness: nothing can be done without it.
@@ -46,5 +47,26 @@ pub fn new_id(at: Timestamp) -> Result<Uuid, NoEntropy> {
 /// # Errors
 /// [`NoEntropy`].
 pub fn new_token_text() -> Result<TokenText, NoEntropy> {
-    TokenText::from_random(&random::<RANDOM_BYTES>()?).ok_or_else(|| NoEntropy("they are not random".to_owned()))
+    new_text(PREFIX)
+}
+
+/// A new browser session's secret.
+///
+/// # Errors
+/// [`NoEntropy`].
+pub fn new_session_text() -> Result<TokenText, NoEntropy> {
+    new_text(SESSION_PREFIX)
+}
+
+/// A new code of a link or a cookie.
+///
+/// # Errors
+/// [`NoEntropy`].
+pub fn new_code() -> Result<Code, NoEntropy> {
+    Ok(Code::from_random(random::<CODE_BYTES>()?))
+}
+
+fn new_text(prefix: &str) -> Result<TokenText, NoEntropy> {
+    let text = TokenText::from_random(prefix, &random::<RANDOM_BYTES>()?);
+    text.ok_or_else(|| NoEntropy("they are not random".to_owned()))
 }

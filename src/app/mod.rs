@@ -8,7 +8,7 @@ mod welcome;
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -33,21 +33,34 @@ use crate::{
     },
     management::{self, Management},
     proxy::{
-        Gateway, Settings,
+        BrowserSettings, Gateway, Settings,
         tls::{self, TlsError},
         worker::{self, Command, WorkerHandle, WorkerParts},
     },
     secret_hash::{HashError, SecretHasher},
-    service::{self, Context, Issued, bootstrap::BootstrapError, receipt::BEAT},
+    service::{
+        self, Context,
+        bootstrap::{BootstrapError, FirstStart},
+        receipt::BEAT,
+    },
     store::{self, ReplicaId, SharedStore, StoreError},
     system::{self, NoEntropy},
-    telemetry::{self, Style, access_log::AccessLog},
+    telemetry::{
+        self, Style,
+        access_log::AccessLog,
+        traffic::{self, TrafficCounts},
+    },
 };
 
 /// Threads for the management listener, the follower and signals; they are idle nearly always.
 const BACKGROUND_THREADS: usize = 2;
 /// How long workers that were told to end now may take for it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long figures of the overview are kept, and how often older ones are forgotten, minutes.
+const TRAFFIC_KEPT: i64 = 25 * 60;
+const FORGET_TRAFFIC_EVERY: i64 = 60;
+/// Figures that wait for a store.
+const MAX_COUNTED: usize = 10_000;
 /// Longest pause between two tries to reach a store at start.
 const MAX_STORE_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -110,7 +123,8 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
 
     let (unfinished, mut finished) = mpsc::channel(1);
     let (end, ends) = watch::channel(());
-    let following = follow(config, manager, follow_declared, Unfinished { _held: unfinished, ends });
+    let traffic = Arc::clone(&access_log.traffic);
+    let following = follow(config, manager, traffic, follow_declared, Unfinished { _held: unfinished, ends });
     tokio::select! {
         ended = following => ended?,
         _ = terminate.recv() => {}
@@ -136,6 +150,8 @@ fn gateway(config: &Config) -> Result<Arc<Gateway>, ServeError> {
         verifier: Verifier::new(hasher, Handle::current(), config.proxy.workers)?,
         usage: Usage::default(),
         settings: ArcSwap::from_pointee(settings(config)),
+        opened: OnceLock::new(),
+        background: Handle::current(),
     }))
 }
 
@@ -147,6 +163,11 @@ fn settings(config: &Config) -> Settings {
         limits: config.proxy.limits.clone(),
         http2: config.proxy.http2,
         upstream_keep_alive: config.proxy.upstream_keep_alive,
+        browser: BrowserSettings {
+            tokens: config.tokens.clone(),
+            session_lifetime: config.proxy.session_lifetime,
+            management: config.management.clone(),
+        },
     }
 }
 
@@ -208,12 +229,13 @@ impl Unfinished {
 async fn follow(
     config: Config,
     management: Arc<Management>,
+    traffic: Arc<TrafficCounts>,
     declared: watch::Receiver<Declared>,
     unfinished: Unfinished,
 ) -> Result<(), ServeError> {
     let store = open_store(&config).await?;
     // A task of its own, which a signal does not break off: once the first token is made it is shown.
-    let following = tokio::spawn(begin_following(config, management, store, declared, unfinished)).await;
+    let following = tokio::spawn(begin_following(config, management, traffic, store, declared, unfinished)).await;
     let broken = |error| ServeError::System(io::Error::other(error));
     following.map_err(broken)??.await.map_err(broken)
 }
@@ -222,23 +244,24 @@ async fn follow(
 async fn begin_following(
     config: Config,
     management: Arc<Management>,
+    traffic: Arc<TrafficCounts>,
     store: SharedStore,
     declared: watch::Receiver<Declared>,
     mut unfinished: Unfinished,
 ) -> Result<JoinHandle<()>, ServeError> {
-    let issued = bootstrap(&config, &store).await?;
+    let first = bootstrap(&config, &store).await?;
     let gateway = Arc::clone(&management.gateway);
-    let _ = management.opened.set(Arc::clone(&store));
+    let _ = gateway.opened.set(Arc::clone(&store));
     let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
     tokio::spawn(beat(Arc::clone(&gateway.index), Arc::clone(&store), unfinished.clone()));
-    tokio::spawn(record_usage(Arc::clone(&gateway), store, config.tokens.usage_interval, unfinished.clone()));
+    tokio::spawn(record_usage(Arc::clone(&gateway), traffic, store, config.tokens.usage_interval, unfinished.clone()));
     let following = tokio::spawn(follower.run());
     tokio::select! {
         () = gateway.index.loaded() => {
             info!(tokens = gateway.index.tokens.len(), "ready");
-            welcome::print(&config, issued.as_ref());
+            welcome::print(&config, first.as_ref());
         }
-        () = unfinished.end() => issued.iter().for_each(welcome::print_first_token),
+        () = unfinished.end() => first.iter().for_each(|first| welcome::print_secrets(&config, first)),
     }
     Ok(following)
 }
@@ -259,7 +282,7 @@ async fn open_store(config: &Config) -> Result<SharedStore, ServeError> {
     }
 }
 
-async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<Issued>, ServeError> {
+async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<FirstStart>, ServeError> {
     let context = Context {
         store: &**store,
         tokens: &config.tokens,
@@ -269,7 +292,8 @@ async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<Issued
         request: None,
         now: system::now(),
     };
-    Ok(service::bootstrap::bootstrap(&context, &config.organization).await?)
+    let link_lifetime = config.management.invitation_lifetime;
+    Ok(service::bootstrap::bootstrap(&context, &config.organization, link_lifetime).await?)
 }
 
 /// Says that this gateway lives and what it decides by, at every change and every [`BEAT`]; and that it has ended.
@@ -295,15 +319,36 @@ async fn beat(index: Arc<Index>, store: SharedStore, mut unfinished: Unfinished)
     }
 }
 
-/// Writes when tokens were last used, every `interval` and a last time in the end.
-async fn record_usage(gateway: Arc<Gateway>, store: SharedStore, interval: Duration, mut unfinished: Unfinished) {
+/// Writes when tokens were last used and what went through, every `interval` and a last time in the end.
+async fn record_usage(
+    gateway: Arc<Gateway>,
+    traffic: Arc<TrafficCounts>,
+    store: SharedStore,
+    interval: Duration,
+    mut unfinished: Unfinished,
+) {
     let mut last = false;
+    let mut counted = Vec::new();
+    let mut forgotten = 0;
     while !last {
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             () = unfinished.end() => last = true,
         }
         let uses = gateway.usage.take(&gateway.index.tokens);
+        counted.extend(traffic.take());
+        counted.extend(traffic::of_tokens(&uses));
+        counted = traffic::merged(counted);
+        if !counted.is_empty() && store.add_traffic(&counted).await.is_ok() {
+            counted.clear();
+        }
+        // For want of a store it is kept for a while, and no longer: these are figures to look at.
+        counted.truncate(MAX_COUNTED);
+        let now = traffic::minute(system::now());
+        if now - forgotten >= FORGET_TRAFFIC_EVERY {
+            forgotten = now;
+            let _ = store.forget_traffic(now - TRAFFIC_KEPT).await;
+        }
         if !uses.is_empty()
             && let Err(error) = store.record_use(&uses).await
         {

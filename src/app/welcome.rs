@@ -6,18 +6,25 @@
 use std::{fmt::Write as _, io::Write as _};
 
 use crate::{
-    config::Config,
-    service::{Issued, deployments::address},
+    config::{Config, units::format_duration},
+    service::{Issued, bootstrap::FirstStart, deployments::address},
 };
 
-pub fn print(config: &Config, issued: Option<&Issued>) {
+pub fn print(config: &Config, first: Option<&FirstStart>) {
     // Whoever started it may have closed standard output: the gateway goes on all the same.
-    let _ = std::io::stdout().write_all(text(config, issued).as_bytes());
+    let _ = std::io::stdout().write_all(text(config, first).as_bytes());
 }
 
-/// For a gateway that ends before it was ready: this token is shown now or never.
-pub fn print_first_token(issued: &Issued) {
-    let _ = std::io::stdout().write_all(first_token(issued).as_bytes());
+/// For a gateway that ends before it was ready: these are shown now or never.
+pub fn print_secrets(config: &Config, first: &FirstStart) {
+    let token = first.token.as_ref().map(first_token).unwrap_or_default();
+    let _ = std::io::stdout().write_all(format!("{token}{}", set_up(config, first)).as_bytes());
+}
+
+fn set_up(config: &Config, first: &FirstStart) -> String {
+    let link = address::invitation(&config.management, &first.invitation);
+    let lifetime = format_duration(config.management.invitation_lifetime);
+    format!("\nOpen the console and choose the admin's password. The link works once, within {lifetime}:\n\n  {link}\n")
 }
 
 fn first_token(issued: &Issued) -> String {
@@ -25,7 +32,7 @@ fn first_token(issued: &Issued) -> String {
     format!("\nThe first API token. It is shown this once and opens every Deployment:\n\n  {token}\n\n")
 }
 
-fn text(config: &Config, issued: Option<&Issued>) -> String {
+fn text(config: &Config, first: Option<&FirstStart>) -> String {
     let mut text = String::from("bento-gateway is ready.\n");
     for deployment in &config.deployments {
         let access = if deployment.protected { "protected" } else { "public" };
@@ -38,7 +45,7 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
             "  No Deployment yet. Add one: bento-gateway deployment add NAME --upstream http://127.0.0.1:3000\n",
         );
     }
-    match issued {
+    match first.and_then(|first| first.token.as_ref()) {
         Some(issued) => {
             let token = issued.text.expose();
             text.push_str(&first_token(issued));
@@ -46,7 +53,16 @@ fn text(config: &Config, issued: Option<&Issued>) -> String {
         }
         None => text.push_str("\nMake an API token:\n\n  bento-gateway token create NAME --scope 'deployment:*'\n"),
     }
-    let management = address::plain(config.management.listen);
+    let management = address::management(&config.management);
+    match first {
+        Some(first) => text.push_str(&set_up(config, first)),
+        None => {
+            let _ = writeln!(
+                text,
+                "\nThe console, which people of `bento-gateway user list` sign in to:\n\n  {management}"
+            );
+        }
+    }
     let _ = writeln!(text, "\nManage it with BentoML's own client:\n\n  bentoml cloud login --endpoint {management}\n");
     text
 }

@@ -9,7 +9,7 @@ use super::output::Format;
 use crate::{
     config::units::{parse_duration, parse_size},
     domain::{
-        deployment::{DeploymentName, UpstreamUrl},
+        deployment::{CorsOrigin, DeploymentName, UpstreamUrl},
         host::HostName,
         token::TokenUid,
         user::Email,
@@ -207,6 +207,9 @@ pub struct AddDeployment {
     /// Pass the caller's Authorization on to the upstream
     #[arg(long)]
     pub forward_authorization: bool,
+    /// Let pages of this origin call it and read the answers (CORS); may be repeated
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    pub cors_origins: Vec<CorsOrigin>,
     /// Let pickle through, which runs code of the caller's choice in the upstream
     #[arg(long)]
     pub allow_pickle: bool,
@@ -236,6 +239,8 @@ pub enum UserCommand {
         #[arg(long)]
         stdin: bool,
     },
+    /// Make a link by which a user sets their password, once; earlier links end
+    Invite { email: Email },
     /// Disable a user, and with them all their tokens
     Disable { email: Email },
 }

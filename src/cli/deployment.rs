@@ -107,6 +107,11 @@ fn spec(args: AddDeployment, defaults: &DeploymentSettings) -> DeploymentSpec {
             first_byte_timeout: args.first_byte_timeout.unwrap_or(defaults.first_byte_timeout),
             idle_timeout: args.idle_timeout.unwrap_or(defaults.idle_timeout),
             max_body_bytes: args.max_body.or(defaults.max_body_bytes),
+            cors_origins: if args.cors_origins.is_empty() {
+                defaults.cors_origins.clone()
+            } else {
+                args.cors_origins.into_iter().collect()
+            },
         },
     }
 }

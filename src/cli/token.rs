@@ -23,7 +23,7 @@ use crate::{
         receipt::{Receipt, receipt},
         tokens, users,
     },
-    store::TokenFilter,
+    store::{TokenFilter, TokenOrder},
 };
 
 pub fn run(command: TokenCommand, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
@@ -45,7 +45,11 @@ pub fn run(command: TokenCommand, setup: &Setup, printer: &mut Printer<'_>) -> R
                     Some(owner.ok_or_else(|| CliError::from(users::UserError::NotFound(email)))?.id)
                 }
             };
-            list(&session, &TokenFilter { search, owner, revoked: true, offset: 0, limit }, printer)
+            list(
+                &session,
+                &TokenFilter { search, owner, revoked: true, order: TokenOrder::Newest, offset: 0, limit },
+                printer,
+            )
         }
         TokenCommand::Get { uid } => {
             let record = session.wait(tokens::get(&context, uid))?;

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use serde::Serialize;
+
 use super::{
     args::UserCommand,
     error::CliError,
@@ -10,8 +12,15 @@ use super::{
     session::Setup,
 };
 use crate::{
-    domain::user::{Role, User},
-    service::users::{self, CreateUser},
+    domain::{
+        timestamp::Timestamp,
+        user::{Email, Role, User},
+    },
+    service::{
+        deployments::address,
+        invitations,
+        users::{self, CreateUser},
+    },
 };
 
 /// More than the longest password there may be, so that a longer one is refused for its length.
@@ -34,7 +43,10 @@ pub fn run(command: UserCommand, setup: &Setup, printer: &mut Printer<'_>) -> Re
                 ])
             })?;
             if user.password_hash.is_none() {
-                printer.note(&format!("No password yet: `bento-gateway user set-password {}` sets one.", user.email));
+                printer.note(&format!(
+                    "No password yet: `bento-gateway user invite {}` makes a link to set one.",
+                    user.email
+                ));
             }
             Ok(())
         }
@@ -44,8 +56,18 @@ pub fn run(command: UserCommand, setup: &Setup, printer: &mut Printer<'_>) -> Re
         }
         UserCommand::SetPassword { email, stdin } => {
             let password = if stdin { password_from_stdin()? } else { ask_password()? };
-            session.wait(users::set_password(&context, &email, password))?;
+            session.wait(users::set_password(&context, &email, password, None))?;
             printer.note(&format!("The password of {email} is set."));
+            Ok(())
+        }
+        UserCommand::Invite { email } => {
+            let management = &session.config.management;
+            let user = session.wait(users::find(context.store, &email))?;
+            let code = session.wait(invitations::invite(&context, &user, management.invitation_lifetime))?;
+            let expires_at = context.now.saturating_add(management.invitation_lifetime);
+            let link = InvitationLink { email, link: address::invitation(management, &code), expires_at };
+            printer.answer(&link, || link.link.clone())?;
+            printer.note(&format!("It works once, until {expires_at}, and is shown this once."));
             Ok(())
         }
         UserCommand::Disable { email } => {
@@ -54,6 +76,14 @@ pub fn run(command: UserCommand, setup: &Setup, printer: &mut Printer<'_>) -> Re
             Ok(())
         }
     }
+}
+
+#[derive(Serialize)]
+struct InvitationLink {
+    email: Email,
+    /// A secret: who opens it first is that user.
+    link: String,
+    expires_at: Timestamp,
 }
 
 fn row(user: &User) -> [String; 5] {

@@ -61,11 +61,13 @@ pub struct ProxyConfig {
     pub drain_timeout: Duration,
     /// How long an idle connection to an upstream is kept: less than uvicorn's 5 s.
     pub upstream_keep_alive: Duration,
+    /// How long a browser that has signed in to a Deployment stays so.
+    pub session_lifetime: Duration,
     pub limits: LimitConfig,
     pub deployment_defaults: DeploymentSettings,
 }
 
-/// How callers reach the proxy, where something stands in front of it.
+/// How callers reach a listener, where something stands in front of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     pub https: bool,
@@ -103,6 +105,39 @@ pub struct ManagementConfig {
     pub listen: SocketAddr,
     /// How long the browser's part of `bentoml cloud login` may take.
     pub login_code_lifetime: Duration,
+    /// How browsers reach the listener. `None`: by its address.
+    pub public_url: Option<PublicUrl>,
+    /// How long somebody who has signed in to the console stays so.
+    pub session_lifetime: Duration,
+    /// How long a link is good by which somebody sets their password.
+    pub invitation_lifetime: Duration,
+    /// `None`: no single sign-on.
+    pub oidc: Option<OidcConfig>,
+}
+
+/// Single sign-on with OpenID Connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OidcConfig {
+    pub issuer: String,
+    pub client_id: String,
+    /// `None`: a public client.
+    pub client_secret: Option<Secret>,
+    pub label: String,
+    pub scopes: Vec<String>,
+    /// `None`: the provider says nothing about roles.
+    pub role_claim: Option<String>,
+    pub admin_values: Vec<String>,
+    /// Empty: everybody may sign in.
+    pub allowed_values: Vec<String>,
+}
+
+impl PublicUrl {
+    /// As browsers write it: `https://host`, `http://host:8081`.
+    pub fn origin(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        let port = self.port.filter(|port| *port != if self.https { 443 } else { 80 });
+        format!("{scheme}://{}{}", self.host, port.map(|port| format!(":{port}")).unwrap_or_default())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

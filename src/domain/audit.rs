@@ -48,6 +48,14 @@ pub enum Action {
     UserDisabled,
     LoginApproved,
     LoginRefused,
+    UserInvited,
+    InvitationAccepted,
+    SignedIn,
+    SignedOut,
+    SessionsEnded,
+    IdentityLinked,
+    BrowserSignedIn,
+    BrowserSignedOut,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,6 +88,14 @@ impl Action {
             Self::UserDisabled => "user.disabled",
             Self::LoginApproved => "login.approved",
             Self::LoginRefused => "login.refused",
+            Self::UserInvited => "user.invited",
+            Self::InvitationAccepted => "user.invitation_accepted",
+            Self::SignedIn => "session.signed_in",
+            Self::SignedOut => "session.signed_out",
+            Self::SessionsEnded => "session.all_ended",
+            Self::IdentityLinked => "user.identity_linked",
+            Self::BrowserSignedIn => "browser.signed_in",
+            Self::BrowserSignedOut => "browser.signed_out",
         }
     }
 }

@@ -38,6 +38,19 @@ pub struct InvalidUpstreamUrl {
     reason: &'static str,
 }
 
+/// Where a page comes from, as browsers write it (RFC 6454 § 6.2): `https://HOST[:PORT]`, or `*` for every one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CorsOrigin(Box<str>);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?} is not an origin; expected http(s)://HOST[:PORT] without a path, for example https://app.example.com, or *"
+)]
+pub struct InvalidCorsOrigin {
+    text: String,
+}
+
 /// All that is configured about one Deployment. A field that a later release has stored is passed over by this one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentSpec {
@@ -78,6 +91,8 @@ pub struct DeploymentSettings {
     pub idle_timeout: Duration,
     /// Largest request body in bytes. `None`: no limit.
     pub max_body_bytes: Option<u64>,
+    /// Pages of these origins may call it and read the answers (CORS). Empty: what the upstream says about that counts.
+    pub cors_origins: BTreeSet<CorsOrigin>,
 }
 
 impl Default for DeploymentSettings {
@@ -89,7 +104,15 @@ impl Default for DeploymentSettings {
             first_byte_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(600),
             max_body_bytes: None,
+            cors_origins: BTreeSet::new(),
         }
+    }
+}
+
+impl DeploymentSettings {
+    /// Whether a page of `origin`, as browsers write it, may call the Deployment.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.cors_origins.iter().any(|allowed| &*allowed.0 == "*" || *allowed.0 == *origin)
     }
 }
 
@@ -193,6 +216,47 @@ impl fmt::Display for DeploymentName {
     }
 }
 
+impl FromStr for CorsOrigin {
+    type Err = InvalidCorsOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCorsOrigin> {
+        if text == "*" {
+            return Ok(Self("*".into()));
+        }
+        let invalid = || InvalidCorsOrigin { text: without_user_info(text) };
+        let (scheme, default_port, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => ("https", 443, rest),
+            (None, Some(rest)) => ("http", 80, rest),
+            (None, None) => return Err(invalid()),
+        };
+        let authority = Authority::parse(rest.strip_suffix('/').unwrap_or(rest).as_bytes()).map_err(|_| invalid())?;
+        // Browsers leave the scheme's own port out.
+        let port = authority.port.filter(|port| *port != default_port);
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        Ok(Self(format!("{scheme}://{}{port}", authority.host).into()))
+    }
+}
+
+impl TryFrom<String> for CorsOrigin {
+    type Error = InvalidCorsOrigin;
+
+    fn try_from(text: String) -> Result<Self, InvalidCorsOrigin> {
+        text.parse()
+    }
+}
+
+impl From<CorsOrigin> for String {
+    fn from(origin: CorsOrigin) -> Self {
+        origin.0.into()
+    }
+}
+
+impl fmt::Display for CorsOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl FromStr for UpstreamUrl {
     type Err = InvalidUpstreamUrl;
 
@@ -277,6 +341,29 @@ mod tests {
         ] {
             assert!(text.parse::<UpstreamUrl>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn origins_are_as_browsers_write_them() {
+        for (text, canonical) in [
+            ("https://app.example.com", "https://app.example.com"),
+            ("https://App.example.com:443/", "https://app.example.com"),
+            ("http://localhost:5173", "http://localhost:5173"),
+            ("http://[::1]:80", "http://[::1]"),
+            ("*", "*"),
+        ] {
+            assert_eq!(text.parse::<CorsOrigin>().unwrap().to_string(), canonical);
+        }
+        for text in ["", "null", "app.example.com", "https://", "https://a/b", "https://*.a", "https://u@a", "ftp://a"]
+        {
+            assert!(text.parse::<CorsOrigin>().is_err(), "{text:?}");
+        }
+        let settings = |origins: &[&str]| DeploymentSettings {
+            cors_origins: origins.iter().map(|origin| origin.parse().unwrap()).collect(),
+            ..DeploymentSettings::default()
+        };
+        assert!(settings(&["https://a"]).allows_origin("https://a") && settings(&["*"]).allows_origin("https://b"));
+        assert!(!settings(&["https://a"]).allows_origin("https://a.evil") && !settings(&[]).allows_origin("null"));
     }
 
     #[test]

@@ -3,12 +3,15 @@
 //! Start with [`decision`], the one place that says who may pass; the other files are the words it is written in.
 
 pub mod audit;
+pub mod code;
+pub mod cookie;
 pub mod decision;
 pub mod deployment;
 pub mod host;
 pub mod login;
 pub mod rights;
 pub mod scope;
+pub mod session;
 pub mod timestamp;
 pub mod token;
 pub mod token_search;

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{scope::ScopeSet, timestamp::Timestamp, token_text::LookupId, user::UserId};
+use super::{deployment::DeploymentName, scope::ScopeSet, timestamp::Timestamp, token_text::LookupId, user::UserId};
 
 /// The public name of a token: stable over rotations, shown and logged everywhere, and opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -39,8 +39,10 @@ pub struct SecretRecord {
     pub lookup_id: LookupId,
     /// Argon2id PHC string of the whole token text.
     pub hash: Box<str>,
-    /// When a newer secret has replaced this one for good. `None`: it is the newest.
+    /// When a newer secret has replaced this one for good, or the browser session is over. `None`: it is the newest.
     pub retires_at: Option<Timestamp>,
+    /// A browser session of this Deployment, good for nothing else. `None`: the token itself.
+    pub session: Option<DeploymentName>,
 }
 
 /// Computed from the clock whenever it is asked for, never stored.

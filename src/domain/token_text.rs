@@ -8,6 +8,8 @@ use std::fmt;
 
 /// What every token begins with.
 pub const PREFIX: &str = "bgw_";
+/// What the secret of a browser session begins with. It is a part of what is hashed, so neither can pass for the other.
+pub const SESSION_PREFIX: &str = "bgs_";
 /// Characters of the lookup id: 62^12 > 2^71, so it does not repeat and cannot be guessed.
 pub const LOOKUP_ID_LEN: usize = 12;
 /// Characters of the secret: 62^43 > 2^256.
@@ -21,6 +23,7 @@ pub const TOKEN_LEN: usize = PREFIX.len() + LOOKUP_ID_LEN + 1 + SECRET_LEN + CHE
 pub const RANDOM_BYTES: usize = 4 * (LOOKUP_ID_LEN + SECRET_LEN);
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const _: () = assert!(SESSION_PREFIX.len() == PREFIX.len());
 const LOOKUP_START: usize = PREFIX.len();
 const SEPARATOR: usize = LOOKUP_START + LOOKUP_ID_LEN;
 const CHECKSUM_START: usize = TOKEN_LEN - CHECKSUM_LEN;
@@ -46,14 +49,14 @@ pub struct PresentedToken<'a> {
 pub struct NotAToken;
 
 impl TokenText {
-    /// Makes a token from bytes of the operating system's CSPRNG. A byte of 248 or more is skipped, since taking it
+    /// Makes a token, or with [`SESSION_PREFIX`] a session's secret, from bytes of the operating system's CSPRNG. A byte of 248 or more is skipped, since taking it
     /// modulo 62 would favour some characters.
     ///
     /// `None` if too few bytes were usable, which for true randomness happens less than once in 10^60 calls.
-    pub fn from_random(random: &[u8; RANDOM_BYTES]) -> Option<Self> {
+    pub fn from_random(prefix: &str, random: &[u8; RANDOM_BYTES]) -> Option<Self> {
         let mut characters = random.iter().filter(|&&byte| byte < 248).map(|&byte| ALPHABET[usize::from(byte % 62)]);
         let mut text = [b'_'; TOKEN_LEN];
-        text[..LOOKUP_START].copy_from_slice(PREFIX.as_bytes());
+        text[..LOOKUP_START].copy_from_slice(prefix.as_bytes());
         for at in (LOOKUP_START..SEPARATOR).chain(SEPARATOR + 1..CHECKSUM_START) {
             text[at] = characters.next()?;
         }
@@ -89,14 +92,31 @@ impl<'a> PresentedToken<'a> {
     /// # Errors
     /// [`NotAToken`] unless length, prefix, alphabet and checksum are those of a token.
     pub fn parse(text: &'a [u8]) -> Result<Self, NotAToken> {
+        Self::parse_with(PREFIX, text)
+    }
+
+    /// The same for what a browser session's cookie holds.
+    ///
+    /// # Errors
+    /// [`NotAToken`].
+    pub fn parse_session(text: &'a [u8]) -> Result<Self, NotAToken> {
+        Self::parse_with(SESSION_PREFIX, text)
+    }
+
+    fn parse_with(prefix: &str, text: &'a [u8]) -> Result<Self, NotAToken> {
         let text: &[u8; TOKEN_LEN] = text.try_into().map_err(|_| NotAToken)?;
         let in_alphabet = |part: &[u8]| part.iter().all(u8::is_ascii_alphanumeric);
-        let well_formed = text.starts_with(PREFIX.as_bytes())
+        let well_formed = text.starts_with(prefix.as_bytes())
             && in_alphabet(&text[LOOKUP_START..SEPARATOR])
             && text[SEPARATOR] == b'_'
             && in_alphabet(&text[SEPARATOR + 1..])
             && checksum(&text[..CHECKSUM_START]) == text[CHECKSUM_START..];
         if well_formed { Ok(Self { text }) } else { Err(NotAToken) }
+    }
+
+    /// A copy of its own, for work on another thread.
+    pub fn to_text(self) -> TokenText {
+        TokenText(*self.text)
     }
 
     pub fn lookup_id(self) -> LookupId {
@@ -162,7 +182,18 @@ mod tests {
         for (at, byte) in random.iter_mut().enumerate() {
             *byte = (at as u8).wrapping_mul(37).wrapping_add(seed);
         }
-        TokenText::from_random(&random).unwrap()
+        TokenText::from_random(PREFIX, &random).unwrap()
+    }
+
+    #[test]
+    fn a_session_is_no_token_and_a_token_no_session() {
+        let random = std::array::from_fn(|at| at as u8);
+        let [token, session] = [PREFIX, SESSION_PREFIX].map(|prefix| TokenText::from_random(prefix, &random).unwrap());
+        assert!(PresentedToken::parse(token.expose().as_bytes()).is_ok());
+        assert!(PresentedToken::parse(session.expose().as_bytes()).is_err());
+        assert!(PresentedToken::parse_session(session.expose().as_bytes()).is_ok());
+        assert!(PresentedToken::parse_session(token.expose().as_bytes()).is_err());
+        assert_ne!(token.presented().secret_bytes(), session.presented().secret_bytes());
     }
 
     #[test]
@@ -175,8 +206,8 @@ mod tests {
 
     #[test]
     fn skips_bytes_that_would_bias_the_alphabet() {
-        assert!(TokenText::from_random(&[248; RANDOM_BYTES]).is_none());
-        assert!(TokenText::from_random(&[247; RANDOM_BYTES]).is_some());
+        assert!(TokenText::from_random(PREFIX, &[248; RANDOM_BYTES]).is_none());
+        assert!(TokenText::from_random(PREFIX, &[247; RANDOM_BYTES]).is_some());
     }
 
     #[test]
@@ -201,7 +232,7 @@ mod tests {
         #[test]
         fn reads_back_what_it_makes(random in proptest::collection::vec(0u8..248, RANDOM_BYTES)) {
             let random: [u8; RANDOM_BYTES] = random.try_into().unwrap();
-            let token = TokenText::from_random(&random).unwrap();
+            let token = TokenText::from_random(PREFIX, &random).unwrap();
             let presented = PresentedToken::parse(token.expose().as_bytes()).unwrap();
             prop_assert_eq!(presented.secret_bytes().as_slice(), token.expose().as_bytes());
             prop_assert_eq!(LookupId::from_stored(presented.lookup_id().as_str()), Some(presented.lookup_id()));

@@ -9,6 +9,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -16,6 +17,7 @@ use arc_swap::ArcSwap;
 use crate::{
     domain::{
         decision::Holder,
+        deployment::DeploymentName,
         scope::ScopeSet,
         timestamp::Timestamp,
         token::TokenUid,
@@ -23,10 +25,14 @@ use crate::{
         user::UserId,
     },
     store::{ChangedSecret, ChangedUser},
+    system,
 };
 
 /// One per pair of leading characters of a lookup id. They are random, so the shards fill evenly.
 const SHARDS: usize = 62 * 62;
+
+/// How long a browser session that is over stays in the index.
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// The index that requests read.
 pub struct TokenIndex {
@@ -49,6 +55,8 @@ pub struct Entry {
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     retires_at: Option<Timestamp>,
+    /// A browser session of this Deployment. `None`: the token itself.
+    session: Option<Box<DeploymentName>>,
     /// Second of the last use that was noted, so that a busy token is noted once a second.
     pub(super) used_second: AtomicI64,
     /// Requests that were let through and are not written yet.
@@ -85,12 +93,14 @@ impl TokenIndex {
     /// Puts the entries in, in place of earlier ones with their lookup ids. For the one writer: two concurrent calls
     /// would lose entries.
     fn replace(&self, entries: Vec<Entry>) {
+        let now = system::now();
         let mut by_shard: HashMap<usize, Vec<Entry>> = HashMap::new();
         for entry in entries {
             by_shard.entry(shard_of(entry.lookup_id)).or_default().push(entry);
         }
         for (at, entries) in by_shard {
             let mut shard = Shard::clone(&self.shards[at].load());
+            shard.retain(|_, entry| !entry.is_spent(now));
             for entry in entries {
                 if let Some(earlier) = shard.get(&entry.lookup_id) {
                     entry.inherit(earlier);
@@ -118,6 +128,16 @@ impl Entry {
             retires_at: self.retires_at,
             owner_disabled: self.owner.disabled.load(Relaxed),
         }
+    }
+
+    /// Whether what was shown is good there: a session's secret at its own Deployment, and at no other.
+    pub fn is_session_of(&self, deployment: &DeploymentName) -> bool {
+        self.session.as_deref() == Some(deployment)
+    }
+
+    /// A browser session that has been over for so long that nobody needs to be told.
+    fn is_spent(&self, now: Timestamp) -> bool {
+        self.session.is_some() && self.retires_at.is_some_and(|end| now.since(end) > REMEMBERED)
     }
 
     pub fn lookup_id(&self) -> LookupId {
@@ -183,6 +203,7 @@ impl TokenWriter {
             expires_at: changed.expires_at,
             revoked_at: changed.revoked_at,
             retires_at: changed.secret.retires_at,
+            session: changed.secret.session.map(Box::new),
             used_second: AtomicI64::new(0),
             uses: AtomicU32::new(0),
         }

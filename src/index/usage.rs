@@ -43,7 +43,11 @@ impl Usage {
             std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
         let used = used.into_iter().map(|(lookup_id, (uid, at))| {
             // The entry of now: a change of the token has moved the count on.
-            let requests = index.find(lookup_id).map_or(0, |entry| entry.uses.swap(0, Relaxed));
+            let requests = index.find(lookup_id).map_or(0, |entry| {
+                // What is counted from now on is noted again, also within this second.
+                entry.used_second.store(0, Relaxed);
+                entry.uses.swap(0, Relaxed)
+            });
             TokenUse { uid, at, requests: requests.into() }
         });
         unwritten.into_values().chain(used).collect()

@@ -161,11 +161,8 @@ impl Verifier {
     async fn run_argon2(&self, token: PresentedToken<'_>, entry: &Arc<Entry>) -> Result<bool, VerifyError> {
         let broken = |error: &dyn std::fmt::Display| VerifyError::Broken(error.to_string());
         let _slot = self.slots.acquire().await.map_err(|error| broken(&error))?;
-        let (text, entry, hasher) = (*token.secret_bytes(), Arc::clone(entry), self.hasher.clone());
-        let work = self.runtime.spawn_blocking(move || {
-            let Ok(token) = PresentedToken::parse(&text) else { return Ok(false) };
-            hasher.verify_token(token, &entry.hash)
-        });
+        let (text, entry, hasher) = (token.to_text(), Arc::clone(entry), self.hasher.clone());
+        let work = self.runtime.spawn_blocking(move || hasher.verify_token(text.presented(), &entry.hash));
         work.await.map_err(|error| broken(&error))?.map_err(|error| broken(&error))
     }
 

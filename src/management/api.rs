@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::Request,
-    http::Method,
+    http::{Method, header},
+    response::{IntoResponse, Response},
     routing::{any, post},
 };
 use serde_json::Value;
 
 use super::{
-    deployments,
+    console, deployments,
     error::{ApiError, quoted},
     leaked, logins,
     operation::{Routes, operation},
@@ -90,10 +91,15 @@ async fn unsupported(text: &'static str) -> ApiError {
     ApiError::unsupported(text)
 }
 
-/// JSON for whatever is asked of the API that it does not have.
-pub async fn unknown(request: Request) -> ApiError {
-    let path = quoted(request.uri().path());
-    ApiError::not_found(format!("bento-gateway has nothing at {path}; /openapi.json says what it has"))
+/// JSON for whatever is asked of the API that it does not have; a page for who looks at it.
+pub async fn unknown(request: Request) -> Response {
+    let path = request.uri().path();
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("text/html")) && !path.starts_with("/api/") {
+        return console::unknown();
+    }
+    let path = quoted(path);
+    ApiError::not_found(format!("bento-gateway has nothing at {path}; /openapi.json says what it has")).into_response()
 }
 
 pub async fn wrong_method() -> ApiError {

@@ -21,9 +21,6 @@ use crate::{
     store::TouchedToken,
 };
 
-/// Upstreams that are asked at the same time whether they are ready.
-const PROBES_AT_ONCE: usize = 32;
-
 /// What a Bento is needed for.
 pub const NO_BENTO: &str = "bento-gateway runs no Bento: start it yourself with `bentoml serve`, then register where it \
                             listens: bento-gateway deployment add NAME --upstream URL";
@@ -65,6 +62,8 @@ pub struct Settings {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Option<u64>")]
     max_body_bytes: Option<Option<u64>>,
+    /// Origins whose pages may call it (CORS), for example `https://app.example.com`, or `*`.
+    cors_origins: Option<Vec<String>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -193,7 +192,7 @@ pub async fn update(call: Call<Caller, Nothing, ChangedDeployment>) -> Result<De
 pub async fn terminate(call: Call<Caller, InCluster>) -> Result<DeploymentView, ApiError> {
     let listed = find(&call, &call.param).await?;
     deployments::terminate(&call.context(), &listed.spec.name).await?;
-    settled(&call).await;
+    call.management.gateway.settled(&call.store).await;
     view(&call).await
 }
 
@@ -205,7 +204,7 @@ pub async fn start(call: Call<Caller, InCluster, Start>) -> Result<DeploymentVie
         return Err(ApiError::unsupported(NO_BENTO));
     }
     deployments::start(&call.context(), &listed.spec.name).await?;
-    settled(&call).await;
+    call.management.gateway.settled(&call.store).await;
     view(&call).await
 }
 
@@ -215,7 +214,7 @@ pub async fn delete(call: Call<Caller, InCluster>) -> Result<RemovedView, ApiErr
     let name = listed.spec.name.clone();
     let mut last = views(&call, vec![listed]).await?;
     let touched = deployments::remove(&call.context(), &name).await?;
-    settled(&call).await;
+    call.management.gateway.settled(&call.store).await;
     let deployment = last.pop().ok_or_else(|| unknown(&call.param))?;
     let tokens = touched.into_iter().map(|TouchedToken { uid, name, revoked }| TouchedView {
         uid: uid.to_string(),
@@ -236,14 +235,6 @@ pub async fn no_instance_types(_: Call<Caller>) -> Result<Vec<EmptyObject>, ApiE
 }
 
 // === what they have in common ===
-
-/// Returns when every replica does as was said, or after the deadline of a receipt.
-async fn settled<Q, B>(call: &Call<Caller, Q, B>) {
-    call.management.gateway.index.look_now();
-    if let Err(error) = crate::service::receipt::receipt(&*call.store).await {
-        tracing::warn!(%error, "a change is made, but no receipt could be had");
-    }
-}
 
 /// Without those of the store that a declared one hides.
 async fn served<Q, B>(call: &Call<Caller, Q, B>) -> Result<Vec<Listed>, ApiError> {
@@ -269,13 +260,8 @@ async fn view_of<Q, B>(call: &Call<Caller, Q, B>, name: &str) -> Result<Deployme
 async fn views<Q, B>(call: &Call<Caller, Q, B>, all: Vec<Listed>) -> Result<Vec<DeploymentView>, ApiError> {
     let organization = super::organization(&call.store).await?;
     let creator = views::user(call.who.user());
-    let mut statuses = Vec::with_capacity(all.len());
-    for some in all.chunks(PROBES_AT_ONCE) {
-        let asked: Vec<_> = some.iter().map(|listed| tokio::spawn(status(listed.spec.clone()))).collect();
-        for status in asked {
-            statuses.push(status.await.unwrap_or("unknown"));
-        }
-    }
+    let specs: Vec<DeploymentSpec> = all.iter().map(|listed| listed.spec.clone()).collect();
+    let statuses = probe::statuses(&specs).await;
     let view = |(listed, status): (&Listed, &'static str)| {
         views::deployment(DeploymentParts {
             spec: &listed.spec,
@@ -289,14 +275,6 @@ async fn views<Q, B>(call: &Call<Caller, Q, B>, all: Vec<Listed>) -> Result<Vec<
         })
     };
     Ok(all.iter().zip(statuses).map(view).collect())
-}
-
-async fn status(spec: DeploymentSpec) -> &'static str {
-    match spec {
-        spec if spec.terminated => "terminated",
-        spec if probe::any_ready(&spec.upstreams).await => "running",
-        _ => "unhealthy",
-    }
 }
 
 fn elsewhere(cluster: Option<&str>) -> bool {
@@ -340,5 +318,9 @@ fn changed_settings(
     settings.forward_authorization = given.forward_authorization.unwrap_or(settings.forward_authorization);
     settings.allow_pickle = given.allow_pickle.unwrap_or(settings.allow_pickle);
     settings.max_body_bytes = given.max_body_bytes.unwrap_or(settings.max_body_bytes);
+    if let Some(origins) = &given.cors_origins {
+        let parsed = origins.iter().map(|text| text.parse().map_err(invalid("cors_origins")));
+        settings.cors_origins = parsed.collect::<Result<_, _>>()?;
+    }
     Ok(settings)
 }

@@ -12,7 +12,10 @@ use serde::Serialize;
 use tracing::error;
 
 use crate::{
-    domain::{decision::Refusal as Ended, token_text::PREFIX},
+    domain::{
+        decision::Refusal as Ended,
+        token_text::{PREFIX, SESSION_PREFIX},
+    },
     index::verify::{NotProven, VerifyError},
     service::{Kind, Refusal},
 };
@@ -104,7 +107,7 @@ impl ApiError {
 
 /// What the caller has named, to be repeated in an error: never a token, and not without end.
 pub fn quoted(text: &str) -> String {
-    if text.contains(PREFIX) {
+    if text.contains(PREFIX) || text.contains(SESSION_PREFIX) {
         return "\"[redacted]\"".to_owned();
     }
     format!("{:?}", text.chars().take(MAX_QUOTED).collect::<String>())

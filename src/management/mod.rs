@@ -6,6 +6,7 @@
 
 pub mod api;
 mod caller;
+mod console;
 mod deployments;
 mod error;
 mod leaked;
@@ -13,17 +14,12 @@ mod limits;
 mod logins;
 mod openapi;
 mod operation;
-mod pages;
 mod probe;
 mod tokens;
 mod users;
 mod views;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -31,7 +27,7 @@ use axum::{
     extract::{State, connect_info::IntoMakeServiceWithConnectInfo},
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::IntoResponse,
-    routing::{get, post},
+    routing::get,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -54,18 +50,16 @@ pub struct Management {
     pub gateway: Arc<Gateway>,
     /// In force; another one after a reload.
     pub config: ArcSwap<Config>,
-    /// Empty until the store was reached for the first time.
-    pub opened: OnceLock<SharedStore>,
     limits: Limits,
 }
 
 impl Management {
     pub fn new(gateway: Arc<Gateway>, config: Config) -> Self {
-        Self { gateway, config: ArcSwap::from_pointee(config), opened: OnceLock::new(), limits: Limits::new() }
+        Self { gateway, config: ArcSwap::from_pointee(config), limits: Limits::new() }
     }
 
     fn store(&self) -> Result<SharedStore, ApiError> {
-        self.opened.get().cloned().ok_or_else(ApiError::store_away)
+        self.gateway.opened.get().cloned().ok_or_else(ApiError::store_away)
     }
 }
 
@@ -79,12 +73,7 @@ pub fn service(management: Arc<Management>) -> IntoMakeServiceWithConnectInfo<Ro
     api.route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/openapi.json", get(|| async move { Json(Value::clone(&document)) }))
-        .route("/", get(pages::home))
-        .route("/deployments/{name}", get(pages::home))
-        .route("/api-token", get(pages::api_token))
-        .route("/api_tokens", get(pages::api_tokens))
-        .route("/api_tokens/approve", post(pages::approve))
-        .route("/assets/console.css", get(pages::style))
+        .merge(console::routes())
         .fallback(api::unknown)
         .method_not_allowed_fallback(api::wrong_method)
         .with_state(management)

@@ -21,10 +21,10 @@ use crate::{
         create_token::{CreateToken, create_token},
         expiry::Expiry,
         named,
-        receipt::{self, Receipt},
+        receipt::Receipt,
         tokens::{self, TokenError, UpdateToken},
     },
-    store::{Day, Organization, TokenFilter},
+    store::{Day, Organization, TokenFilter, TokenOrder},
 };
 
 /// What one request lists at most, whatever it asks for.
@@ -134,6 +134,7 @@ pub async fn list(call: Call<Caller, ListTokens>) -> Result<List<TokenView>, Api
         search: call.query.search.clone(),
         owner,
         revoked: call.query.revoked.unwrap_or(false),
+        order: TokenOrder::Newest,
         offset: call.query.start.unwrap_or(0),
         limit: count,
     };
@@ -315,11 +316,8 @@ async fn changed<Q, B>(call: &Call<Caller, Q, B>, record: &TokenRecord) -> Resul
     Ok(ChangedTokenView { token, receipt: receipt(call).await })
 }
 
-/// Waits for all replicas, this one first.
 async fn receipt<W, Q, B>(call: &Call<W, Q, B>) -> Option<Receipt> {
-    call.management.gateway.index.look_now();
-    let receipt = receipt::receipt(&*call.store).await;
-    receipt.inspect_err(|error| tracing::warn!(%error, "a change is made, but no receipt could be had")).ok()
+    call.management.gateway.settled(&call.store).await
 }
 
 /// A token that is the caller's to see. Whether another one exists is nobody's business, so that is the same answer.

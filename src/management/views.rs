@@ -191,6 +191,8 @@ pub struct SettingsView {
     pub idle_timeout_ms: u64,
     /// Null: no limit.
     pub max_body_bytes: Option<u64>,
+    /// Whose pages may call it (CORS). Empty: what the service says counts.
+    pub cors_origins: Vec<String>,
 }
 
 /// A user as admins see them.
@@ -344,6 +346,7 @@ fn settings(settings: &DeploymentSettings) -> SettingsView {
         first_byte_timeout_ms: millis(settings.first_byte_timeout),
         idle_timeout_ms: millis(settings.idle_timeout),
         max_body_bytes: settings.max_body_bytes,
+        cors_origins: settings.cors_origins.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -1,19 +1,39 @@
 //! The one credential of a request, or why it has none that counts.
 //!
 //! It is one `Authorization: Bearer` field or, for WebSockets from browsers, which can set no header, one entry of
-//! `Sec-WebSocket-Protocol`. Never a query parameter, a form field, a cookie or another header.
+//! `Sec-WebSocket-Protocol`; where there is neither, the cookie of a browser that has signed in to this very Deployment.
+//! Never a query parameter, a form field or another header.
 
 use http::{
     HeaderMap, HeaderValue,
-    header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+    header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL},
 };
 
-use crate::domain::token_text::PresentedToken;
+use crate::domain::{cookie, deployment::DeploymentName, token_text::PresentedToken};
 
 /// A browser offers `["bento-gateway", "bento-gateway.bearer.TOKEN"]`, and its own protocols if it has any.
 pub const PROTOCOL_PREFIX: &str = "bento-gateway.bearer.";
 /// What is answered if the upstream chose no protocol: some browsers fail a WebSocket whose offers are all passed over.
 pub const PROTOCOL: &str = "bento-gateway";
+
+/// What the caller shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Credential<'a> {
+    Token(PresentedToken<'a>),
+    /// A browser's, in a cookie.
+    Session(PresentedToken<'a>),
+}
+
+/// The session of a browser at that Deployment, which counts only if there is no other credential. One that is not of
+/// ours is none.
+pub fn session<'a>(headers: &'a HeaderMap, https: bool, deployment: &DeploymentName) -> Option<PresentedToken<'a>> {
+    if !headers.contains_key(COOKIE) {
+        return None;
+    }
+    let fields = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let text = cookie::get(fields, https, &cookie::session(deployment.as_str()))?;
+    PresentedToken::parse_session(text.as_bytes()).ok()
+}
 
 /// Why the credential is refused before anyone looks it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,12 +7,15 @@
 use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
-    header::{CONNECTION, CONTENT_TYPE, COOKIE, FORWARDED, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, FORWARDED, SET_COOKIE, TE,
+        TRANSFER_ENCODING, UPGRADE, VARY,
+    },
     request::Parts,
 };
 
 use super::{credential, forwarding::Forwarding, permit::Permit, refusal::BadMessage, target::Target};
-use crate::domain::token_text;
+use crate::domain::{cookie, token_text};
 
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -34,7 +37,7 @@ pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> s
         (1..=MAX_REQUEST_ID).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(&byte))
             // It goes to the upstream and into logs, where a token must not.
-            && !id.contains(token_text::PREFIX)
+            && !id.contains(token_text::PREFIX) && !id.contains(token_text::SESSION_PREFIX)
     };
     let mut fields = headers.get_all(&X_REQUEST_ID).iter();
     match (fields.next().and_then(|id| id.to_str().ok()).filter(harmless), fields.next()) {
@@ -164,7 +167,7 @@ impl Outgoing<'_> {
             }
         }
         if cookies.is_some() {
-            put_joined(out, "cookie", headers.get_all(COOKIE).iter(), b"; ");
+            put_cookies(out, headers.get_all(COOKIE).iter());
         }
     }
 
@@ -222,16 +225,42 @@ pub fn put_field(out: &mut BytesMut, name: &str, value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
-fn put_joined<'a>(out: &mut BytesMut, name: &str, values: impl Iterator<Item = &'a HeaderValue>, separator: &[u8]) {
-    out.put_slice(name.as_bytes());
-    out.put_slice(b": ");
-    for (at, value) in values.enumerate() {
-        if at > 0 {
-            out.put_slice(separator);
+/// One field without our own cookies, or none if nothing is left.
+fn put_cookies<'a>(out: &mut BytesMut, fields: impl Iterator<Item = &'a HeaderValue>) {
+    let mut first = true;
+    for pair in fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';')) {
+        let pair = pair.trim_ascii();
+        if pair.is_empty() || cookie::is_ours(pair) {
+            continue;
         }
-        out.put_slice(value.as_bytes());
+        out.put_slice(if first { b"cookie: " } else { b"; " });
+        out.put_slice(pair);
+        first = false;
     }
-    out.put_slice(b"\r\n");
+    if !first {
+        out.put_slice(b"\r\n");
+    }
+}
+
+/// Takes away what a service may not say to a browser: our own cookies, by which it could sign somebody in as another.
+pub fn strip_answer(headers: &mut HeaderMap) {
+    if !headers.contains_key(SET_COOKIE) {
+        return;
+    }
+    let all: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().cloned().collect();
+    headers.remove(SET_COOKIE);
+    for value in all.into_iter().filter(|value| !cookie::is_ours(value.as_bytes())) {
+        headers.append(SET_COOKIE, value);
+    }
+}
+
+/// Keeps an answer that only a cookie has opened out of caches: a shared one does not know what our cookie means, and the
+/// browser's own must not show it after signing out. And out of other sites' frames, which a browser on plain HTTP does not
+/// tell from a page of its own.
+pub fn keep_private(headers: &mut HeaderMap) {
+    headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
+    headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
+    headers.append(VARY, HeaderValue::from_static("cookie"));
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,9 @@
 //! [`pipeline`] is the path of a request, top to bottom; every other file is one of its steps. [`worker`] is around it:
 //! threads, listeners, connections.
 
+pub mod browser;
 pub mod connection;
+pub mod cors;
 pub mod credential;
 pub mod forwarding;
 pub mod headers;
@@ -13,6 +15,7 @@ pub mod pipeline;
 pub mod record;
 pub mod refusal;
 pub mod restraint;
+pub mod same_origin;
 pub mod target;
 pub mod tls;
 pub mod upstream;
@@ -20,14 +23,20 @@ pub mod watch;
 pub mod websocket;
 pub mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use tokio::runtime::Handle;
 
 use crate::{
-    config::LimitConfig,
+    config::{LimitConfig, ManagementConfig, TokenConfig},
     index::{follow::Index, usage::Usage, verify::Verifier},
+    service::receipt::{self, Receipt},
+    store::SharedStore,
 };
 
 /// What all workers read.
@@ -36,6 +45,20 @@ pub struct Gateway {
     pub verifier: Verifier,
     pub usage: Usage,
     pub settings: ArcSwap<Settings>,
+    /// Empty until the store was reached for the first time. Only a browser's sign-in asks for it here.
+    pub opened: OnceLock<SharedStore>,
+    /// Runs what waits for the store.
+    pub background: Handle,
+}
+
+impl Gateway {
+    /// Waits until every gateway decides by what was just committed, this one first. `None`: it could not be learned; the
+    /// change is made all the same.
+    pub async fn settled(&self, store: &SharedStore) -> Option<Receipt> {
+        self.index.look_now();
+        let receipt = receipt::receipt(&**store).await;
+        receipt.inspect_err(|error| tracing::warn!(%error, "a change is made, but no receipt could be had")).ok()
+    }
 }
 
 /// The part of the configuration that a reload may change, as the proxy needs it.
@@ -48,4 +71,13 @@ pub struct Settings {
     pub http2: bool,
     /// How long an idle connection to an upstream is kept.
     pub upstream_keep_alive: Duration,
+    pub browser: BrowserSettings,
+}
+
+/// What a browser's sign-in needs of the configuration.
+#[derive(Clone, Debug)]
+pub struct BrowserSettings {
+    pub tokens: TokenConfig,
+    pub session_lifetime: Duration,
+    pub management: ManagementConfig,
 }

@@ -4,14 +4,16 @@
 
 use std::sync::Arc;
 
-use super::{credential::BadCredential, refusal::Denial};
+use super::{
+    credential::{BadCredential, Credential},
+    refusal::Denial,
+};
 use crate::{
     domain::{
         decision::{self, Refusal, Requested},
         deployment::DeploymentSpec,
         timestamp::Timestamp,
         token::TokenUid,
-        token_text::PresentedToken,
     },
     index::{
         follow::Index,
@@ -46,7 +48,7 @@ impl Gate<'_> {
     pub async fn admit(
         &self,
         route: &Route<'_>,
-        credential: Result<Option<PresentedToken<'_>>, BadCredential>,
+        credential: Result<Option<Credential<'_>>, BadCredential>,
         now: Timestamp,
     ) -> Result<Permit, Denial> {
         self.index.condition.usable().map_err(|reason| Denial::Trouble(reason.into()))?;
@@ -58,8 +60,19 @@ impl Gate<'_> {
             }
             return Ok(Permit::new(deployment, None, route));
         }
-        let token = credential?.ok_or(Denial::NoCredential)?;
-        let proven = self.verifier.authenticate(self.index, token).await?;
+        let proven = match credential?.ok_or(Denial::NoCredential)? {
+            Credential::Token(token) => self.verifier.authenticate(self.index, token).await?,
+            Credential::Session(text) => {
+                let deployment = route.deployment.as_ref().ok_or(Denial::NoCredential)?;
+                let proven = self.verifier.authenticate(self.index, text).await.map_err(Denial::of_session)?;
+                let here = proven.entry().is_session_of(&deployment.spec.name);
+                let over = decision::alive(&proven.entry().holder(), now) == Err(Refusal::Rotated);
+                if !here || over {
+                    return Err(Denial::SessionOver);
+                }
+                proven
+            }
+        };
         let decided = decision::decide(proven.entry().holder(), route.requested(), now);
         let refused = |refusal| Denial::Refused { refusal, token: proven.entry().uid };
         match (decided, &route.deployment) {
@@ -91,6 +104,11 @@ impl Permit {
     /// `None`: the Deployment is public.
     pub fn token_uid(&self) -> Option<TokenUid> {
         self.token.as_ref().map(|token| token.entry().uid)
+    }
+
+    /// Whether nothing but a browser's cookie was shown.
+    pub fn is_of_session(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.entry().is_session_of(&self.deployment.spec.name))
     }
 
     /// Bytes of the path that named the Deployment, to be taken off.

@@ -16,14 +16,16 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, 
 use hyper::body::{Body, Incoming};
 
 use super::{
+    browser,
     connection::Connection,
-    credential,
+    cors::Cors,
+    credential::{self, BadCredential, Credential},
     forwarding::Forwarding,
     headers::{self, BodyFraming, Outgoing},
     permit::{Gate, Permit},
     record::Record,
-    refusal::{AnswerTo, BadMessage, Failure, UpstreamFailure},
-    restraint,
+    refusal::{AnswerTo, BadMessage, Denial, Failure, UpstreamFailure},
+    restraint, same_origin,
     target::Target,
     upstream::{
         body::AnswerBody,
@@ -38,7 +40,7 @@ use super::{
 };
 use crate::{
     domain::deployment::DeploymentName,
-    index::routes::{Asked, Upstream},
+    index::routes::{Asked, Route, Upstream},
     system,
     telemetry::access_log::End,
 };
@@ -81,6 +83,16 @@ pub async fn handle(
     response
 }
 
+/// The reason in the access log of what is answered here and is no refusal.
+const OWN: &str = "own_page";
+
+/// Whose answer it is.
+#[expect(clippy::large_enum_variant, reason = "the large one is every request's, which need not pay for a box")]
+enum Answered {
+    Upstream(AnswerHead, Exchange),
+    Own(Response<Bytes>),
+}
+
 struct Received<'a> {
     worker: &'a Rc<Worker>,
     connection: &'a Connection,
@@ -98,6 +110,8 @@ impl Received<'_> {
         let gateway = &self.worker.gateway;
         let settings = gateway.settings.load();
         let mut spelled_out: Option<DeploymentName> = None;
+        let mut cors = Cors::default();
+        let mut navigation = None;
         let version = head.version;
         let outcome = async {
             // 1. What was asked, read once, and refused where two parsers could differ.
@@ -119,34 +133,94 @@ impl Received<'_> {
                 _ => route.spelled_out.and_then(|name| name.parse().ok()),
             };
 
-            // 3. Whether it may: the only maker of a permit.
-            let credential = credential::presented(&head.headers, websocket);
+            // 3. What is answered here: the pages under our own prefix, and what browsers ask before a call from a page.
+            cors = Cors::of(&head, &route);
             let gate = Gate { index: &gateway.index, verifier: &gateway.verifier, usage: &gateway.usage };
-            let permit = gate.admit(&route, credential, system::now()).await?;
+            let visit = browser::Visit {
+                gateway,
+                settings: &settings,
+                gate,
+                head: &head,
+                target: &target,
+                route: &route,
+                forwarding: &forwarding,
+                spelled_out: spelled_out.as_ref().map(DeploymentName::as_str),
+            };
+            if target.path[route.prefix_len..].starts_with(browser::PREFIX) {
+                // Rare and large: boxed, so that it is no part of every request.
+                return Ok(Answered::Own(Box::pin(browser::answer(&visit, body.take())).await));
+            }
+            if browser::navigates(&head) {
+                navigation = Some(browser::Navigation::of(&visit));
+            }
+            if let Some(own) = cors.preflight(&head) {
+                return Ok(Answered::Own(own));
+            }
+
+            // 4. Whether it may: the only maker of a permit.
+            let credential = self.credential(&head, &target, &route, &forwarding, websocket)?;
+            let permit = visit.gate.admit(&route, credential, system::now()).await?;
             record.deployment(permit.spec().name.as_str());
             record.token(permit.token_uid());
 
-            // 4. What its Deployment takes.
+            // 5. What its Deployment takes.
             headers::check_pickle(&head.headers, &permit)?;
             let framing = framing(&head, body.as_ref());
             check_length(framing, &permit)?;
 
-            // 5. Forwarded, with the caller's credential removed and our fields set last.
+            // 6. Forwarded, with the caller's credential removed and our fields set last.
             let (forwarding, target) = (&forwarding, &target);
             let outgoing =
                 Outgoing { head: &head, target, permit: &permit, forwarding, request_id: self.id, framing, websocket };
             let watched = self.worker.watchman.watch(permit.clone(), self.connection.caller());
-            forward(self.worker, watched, &outgoing, body.take(), &mut record).await
+            let (mut answer, exchange) = forward(self.worker, watched, &outgoing, body.take(), &mut record).await?;
+            headers::strip_answer(&mut answer.headers);
+            if permit.is_of_session() {
+                headers::keep_private(&mut answer.headers);
+            }
+            cors.replace(&mut answer.headers);
+            Ok(Answered::Upstream(answer, exchange))
         }
         .await;
         match outcome {
-            Ok((answer, exchange)) if answer.status == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(Answered::Upstream(answer, exchange)) if answer.status == StatusCode::SWITCHING_PROTOCOLS => {
                 Ok(websocket::tunnel(head, answer, exchange, record))
             }
-            Ok((answer, exchange)) => Ok(answered(answer, exchange, record)),
-            Err(failure) => {
-                Err(Box::new(Refused { failure, record, realm: settings.realm.clone(), spelled_out, version }))
+            Ok(Answered::Upstream(answer, exchange)) => Ok(answered(answer, exchange, record)),
+            Ok(Answered::Own(mut own)) => {
+                cors.apply(own.headers_mut());
+                record.answered(own.status().as_u16(), OWN);
+                if record.is_for_head() || own.body().is_empty() {
+                    // The library never asks for the body.
+                    record.ended(End::Complete);
+                }
+                Ok(own.map(|bytes| AnswerBody::own(bytes, record, End::Complete)))
             }
+            Err(failure) => {
+                let realm = settings.realm.clone();
+                Err(Box::new(Refused { failure, record, realm, spelled_out, version, navigation, cors }))
+            }
+        }
+    }
+
+    /// What the caller shows: a token, or else the session of a browser whose own pages ask.
+    fn credential<'h>(
+        &self,
+        head: &'h Parts,
+        target: &Target<'_>,
+        route: &Route<'_>,
+        forwarding: &Forwarding,
+        websocket: bool,
+    ) -> Result<Result<Option<Credential<'h>>, BadCredential>, Denial> {
+        let presented = credential::presented(&head.headers, websocket);
+        let (Ok(None), Some(deployment)) = (presented, &route.deployment) else {
+            return Ok(presented.map(|token| token.map(Credential::Token)));
+        };
+        match credential::session(&head.headers, forwarding.https, &deployment.spec.name) {
+            Some(_) if deployment.spec.protected && !same_origin::holds(head, target, websocket) => {
+                Err(Denial::CrossSite)
+            }
+            session => Ok(Ok(session.map(Credential::Session))),
         }
     }
 }
@@ -279,6 +353,9 @@ struct Refused {
     realm: String,
     spelled_out: Option<DeploymentName>,
     version: Version,
+    /// `None`: nobody looks at the answer.
+    navigation: Option<browser::Navigation>,
+    cors: Cors,
 }
 
 impl Refused {
@@ -289,7 +366,13 @@ impl Refused {
             realm: &self.realm,
             spelled_out: self.spelled_out.as_ref().map(DeploymentName::as_str),
         };
-        let response = self.failure.respond(&to);
+        let mut response = self.failure.respond(&to);
+        if let Some(navigation) = self.navigation.as_ref().filter(|_| self.failure.asks_to_sign_in()) {
+            let sentence = self.failure.sentence(to.spelled_out);
+            let nothing_sent = self.failure == Failure::Denied(Denial::NoCredential);
+            navigation.instead(&mut response, Some(&*sentence).filter(|_| !nothing_sent));
+        }
+        self.cors.apply(response.headers_mut());
         if let Failure::Upstream(_) | Failure::Cut(_) = self.failure {
             tracing::debug!(
                 reason = self.failure.code(),

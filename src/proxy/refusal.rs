@@ -38,6 +38,10 @@ pub enum Denial {
         refusal: Refusal,
         token: TokenUid,
     },
+    /// The browser was signed in, and is no more.
+    SessionOver,
+    /// Only a cookie vouches for it, and another site's page asks.
+    CrossSite,
     /// Somebody has stopped the Deployment, until they start it again.
     Terminated,
     Trouble(Trouble),
@@ -150,6 +154,8 @@ impl Failure {
                 Denial::Credential(BadCredential::NotAToken) => unauthorized("token_malformed"),
                 Denial::InvalidToken => unauthorized("token_invalid"),
                 Denial::Refused { refusal, .. } => refusal_row(refusal),
+                Denial::SessionOver => Row { challenge: Some(Challenge::Bare), ..row(S::UNAUTHORIZED, "session_over") },
+                Denial::CrossSite => row(S::FORBIDDEN, "cross_site"),
                 Denial::Terminated => row(S::SERVICE_UNAVAILABLE, "deployment_terminated"),
                 Denial::Trouble(trouble) => match trouble {
                     Trouble::NeverLoaded => later("store_never_reached"),
@@ -186,9 +192,20 @@ impl Failure {
         }
     }
 
+    /// Whether signing in could help.
+    pub fn asks_to_sign_in(self) -> bool {
+        matches!(self.row().status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            && matches!(self, Self::Denied(denial) if denial != Denial::CrossSite)
+    }
+
+    /// The sentence for the caller.
+    pub fn sentence(self, spelled_out: Option<&str>) -> String {
+        Detail { failure: self, spelled_out }.to_string()
+    }
+
     pub fn respond(self, to: &AnswerTo<'_>) -> Response<Bytes> {
         let row = self.row();
-        let detail = Detail { failure: self, spelled_out: to.spelled_out }.to_string();
+        let detail = self.sentence(to.spelled_out);
         let problem = Problem {
             detail: &detail,
             code: row.code,
@@ -306,6 +323,10 @@ impl fmt::Display for Detail<'_> {
                  check that it was copied whole and that the shell replaced its variable",
             ),
             Failure::Denied(Denial::InvalidToken) => f.write_str("the token is not valid"),
+            Failure::Denied(Denial::SessionOver) => f.write_str("this browser is not signed in any more; sign in again"),
+            Failure::Denied(Denial::CrossSite) => f.write_str(
+                "this request was made by a page of another site, which may not act as you; send a token if it is yours",
+            ),
             Failure::Denied(Denial::Terminated) => {
                 f.write_str("the Deployment is terminated; it answers again when its operator has started it")
             }
@@ -339,6 +360,16 @@ impl Detail<'_> {
             (Refusal::OutOfScope, None) => f.write_str("the token has no scope for the Deployment asked for"),
             (Refusal::NoSuchDeployment, Some(name)) => write!(f, "there is no Deployment {name} here"),
             (Refusal::NoSuchDeployment, None) => f.write_str("there is no Deployment at this address"),
+        }
+    }
+}
+
+impl Denial {
+    /// A session that is not known is over: there is nothing in a cookie that its browser could mend.
+    pub fn of_session(reason: NotProven) -> Self {
+        match reason {
+            NotProven::Invalid => Self::SessionOver,
+            other => other.into(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The very first start: organization, admin and first token, exactly once however many processes start together.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{
@@ -9,7 +11,9 @@ use super::{
 use crate::{
     domain::{
         audit::Action,
+        code::Code,
         scope::{InvalidScopeSet, ScopeSet},
+        session::Invitation,
         token::{TokenRecord, TokenUid},
         user::{Email, InvalidEmail, Role, User, UserId},
     },
@@ -39,12 +43,25 @@ pub enum BootstrapError {
     Scopes(#[from] InvalidScopeSet),
 }
 
-/// The first token, if this call made it. `None`: the store is set up already, by whomever, or no first token is wanted
-/// (`tokens.first_token`).
+/// What exists in clear for the last time.
+#[derive(Debug)]
+pub struct FirstStart {
+    /// `None`: no first token is wanted (`tokens.first_token`).
+    pub token: Option<Issued>,
+    /// Of the link by which the first admin sets their password.
+    pub invitation: Code,
+}
+
+/// What this call made, if it did. `None`: the store is set up already, by whomever. `link_lifetime` is that of the
+/// admin's link.
 ///
 /// # Errors
 /// [`BootstrapError`].
-pub async fn bootstrap(context: &Context<'_>, organization: &str) -> Result<Option<Issued>, BootstrapError> {
+pub async fn bootstrap(
+    context: &Context<'_>,
+    organization: &str,
+    link_lifetime: Duration,
+) -> Result<Option<FirstStart>, BootstrapError> {
     let admin = User {
         id: UserId(system::new_id(context.now)?),
         name: "Admin".to_owned(),
@@ -63,9 +80,16 @@ pub async fn bootstrap(context: &Context<'_>, organization: &str) -> Result<Opti
     } else {
         (None, None)
     };
-    let first = Bootstrap { organization: organization.to_owned(), admin, token, event };
+    let code = system::new_code()?;
+    let invitation = Invitation {
+        code_hash: code.hash(),
+        user: admin.id,
+        created_at: context.now,
+        expires_at: context.now.saturating_add(link_lifetime),
+    };
+    let first = Bootstrap { organization: organization.to_owned(), admin, token, invitation, event };
     let made = context.store.bootstrap(&first).await?;
-    Ok(issued.filter(|_| made))
+    Ok(made.then_some(FirstStart { token: issued, invitation: code }))
 }
 
 fn first_token(context: &Context<'_>, owner: UserId) -> Result<TokenRecord, BootstrapError> {
@@ -108,8 +132,10 @@ mod tests {
     use crate::{
         config::{Config, Overrides, Sources, load},
         domain::{audit::Actor, rights::Authority, timestamp::Timestamp},
-        store::{self, SharedStore, TokenFilter},
+        store::{self, SharedStore, TokenFilter, TokenOrder},
     };
+
+    const DAY: Duration = Duration::from_secs(86_400);
 
     async fn store(dir: &tempfile::TempDir) -> (Config, SharedStore) {
         let url = format!("sqlite:{}", dir.path().join("gateway.db").display());
@@ -131,9 +157,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (config, store) = store(&dir).await;
         let context = context(&config, &store);
-        let issued = bootstrap(&context, "default").await.unwrap().unwrap();
+        let issued = bootstrap(&context, "default", DAY).await.unwrap().unwrap().token.unwrap();
         assert_eq!(issued.record.scopes.to_string(), "api deployment:*");
-        assert!(bootstrap(&context, "default").await.unwrap().is_none());
+        assert!(bootstrap(&context, "default", DAY).await.unwrap().is_none());
         assert_eq!(store.list_users().await.unwrap().len(), 1);
     }
 
@@ -143,8 +169,9 @@ mod tests {
         let (mut config, store) = store(&dir).await;
         config.tokens.first_token = false;
         let context = context(&config, &store);
-        assert!(bootstrap(&context, "default").await.unwrap().is_none());
-        let filter = TokenFilter { search: None, owner: None, revoked: true, offset: 0, limit: 10 };
+        assert!(bootstrap(&context, "default", DAY).await.unwrap().unwrap().token.is_none());
+        let filter =
+            TokenFilter { search: None, owner: None, revoked: true, order: TokenOrder::Newest, offset: 0, limit: 10 };
         assert_eq!(store.list_tokens(&filter).await.unwrap().total, 0);
         assert_eq!(store.list_users().await.unwrap()[0].email.as_str(), FIRST_ADMIN);
     }

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     domain::{
         audit::{Action, Actor},
-        login::{CODE_BYTES, Login, LoginCode, LoginDecision, LoginState},
+        code::{CODE_BYTES, Code},
+        login::{Login, LoginDecision, LoginState},
         rights::Lack,
         scope::ScopeSet,
         timestamp::Timestamp,
@@ -67,8 +68,8 @@ pub async fn begin(
     asked_from: String,
     asked_with: &str,
     lifetime: Duration,
-) -> Result<LoginCode, LoginError> {
-    let code = LoginCode::from_random(system::random::<CODE_BYTES>()?);
+) -> Result<Code, LoginError> {
+    let code = Code::from_random(system::random::<CODE_BYTES>()?);
     let printable = asked_with.chars().filter(|c| !c.is_control()).take(MAX_CLIENT_CHARS).collect();
     let login = Login {
         code_hash: code.hash(),
@@ -88,7 +89,7 @@ pub async fn begin(
 ///
 /// # Errors
 /// [`LoginError::Over`].
-pub async fn waiting(context: &Context<'_>, code: &LoginCode) -> Result<Login, LoginError> {
+pub async fn waiting(context: &Context<'_>, code: &Code) -> Result<Login, LoginError> {
     let login = context.store.login(&code.hash()).await?;
     login.filter(|login| login.state(context.now) == LoginState::Waiting).ok_or(LoginError::Over)
 }
@@ -97,7 +98,7 @@ pub async fn waiting(context: &Context<'_>, code: &LoginCode) -> Result<Login, L
 ///
 /// # Errors
 /// [`LoginError::Over`] if somebody else has decided before, [`LoginError::Lack`] if they may not grant that.
-pub async fn approve(context: &Context<'_>, code: &LoginCode, by: &User, scopes: ScopeSet) -> Result<(), LoginError> {
+pub async fn approve(context: &Context<'_>, code: &Code, by: &User, scopes: ScopeSet) -> Result<(), LoginError> {
     context.authority.grant(&scopes)?;
     let detail = json!({ "scopes": scopes });
     decide(context, code, LoginDecision::Approved { by: by.id, scopes }, Action::LoginApproved, by.id, detail).await
@@ -105,13 +106,13 @@ pub async fn approve(context: &Context<'_>, code: &LoginCode, by: &User, scopes:
 
 /// # Errors
 /// [`LoginError::Over`] if somebody else has decided before.
-pub async fn refuse(context: &Context<'_>, code: &LoginCode, by: &User) -> Result<(), LoginError> {
+pub async fn refuse(context: &Context<'_>, code: &Code, by: &User) -> Result<(), LoginError> {
     decide(context, code, LoginDecision::Refused, Action::LoginRefused, by.id, json!({})).await
 }
 
 async fn decide(
     context: &Context<'_>,
-    code: &LoginCode,
+    code: &Code,
     decision: LoginDecision,
     action: Action,
     by: UserId,
@@ -127,7 +128,7 @@ async fn decide(
 ///
 /// # Errors
 /// [`LoginError`]; the login can be tried again.
-pub async fn claim(context: &Context<'_>, code: &LoginCode) -> Result<Claim, LoginError> {
+pub async fn claim(context: &Context<'_>, code: &Code) -> Result<Claim, LoginError> {
     let Some(login) = context.store.login(&code.hash()).await? else { return Ok(Claim::Unknown) };
     let (by, scopes) = match login.state(context.now) {
         LoginState::Waiting => return Ok(Claim::Waiting),

@@ -3,14 +3,18 @@
 //! Shared by the command line and the HTTP API, so nothing here prints or knows of either. The time is an argument.
 
 pub mod bootstrap;
+pub mod browser;
 pub mod create_token;
 pub mod deployments;
 pub mod expiry;
+pub mod invitations;
 pub mod leaked;
 pub mod logins;
 pub mod named;
 pub mod receipt;
 pub mod refusal;
+pub mod sessions;
+pub mod single_sign_on;
 pub mod tokens;
 pub mod users;
 
@@ -22,7 +26,7 @@ use crate::{
     config::TokenConfig,
     domain::{
         audit::{Action, Actor, AuditEvent, RequestKey},
-        deployment::DeploymentSpec,
+        deployment::{DeploymentName, DeploymentSpec},
         rights::Authority,
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord},
@@ -64,10 +68,25 @@ impl Context<'_> {
 
     fn new_secret(&self) -> Result<(TokenText, SecretRecord), HashError> {
         let text = system::new_token_text()?;
+        let record = self.hashed(&text)?;
+        Ok((text, record))
+    }
+
+    /// The secret of a browser session.
+    fn new_session_secret(
+        &self,
+        deployment: &DeploymentName,
+        until: Timestamp,
+    ) -> Result<(TokenText, SecretRecord), HashError> {
+        let text = system::new_session_text()?;
+        let record = self.hashed(&text)?;
+        Ok((text, SecretRecord { retires_at: Some(until), session: Some(deployment.clone()), ..record }))
+    }
+
+    fn hashed(&self, text: &TokenText) -> Result<SecretRecord, HashError> {
         let hasher = SecretHasher::for_tokens(self.tokens.argon2, self.tokens.pepper.clone())?;
         let hash = hasher.hash_token(text.presented())?;
-        let record = SecretRecord { lookup_id: text.presented().lookup_id(), hash, retires_at: None };
-        Ok((text, record))
+        Ok(SecretRecord { lookup_id: text.presented().lookup_id(), hash, retires_at: None, session: None })
     }
 }
 

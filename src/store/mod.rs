@@ -5,11 +5,13 @@
 //! that was committed up to N. Every changed row carries the sequence of its last change, and a follower asks for what
 //! lies above the sequence it has applied.
 
+mod people;
 mod postgres;
 mod rules;
 mod sqlite;
 mod traits;
 
+pub use people::*;
 pub use traits::*;
 
 use std::{fmt, sync::Arc};
@@ -19,9 +21,23 @@ use crate::config::{StoreConfig, StoreUrl};
 /// A store, whichever database is behind it.
 pub type SharedStore = Arc<dyn Store>;
 
-pub trait Store: TokenStore + UserStore + DeploymentStore + LoginStore + ReplicaStore + ChangeFeed {}
+pub trait Store:
+    TokenStore
+    + UserStore
+    + DeploymentStore
+    + LoginStore
+    + SessionStore
+    + InvitationStore
+    + BrowserStore
+    + FigureStore
+    + ReplicaStore
+    + ChangeFeed
+{
+}
 
-impl<T: TokenStore + UserStore + DeploymentStore + LoginStore + ReplicaStore + ChangeFeed> Store for T {}
+impl Store for sqlite::SqliteStore {}
+
+impl Store for postgres::PostgresStore {}
 
 /// Connects, and migrates the schema if this release has migrations that the store has not had. Safe to be called by
 /// any number of processes at once.

@@ -8,15 +8,30 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::domain::{
     audit::AuditEvent,
+    code::CodeHash,
     deployment::{DeploymentName, DeploymentSpec},
-    login::{Login, LoginCodeHash, LoginDecision},
+    login::{Login, LoginDecision},
     scope::ScopeSet,
+    session::Invitation,
     timestamp::Timestamp,
     token::{SecretRecord, TokenRecord, TokenUid},
     user::{Email, User, UserId},
 };
 
-/// Which tokens to list. Newest first.
+/// How tokens are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenOrder {
+    /// The last made first.
+    #[default]
+    Newest,
+    Name,
+    /// The first to expire first; those that never do last.
+    Expires,
+    /// The last used first; those never used last.
+    LastUsed,
+}
+
+/// Which tokens to list.
 #[derive(Clone, Debug)]
 pub struct TokenFilter {
     /// A part of the name, the description or the uid, in any case. `None`: all.
@@ -25,6 +40,7 @@ pub struct TokenFilter {
     pub owner: Option<UserId>,
     /// Revoked ones, too.
     pub revoked: bool,
+    pub order: TokenOrder,
     pub offset: u32,
     pub limit: u32,
 }
@@ -52,6 +68,15 @@ pub trait TokenStore: Send + Sync {
     async fn token(&self, uid: TokenUid) -> Result<Option<TokenRecord>, StoreError>;
 
     async fn list_tokens(&self, filter: &TokenFilter) -> Result<Page<TokenRecord>, StoreError>;
+
+    /// Live tokens, not expired at `now`, whose scopes open the Deployment, newest first, and how many there are in all.
+    async fn tokens_opening(
+        &self,
+        deployment: &DeploymentName,
+        owner: Option<UserId>,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Page<TokenRecord>, StoreError>;
 
     /// The token as it is afterwards. One that is revoked already stays as it was, and the event is not written.
     /// `None`: no such token.
@@ -146,8 +171,14 @@ pub trait UserStore: Send + Sync {
     /// Sets name and role to those of `user`. `false`: no such user.
     async fn update_user(&self, user: &User, event: &AuditEvent) -> Result<bool, StoreError>;
 
-    /// `false`: no such user.
-    async fn set_password(&self, id: UserId, hash: &str, event: &AuditEvent) -> Result<bool, StoreError>;
+    /// Ends the user's sessions, too, but `keep`. `false`: no such user.
+    async fn set_password(
+        &self,
+        id: UserId,
+        hash: &str,
+        keep: Option<&CodeHash>,
+        event: &AuditEvent,
+    ) -> Result<bool, StoreError>;
 
     /// Disables the user, and so all their tokens. `false`: no such user, or disabled already.
     async fn disable_user(&self, id: UserId, at: Timestamp, event: &AuditEvent) -> Result<bool, StoreError>;
@@ -175,6 +206,8 @@ pub struct Bootstrap {
     pub admin: User,
     /// `None`: no first token is wanted.
     pub token: Option<(TokenRecord, SecretRecord)>,
+    /// The link by which the admin sets their password.
+    pub invitation: Invitation,
     pub event: AuditEvent,
 }
 
@@ -241,12 +274,12 @@ pub trait LoginStore: Send + Sync {
     async fn insert_login(&self, login: &Login, forget: Timestamp) -> Result<(), StoreError>;
 
     /// `None`: no such code, or it is forgotten.
-    async fn login(&self, code: &LoginCodeHash) -> Result<Option<Login>, StoreError>;
+    async fn login(&self, code: &CodeHash) -> Result<Option<Login>, StoreError>;
 
     /// `false`: no such code, it was decided before, or it has run out at `event.at`.
     async fn decide_login(
         &self,
-        code: &LoginCodeHash,
+        code: &CodeHash,
         decision: &LoginDecision,
         event: &AuditEvent,
     ) -> Result<bool, StoreError>;
@@ -258,7 +291,7 @@ pub trait LoginStore: Send + Sync {
     /// [`Conflict::TokenName`](super::Conflict::TokenName).
     async fn claim_login(
         &self,
-        code: &LoginCodeHash,
+        code: &CodeHash,
         token: &TokenRecord,
         secret: &SecretRecord,
         event: &AuditEvent,

@@ -18,11 +18,11 @@ use std::{
 use http::Method;
 use serde::Serialize;
 
-use super::Style;
+use super::{Style, traffic::TrafficCounts};
 use crate::domain::{
     timestamp::Timestamp,
     token::TokenUid,
-    token_text::{PREFIX, SECRET_LEN},
+    token_text::{PREFIX, SECRET_LEN, SESSION_PREFIX},
 };
 
 /// How long a line may wait to be written.
@@ -74,7 +74,6 @@ pub enum End {
 
 /// Where one worker leaves its lines.
 pub struct AccessBuffer {
-    enabled: bool,
     waiting: Mutex<Batch>,
 }
 
@@ -87,6 +86,8 @@ struct Batch {
 
 /// The writing thread.
 pub struct AccessLog {
+    /// Every line is counted here, also if none is written.
+    pub traffic: Arc<TrafficCounts>,
     buffers: Vec<Arc<AccessBuffer>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -131,9 +132,6 @@ impl Default for Line {
 
 impl AccessBuffer {
     pub fn push(&self, mut line: Line, text: &str) {
-        if !self.enabled {
-            return;
-        }
         let mut batch = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if batch.lines.len() >= MAX_WAITING {
             batch.dropped += 1;
@@ -152,20 +150,28 @@ impl AccessBuffer {
 }
 
 impl AccessLog {
-    /// One buffer per worker, and a thread that writes them to standard error.
+    /// One buffer per worker, and a thread that counts the lines and, if `enabled`, writes them to standard error.
     ///
     /// # Errors
     /// If the operating system gives no thread.
     pub fn start(workers: usize, enabled: bool, style: Style) -> std::io::Result<Self> {
-        let buffer = || Arc::new(AccessBuffer { enabled, waiting: Mutex::default() });
+        let buffer = || Arc::new(AccessBuffer { waiting: Mutex::default() });
         let buffers: Vec<_> = (0..workers).map(|_| buffer()).collect();
         let stop = Arc::new(AtomicBool::new(false));
-        let writer = Writer { buffers: buffers.clone(), style, spare: Batch::default(), out: Vec::new() };
+        let traffic = Arc::new(TrafficCounts::default());
+        let counts = Arc::clone(&traffic);
+        let writer = Writer {
+            buffers: buffers.clone(),
+            counts,
+            style: enabled.then_some(style),
+            spare: Batch::default(),
+            out: Vec::new(),
+        };
         let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn({
             let stop = Arc::clone(&stop);
             move || writer.run(&stop)
         })?;
-        Ok(Self { buffers, stop, thread: Some(thread) })
+        Ok(Self { traffic, buffers, stop, thread: Some(thread) })
     }
 
     pub fn buffer(&self, worker: usize) -> Arc<AccessBuffer> {
@@ -186,7 +192,9 @@ impl Drop for AccessLog {
 
 struct Writer {
     buffers: Vec<Arc<AccessBuffer>>,
-    style: Style,
+    counts: Arc<TrafficCounts>,
+    /// `None`: nothing is written.
+    style: Option<Style>,
     spare: Batch,
     out: Vec<u8>,
 }
@@ -210,9 +218,11 @@ impl Writer {
         let Batch { lines, text, dropped } = &mut self.spare;
         for line in lines.drain(..) {
             let text = &text[line.text_start..line.text_end];
+            self.counts.count(&line, Texts::of(&line, text).deployment);
             match self.style {
-                Style::Json => write_json(&line, text, &mut self.out),
-                Style::Pretty => write_pretty(&line, text, &mut self.out),
+                Some(Style::Json) => write_json(&line, text, &mut self.out),
+                Some(Style::Pretty) => write_pretty(&line, text, &mut self.out),
+                None => {}
             }
         }
         text.clear();
@@ -315,18 +325,26 @@ impl<'a> Texts<'a> {
 
 /// A token has no business in a path, but some put it there, and it would let in all who read the log.
 fn without_tokens(text: &str) -> Cow<'_, str> {
-    if !text.contains(PREFIX) {
-        return text.into();
+    [PREFIX, SESSION_PREFIX].into_iter().fold(text.into(), |text, prefix| match without(prefix, &text) {
+        Some(redacted) => redacted.into(),
+        None => text,
+    })
+}
+
+/// `None`: there is nothing to redact.
+fn without(prefix: &str, text: &str) -> Option<String> {
+    if !text.contains(prefix) {
+        return None;
     }
-    let mut parts = text.split(PREFIX);
+    let mut parts = text.split(prefix);
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
         let redacted =
             if part.len() - rest.len() >= SECRET_LEN { "[redacted]" } else { &part[..part.len() - rest.len()] };
-        out.extend([PREFIX, redacted, rest]);
+        out.extend([prefix, redacted, rest]);
     }
-    out.into()
+    Some(out)
 }
 
 /// Milliseconds with microseconds behind the point.

@@ -11,10 +11,13 @@
 
 mod access_log;
 mod bento;
+mod browser;
+mod browser_session;
 mod cli;
 mod cli_scan;
 mod cloud;
 mod config;
+mod console;
 mod harness;
 mod lifecycle;
 mod management;
@@ -32,3 +35,4 @@ mod shutdown;
 mod store_contract;
 mod store_faults;
 mod store_management;
+mod store_people;

@@ -46,7 +46,7 @@ fn config(upstreams: &[&Upstream; 3]) -> String {
 /// The same lookup id and a right checksum, another secret.
 fn with_wrong_secret(token: &str) -> String {
     let random = |seed: u8| -> [u8; RANDOM_BYTES] { std::array::from_fn(|at| (at as u8).wrapping_mul(31) ^ seed) };
-    let other = TokenText::from_random(&random(7)).unwrap();
+    let other = TokenText::from_random(PREFIX, &random(7)).unwrap();
     let split = PREFIX.len() + 13;
     let body = format!("{}{}", &token[..split], &other.expose()[split..other.expose().len() - 6]);
     // The checksum is CRC-32 in base 62.
@@ -66,7 +66,7 @@ fn with_wrong_secret(token: &str) -> String {
 
 fn unknown_token() -> String {
     let random: [u8; RANDOM_BYTES] = std::array::from_fn(|at| (at as u8).wrapping_mul(53) ^ 0x55);
-    TokenText::from_random(&random).unwrap().expose().to_owned()
+    TokenText::from_random(PREFIX, &random).unwrap().expose().to_owned()
 }
 
 fn ask(gateway: &Gateway, host: &str, path: &str, fields: &[String]) -> Answer {

@@ -10,6 +10,7 @@ use bento_gateway::system;
 
 use crate::harness::{
     SOON,
+    console::Browser,
     gateway::{Gateway, Setup, Token, deployment, free_address},
     http::{Caller, request},
     postgres::{Cluster, PASSWORD},
@@ -156,12 +157,9 @@ impl Scene {
         let strange = system::new_token_text().unwrap();
         self.keep_secret(strange.expose());
         let json = |body: &serde_json::Value| (body.to_string(), "application/json");
-        let form = |body: String| (body, "application/x-www-form-urlencoded");
         let code = self.ask_management("GET", "/api/v1/auth/code", "", &json(&serde_json::Value::Null)).1;
         let code = serde_json::from_str::<serde_json::Value>(&code).unwrap()["code"].as_str().unwrap().to_owned();
         self.secrets.push(code.clone());
-        let wrong = format!("code={code}&email=ada@example.com&password=Wrong{USER_PASSWORD}&decision=approve");
-        let right = format!("code={code}&token={admin}&decision=approve");
         let user = serde_json::json!({ "email": "eve@example.com", "name": "Eve", "password": USER_PASSWORD });
         let unreadable = serde_json::json!({ "email": 7, "name": "x", "password": USER_PASSWORD });
         let query = format!("/api/v1/api_tokens?search={}", MARKERS[0]);
@@ -173,8 +171,6 @@ impl Scene {
             ("POST", "/api/v1/users".to_owned(), &admin, json(&user), 200),
             ("POST", "/api/v1/users".to_owned(), &admin, json(&unreadable), 400),
             ("POST", "/api/v1/leaked_tokens".to_owned(), "", json(&serde_json::json!({ "tokens": [leaked] })), 200),
-            ("POST", "/api_tokens/approve".to_owned(), "", form(wrong), 401),
-            ("POST", "/api_tokens/approve".to_owned(), "", form(right), 200),
         ];
         for (method, path, token, body, expected) in asked {
             let (status, text) = self.ask_management(method, &path, token, &body);
@@ -182,6 +178,7 @@ impl Scene {
             // The page shows its own code, to whoever has it.
             self.said.push((format!("an answer to {method} {path}"), text.replace(&code, "")));
         }
+        self.browse(&code);
         let (status, claimed) =
             self.ask_management("GET", &format!("/api/v1/auth/token?code={code}"), "", &json(&serde_json::Value::Null));
         let token = serde_json::from_str::<serde_json::Value>(&claimed).unwrap()["token"].as_str().unwrap().to_owned();
@@ -191,6 +188,45 @@ impl Scene {
             "audit".to_owned(),
             self.ask_management("GET", "/api/v1/api_tokens", &token, &json(&serde_json::Value::Null)).1,
         ));
+    }
+
+    /// What people do at the console, and at a Deployment in a browser.
+    fn browse(&mut self, code: &str) {
+        let good = self.token(&["deployment:a"], &[]);
+        let mut ada = Browser::new(self.gateway.management);
+        ada.cookies.insert("session".to_owned(), MARKERS[1].to_owned());
+        let page = ada.get("/sign-in");
+        let fields = [("email", "ada@example.com"), ("password", "WrongPasswordThatNobodyMaySee")];
+        self.said.push(("a refused sign-in".to_owned(), ada.submit(&page, "/sign-in", &fields).text()));
+        assert_eq!(ada.sign_in("ada@example.com", USER_PASSWORD).status, 303);
+        let approving = ada.get(&format!("/api_tokens?code={code}"));
+        let approved = ada.submit(&approving, "/api_tokens/approve", &[("code", code), ("decision", "approve")]);
+        assert_eq!(approved.status, 200, "{}", approved.text());
+
+        let mut visitor = Browser::new(self.gateway.proxy);
+        visitor.host = HOST.to_owned();
+        let signed_in = visitor.post("/-/sign-in", &[("token", &good.text), ("to", "/docs")]);
+        assert_eq!(signed_in.status, 303, "{}", signed_in.text());
+        let session = visitor.cookies["bgw-session-a"].clone();
+        assert_eq!(visitor.get("/docs").status, 200);
+        let path = format!("/{session}");
+        assert_eq!(visitor.get(&path).status, 200);
+        let gone = visitor.ask("GET", "/-/console?to=/", &[], "");
+        assert_eq!(gone.status, 303, "{}", gone.text());
+        let handed = visitor.get(&format!("/-/hand-over?code={code}&to=/"));
+        self.said.push(("a refused hand-over".to_owned(), handed.text()));
+        self.keep_secret(&session);
+        let invitation = self.gateway.cli(&["user", "invite", "ada@example.com"]);
+        let invitation = invitation["link"].as_str().unwrap().split("code=").nth(1).unwrap().to_owned();
+        self.secrets.push("WrongPasswordThatNobodyMaySee".to_owned());
+        self.secrets.extend(ada.cookies.into_values().chain(visitor.cookies.into_values()).chain([invitation]));
+        for page in ["/", "/activity", "/api_tokens"] {
+            let mut root = Browser::new(self.gateway.management);
+            assert_eq!(root.sign_in("ada@example.com", USER_PASSWORD).status, 303);
+            let text = root.get(page).text();
+            // A form holds what ties it to its browser.
+            self.said.push((format!("the page {page}"), text));
+        }
     }
 
     fn ask_management(&self, method: &str, path: &str, token: &str, (body, kind): &(String, &str)) -> (u16, String) {

@@ -15,14 +15,17 @@ use bento_gateway::{
     config::{Secret, StoreConfig, StoreUrl},
     domain::{
         audit::{Action, Actor, AuditEvent},
+        code::{CODE_BYTES, Code},
         deployment::DeploymentSpec,
         scope::ScopeSet,
+        session::Invitation,
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord, TokenUid},
         user::{Role, User, UserId},
     },
     store::{
-        self, Bootstrap, ChangedSecret, ChangedUser, Conflict, Cursor, SharedStore, StoreError, TokenFilter, TokenUse,
+        self, Bootstrap, ChangedSecret, ChangedUser, Conflict, Cursor, SharedStore, StoreError, TokenFilter,
+        TokenOrder, TokenUse,
     },
     system,
 };
@@ -160,7 +163,12 @@ pub fn scopes(texts: &[&str]) -> ScopeSet {
 
 pub fn secret() -> SecretRecord {
     let text = system::new_token_text().unwrap();
-    SecretRecord { lookup_id: text.presented().lookup_id(), hash: "$argon2id$v=19$none".into(), retires_at: None }
+    SecretRecord {
+        lookup_id: text.presented().lookup_id(),
+        hash: "$argon2id$v=19$none".into(),
+        retires_at: None,
+        session: None,
+    }
 }
 
 pub fn event(action: Action) -> AuditEvent {
@@ -200,7 +208,7 @@ pub fn spec(name: &str, hosts: &[&str]) -> DeploymentSpec {
 }
 
 fn everything() -> TokenFilter {
-    TokenFilter { search: None, owner: None, revoked: true, offset: 0, limit: 1000 }
+    TokenFilter { search: None, owner: None, revoked: true, order: TokenOrder::Newest, offset: 0, limit: 1000 }
 }
 
 pub async fn owner(store: &SharedStore) -> UserId {
@@ -501,7 +509,13 @@ async fn use_moves_forward_only(place: Place) {
 fn first_start() -> Bootstrap {
     let admin = User { role: Role::Admin, ..user("admin@example.com") };
     let token = Some((token(admin.id, "first"), secret()));
-    Bootstrap { organization: "Acme".to_owned(), admin, token, event: event(Action::Bootstrapped) }
+    let invitation = Invitation {
+        code_hash: Code::from_random([9; CODE_BYTES]).hash(),
+        user: admin.id,
+        created_at: Timestamp::from_millis(0),
+        expires_at: Timestamp::MAX,
+    };
+    Bootstrap { organization: "Acme".to_owned(), admin, token, invitation, event: event(Action::Bootstrapped) }
 }
 
 async fn the_first_start_happens_once(place: Place) {
@@ -548,10 +562,12 @@ async fn users(place: Place) {
     assert_eq!(store.user_by_email(&ada.email).await.unwrap().unwrap().id, ada.id);
 
     let set = event(Action::UserPasswordSet);
-    assert!(store.set_password(ada.id, "$argon2id$new", &set).await.unwrap());
+    assert!(store.set_password(ada.id, "$argon2id$new", None, &set).await.unwrap());
     let found = store.user_by_email(&ada.email).await.unwrap().unwrap();
     assert_eq!(found.password_hash.as_deref(), Some("$argon2id$new"));
-    assert!(!store.set_password(user("eve@example.com").id, "$x", &event(Action::UserPasswordSet)).await.unwrap());
+    assert!(
+        !store.set_password(user("eve@example.com").id, "$x", None, &event(Action::UserPasswordSet)).await.unwrap()
+    );
     assert_eq!(place.audit_trail().await, ["user.created", "user.created", "user.password_set"]);
 }
 
@@ -711,7 +727,7 @@ async fn every_change_has_its_own_sequence(place: Place) {
     assert_eq!(store.change_seq().await.unwrap(), 2);
     store.rotate_token(record.uid, &secret(), at, &event(Action::TokenRotated)).await.unwrap();
     assert_eq!(store.change_seq().await.unwrap(), 3);
-    store.set_password(ada.id, "$x", &event(Action::UserPasswordSet)).await.unwrap();
+    store.set_password(ada.id, "$x", None, &event(Action::UserPasswordSet)).await.unwrap();
     assert_eq!(store.change_seq().await.unwrap(), 4);
     add(&store, &spec("a", &[])).await.unwrap();
     assert_eq!(store.change_seq().await.unwrap(), 5);

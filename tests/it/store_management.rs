@@ -5,12 +5,13 @@ use std::time::Duration;
 use bento_gateway::{
     domain::{
         audit::{Action, Actor, AuditEvent, RequestKey},
+        code::{CODE_BYTES, Code},
         deployment::DeploymentSpec,
-        login::{CODE_BYTES, Login, LoginCode, LoginDecision},
+        login::{Login, LoginDecision},
         timestamp::Timestamp,
         user::{Role, User, UserId},
     },
-    store::{Conflict, DailyUse, Day, ReplicaId, SharedStore, TokenFilter, TokenUse},
+    store::{Conflict, DailyUse, Day, ReplicaId, SharedStore, TokenFilter, TokenOrder, TokenUse},
     system,
 };
 
@@ -51,8 +52,14 @@ async fn a_token_is_changed(place: Place) {
         told.iter().map(|changed| (changed.uid, &changed.scopes)).collect::<Vec<_>>(),
         [(record.uid, &record.scopes)]
     );
-    let search =
-        |text: &str| TokenFilter { search: Some(text.to_owned()), owner: None, revoked: true, offset: 0, limit: 10 };
+    let search = |text: &str| TokenFilter {
+        search: Some(text.to_owned()),
+        owner: None,
+        revoked: true,
+        order: TokenOrder::Newest,
+        offset: 0,
+        limit: 10,
+    };
     assert_eq!(store.list_tokens(&search("after")).await.unwrap().total, 1);
     assert_eq!(store.list_tokens(&search("before")).await.unwrap().total, 0);
 
@@ -71,7 +78,8 @@ async fn revoked_tokens_are_left_out_on_request(place: Place) {
     insert(&store, &live).await;
     insert(&store, &gone).await;
     store.revoke_token(gone.uid, system::now(), &event(Action::TokenRevoked)).await.unwrap();
-    let filter = |revoked| TokenFilter { search: None, owner: None, revoked, offset: 0, limit: 10 };
+    let filter =
+        |revoked| TokenFilter { search: None, owner: None, revoked, order: TokenOrder::Newest, offset: 0, limit: 10 };
     assert_eq!(store.list_tokens(&filter(true)).await.unwrap().total, 2);
     let page = store.list_tokens(&filter(false)).await.unwrap();
     assert_eq!((page.total, page.items[0].uid), (1, live.uid));
@@ -157,7 +165,7 @@ async fn a_deployment_is_changed(place: Place) {
 
 fn login(number: u8, expires_at: Timestamp) -> Login {
     Login {
-        code_hash: LoginCode::from_random([number; CODE_BYTES]).hash(),
+        code_hash: Code::from_random([number; CODE_BYTES]).hash(),
         asked_from: "192.0.2.7".to_owned(),
         asked_with: "python-httpx".to_owned(),
         created_at: Timestamp::from_millis(1_000),
@@ -218,7 +226,14 @@ async fn a_login_is_claimed_once(place: Place) {
         made += usize::from(claim.await.unwrap());
     }
     assert_eq!(made, 1);
-    let filter = TokenFilter { search: Some("claim".to_owned()), owner: None, revoked: true, offset: 0, limit: 100 };
+    let filter = TokenFilter {
+        search: Some("claim".to_owned()),
+        owner: None,
+        revoked: true,
+        order: TokenOrder::Newest,
+        offset: 0,
+        limit: 100,
+    };
     assert_eq!(store.list_tokens(&filter).await.unwrap().total, 1);
 }
 

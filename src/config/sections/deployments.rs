@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use crate::{
     config::reader::{Section, Wrong, expect},
     domain::{
-        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        deployment::{CorsOrigin, DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
         host::HostName,
     },
 };
@@ -21,6 +21,7 @@ pub fn defaults(section: Section<'_>) -> Option<DeploymentSettings> {
     let first_byte_timeout = section.duration("first_byte_timeout", MILLISECOND);
     let idle_timeout = section.duration("idle_timeout", MILLISECOND);
     let max_body_bytes = section.optional_size("max_body_bytes", 0..=u64::MAX);
+    let cors_origins = section.list("cors_origins", origin);
     section.finish();
     Some(DeploymentSettings {
         forward_authorization: forward_authorization?,
@@ -29,6 +30,7 @@ pub fn defaults(section: Section<'_>) -> Option<DeploymentSettings> {
         first_byte_timeout: first_byte_timeout?,
         idle_timeout: idle_timeout?,
         max_body_bytes: max_body_bytes?,
+        cors_origins: BTreeSet::from_iter(cors_origins?),
     })
 }
 
@@ -116,6 +118,9 @@ fn settings(section: &Section<'_>, defaults: &DeploymentSettings) -> Option<Depl
     let max_body_bytes = or(section, "max_body_bytes", defaults.max_body_bytes, || {
         section.optional_size("max_body_bytes", 0..=u64::MAX)
     });
+    let cors_origins = or(section, "cors_origins", Vec::from_iter(defaults.cors_origins.clone()), || {
+        section.list("cors_origins", origin)
+    });
     Some(DeploymentSettings {
         forward_authorization: forward_authorization?,
         allow_pickle: allow_pickle?,
@@ -123,6 +128,14 @@ fn settings(section: &Section<'_>, defaults: &DeploymentSettings) -> Option<Depl
         first_byte_timeout: first_byte_timeout?,
         idle_timeout: idle_timeout?,
         max_body_bytes: max_body_bytes?,
+        cors_origins: BTreeSet::from_iter(cors_origins?),
+    })
+}
+
+fn origin(text: &str) -> Result<CorsOrigin, Wrong> {
+    text.parse().map_err(|error| Wrong {
+        what: format!("is refused: {error}"),
+        fix: "write for example cors_origins = [\"https://app.example.com\"]".to_owned(),
     })
 }
 

@@ -25,6 +25,7 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
     let trusted_proxies = section.list("trusted_proxies", network);
     let http2 = section.boolean("http2");
     let drain_timeout = section.duration("drain_timeout", Duration::ZERO);
+    let session_lifetime = section.duration("session_lifetime", SECOND);
     let upstream_keep_alive = section.duration("upstream_keep_alive", Duration::ZERO);
     let tls = tls(section.section("tls"));
     let limits = limits(section.section("limits"));
@@ -44,12 +45,13 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
         http2: http2?,
         drain_timeout: drain_timeout?,
         upstream_keep_alive: upstream_keep_alive?,
+        session_lifetime: session_lifetime?,
         limits: limits?,
         deployment_defaults: settings?,
     })
 }
 
-fn public_url(text: &str) -> Result<PublicUrl, Wrong> {
+pub(super) fn public_url(text: &str) -> Result<PublicUrl, Wrong> {
     let (https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
         (Some(rest), _) => (true, rest),
         (None, Some(rest)) => (false, rest),

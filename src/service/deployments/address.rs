@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::{
-    config::ProxyConfig,
-    domain::{deployment::DeploymentSpec, host::HostName},
+    config::{ManagementConfig, ProxyConfig, PublicUrl},
+    domain::{code::Code, deployment::DeploymentSpec, host::HostName},
 };
 
 /// `None`: nowhere, with this configuration.
@@ -39,13 +39,19 @@ pub fn listener(proxy: &ProxyConfig, address: SocketAddr) -> String {
     format!("{}://{}", scheme(proxy.tls.is_some()), reachable(address))
 }
 
-/// The URL of an address that is listened on without TLS.
-pub fn plain(address: SocketAddr) -> String {
-    format!("{}://{}", scheme(false), reachable(address))
+/// The console, as browsers reach it.
+pub fn management(config: &ManagementConfig) -> String {
+    let listener = || format!("{}://{}", scheme(false), reachable(config.listen));
+    config.public_url.as_ref().map_or_else(listener, PublicUrl::origin)
+}
+
+/// The link by which somebody sets their password.
+pub fn invitation(config: &ManagementConfig, code: &Code) -> String {
+    format!("{}/welcome?code={}", management(config), code.expose())
 }
 
 /// What listens everywhere is reached on this machine's own address.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }

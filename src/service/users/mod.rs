@@ -3,7 +3,7 @@
 mod create;
 mod disable;
 mod owner;
-mod password;
+pub(super) mod password;
 mod update;
 
 pub use create::{CreateUser, create};
@@ -46,6 +46,12 @@ pub enum UserError {
 /// The store's.
 pub async fn list(store: &dyn Store) -> Result<Vec<User>, StoreError> {
     store.list_users().await
+}
+
+/// # Errors
+/// [`UserError::NotFound`].
+pub async fn find(store: &dyn Store, email: &Email) -> Result<User, UserError> {
+    known(store, email).await
 }
 
 async fn known(store: &dyn Store, email: &Email) -> Result<User, UserError> {

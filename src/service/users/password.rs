@@ -6,6 +6,7 @@ use super::UserError;
 use crate::{
     domain::{
         audit::Action,
+        code::CodeHash,
         user::{Email, User},
     },
     secret_hash::{HashError, SecretHasher},
@@ -24,18 +25,25 @@ pub enum InvalidPassword {
     TooLong(usize),
 }
 
+/// Ends all sessions of the user but `keep`.
+///
 /// # Errors
 /// [`UserError::NotFound`], [`UserError::Password`].
-pub async fn set_password(context: &Context<'_>, email: &Email, password: String) -> Result<(), UserError> {
+pub async fn set_password(
+    context: &Context<'_>,
+    email: &Email,
+    password: String,
+    keep: Option<&CodeHash>,
+) -> Result<(), UserError> {
     let user = super::known(context.store, email).await?;
     let hash = hash(context, password).await?;
     let event = context.event(Action::UserPasswordSet, user.id, json!({}))?;
-    let set = context.store.set_password(user.id, &hash, &event).await?;
+    let set = context.store.set_password(user.id, &hash, keep, &event).await?;
     if set { Ok(()) } else { Err(UserError::NotFound(email.clone())) }
 }
 
 /// Takes tens of milliseconds of CPU on purpose, so it runs where it holds nobody up.
-pub(super) async fn hash(context: &Context<'_>, password: String) -> Result<Box<str>, UserError> {
+pub(in crate::service) async fn hash(context: &Context<'_>, password: String) -> Result<Box<str>, UserError> {
     check(&password)?;
     let hasher = SecretHasher::for_passwords(context.tokens.pepper.clone())?;
     let hashed = tokio::task::spawn_blocking(move || hasher.hash_password(&password)).await;

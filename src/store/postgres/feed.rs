@@ -17,7 +17,7 @@ const CHANNEL: &str = "bento_gateway_changes";
 const CHANGE_SEQ: &str = "SELECT seq FROM change_seq";
 
 const SECRETS: &str = "
-    SELECT s.changed_seq, s.lookup_id, s.hash, s.retires_at, t.id, t.owner_id, t.scopes, t.expires_at, t.revoked_at
+    SELECT s.changed_seq, s.lookup_id, s.hash, s.retires_at, s.deployment, t.id, t.owner_id, t.scopes, t.expires_at, t.revoked_at
     FROM token_secrets s JOIN api_tokens t ON t.id = s.token_id
     WHERE (s.changed_seq, s.lookup_id) > ($1, $2) ORDER BY s.changed_seq, s.lookup_id LIMIT $3";
 

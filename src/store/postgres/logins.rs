@@ -8,7 +8,8 @@ use super::{PostgresStore, changes::Change, tokens::insert_token};
 use crate::{
     domain::{
         audit::AuditEvent,
-        login::{Login, LoginCodeHash, LoginDecision},
+        code::CodeHash,
+        login::{Login, LoginDecision},
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord},
         user::UserId,
@@ -57,7 +58,7 @@ impl LoginStore for PostgresStore {
         .await
     }
 
-    async fn login(&self, code: &LoginCodeHash) -> Result<Option<Login>, StoreError> {
+    async fn login(&self, code: &CodeHash) -> Result<Option<Login>, StoreError> {
         self.perform(async {
             let row: Option<LoginRow> = sqlx::query_as(FIND).bind(code.as_str()).fetch_optional(&self.pool).await?;
             row.map(|row| row.login(code)).transpose()
@@ -67,7 +68,7 @@ impl LoginStore for PostgresStore {
 
     async fn decide_login(
         &self,
-        code: &LoginCodeHash,
+        code: &CodeHash,
         decision: &LoginDecision,
         event: &AuditEvent,
     ) -> Result<bool, StoreError> {
@@ -96,7 +97,7 @@ impl LoginStore for PostgresStore {
 
     async fn claim_login(
         &self,
-        code: &LoginCodeHash,
+        code: &CodeHash,
         token: &TokenRecord,
         secret: &SecretRecord,
         event: &AuditEvent,
@@ -133,7 +134,7 @@ struct LoginRow {
 }
 
 impl LoginRow {
-    fn login(self, code_hash: &LoginCodeHash) -> Result<Login, sqlx::Error> {
+    fn login(self, code_hash: &CodeHash) -> Result<Login, sqlx::Error> {
         let decision = match (self.decided_at, self.approved_by, self.scopes) {
             (None, _, _) => None,
             (Some(_), Some(by), Some(scopes)) => {

@@ -6,7 +6,9 @@ mod changes;
 mod deployments;
 mod errors;
 mod feed;
+mod figures;
 mod logins;
+mod people;
 mod replicas;
 mod rows;
 mod tokens;
@@ -112,6 +114,8 @@ pub(super) fn statements() -> Vec<&'static str> {
         users::STATEMENTS,
         deployments::STATEMENTS,
         logins::STATEMENTS,
+        people::STATEMENTS,
+        figures::STATEMENTS,
         replicas::STATEMENTS,
         feed::STATEMENTS,
     ]

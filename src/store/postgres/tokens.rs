@@ -8,12 +8,14 @@ use super::{PostgresStore, changes::Change, rows::TokenRow};
 use crate::{
     domain::{
         audit::AuditEvent,
+        deployment::DeploymentName,
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord, TokenUid},
+        user::UserId,
     },
     store::{
-        DailyUse, Day, Page, StoreError, TokenFilter, TokenStore, TokenUse,
-        rules::{scope_texts, search_needle, search_text, totals},
+        DailyUse, Day, Page, StoreError, TokenFilter, TokenOrder, TokenStore, TokenUse,
+        rules::{exact_scope, scope_texts, search_needle, search_text, totals},
     },
 };
 
@@ -23,7 +25,8 @@ const INSERT_TOKEN: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 const INSERT_SECRET: &str = "
-    INSERT INTO token_secrets (lookup_id, token_id, hash, retires_at, changed_seq) VALUES ($1, $2, $3, $4, $5)";
+    INSERT INTO token_secrets (lookup_id, token_id, hash, retires_at, changed_seq, deployment)
+    VALUES ($1, $2, $3, $4, $5, $6)";
 
 const FIND: &str = "
     SELECT id, owner_id, name, description, scopes, created_at, expires_at, revoked_at, last_used_at
@@ -40,6 +43,34 @@ const LIST: &str = "
     WHERE ($1::uuid IS NULL OR owner_id = $1) AND ($2::text IS NULL OR strpos(search_text, $2) > 0)
         AND ($3 OR revoked_at IS NULL)
     ORDER BY created_at DESC, id DESC LIMIT $4 OFFSET $5";
+
+const LIST_SORTED: &str = "
+    SELECT id, owner_id, name, description, scopes, created_at, expires_at, revoked_at, last_used_at
+    FROM api_tokens
+    WHERE ($1::uuid IS NULL OR owner_id = $1) AND ($2::text IS NULL OR strpos(search_text, $2) > 0)
+        AND ($3 OR revoked_at IS NULL)
+    ORDER BY
+        CASE $6 WHEN 'name' THEN lower(name) END,
+        CASE $6 WHEN 'expires' THEN expires_at END ASC NULLS LAST,
+        CASE $6 WHEN 'used' THEN last_used_at END DESC NULLS LAST,
+        created_at DESC, id DESC LIMIT $4 OFFSET $5";
+
+/// `$1`: the exact scope. A scope that ends with `*` opens what begins as it does.
+const COUNT_OPENING: &str = "
+    SELECT count(*) FROM api_tokens
+    WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) AND ($2::uuid IS NULL OR owner_id = $2)
+        AND EXISTS (
+            SELECT 1 FROM unnest(scopes) AS s (scope)
+            WHERE scope = $1 OR (right(scope, 1) = '*' AND starts_with($1, left(scope, -1))))";
+
+const OPENING: &str = "
+    SELECT id, owner_id, name, description, scopes, created_at, expires_at, revoked_at, last_used_at
+    FROM api_tokens
+    WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) AND ($2::uuid IS NULL OR owner_id = $2)
+        AND EXISTS (
+            SELECT 1 FROM unnest(scopes) AS s (scope)
+            WHERE scope = $1 OR (right(scope, 1) = '*' AND starts_with($1, left(scope, -1))))
+    ORDER BY created_at DESC, id DESC LIMIT $4";
 
 const REVOKE: &str = "UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
 
@@ -76,6 +107,9 @@ pub(super) const STATEMENTS: &[&str] = &[
     FIND,
     COUNT,
     LIST,
+    LIST_SORTED,
+    COUNT_OPENING,
+    OPENING,
     REVOKE,
     TOUCH_SECRETS,
     RETIRE_SECRETS,
@@ -111,12 +145,48 @@ impl TokenStore for PostgresStore {
         self.perform(async {
             let total: i64 =
                 sqlx::query_scalar(COUNT).bind(owner).bind(&needle).bind(filter.revoked).fetch_one(&self.pool).await?;
-            let rows: Vec<TokenRow> = sqlx::query_as(LIST)
+            let (list, by) = match filter.order {
+                TokenOrder::Newest => (LIST, None),
+                TokenOrder::Name => (LIST_SORTED, Some("name")),
+                TokenOrder::Expires => (LIST_SORTED, Some("expires")),
+                TokenOrder::LastUsed => (LIST_SORTED, Some("used")),
+            };
+            let mut query = sqlx::query_as(list)
                 .bind(owner)
                 .bind(&needle)
                 .bind(filter.revoked)
                 .bind(i64::from(filter.limit))
-                .bind(i64::from(filter.offset))
+                .bind(i64::from(filter.offset));
+            if let Some(by) = by {
+                query = query.bind(by);
+            }
+            let rows: Vec<TokenRow> = query.fetch_all(&self.pool).await?;
+            let items = rows.into_iter().map(TokenRecord::try_from).collect::<Result<_, _>>()?;
+            Ok(Page { items, total: total.unsigned_abs() })
+        })
+        .await
+    }
+
+    async fn tokens_opening(
+        &self,
+        deployment: &DeploymentName,
+        owner: Option<UserId>,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Page<TokenRecord>, StoreError> {
+        let (scope, owner) = (exact_scope(deployment), owner.map(|owner| owner.0));
+        self.perform(async {
+            let total: i64 = sqlx::query_scalar(COUNT_OPENING)
+                .bind(&scope)
+                .bind(owner)
+                .bind(OffsetDateTime::from(now))
+                .fetch_one(&self.pool)
+                .await?;
+            let rows: Vec<TokenRow> = sqlx::query_as(OPENING)
+                .bind(&scope)
+                .bind(owner)
+                .bind(OffsetDateTime::from(now))
+                .bind(i64::from(limit))
                 .fetch_all(&self.pool)
                 .await?;
             let items = rows.into_iter().map(TokenRecord::try_from).collect::<Result<_, _>>()?;
@@ -244,19 +314,27 @@ pub(super) async fn insert_token(
     insert_secret(change, token.uid, secret).await
 }
 
-async fn insert_secret(change: &mut Change, uid: TokenUid, secret: &SecretRecord) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_secret(
+    change: &mut Change,
+    uid: TokenUid,
+    secret: &SecretRecord,
+) -> Result<(), sqlx::Error> {
     sqlx::query(INSERT_SECRET)
         .bind(secret.lookup_id.as_str())
         .bind(uid.0)
         .bind(&*secret.hash)
         .bind(secret.retires_at.map(OffsetDateTime::from))
         .bind(change.seq)
+        .bind(secret.session.as_ref().map(DeploymentName::as_str))
         .execute(change.connection())
         .await?;
     Ok(())
 }
 
-async fn find_token(connection: &mut PgConnection, uid: TokenUid) -> Result<Option<TokenRecord>, sqlx::Error> {
+pub(super) async fn find_token(
+    connection: &mut PgConnection,
+    uid: TokenUid,
+) -> Result<Option<TokenRecord>, sqlx::Error> {
     let row: Option<TokenRow> = sqlx::query_as(FIND).bind(uid.0).fetch_optional(connection).await?;
     row.map(TokenRecord::try_from).transpose()
 }

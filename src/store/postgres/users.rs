@@ -3,10 +3,17 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{PostgresStore, changes::Change, rows::UserRow, tokens::insert_token};
+use super::{
+    PostgresStore,
+    changes::Change,
+    people::{end_sessions, insert_invitation},
+    rows::UserRow,
+    tokens::insert_token,
+};
 use crate::{
     domain::{
         audit::AuditEvent,
+        code::CodeHash,
         timestamp::Timestamp,
         user::{Email, User, UserId},
     },
@@ -59,6 +66,7 @@ impl UserStore for PostgresStore {
                 if let Some((token, secret)) = &first.token {
                     insert_token(&mut change, token, secret).await?;
                 }
+                insert_invitation(&mut change, &first.invitation).await?;
                 change.commit(&first.event).await?;
             }
             Ok(founded)
@@ -137,7 +145,13 @@ impl UserStore for PostgresStore {
         .await
     }
 
-    async fn set_password(&self, id: UserId, hash: &str, event: &AuditEvent) -> Result<bool, StoreError> {
+    async fn set_password(
+        &self,
+        id: UserId,
+        hash: &str,
+        keep: Option<&CodeHash>,
+        event: &AuditEvent,
+    ) -> Result<bool, StoreError> {
         self.perform(async {
             let mut change = Change::begin(&self.pool).await?;
             let known = sqlx::query(SET_PASSWORD)
@@ -149,6 +163,7 @@ impl UserStore for PostgresStore {
                 .rows_affected()
                 > 0;
             if known {
+                end_sessions(&mut change, id, keep, event.at).await?;
                 change.commit(event).await?;
             }
             Ok(known)
@@ -176,7 +191,7 @@ impl UserStore for PostgresStore {
     }
 }
 
-async fn insert_user(change: &mut Change, user: &User) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_user(change: &mut Change, user: &User) -> Result<(), sqlx::Error> {
     sqlx::query(INSERT_USER)
         .bind(user.id.0)
         .bind(&user.name)

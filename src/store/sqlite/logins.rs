@@ -14,7 +14,8 @@ use super::{
 use crate::{
     domain::{
         audit::AuditEvent,
-        login::{Login, LoginCodeHash, LoginDecision},
+        code::CodeHash,
+        login::{Login, LoginDecision},
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord},
         user::UserId,
@@ -63,7 +64,7 @@ impl LoginStore for SqliteStore {
         .await
     }
 
-    async fn login(&self, code: &LoginCodeHash) -> Result<Option<Login>, StoreError> {
+    async fn login(&self, code: &CodeHash) -> Result<Option<Login>, StoreError> {
         self.perform(async {
             let row: Option<LoginRow> = sqlx::query_as(FIND).bind(code.as_str()).fetch_optional(&self.readers).await?;
             row.map(|row| row.login(code)).transpose()
@@ -73,7 +74,7 @@ impl LoginStore for SqliteStore {
 
     async fn decide_login(
         &self,
-        code: &LoginCodeHash,
+        code: &CodeHash,
         decision: &LoginDecision,
         event: &AuditEvent,
     ) -> Result<bool, StoreError> {
@@ -102,7 +103,7 @@ impl LoginStore for SqliteStore {
 
     async fn claim_login(
         &self,
-        code: &LoginCodeHash,
+        code: &CodeHash,
         token: &TokenRecord,
         secret: &SecretRecord,
         event: &AuditEvent,
@@ -139,7 +140,7 @@ struct LoginRow {
 }
 
 impl LoginRow {
-    fn login(self, code_hash: &LoginCodeHash) -> Result<Login, sqlx::Error> {
+    fn login(self, code_hash: &CodeHash) -> Result<Login, sqlx::Error> {
         let decision = match (self.decided_at, self.approved_by, self.scopes) {
             (None, _, _) => None,
             (Some(_), Some(by), Some(scopes)) => {

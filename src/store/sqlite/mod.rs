@@ -6,8 +6,10 @@ mod changes;
 mod deployments;
 mod errors;
 mod feed;
+mod figures;
 mod file;
 mod logins;
+mod people;
 mod replicas;
 mod rows;
 mod tokens;
@@ -95,6 +97,8 @@ pub(super) fn statements() -> Vec<&'static str> {
         users::STATEMENTS,
         deployments::STATEMENTS,
         logins::STATEMENTS,
+        people::STATEMENTS,
+        figures::STATEMENTS,
         replicas::STATEMENTS,
         feed::STATEMENTS,
     ]

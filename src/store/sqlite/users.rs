@@ -2,10 +2,17 @@
 
 use async_trait::async_trait;
 
-use super::{SqliteStore, changes::Change, rows::UserRow, tokens::insert_token};
+use super::{
+    SqliteStore,
+    changes::Change,
+    people::{end_sessions, insert_invitation},
+    rows::UserRow,
+    tokens::insert_token,
+};
 use crate::{
     domain::{
         audit::AuditEvent,
+        code::CodeHash,
         timestamp::Timestamp,
         user::{Email, User, UserId},
     },
@@ -58,6 +65,7 @@ impl UserStore for SqliteStore {
                 if let Some((token, secret)) = &first.token {
                     insert_token(&mut change, token, secret).await?;
                 }
+                insert_invitation(&mut change, &first.invitation).await?;
                 change.commit(&first.event).await?;
             }
             Ok(founded)
@@ -140,7 +148,13 @@ impl UserStore for SqliteStore {
         .await
     }
 
-    async fn set_password(&self, id: UserId, hash: &str, event: &AuditEvent) -> Result<bool, StoreError> {
+    async fn set_password(
+        &self,
+        id: UserId,
+        hash: &str,
+        keep: Option<&CodeHash>,
+        event: &AuditEvent,
+    ) -> Result<bool, StoreError> {
         self.perform(async {
             let mut change = Change::begin(&self.writer).await?;
             let known = sqlx::query(SET_PASSWORD)
@@ -152,6 +166,7 @@ impl UserStore for SqliteStore {
                 .rows_affected()
                 > 0;
             if known {
+                end_sessions(&mut change, id, keep, event.at).await?;
                 change.commit(event).await?;
             }
             Ok(known)
@@ -179,7 +194,7 @@ impl UserStore for SqliteStore {
     }
 }
 
-async fn insert_user(change: &mut Change, user: &User) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_user(change: &mut Change, user: &User) -> Result<(), sqlx::Error> {
     sqlx::query(INSERT_USER)
         .bind(user.id.0.hyphenated())
         .bind(&user.name)

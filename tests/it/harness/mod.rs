@@ -4,6 +4,7 @@
 
 pub mod postgres;
 
+pub mod console;
 pub mod gateway;
 pub mod http;
 pub mod upstream;

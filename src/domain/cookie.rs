@@ -1,0 +1,83 @@
+//! The names of our cookies, which both listeners set and the proxy keeps from services.
+//!
+//! Every name begins with `bgw-`. Over TLS it is `__Host-bgw-…`: browsers take such a cookie from the very host only, and
+//! a sibling host cannot set it. Cookies do not know ports, so a name says what it is for.
+
+const PREFIX: &str = "bgw-";
+const HOST_PREFIX: &str = "__Host-";
+
+/// The console's session.
+pub const CONSOLE: &str = "console";
+/// Ties a form of the console to the browser that it was made for, before anybody has signed in.
+pub const FORM: &str = "form";
+/// What single sign-on must come back with.
+pub const SIGN_ON: &str = "sign-on";
+
+/// A browser session of a Deployment.
+pub fn session(deployment: &str) -> String {
+    format!("session-{deployment}")
+}
+
+/// Ties a hand-over to the browser that asked for it.
+pub const NONCE: &str = "nonce";
+
+/// `Set-Cookie` for our cookie `purpose`. `max_age`: seconds; 0 deletes it.
+pub fn set(https: bool, purpose: &str, value: &str, max_age: u64) -> String {
+    let (prefix, secure) = if https { (HOST_PREFIX, "; Secure") } else { ("", "") };
+    format!("{prefix}{PREFIX}{purpose}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age}{secure}")
+}
+
+/// The value of our cookie `purpose` in the `Cookie` fields. `None`: none, or several, one of which may be somebody
+/// else's.
+pub fn get<'a>(fields: impl Iterator<Item = &'a [u8]>, https: bool, purpose: &str) -> Option<&'a str> {
+    let mut values = fields.flat_map(pairs).filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let name = if https { name.strip_prefix(HOST_PREFIX)? } else { name };
+        (name.strip_prefix(PREFIX)? == purpose).then_some(value)
+    });
+    let first = values.next();
+    first.filter(|_| values.next().is_none())
+}
+
+/// Whether a cookie pair or a `Set-Cookie` value is one of ours.
+pub fn is_ours(pair: &[u8]) -> bool {
+    let pair = pair.trim_ascii_start();
+    let pair = pair.strip_prefix(HOST_PREFIX.as_bytes()).unwrap_or(pair);
+    pair.starts_with(PREFIX.as_bytes())
+}
+
+/// The pairs of a `Cookie` field.
+fn pairs(field: &[u8]) -> impl Iterator<Item = &str> {
+    let text = std::str::from_utf8(field).unwrap_or_default();
+    text.split(';').map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found<'a>(fields: &[&'a str], https: bool) -> Option<&'a str> {
+        get(fields.iter().map(|field| field.as_bytes()), https, CONSOLE)
+    }
+
+    #[test]
+    fn a_cookie_is_read_where_it_cannot_be_anothers() {
+        assert_eq!(found(&["a=b; bgw-console=x", "c=d"], false), Some("x"));
+        assert_eq!(found(&["__Host-bgw-console=x"], true), Some("x"));
+        assert_eq!(found(&["bgw-console=x"], true), None);
+        assert_eq!(found(&["__Host-bgw-console=x"], false), None);
+        assert_eq!(found(&["bgw-console=x; bgw-console=y"], false), None);
+        assert_eq!(found(&["bgw-console-x=x; xbgw-console=y"], false), None);
+    }
+
+    #[test]
+    fn ours_are_known_by_their_name() {
+        assert!(is_ours(b"bgw-console=x; Path=/") && is_ours(b" __Host-bgw-session-a=x"));
+        assert!(!is_ours(b"session=bgw-console") && !is_ours(b"__Secure-bgw-console=x"));
+        assert_eq!(
+            set(true, CONSOLE, "x", 60),
+            "__Host-bgw-console=x; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure"
+        );
+        assert_eq!(set(false, CONSOLE, "", 0), "bgw-console=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
+    }
+}

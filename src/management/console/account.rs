@@ -1,0 +1,121 @@
+//! One's own account: password, and where one is signed in.
+
+use askama::Template;
+use axum::http::StatusCode;
+
+use super::{
+    page::{Answer, Moment, Shell, redirect, rendered, sentence},
+    visit::{Submitted, Visit},
+};
+use crate::{
+    domain::cookie,
+    management::error::ApiError,
+    service::{sessions, users},
+};
+
+#[derive(Template)]
+#[template(path = "console/account.html")]
+struct AccountPage {
+    shell: Shell,
+    role: &'static str,
+    has_password: bool,
+    sessions: Vec<SessionRow>,
+    problem: Option<String>,
+    done: Option<&'static str>,
+}
+
+struct SessionRow {
+    here: bool,
+    address: String,
+    client: String,
+    begun: Moment,
+    ends: Moment,
+}
+
+pub async fn show(visit: Visit) -> Answer {
+    account_page(&visit, StatusCode::OK, None, None).await
+}
+
+/// Everybody who is signed in as this user must sign in again, but this browser.
+pub async fn change_password(Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
+    match new_password(&visit, fields.exact("current"), fields.exact("password"), fields.exact("password_again")).await
+    {
+        Ok(()) => account_page(&visit, StatusCode::OK, None, Some("Your password is changed.")).await,
+        Err(error) if error.status().is_server_error() => Err(error.into()),
+        Err(error) => account_page(&visit, error.status(), Some(sentence(error.text())), None).await,
+    }
+}
+
+async fn new_password(visit: &Visit, current: &str, new: &str, again: &str) -> Result<(), ApiError> {
+    if new != again {
+        return Err(ApiError::invalid("the two passwords differ; type the same one twice"));
+    }
+    let limits = &visit.management.limits;
+    limits.accounts.allow(visit.user.email.clone())?;
+    let _turn = limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
+    let context = visit.context();
+    let known = visit.user.password_hash.is_none()
+        || users::sign_in(&context, &visit.user.email, current.to_owned()).await?.is_some();
+    if !known {
+        return Err(ApiError::invalid("the current password is wrong"));
+    }
+    let keep = Some(&visit.session.id_hash);
+    users::set_password(&context, &visit.user.email, new.to_owned(), keep).await?;
+    visit.management.gateway.index.look_now();
+    Ok(())
+}
+
+pub async fn sign_out_everywhere(Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
+    sessions::end_all(&visit.context(), visit.user.id, None).await?;
+    visit.management.gateway.settled(&visit.store).await;
+    let mut response = redirect("/sign-in");
+    visit.set_cookie(&mut response, cookie::CONSOLE, "", 0);
+    Ok(response)
+}
+
+async fn account_page(
+    visit: &Visit,
+    status: StatusCode,
+    problem: Option<String>,
+    done: Option<&'static str>,
+) -> Answer {
+    let sessions = visit.store.sessions_of(visit.user.id, visit.now).await?;
+    let row = |session: &crate::domain::session::ConsoleSession| SessionRow {
+        here: session.id_hash == visit.session.id_hash,
+        address: session.address.clone(),
+        client: browser_name(&session.client),
+        begun: Moment::new(session.created_at, visit.now),
+        ends: Moment::new(session.expires_at, visit.now),
+    };
+    let page = AccountPage {
+        shell: Shell::new(visit, "account"),
+        role: visit.user.role.as_str(),
+        has_password: visit.user.password_hash.is_some(),
+        sessions: sessions.iter().map(row).collect(),
+        problem,
+        done,
+    };
+    Ok(rendered(status, &page))
+}
+
+/// What most people know of their browser.
+fn browser_name(client: &str) -> String {
+    let known =
+        [("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari")];
+    let system = [
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let find =
+        |table: &[(&str, &'static str)]| table.iter().find(|(mark, _)| client.contains(mark)).map(|(_, name)| *name);
+    match (find(&known), find(&system)) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), None) => browser.to_owned(),
+        _ if client.is_empty() => "An unknown browser".to_owned(),
+        _ => client.chars().take(40).collect(),
+    }
+}

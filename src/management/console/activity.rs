@@ -1,0 +1,212 @@
+//! The audit trail, in sentences. Members see what they did themselves.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{extract::Query, http::StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    page::{Answer, Moment, Shell, exact, rendered},
+    visit::Visit,
+};
+use crate::{
+    domain::{
+        timestamp::Timestamp,
+        token::TokenUid,
+        user::{User, UserId},
+    },
+    management::error::ApiError,
+    service::users,
+    store::{EventFilter, StoredEvent},
+};
+
+const PER_PAGE: u32 = 50;
+/// What can be asked for: the beginning of the actions, and what people call them.
+const KINDS: [(&str, &str); 6] = [
+    ("", "Everything"),
+    ("token.", "Tokens"),
+    ("deployment.", "Deployments"),
+    ("user.", "Users"),
+    ("session.", "Sign-ins"),
+    ("browser.", "Browsers at Deployments"),
+];
+
+#[derive(Template)]
+#[template(path = "console/activity.html")]
+struct ActivityPage {
+    shell: Shell,
+    kinds: Vec<(&'static str, &'static str, bool)>,
+    people: Vec<(String, String, bool)>,
+    target: String,
+    events: Vec<EventRow>,
+    older: Option<String>,
+}
+
+struct EventRow {
+    at: Moment,
+    who: String,
+    what: String,
+    /// What was acted on, with the page that shows it if there is one.
+    object: String,
+    link: Option<String>,
+    detail: String,
+}
+
+#[derive(Deserialize, Default)]
+pub struct ActivityQuery {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    who: String,
+    #[serde(default)]
+    target: String,
+    #[serde(default)]
+    before: String,
+}
+
+pub async fn list(visit: Visit, Query(query): Query<ActivityQuery>) -> Answer {
+    let kind = KINDS.iter().find(|(kind, _)| *kind == query.kind).map_or("", |(kind, _)| kind);
+    let actor = if visit.is_admin() { Uuid::try_parse(&query.who).ok().map(UserId) } else { Some(visit.user.id) };
+    let filter = EventFilter {
+        action: kind.to_owned(),
+        actor,
+        target: query.target.trim().to_owned(),
+        before: Uuid::try_parse(&query.before).ok(),
+        limit: PER_PAGE + 1,
+    };
+    let mut events = visit.store.events(&filter).await?;
+    let more = events.len() > PER_PAGE as usize;
+    events.truncate(PER_PAGE as usize);
+    let older = events.last().filter(|_| more).map(|last| {
+        let pairs =
+            [("kind", kind), ("who", &*query.who), ("target", query.target.trim()), ("before", &last.id.to_string())];
+        format!("/activity?{}", serde_urlencoded::to_string(pairs).unwrap_or_default())
+    });
+    let everyone = users::list(&*visit.store).await?;
+    let names = Names::of(&visit, &everyone, &events).await?;
+    let person = |user: &User| (user.id.to_string(), user.email.to_string(), actor == Some(user.id));
+    let page = ActivityPage {
+        shell: Shell::new(&visit, "activity"),
+        kinds: KINDS.iter().map(|(value, label)| (*value, *label, *value == kind)).collect(),
+        people: if visit.is_admin() { everyone.iter().map(person).collect() } else { Vec::new() },
+        target: filter.target.clone(),
+        events: events.iter().map(|event| names.row(event, &visit)).collect(),
+        older,
+    };
+    Ok(rendered(StatusCode::OK, &page))
+}
+
+/// What ids are called.
+struct Names {
+    users: HashMap<String, String>,
+    tokens: HashMap<String, String>,
+}
+
+impl Names {
+    async fn of(visit: &Visit, everyone: &[User], events: &[StoredEvent]) -> Result<Self, ApiError> {
+        let users = everyone.iter().map(|user| (user.id.to_string(), user.email.to_string())).collect();
+        let mut tokens = HashMap::new();
+        for event in
+            events.iter().filter(|event| event.action.starts_with("token.") || event.action.starts_with("browser."))
+        {
+            if tokens.contains_key(&event.target) {
+                continue;
+            }
+            if let Ok(uid) = event.target.parse::<TokenUid>()
+                && let Some(token) = visit.store.token(uid).await?
+            {
+                tokens.insert(event.target.clone(), token.name);
+            }
+        }
+        Ok(Self { users, tokens })
+    }
+
+    fn row(&self, event: &StoredEvent, visit: &Visit) -> EventRow {
+        let who = match (event.actor_kind.as_str(), event.actor) {
+            ("user", Some(id)) => self.users.get(&id.to_string()).cloned().unwrap_or_else(|| id.to_string()),
+            ("cli", _) => "The command line".to_owned(),
+            _ => "The gateway".to_owned(),
+        };
+        let (object, link) = self.object(event);
+        EventRow {
+            at: Moment::new(event.at, visit.now),
+            what: verb(&event.action).to_owned(),
+            detail: detail(&event.detail, &event.action),
+            who,
+            object,
+            link,
+        }
+    }
+
+    fn object(&self, event: &StoredEvent) -> (String, Option<String>) {
+        let target = &event.target;
+        let own = matches!(event.actor, Some(id) if id.to_string() == *target);
+        match event.action.split('.').next() {
+            Some("token" | "browser") => {
+                let name = self.tokens.get(target).cloned().unwrap_or_else(|| target.clone());
+                (name, Some(format!("/api_tokens/{target}")))
+            }
+            Some("deployment") => (target.clone(), Some(format!("/deployments/{target}"))),
+            Some("user" | "session" | "login") if own => (String::new(), None),
+            _ => (self.users.get(target).cloned().unwrap_or_else(|| target.clone()), None),
+        }
+    }
+}
+
+/// Between who and what.
+fn verb(action: &str) -> &str {
+    match action {
+        "gateway.bootstrapped" => "set up the organization",
+        "token.created" => "created the token",
+        "token.updated" => "updated the token",
+        "token.revoked" => "deleted the token",
+        "token.rotated" => "rotated the token",
+        "deployment.added" => "added the Deployment",
+        "deployment.updated" => "changed the Deployment",
+        "deployment.terminated" => "terminated the Deployment",
+        "deployment.started" => "started the Deployment",
+        "deployment.removed" => "removed the Deployment",
+        "user.created" => "created the user",
+        "user.updated" => "changed the user",
+        "user.password_set" => "set a password",
+        "user.disabled" => "disabled the user",
+        "user.invited" => "made a link for",
+        "user.invitation_accepted" => "accepted an invitation",
+        "user.identity_linked" => "came by single sign-on",
+        "session.signed_in" => "signed in",
+        "session.signed_out" => "signed out",
+        "session.all_ended" => "signed out everywhere",
+        "browser.signed_in" => "signed a browser in with the token",
+        "browser.signed_out" => "signed a browser out of the token",
+        "login.approved" => "approved a login of the command line",
+        "login.refused" => "refused a login of the command line",
+        other => other,
+    }
+}
+
+/// What is worth telling of the facts.
+fn detail(detail: &Value, action: &str) -> String {
+    let text = |key: &str| match &detail[key] {
+        Value::String(text) => Some(Timestamp::parse(text).map_or_else(|| text.clone(), exact)),
+        Value::Array(items) => Some(items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")),
+        _ => None,
+    };
+    let facts: &[(&str, &str)] = match action {
+        "token.created" | "token.updated" => &[("scopes", "may"), ("expires_at", "until")],
+        "token.rotated" => &[("old_until", "the old secret works until")],
+        "deployment.added" | "deployment.updated" => &[("upstreams", "to")],
+        "user.created" | "user.updated" => &[("role", "as")],
+        "session.signed_in" => &[("method", "by"), ("address", "from")],
+        "browser.signed_in" => &[("deployment", "at")],
+        "login.approved" => &[("scopes", "granting")],
+        _ => &[],
+    };
+    let told: Vec<String> = facts
+        .iter()
+        .filter_map(|(key, word)| text(key).filter(|text| !text.is_empty()).map(|text| format!("{word} {text}")))
+        .collect();
+    told.join(", ")
+}

@@ -1,0 +1,62 @@
+//! `/api_tokens?code=…`: approving a login of the command line.
+
+use askama::Template;
+use axum::http::StatusCode;
+
+use super::{
+    page::{self, Answer, Moment, Shell, rendered},
+    visit::{Submitted, Visit},
+};
+use crate::{
+    config::units::format_duration,
+    domain::{
+        code::Code,
+        scope::{DeploymentPattern, Scope, ScopeSet},
+    },
+    management::error::ApiError,
+    service::logins::{self, LoginError},
+};
+
+#[derive(Template)]
+#[template(path = "console/approve.html")]
+struct ApprovePage {
+    shell: Shell,
+    code: String,
+    asked_from: String,
+    asked_with: String,
+    asked: Moment,
+    ends: Moment,
+    /// Of the new token. `None`: it does not expire.
+    lifetime: Option<String>,
+}
+
+/// Looking at it decides nothing.
+pub async fn show(visit: &Visit, text: &str) -> Answer {
+    let code = Code::parse(text).ok_or(LoginError::Over)?;
+    let login = logins::waiting(&visit.context(), &code).await?;
+    let page = ApprovePage {
+        shell: Shell::new(visit, "tokens"),
+        code: code.expose(),
+        asked_from: login.asked_from,
+        asked_with: login.asked_with,
+        asked: Moment::new(login.created_at, visit.now),
+        ends: Moment::new(login.expires_at, visit.now),
+        lifetime: visit.config.tokens.default_lifetime.map(format_duration),
+    };
+    Ok(rendered(StatusCode::OK, &page))
+}
+
+pub async fn decide(Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
+    let code = Code::parse(fields.text("code")).ok_or(LoginError::Over)?;
+    if fields.text("decision") != "approve" {
+        logins::refuse(&visit.context(), &code, &visit.user).await?;
+        let text = "The command line is told that its credentials are bad. You can close this page.";
+        return Ok(page::message(StatusCode::OK, "Refused", text));
+    }
+    let all = Some(Scope::Deployment(DeploymentPattern::All)).filter(|_| fields.on("endpoints"));
+    let scopes = ScopeSet::new([Scope::Api].into_iter().chain(all));
+    let scopes = scopes.map_err(|error| ApiError::invalid(error.to_string()))?;
+    logins::approve(&visit.context(), &code, &visit.user, scopes).await?;
+    let text = "The command line takes its token now. You can close this page.";
+    Ok(page::message(StatusCode::OK, "Approved", text))
+}

@@ -1,0 +1,420 @@
+//! Deployments: listed, looked at, added, changed, stopped and started, removed.
+
+use std::collections::{BTreeSet, HashMap};
+
+use askama::Template;
+use axum::{extract::Path, http::StatusCode};
+
+use super::{
+    page::{self, Answer, Moment, Shell, number, redirect, rendered, sentence},
+    recipes::{Recipe, calls},
+    tokens::scope_words,
+    visit::{Fields, Submitted, Visit},
+};
+use crate::{
+    config::units::{format_duration, parse_duration, parse_size},
+    domain::{
+        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
+        scope::Scope,
+    },
+    management::{
+        error::{ApiError, quoted},
+        probe,
+    },
+    service::deployments::{self, DeploymentError, Listed, Source, UpdateDeployment},
+    store::TouchedToken,
+    telemetry::traffic,
+};
+
+/// Traffic is told of the last hour.
+const MINUTES: i64 = 60;
+/// Tokens that a Deployment's page names.
+const MAX_TOKENS: u32 = 20;
+
+#[derive(Template)]
+#[template(path = "console/deployments.html")]
+struct DeploymentsPage {
+    shell: Shell,
+    rows: Vec<Row>,
+    /// Names that only another gateway knows more of.
+    elsewhere: Vec<String>,
+}
+
+struct Row {
+    name: String,
+    status: &'static str,
+    /// The class that the status is shown by.
+    class: &'static str,
+    protected: bool,
+    /// `None`: nobody reaches it, as configured.
+    url: Option<String>,
+    hosts: Vec<String>,
+    upstreams: Vec<String>,
+    from_file: bool,
+    shadowed: bool,
+    /// Requests of the last hour.
+    requests: String,
+}
+
+#[derive(Template)]
+#[template(path = "console/deployment.html")]
+struct DeploymentPage {
+    shell: Shell,
+    row: Row,
+    /// May it be changed here, by this person?
+    editable: bool,
+    terminated: bool,
+    listen: Option<String>,
+    settings: Vec<(&'static str, String)>,
+    created: Option<Moment>,
+    recipes: Vec<Recipe>,
+    tokens: Vec<TokenLine>,
+    more_tokens: u64,
+    done: Option<String>,
+}
+
+struct TokenLine {
+    uid: String,
+    name: String,
+    scopes: String,
+}
+
+#[derive(Template)]
+#[template(path = "console/deployment-form.html")]
+struct DeploymentForm {
+    shell: Shell,
+    /// A new one.
+    new: bool,
+    values: Values,
+    problem: Option<String>,
+}
+
+/// What the fields hold, as they are typed.
+#[derive(Default)]
+struct Values {
+    name: String,
+    upstreams: String,
+    hosts: String,
+    listen: String,
+    public: bool,
+    cors_origins: String,
+    connect_timeout: String,
+    first_byte_timeout: String,
+    idle_timeout: String,
+    max_body: String,
+    forward_authorization: bool,
+    allow_pickle: bool,
+}
+
+#[derive(Template)]
+#[template(path = "console/deployment-remove.html")]
+struct RemovePage {
+    shell: Shell,
+    name: String,
+}
+
+#[derive(Template)]
+#[template(path = "console/deployment-removed.html")]
+struct RemovedPage {
+    shell: Shell,
+    name: String,
+    touched: Vec<TouchedToken>,
+}
+
+pub async fn list(visit: Visit) -> Answer {
+    let listed = deployments::list(&visit.context()).await?;
+    let elsewhere = deployments::declared_elsewhere(&visit.context(), &listed).await?;
+    let page = DeploymentsPage {
+        shell: Shell::new(&visit, "deployments"),
+        rows: rows(&visit, &listed).await?,
+        elsewhere: elsewhere.iter().map(ToString::to_string).collect(),
+    };
+    Ok(rendered(StatusCode::OK, &page))
+}
+
+pub async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
+    deployment_page(&visit, &name, None).await
+}
+
+pub async fn new(visit: Visit) -> Answer {
+    visit.needs_admin()?;
+    let values = values_of_settings(&visit.config.proxy.deployment_defaults);
+    form_page(&visit, StatusCode::OK, true, values, None)
+}
+
+pub async fn add(Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
+    visit.needs_admin()?;
+    let added = async {
+        let name: DeploymentName = fields.text("name").parse().map_err(invalid("Name"))?;
+        let Parts { upstreams, hosts, listen, protected, settings } = parts(&visit, &fields)?;
+        let spec = DeploymentSpec { name, hosts, listen, upstreams, protected, terminated: false, settings };
+        deployments::add(&visit.context(), &spec).await?;
+        Ok::<_, ApiError>(spec.name)
+    };
+    match added.await {
+        Ok(name) => {
+            visit.management.gateway.settled(&visit.store).await;
+            Ok(redirect(&format!("/deployments/{name}")))
+        }
+        Err(error) => again(&visit, true, &fields, &error),
+    }
+}
+
+pub async fn edit(visit: Visit, Path(name): Path<String>) -> Answer {
+    visit.needs_admin()?;
+    let spec = editable(&visit, &name).await?.spec;
+    let lines = |items: Vec<String>| items.join("\n");
+    let values = Values {
+        upstreams: lines(spec.upstreams.iter().map(ToString::to_string).collect()),
+        hosts: lines(spec.hosts.iter().map(ToString::to_string).collect()),
+        listen: spec.listen.map(|address| address.to_string()).unwrap_or_default(),
+        public: !spec.protected,
+        name,
+        ..values_of_settings(&spec.settings)
+    };
+    form_page(&visit, StatusCode::OK, false, values, None)
+}
+
+pub async fn update(Path(name): Path<String>, Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
+    visit.needs_admin()?;
+    let spec = editable(&visit, &name).await?.spec;
+    let updated = async {
+        let Parts { upstreams, hosts, listen, protected, settings } = parts(&visit, &fields)?;
+        let change = UpdateDeployment {
+            hosts: Some(hosts),
+            upstreams: Some(upstreams),
+            listen: Some(listen),
+            protected: Some(protected),
+            settings: Some(settings),
+        };
+        Ok::<_, ApiError>(deployments::update(&visit.context(), &spec.name, change).await?)
+    };
+    match updated.await {
+        Ok(_) => {
+            visit.management.gateway.settled(&visit.store).await;
+            deployment_page(&visit, &name, Some("The Deployment is changed.".to_owned())).await
+        }
+        Err(error) => again(&visit, false, &fields, &error),
+    }
+}
+
+pub async fn terminate(Path(name): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
+    visit.needs_admin()?;
+    let spec = editable(&visit, &name).await?.spec;
+    deployments::terminate(&visit.context(), &spec.name).await?;
+    visit.management.gateway.settled(&visit.store).await;
+    deployment_page(&visit, &name, Some("Terminated: callers get 503 until you start it again.".to_owned())).await
+}
+
+pub async fn start(Path(name): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
+    visit.needs_admin()?;
+    let spec = editable(&visit, &name).await?.spec;
+    deployments::start(&visit.context(), &spec.name).await?;
+    visit.management.gateway.settled(&visit.store).await;
+    deployment_page(&visit, &name, Some("Started: requests are forwarded again.".to_owned())).await
+}
+
+pub async fn ask_remove(visit: Visit, Path(name): Path<String>) -> Answer {
+    visit.needs_admin()?;
+    editable(&visit, &name).await?;
+    Ok(rendered(StatusCode::OK, &RemovePage { shell: Shell::new(&visit, "deployments"), name }))
+}
+
+pub async fn remove(Path(name): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
+    visit.needs_admin()?;
+    let spec = editable(&visit, &name).await?.spec;
+    let touched = deployments::remove(&visit.context(), &spec.name).await?;
+    visit.management.gateway.settled(&visit.store).await;
+    Ok(rendered(StatusCode::OK, &RemovedPage { shell: Shell::new(&visit, "deployments"), name, touched }))
+}
+
+// === what the pages are made of ===
+
+async fn rows(visit: &Visit, listed: &[Listed]) -> Result<Vec<Row>, ApiError> {
+    let specs: Vec<DeploymentSpec> = listed.iter().map(|listed| listed.spec.clone()).collect();
+    let statuses = probe::statuses(&specs).await;
+    let since = traffic::minute(visit.now) - MINUTES;
+    let sums = visit.store.traffic(since, i64::MAX).await?;
+    let requests: HashMap<&str, u64> = sums
+        .iter()
+        .filter(|sum| sum.metric == traffic::REQUESTS)
+        .map(|sum| (sum.subject.as_str(), sum.total))
+        .collect();
+    let row = |(listed, status): (&Listed, &'static str)| Row {
+        name: listed.spec.name.to_string(),
+        status,
+        class: match status {
+            "running" => "good",
+            "terminated" => "off",
+            _ => "bad",
+        },
+        protected: listed.spec.protected,
+        url: visit.url(&listed.spec),
+        hosts: listed.spec.hosts.iter().map(ToString::to_string).collect(),
+        upstreams: listed.spec.upstreams.iter().map(ToString::to_string).collect(),
+        from_file: listed.source == Source::Configuration,
+        shadowed: listed.shadowed,
+        requests: number(requests.get(listed.spec.name.as_str()).copied().unwrap_or(0)),
+    };
+    Ok(listed.iter().zip(statuses).map(row).collect())
+}
+
+async fn deployment_page(visit: &Visit, name: &str, done: Option<String>) -> Answer {
+    let listed = find(visit, name).await?;
+    let spec = &listed.spec;
+    let Some(row) = rows(visit, std::slice::from_ref(&listed)).await?.pop() else {
+        return Err(unknown(name).into());
+    };
+    let owner = (!visit.is_admin()).then_some(visit.user.id);
+    let tokens = visit.store.tokens_opening(&spec.name, owner, visit.now, MAX_TOKENS).await?;
+    let line = |token: &crate::domain::token::TokenRecord| TokenLine {
+        uid: token.uid.to_string(),
+        name: token.name.clone(),
+        scopes: token
+            .scopes
+            .iter()
+            .filter(|scope| matches!(scope, Scope::Deployment(_)))
+            .map(scope_words)
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let page = DeploymentPage {
+        shell: Shell::new(visit, "deployments"),
+        editable: visit.is_admin() && !row.from_file,
+        terminated: spec.terminated,
+        listen: spec.listen.map(|address| address.to_string()),
+        settings: settings_words(&spec.settings),
+        created: listed.created_at.map(|at| Moment::new(at, visit.now)),
+        recipes: row.url.as_deref().map(|url| calls("$TOKEN", url)).unwrap_or_default(),
+        more_tokens: tokens.total - tokens.items.len() as u64,
+        tokens: tokens.items.iter().map(line).collect(),
+        row,
+        done,
+    };
+    Ok(rendered(StatusCode::OK, &page))
+}
+
+fn settings_words(settings: &DeploymentSettings) -> Vec<(&'static str, String)> {
+    let yes = |on: bool, text: &str| if on { text.to_owned() } else { "no".to_owned() };
+    let origins: Vec<String> = settings.cors_origins.iter().map(ToString::to_string).collect();
+    vec![
+        (
+            "Pages that may call it (CORS)",
+            if origins.is_empty() { "as the service says".to_owned() } else { origins.join(", ") },
+        ),
+        ("Connect timeout", format_duration(settings.connect_timeout)),
+        ("First byte timeout", format_duration(settings.first_byte_timeout)),
+        ("Idle timeout", format_duration(settings.idle_timeout)),
+        (
+            "Largest request body",
+            settings.max_body_bytes.map_or_else(|| "no limit".to_owned(), |bytes| format!("{} bytes", number(bytes))),
+        ),
+        ("Authorization passed on", yes(settings.forward_authorization, "yes, the caller's token reaches the service")),
+        ("Pickle let through", yes(settings.allow_pickle, "yes, callers can run code in the service")),
+    ]
+}
+
+async fn find(visit: &Visit, name: &str) -> Result<Listed, ApiError> {
+    let mut all = deployments::list(&visit.context()).await?;
+    all.retain(|listed| !listed.shadowed && listed.spec.name.as_str() == name);
+    all.pop().ok_or_else(|| unknown(name))
+}
+
+async fn editable(visit: &Visit, name: &str) -> Result<Listed, ApiError> {
+    let listed = find(visit, name).await?;
+    match listed.source {
+        Source::Store => Ok(listed),
+        Source::Configuration => Err(DeploymentError::Declared(listed.spec.name).into()),
+    }
+}
+
+fn unknown(name: &str) -> ApiError {
+    ApiError::not_found(format!("there is no Deployment {}", quoted(name)))
+}
+
+// === the form ===
+
+struct Parts {
+    upstreams: Vec<crate::domain::deployment::UpstreamUrl>,
+    hosts: BTreeSet<crate::domain::host::HostName>,
+    listen: Option<std::net::SocketAddr>,
+    protected: bool,
+    settings: DeploymentSettings,
+}
+
+fn parts(visit: &Visit, fields: &Fields) -> Result<Parts, ApiError> {
+    let defaults = &visit.config.proxy.deployment_defaults;
+    let duration = |name: &'static str, label: &'static str, default: std::time::Duration| match fields.text(name) {
+        "" => Ok(default),
+        text => match parse_duration(text) {
+            Ok(std::time::Duration::ZERO) => Err(ApiError::invalid(format!("{label}: must be longer than 0s"))),
+            parsed => parsed.map_err(invalid(label)),
+        },
+    };
+    let listen = Some(fields.text("listen")).filter(|text| !text.is_empty());
+    let max_body = Some(fields.text("max_body")).filter(|text| !text.is_empty());
+    let read = |label| invalid(label);
+    Ok(Parts {
+        upstreams: fields
+            .words("upstreams")
+            .map(|word| word.parse().map_err(read("Upstreams")))
+            .collect::<Result<_, _>>()?,
+        hosts: fields.words("hosts").map(|word| word.parse().map_err(invalid("Hosts"))).collect::<Result<_, _>>()?,
+        listen: listen.map(|text| text.parse().map_err(invalid("Listener of its own"))).transpose()?,
+        protected: fields.text("access") != "public",
+        settings: DeploymentSettings {
+            forward_authorization: fields.on("forward_authorization"),
+            allow_pickle: fields.on("allow_pickle"),
+            connect_timeout: duration("connect_timeout", "Connect timeout", defaults.connect_timeout)?,
+            first_byte_timeout: duration("first_byte_timeout", "First byte timeout", defaults.first_byte_timeout)?,
+            idle_timeout: duration("idle_timeout", "Idle timeout", defaults.idle_timeout)?,
+            max_body_bytes: max_body
+                .map(|text| parse_size(text).map_err(invalid("Largest request body")))
+                .transpose()?,
+            cors_origins: fields
+                .words("cors_origins")
+                .map(|word| word.parse().map_err(invalid("Origins")))
+                .collect::<Result<_, _>>()?,
+        },
+    })
+}
+
+fn invalid<E: std::fmt::Display>(label: &'static str) -> impl Fn(E) -> ApiError {
+    move |error| ApiError::invalid(format!("{label}: {error}"))
+}
+
+fn values_of_settings(settings: &DeploymentSettings) -> Values {
+    Values {
+        cors_origins: settings.cors_origins.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        connect_timeout: format_duration(settings.connect_timeout),
+        first_byte_timeout: format_duration(settings.first_byte_timeout),
+        idle_timeout: format_duration(settings.idle_timeout),
+        max_body: settings.max_body_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
+        forward_authorization: settings.forward_authorization,
+        allow_pickle: settings.allow_pickle,
+        ..Values::default()
+    }
+}
+
+fn again(visit: &Visit, new: bool, fields: &Fields, error: &ApiError) -> Answer {
+    let text = |name: &str| fields.text(name).to_owned();
+    let values = Values {
+        name: text("name"),
+        upstreams: text("upstreams"),
+        hosts: text("hosts"),
+        listen: text("listen"),
+        public: fields.text("access") == "public",
+        cors_origins: text("cors_origins"),
+        connect_timeout: text("connect_timeout"),
+        first_byte_timeout: text("first_byte_timeout"),
+        idle_timeout: text("idle_timeout"),
+        max_body: text("max_body"),
+        forward_authorization: fields.on("forward_authorization"),
+        allow_pickle: fields.on("allow_pickle"),
+    };
+    form_page(visit, error.status(), new, values, Some(sentence(error.text())))
+}
+
+fn form_page(visit: &Visit, status: StatusCode, new: bool, values: Values, problem: Option<String>) -> Answer {
+    Ok(page::rendered(status, &DeploymentForm { shell: Shell::new(visit, "deployments"), new, values, problem }))
+}

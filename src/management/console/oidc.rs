@@ -1,0 +1,349 @@
+//! Single sign-on with OpenID Connect: the authorization code flow with PKCE (RFC 7636), by discovery.
+//!
+//! What the flow must come back with travels in a cookie of the browser that began it: nobody else can finish it, and any
+//! gateway of several can.
+
+use std::{collections::HashMap, time::Duration};
+
+use axum::{
+    extract::{Query, RawQuery},
+    http::{StatusCode, header},
+    response::Response,
+};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use openidconnect::{
+    AdditionalClaims, AuthenticationFlow, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
+    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdTokenFields,
+    IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
+    StandardErrorResponse, StandardTokenResponse, TokenResponse, UserInfoClaims,
+    core::{
+        CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
+        CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreResponseType,
+        CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    page::{self, Answer, redirect},
+    sign_in,
+    visit::{Guest, local},
+};
+use crate::{
+    config::OidcConfig,
+    domain::{cookie, session::Identity, user::Role},
+    management::error::ApiError,
+    service::{
+        deployments::address,
+        single_sign_on::{self, Claims},
+    },
+};
+
+/// For one request to the provider.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest answer of the provider, bytes.
+const MAX_ANSWER: usize = 1024 * 1024;
+/// How long somebody may take at the provider, seconds.
+const FLOW_LIFETIME: u64 = 600;
+
+/// All claims beside the standard ones, of which one may hold roles.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct OtherClaims(HashMap<String, Value>);
+
+impl AdditionalClaims for OtherClaims {}
+
+type Fields = IdTokenFields<
+    OtherClaims,
+    EmptyExtraTokenFields,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJwsSigningAlgorithm,
+>;
+
+/// The library's client with our claims, its endpoints as discovery leaves them.
+type Provider = Client<
+    OtherClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJsonWebKey,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    StandardTokenResponse<Fields, CoreTokenType>,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointMaybeSet,
+    EndpointMaybeSet,
+>;
+
+type Connector = HttpClient<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>;
+
+/// What the flow must come back with.
+#[derive(Deserialize, Serialize)]
+struct Begun {
+    state: String,
+    nonce: String,
+    verifier: String,
+    next: String,
+}
+
+#[derive(Deserialize)]
+pub struct Next {
+    #[serde(default)]
+    next: String,
+}
+
+/// What the provider sends the browser back with.
+#[derive(Deserialize)]
+struct CameBack {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    state: String,
+    /// It was refused, and why (RFC 6749 § 4.1.2.1).
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+/// Why nobody was signed in. The texts are for the log: what the provider says may hold anything.
+#[derive(Debug, thiserror::Error)]
+enum FlowError {
+    #[error("the provider cannot be used: {0}")]
+    Provider(String),
+    #[error("the provider's answer is not valid: {0}")]
+    Invalid(String),
+}
+
+/// To the provider.
+pub async fn begin(Query(Next { next }): Query<Next>, guest: Guest) -> Answer {
+    let Some(config) = &guest.config.management.oidc else { return Ok(not_configured()) };
+    guest.management.limits.sign_ins.allow(guest.address)?;
+    let provider = match provider(config, &redirect_uri(&guest)).await {
+        Ok(provider) => provider,
+        Err(error) => return Ok(failed(&error)),
+    };
+    let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+    let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
+    let mut request = provider.authorize_url(flow, CsrfToken::new_random, Nonce::new_random);
+    for scope in &config.scopes {
+        request = request.add_scope(Scope::new(scope.clone()));
+    }
+    let (url, state, nonce) = request.set_pkce_challenge(challenge).url();
+    let begun = Begun {
+        state: state.into_secret(),
+        nonce: nonce.secret().clone(),
+        verifier: verifier.into_secret(),
+        next: local(&next).to_owned(),
+    };
+    let mut response = redirect(url.as_str());
+    let value = serde_urlencoded::to_string(&begun).unwrap_or_default();
+    guest.set_cookie(&mut response, cookie::SIGN_ON, &value, FLOW_LIFETIME);
+    Ok(response)
+}
+
+/// Back from the provider.
+pub async fn finish(guest: Guest, RawQuery(query): RawQuery, headers: axum::http::HeaderMap) -> Answer {
+    let Some(config) = &guest.config.management.oidc else { return Ok(not_configured()) };
+    let fields = headers.get_all(header::COOKIE).iter().map(header::HeaderValue::as_bytes);
+    let begun =
+        cookie::get(fields, guest.https, cookie::SIGN_ON).and_then(|text| serde_urlencoded::from_str(text).ok());
+    let came: Option<CameBack> = serde_urlencoded::from_str(&query.unwrap_or_default()).ok();
+    let (Some(begun), Some(came)): (Option<Begun>, _) = (begun, came) else { return Ok(too_late()) };
+    if came.state != begun.state {
+        return Ok(too_late());
+    }
+    if let Some(error) = came.error {
+        let why: String = came.error_description.unwrap_or(error).chars().take(200).collect();
+        let text = format!("Your provider says: {why}. Try again, or sign in with a password.");
+        return Ok(page::message(StatusCode::FORBIDDEN, "You were not signed in", &text));
+    }
+    let claims = match claims(config, &redirect_uri(&guest), &begun, came.code).await {
+        Ok(claims) => claims,
+        Err(error) => return Ok(failed(&error)),
+    };
+    let Some(claims) = claims else {
+        let text = "Your account at the provider is not among those that may sign in here. Ask an admin.";
+        return Ok(page::message(StatusCode::FORBIDDEN, "You may not sign in here", text));
+    };
+    let user = single_sign_on::user(&guest.context(), &claims).await?;
+    let mut response = sign_in::begin(&guest, &user, "single sign-on", local(&begun.next)).await?;
+    guest.set_cookie(&mut response, cookie::SIGN_ON, "", 0);
+    Ok(response)
+}
+
+/// `None`: the provider vouches for somebody who may not sign in here.
+async fn claims(
+    config: &OidcConfig,
+    redirect_uri: &str,
+    begun: &Begun,
+    code: String,
+) -> Result<Option<Claims>, FlowError> {
+    let invalid = |error: &dyn std::fmt::Display| FlowError::Invalid(error.to_string());
+    let unusable = |error: &dyn std::fmt::Display| FlowError::Provider(error.to_string());
+    let provider = provider(config, redirect_uri).await?;
+    let http = connector()?;
+    let fetch = |request| fetch(http.clone(), request);
+    let exchange = provider.exchange_code(AuthorizationCode::new(code)).map_err(|error| unusable(&error))?;
+    let verifier = PkceCodeVerifier::new(begun.verifier.clone());
+    let tokens = exchange.set_pkce_verifier(verifier).request_async(&fetch).await.map_err(|error| unusable(&error))?;
+    let id_token = tokens.id_token().ok_or_else(|| invalid(&"it has no ID token"))?;
+    let nonce = Nonce::new(begun.nonce.clone());
+    let claims = id_token.claims(&provider.id_token_verifier(), &nonce).map_err(|error| invalid(&error))?;
+
+    let mut email = claims.email().map(|email| email.to_string());
+    let mut verified = claims.email_verified();
+    let mut name = claims.name().and_then(|name| name.get(None)).map(|name| name.to_string());
+    let mut other = claims.additional_claims().0.clone();
+    let lacks_role = config.role_claim.as_ref().is_some_and(|claim| !other.contains_key(claim));
+    // Many providers put these into the ID token only on request, and always tell them here.
+    if (email.is_none() || name.is_none() || lacks_role)
+        && let Ok(request) = provider.user_info(tokens.access_token().clone(), Some(claims.subject().clone()))
+    {
+        let told: UserInfoClaims<OtherClaims, CoreGenderClaim> =
+            request.request_async(&fetch).await.map_err(|error| unusable(&error))?;
+        if email.is_none() {
+            email = told.email().map(|email| email.to_string());
+            verified = told.email_verified();
+        }
+        name = name.or_else(|| told.name().and_then(|name| name.get(None)).map(|name| name.to_string()));
+        for (claim, value) in &told.additional_claims().0 {
+            other.entry(claim.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    let identity = Identity { issuer: config.issuer.clone(), subject: claims.subject().to_string() };
+    let Some(role) = role(config, &other) else { return Ok(None) };
+    Ok(Some(Claims { identity, email, email_verified: verified.unwrap_or(false), name, role }))
+}
+
+/// `None`: they may not sign in. `Some(None)`: the provider says nothing about roles.
+fn role(config: &OidcConfig, claims: &HashMap<String, Value>) -> Option<Option<Role>> {
+    let Some(claim) = &config.role_claim else { return Some(None) };
+    let values: Vec<&str> = match claims.get(claim) {
+        Some(Value::String(value)) => vec![value],
+        Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let has = |wanted: &[String]| wanted.iter().any(|wanted| values.contains(&wanted.as_str()));
+    let admin = has(&config.admin_values);
+    if !admin && !config.allowed_values.is_empty() && !has(&config.allowed_values) {
+        return None;
+    }
+    if config.admin_values.is_empty() { Some(None) } else { Some(Some(if admin { Role::Admin } else { Role::Member })) }
+}
+
+/// Asks the provider what it can do, each time: it is asked seldom, and changes its keys when it likes.
+async fn provider(config: &OidcConfig, redirect_uri: &str) -> Result<Provider, FlowError> {
+    let unusable = |error: &dyn std::fmt::Display| FlowError::Provider(error.to_string());
+    let issuer = IssuerUrl::new(config.issuer.clone()).map_err(|error| unusable(&error))?;
+    let http = connector()?;
+    let fetch = |request| fetch(http.clone(), request);
+    let metadata = CoreProviderMetadata::discover_async(issuer, &fetch).await.map_err(|error| unusable(&error))?;
+    let secret = config.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned()));
+    let redirect_uri = RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| unusable(&error))?;
+    let client = Client::from_provider_metadata(metadata, ClientId::new(config.client_id.clone()), secret);
+    Ok(client.set_redirect_uri(redirect_uri))
+}
+
+fn redirect_uri(guest: &Guest) -> String {
+    format!("{}/sign-in/oidc/callback", address::management(&guest.config.management))
+}
+
+fn connector() -> Result<Connector, FlowError> {
+    let connector = HttpsConnectorBuilder::new()
+        .with_native_roots()
+        .map_err(|error| FlowError::Provider(format!("this machine has no root certificates: {error}")))?
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Ok(HttpClient::builder(TokioExecutor::new()).build(connector))
+}
+
+/// Follows no redirect: an answer must come from where it was asked for.
+async fn fetch(http: Connector, request: HttpRequest) -> Result<HttpResponse, FetchError> {
+    let asked = async {
+        let request = request.map(|body| Full::new(bytes::Bytes::from(body)));
+        let (head, body) = http.request(request).await?.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(FetchError::Body)?;
+        Ok(HttpResponse::from_parts(head, body.to_bytes().to_vec()))
+    };
+    tokio::time::timeout(PROVIDER_TIMEOUT, asked).await.map_err(|_| FetchError::Slow)?
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error(transparent)]
+    Connection(#[from] hyper_util::client::legacy::Error),
+    #[error("its answer cannot be read: {0}")]
+    Body(Box<dyn std::error::Error + Send + Sync>),
+    #[error("it did not answer within {PROVIDER_TIMEOUT:?}")]
+    Slow,
+}
+
+fn failed(error: &FlowError) -> Response {
+    tracing::warn!(error = %with_causes(error), "single sign-on failed");
+    let text = "The provider of single sign-on could not be used, or what it said could not be believed. The gateway's log \
+                says why. Try again, or sign in with a password.";
+    page::message(StatusCode::BAD_GATEWAY, "Single sign-on did not work", text)
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+fn too_late() -> Response {
+    let text = "It took too long, or was begun in another browser. Begin again at the sign-in page.";
+    page::message(StatusCode::BAD_REQUEST, "This sign-in is over", text)
+}
+
+fn not_configured() -> Response {
+    page::problem(&ApiError::not_found("single sign-on is not configured here (management.oidc)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(role_claim: Option<&str>, admin: &[&str], allowed: &[&str]) -> OidcConfig {
+        let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        OidcConfig {
+            issuer: "https://id.test".to_owned(),
+            client_id: "gateway".to_owned(),
+            client_secret: None,
+            label: String::new(),
+            scopes: Vec::new(),
+            role_claim: role_claim.map(str::to_owned),
+            admin_values: texts(admin),
+            allowed_values: texts(allowed),
+        }
+    }
+
+    #[test]
+    fn roles_follow_the_claim() {
+        let claims = |value: Value| HashMap::from([("groups".to_owned(), value)]);
+        let both = config(Some("groups"), &["ops"], &["ml"]);
+        assert_eq!(role(&both, &claims(serde_json::json!(["ml", "ops"]))), Some(Some(Role::Admin)));
+        assert_eq!(role(&both, &claims(serde_json::json!("ml"))), Some(Some(Role::Member)));
+        assert_eq!(role(&both, &claims(serde_json::json!(["sales"]))), None);
+        assert_eq!(role(&both, &HashMap::new()), None);
+        assert_eq!(role(&config(None, &[], &[]), &HashMap::new()), Some(None));
+        assert_eq!(role(&config(Some("groups"), &["ops"], &[]), &HashMap::new()), Some(Some(Role::Member)));
+        assert_eq!(role(&config(Some("groups"), &[], &["ml"]), &claims(serde_json::json!("ml"))), Some(None));
+    }
+}

@@ -1,0 +1,71 @@
+//! What to paste to use a token, for each way of calling.
+
+use super::visit::Visit;
+use crate::{
+    domain::scope::{Scope, ScopeSet},
+    management::error::ApiError,
+    service::deployments::{self, address},
+};
+
+pub struct Recipe {
+    /// Of the tab.
+    pub id: &'static str,
+    pub title: &'static str,
+    pub text: String,
+    pub code: String,
+}
+
+/// Those that the token's scopes are good for.
+pub async fn recipes(visit: &Visit, token: &str, scopes: &ScopeSet) -> Result<Vec<Recipe>, ApiError> {
+    let mut recipes = Vec::new();
+    let endpoint = scopes.iter().any(|scope| matches!(scope, Scope::Deployment(_)));
+    if endpoint {
+        let listed = deployments::list(&visit.context()).await?;
+        let reachable =
+            listed.iter().filter(|listed| !listed.shadowed && scopes.opens_deployment(listed.spec.name.as_str()));
+        let url = reachable.filter_map(|listed| visit.url(&listed.spec)).next();
+        recipes.extend(calls(
+            token,
+            &url.unwrap_or_else(|| address::listener(&visit.config.proxy, visit.config.proxy.listen)),
+        ));
+    }
+    if scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(_))) {
+        recipes.push(Recipe {
+            id: "cloud",
+            title: "BentoML CLI",
+            text: "Logs the stock bentoml command in, so that it manages this gateway.".to_owned(),
+            code: format!("bentoml cloud login --api-token '{token}' --endpoint {}", visit.console_url()),
+        });
+    }
+    Ok(recipes)
+}
+
+/// Ways to call a Deployment.
+pub fn calls(token: &str, url: &str) -> Vec<Recipe> {
+    vec![
+        Recipe {
+            id: "curl",
+            title: "curl",
+            text: "Replace the path and the body with those of your service.".to_owned(),
+            code: format!("curl {url}/readyz \\\n  -H 'Authorization: Bearer {token}'"),
+        },
+        Recipe {
+            id: "python",
+            title: "Python",
+            text: "With the stock bentoml package.".to_owned(),
+            code: format!(
+                "import bentoml\n\nwith bentoml.SyncHTTPClient(\"{url}\", token=\"{token}\") as client:\n    \
+                 print(client.endpoints)"
+            ),
+        },
+        Recipe {
+            id: "browser",
+            title: "Browser",
+            text: format!(
+                "Open {url} and paste the token into the sign-in page. Or let an extension that sets request headers send \
+                 this one:"
+            ),
+            code: format!("Authorization: Bearer {token}"),
+        },
+    ]
+}

@@ -1,0 +1,378 @@
+//! Who looks at a page, and that a form was sent by the person whom it was made for.
+//!
+//! A handler gets a [`Visit`] or a [`Guest`] and, if it changes anything, a [`Submitted`] form: these are made here only,
+//! after the checks, so that no page can forget them.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::Deref,
+    sync::Arc,
+};
+
+use axum::{
+    body::to_bytes,
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::{IntoResponse, Redirect, Response},
+};
+
+use super::page;
+use crate::{
+    config::Config,
+    domain::{
+        audit::Actor,
+        code::Code,
+        cookie, host,
+        rights::{Authority, Lack},
+        session::ConsoleSession,
+        timestamp::Timestamp,
+        user::{Role, User, UserId},
+    },
+    management::{Management, error::ApiError},
+    proxy::forwarding::{Forwarding, Origin},
+    service::{Context, sessions},
+    store::SharedStore,
+    system,
+};
+
+/// Largest form, bytes: lists of hosts and upstreams.
+const MAX_FORM: usize = 64 * 1024;
+/// Where a form has its token.
+pub const CSRF_FIELD: &str = "csrf";
+
+/// Somebody with a browser.
+pub struct Guest {
+    pub management: Arc<Management>,
+    pub store: SharedStore,
+    pub config: Arc<Config>,
+    pub now: Timestamp,
+    pub address: IpAddr,
+    /// The browser's connection is secure, as far as can be known.
+    pub https: bool,
+    /// Host and port by which the browser reaches the console.
+    pub host: String,
+    /// What the browser calls itself.
+    pub client: String,
+    /// What ties forms to this browser, and whether it has been told.
+    form: (Code, bool),
+    session: Option<(Code, ConsoleSession, User)>,
+}
+
+/// Somebody who has signed in.
+pub struct Visit {
+    guest: Guest,
+    pub user: User,
+    pub session: ConsoleSession,
+    csrf: String,
+}
+
+/// A form that was sent from a page of ours by the browser that the page was made for.
+pub struct Submitted<W> {
+    pub who: W,
+    pub fields: Fields,
+}
+
+/// What a form says. A field may come several times.
+pub struct Fields(Vec<(String, String)>);
+
+/// Why nobody gets to the page.
+pub enum Turned {
+    /// Nobody has signed in. With where they wanted to go, if that is a page.
+    SignIn(Option<String>),
+    Refused(ApiError),
+}
+
+/// Who a form can be made for.
+pub trait Presence: Sized + Send {
+    fn meet(head: &mut Parts, management: &Arc<Management>) -> impl Future<Output = Result<Self, Turned>> + Send;
+
+    fn guest(&self) -> &Guest;
+
+    /// What a form of theirs must carry.
+    fn csrf(&self) -> &str;
+}
+
+impl Guest {
+    async fn read(head: &Parts, management: &Arc<Management>) -> Result<Self, ApiError> {
+        let store = management.store()?;
+        let config = management.config.load_full();
+        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+        let trusted = &management.gateway.settings.load().trusted_proxies;
+        let forwarding = Forwarding::read(&head.headers, Origin { peer, tls: false }, trusted);
+        let public = config.management.public_url.as_ref();
+        let https = public.map_or(forwarding.https, |public| public.https);
+        let host = forwarding.host.as_ref().or(head.headers.get(header::HOST));
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+        let (form, session) = (code(head, https, cookie::FORM), code(head, https, cookie::CONSOLE));
+        let form = match form {
+            Some(code) => (code, true),
+            None => (system::new_code().map_err(|_| ApiError::store_away())?, false),
+        };
+        let client = head.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let mut guest = Self {
+            management: Arc::clone(management),
+            store,
+            config,
+            now: system::now(),
+            address: forwarding.client,
+            https,
+            host,
+            client: client.unwrap_or_default().to_owned(),
+            form,
+            session: None,
+        };
+        if let Some(code) = session {
+            let found = sessions::find(&guest.context(), &code).await?;
+            guest.session = found.map(|(session, user)| (code, session, user));
+        }
+        Ok(guest)
+    }
+
+    /// For what anybody may do.
+    pub fn context(&self) -> Context<'_> {
+        self.context_of(Actor::System, Authority::Nobody)
+    }
+
+    fn context_of<'a>(&'a self, actor: Actor, authority: Authority<'a>) -> Context<'a> {
+        Context {
+            store: &*self.store,
+            tokens: &self.config.tokens,
+            declared: &self.config.deployments,
+            actor,
+            authority,
+            request: None,
+            now: self.now,
+        }
+    }
+
+    /// The session that this browser has already, if any.
+    pub fn session(&self) -> Option<&ConsoleSession> {
+        self.session.as_ref().map(|(_, session, _)| session)
+    }
+
+    pub fn set_cookie(&self, response: &mut Response, purpose: &str, value: &str, max_age: u64) {
+        if let Ok(value) = HeaderValue::try_from(cookie::set(self.https, purpose, value, max_age)) {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+    }
+
+    /// A page with a form for somebody who need not have signed in: its browser is told what the form must come back with.
+    pub fn page(&self, status: StatusCode, template: &impl askama::Template) -> Response {
+        let mut response = page::rendered(status, template);
+        let (code, told) = &self.form;
+        if !told {
+            self.set_cookie(&mut response, cookie::FORM, &code.expose(), FORM_LIFETIME);
+        }
+        response
+    }
+
+    pub fn form_token(&self) -> String {
+        csrf(&self.form.0)
+    }
+}
+
+/// A sign-in page may stay open for so long, seconds.
+const FORM_LIFETIME: u64 = 24 * 3600;
+
+impl Visit {
+    /// For the verbs of [`service`](crate::service), on behalf of who has signed in.
+    pub fn context(&self) -> Context<'_> {
+        self.guest.context_of(Actor::User(self.user.id), Authority::Person(self.user.role))
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.user.role == Role::Admin
+    }
+
+    /// # Errors
+    /// 403 for members.
+    pub fn needs_admin(&self) -> Result<(), ApiError> {
+        if self.is_admin() { Ok(()) } else { Err(Lack::Admin.into()) }
+    }
+
+    /// Whether things of `owner` are theirs to see and change.
+    pub fn manages(&self, owner: UserId) -> bool {
+        self.is_admin() || owner == self.user.id
+    }
+
+    pub fn csrf_token(&self) -> &str {
+        &self.csrf
+    }
+}
+
+impl Deref for Visit {
+    type Target = Guest;
+
+    fn deref(&self) -> &Guest {
+        &self.guest
+    }
+}
+
+impl Presence for Guest {
+    async fn meet(head: &mut Parts, management: &Arc<Management>) -> Result<Self, Turned> {
+        Ok(Self::read(head, management).await?)
+    }
+
+    fn guest(&self) -> &Guest {
+        self
+    }
+
+    fn csrf(&self) -> &str {
+        ""
+    }
+}
+
+impl Presence for Visit {
+    async fn meet(head: &mut Parts, management: &Arc<Management>) -> Result<Self, Turned> {
+        let mut guest = Guest::read(head, management).await?;
+        match guest.session.take() {
+            Some((code, session, user)) => Ok(Self { csrf: csrf(&code), guest, user, session }),
+            None => {
+                let wanted = head.uri.path_and_query().map(|target| target.as_str().to_owned());
+                Err(Turned::SignIn(wanted.filter(|_| head.method == Method::GET)))
+            }
+        }
+    }
+
+    fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    fn csrf(&self) -> &str {
+        &self.csrf
+    }
+}
+
+impl FromRequestParts<Arc<Management>> for Guest {
+    type Rejection = Turned;
+
+    async fn from_request_parts(head: &mut Parts, management: &Arc<Management>) -> Result<Self, Turned> {
+        Self::meet(head, management).await
+    }
+}
+
+impl FromRequestParts<Arc<Management>> for Visit {
+    type Rejection = Turned;
+
+    async fn from_request_parts(head: &mut Parts, management: &Arc<Management>) -> Result<Self, Turned> {
+        Self::meet(head, management).await
+    }
+}
+
+impl<W: Presence> FromRequest<Arc<Management>> for Submitted<W> {
+    type Rejection = Turned;
+
+    async fn from_request(request: Request, management: &Arc<Management>) -> Result<Self, Turned> {
+        let (mut head, body) = request.into_parts();
+        let who = W::meet(&mut head, management).await?;
+        if !is_own_page(&head.headers, who.guest()) {
+            return Err(forged("this form was sent by a page of another site"));
+        }
+        let body = to_bytes(body, MAX_FORM).await;
+        let body = body.map_err(|_| ApiError::invalid("the form broke off or is too large"))?;
+        let fields = serde_urlencoded::from_bytes(&body);
+        let fields = Fields(fields.map_err(|_| ApiError::invalid("the form cannot be read"))?);
+        let expected = match who.csrf() {
+            "" => who.guest().form_token(),
+            csrf => csrf.to_owned(),
+        };
+        if !constant_time_eq(fields.text(CSRF_FIELD).as_bytes(), expected.as_bytes()) {
+            return Err(forged("this form is too old, or was made for another browser; open the page again"));
+        }
+        Ok(Self { who, fields })
+    }
+}
+
+impl Fields {
+    /// Empty where it is missing.
+    pub fn text(&self, name: &str) -> &str {
+        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value.trim())
+    }
+
+    /// As it was typed: a password.
+    pub fn exact(&self, name: &str) -> &str {
+        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
+    }
+
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.trim())
+    }
+
+    /// Words and lines of one field.
+    pub fn words<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.text(name).split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty())
+    }
+
+    /// A box that is ticked.
+    pub fn on(&self, name: &str) -> bool {
+        !self.text(name).is_empty()
+    }
+}
+
+/// `None`: there is no such cookie, or it is not one of ours.
+pub fn code(head: &Parts, https: bool, purpose: &str) -> Option<Code> {
+    let fields = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    cookie::get(fields, https, purpose).and_then(Code::parse)
+}
+
+/// A path of the console; the front page where it is none.
+pub fn local(next: &str) -> &str {
+    let path = next.starts_with('/') && !next.starts_with("//") && next.bytes().all(|byte| byte.is_ascii_graphic());
+    if path && !next.contains('\\') { next } else { "/" }
+}
+
+/// Browsers say where a form comes from. Deployments may live on sibling hosts, so `SameSite` is not enough.
+fn is_own_page(headers: &HeaderMap, guest: &Guest) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
+    let (default_port, authority) = match (origin.strip_prefix("https://"), origin.strip_prefix("http://")) {
+        (Some(rest), _) => (443, rest),
+        (None, Some(rest)) => (80, rest),
+        (None, None) => return false,
+    };
+    let read = |text: &str| {
+        let parsed = host::Authority::parse(text.as_bytes()).ok()?;
+        Some((parsed.host.into_owned(), parsed.port.unwrap_or(default_port)))
+    };
+    let public = guest.config.management.public_url.as_ref().map(|public| public.origin() == origin);
+    public == Some(true) || read(authority).is_some_and(|origin| read(&guest.host) == Some(origin))
+}
+
+fn csrf(code: &Code) -> String {
+    let key = blake3::derive_key("bento-gateway 2026 form token", code.expose().as_bytes());
+    blake3::Hash::from_bytes(key).to_hex().to_string()
+}
+
+fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
+    blake3::hash(one) == blake3::hash(other)
+}
+
+fn forged(text: &str) -> Turned {
+    Turned::Refused(ApiError::new(StatusCode::FORBIDDEN, "cross_site", text))
+}
+
+impl From<ApiError> for Turned {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl IntoResponse for Turned {
+    fn into_response(self) -> Response {
+        match self {
+            Self::SignIn(Some(wanted)) => {
+                let query = serde_urlencoded::to_string([("next", wanted)]).unwrap_or_default();
+                Redirect::to(&format!("/sign-in?{query}")).into_response()
+            }
+            Self::SignIn(None) => page::message(
+                StatusCode::UNAUTHORIZED,
+                "You are not signed in any more",
+                "Nothing was changed. Sign in, and do it again.",
+            ),
+            Self::Refused(error) => page::problem(&error),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Pages of other origins that call a Deployment (the CORS protocol of the Fetch standard).
+//!
+//! Where a Deployment names origins, the gateway speaks CORS for it: preflights, which carry no credential, end here, and
+//! every answer, our own refusals among them, says who may read it. Cookies are never allowed across origins.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+        ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    },
+    request::Parts,
+};
+
+use crate::index::routes::Route;
+
+/// How long a browser need not ask again, seconds.
+const MAX_AGE: &str = "600";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// What the answer says about other origins.
+#[derive(Clone, Debug, Default)]
+pub enum Cors {
+    /// Whatever the upstream says.
+    #[default]
+    Upstream,
+    /// Nothing: nobody else's page asks, or one that may not.
+    Nobody,
+    /// This origin may read it.
+    Allowed(HeaderValue),
+}
+
+impl Cors {
+    pub fn of(head: &Parts, route: &Route<'_>) -> Self {
+        let Some(deployment) = &route.deployment else { return Self::Upstream };
+        let settings = &deployment.spec.settings;
+        if settings.cors_origins.is_empty() {
+            return Self::Upstream;
+        }
+        match head.headers.get(ORIGIN) {
+            Some(origin) if origin.to_str().is_ok_and(|text| settings.allows_origin(text)) => {
+                Self::Allowed(origin.clone())
+            }
+            _ => Self::Nobody,
+        }
+    }
+
+    /// The answer to a preflight. `None`: this is none, or the origin may not.
+    pub fn preflight(&self, head: &Parts) -> Option<Response<Bytes>> {
+        let Self::Allowed(_) = self else { return None };
+        if head.method != Method::OPTIONS || !head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+            return None;
+        }
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
+        // As they were asked for: `*` does not stand for Authorization.
+        if let Some(asked) = head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+        }
+        Some(response)
+    }
+
+    /// Makes an answer of ours say so.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        if let Self::Upstream = self {
+            return;
+        }
+        headers.append(VARY, HeaderValue::from_static("origin"));
+        if let Self::Allowed(origin) = self {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+        }
+    }
+
+    /// The same for an upstream's answer, whose own word on it does not count.
+    pub fn replace(&self, headers: &mut HeaderMap) {
+        if let Self::Upstream = self {
+            return;
+        }
+        let names: Vec<HeaderName> =
+            headers.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+        self.apply(headers);
+    }
+}

@@ -1,0 +1,98 @@
+//! Somebody with a browser that has no scripts: follows no redirect, keeps cookies, sends forms as they stand in a page.
+
+use std::{collections::BTreeMap, io::Write, net::SocketAddr, process::Stdio};
+
+use super::{
+    gateway::Gateway,
+    http::{Answer, Caller},
+};
+
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// A browser at one address.
+pub struct Browser {
+    address: SocketAddr,
+    /// What goes into `Host`.
+    pub host: String,
+    pub cookies: BTreeMap<String, String>,
+}
+
+impl Browser {
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, host: address.to_string(), cookies: BTreeMap::new() }
+    }
+
+    /// Makes a user by the CLI and signs them in at the console.
+    pub fn signed_in(gateway: &Gateway, email: &str, admin: bool) -> Self {
+        create_user(gateway, email, admin);
+        let mut browser = Self::new(gateway.management);
+        let answer = browser.sign_in(email, PASSWORD);
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/")), "{}", answer.text());
+        browser
+    }
+
+    pub fn sign_in(&mut self, email: &str, password: &str) -> Answer {
+        let page = self.get("/sign-in");
+        self.submit(&page, "/sign-in", &[("email", email), ("password", password)])
+    }
+
+    pub fn get(&mut self, path: &str) -> Answer {
+        self.ask("GET", path, &["accept: text/html"], "")
+    }
+
+    /// The page's form for `action`, with its token and further fields, as the browser would send it.
+    pub fn submit(&mut self, page: &Answer, action: &str, fields: &[(&str, &str)]) -> Answer {
+        let token = csrf(page);
+        let all: Vec<(&str, &str)> = [("csrf", token.as_str())].into_iter().chain(fields.iter().copied()).collect();
+        self.post(action, &all)
+    }
+
+    /// From a page of the same host.
+    pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let origin = format!("origin: http://{}", self.host);
+        self.post_from(&[&origin], path, fields)
+    }
+
+    /// With what `fields_of_head` say of where it comes from.
+    pub fn post_from(&mut self, fields_of_head: &[&str], path: &str, fields: &[(&str, &str)]) -> Answer {
+        let kind = "content-type: application/x-www-form-urlencoded";
+        let head: Vec<&str> = fields_of_head.iter().copied().chain([kind]).collect();
+        self.ask("POST", path, &head, &serde_urlencoded::to_string(fields).unwrap())
+    }
+
+    pub fn ask(&mut self, method: &str, path: &str, fields: &[&str], body: &str) -> Answer {
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookie = if cookies.is_empty() { String::new() } else { format!("cookie: {}\r\n", cookies.join("; ")) };
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{fields}{cookie}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            self.host,
+            body.len()
+        );
+        let answer = Caller::connect(self.address).ask(request);
+        for set in answer.all("set-cookie") {
+            let (name, rest) = set.split_once('=').unwrap();
+            let value = rest.split(';').next().unwrap();
+            match value {
+                "" => self.cookies.remove(name),
+                value => self.cookies.insert(name.to_owned(), value.to_owned()),
+            };
+        }
+        answer
+    }
+}
+
+pub fn create_user(gateway: &Gateway, email: &str, admin: bool) {
+    let mut arguments = vec!["user", "create", "--email", email, "--name", "Somebody", "--password-stdin"];
+    arguments.extend(admin.then_some("--admin"));
+    let mut child = gateway.cli_command(&arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+/// What the forms of a page carry.
+pub fn csrf(page: &Answer) -> String {
+    let text = page.text();
+    let start = text.find("name=\"csrf\" value=\"").unwrap_or_else(|| panic!("no form in {text}"));
+    text[start + "name=\"csrf\" value=\"".len()..].split('"').next().unwrap().to_owned()
+}
