@@ -54,11 +54,14 @@ impl Origin {
     }
 }
 
+/// Settings whose values are never shown.
+const SECRETS: [&str; 2] = ["tokens.pepper", "management.oidc.client_secret"];
+
 /// A value as it may be shown: in TOML, secrets redacted.
 pub(super) fn shown(key: &str, value: &Value) -> String {
     match (key, &value.kind) {
-        ("tokens.pepper", ValueKind::String(text)) if !text.is_empty() => quoted("[redacted]"),
-        ("tokens.pepper", kind) if !matches!(kind, ValueKind::String(_)) => quoted("[redacted]"),
+        (key, ValueKind::String(text)) if SECRETS.contains(&key) && !text.is_empty() => quoted("[redacted]"),
+        (key, kind) if SECRETS.contains(&key) && !matches!(kind, ValueKind::String(_)) => quoted("[redacted]"),
         ("store.url", ValueKind::String(url)) => quoted(&redact_url(url)),
         // An upstream's URL may not have a password, and may be refused for having one.
         (key, ValueKind::String(text)) if key.contains(".upstream") || text.contains("://") => {

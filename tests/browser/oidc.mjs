@@ -1,8 +1,8 @@
 // Single sign-on against a real OpenID provider.
+import { pathToFileURL } from "node:url";
 import { check, chromium, equal, given, holds, open, options, packages } from "./lib.mjs";
 
-const exported = packages("oidc-provider");
-const Provider = exported.default ?? exported.Provider ?? exported;
+const { Provider } = await import(pathToFileURL(packages.resolve("oidc-provider")));
 const PEOPLE = {
   ada: { email: "ada@example.com", email_verified: true, name: "Ada of the provider", groups: ["ops", "ml"] },
   bob: { email: "bob@example.com", email_verified: true, name: "Bob", groups: ["ml"] },

@@ -5,8 +5,8 @@ use std::{thread::sleep, time::Duration};
 
 use crate::harness::{
     SOON,
-    console::Browser,
-    gateway::{Gateway, Token, deployment},
+    console::{Browser, PASSWORD, create_user},
+    gateway::{Gateway, Setup, Token, deployment, free_address},
     http::Caller,
     upstream::{Upstream, answer},
     wait_until,
@@ -399,4 +399,33 @@ fn our_prefix_is_ours_at_every_address() {
     );
     assert_eq!(secure.ask("GET", "/docs", &["x-forwarded-proto: https"], "").status, 200);
     assert_eq!(secure.ask("GET", "/docs", &["accept: */*"], "").status, 401, "not in clear text");
+}
+
+#[test]
+fn what_listens_everywhere_is_reached_where_the_console_is() {
+    let upstream = Upstream::named("a");
+    let everywhere = || format!("0.0.0.0:{}", free_address().port());
+    let config = format!(
+        "[proxy]\ndefault_deployment = \"a\"\n{}",
+        deployment("a", upstream.address, "").replace("hosts", "# ")
+    );
+    let gateway =
+        Setup::new(&config).env("PROXY__LISTEN", &everywhere()).env("MANAGEMENT__LISTEN", &everywhere()).start();
+    let (proxy, management) = (gateway.proxy.port(), gateway.management.port());
+    create_user(&gateway, "ada@example.com", true);
+    let mut console = Browser::new(gateway.management);
+    console.host = format!("gpu-box:{management}");
+    assert_eq!(console.sign_in("ada@example.com", PASSWORD).status, 303);
+    assert!(console.get("/deployments/a").text().contains(&format!("http://gpu-box:{proxy}/-/console")));
+
+    let mut browser = Browser::new(gateway.proxy);
+    browser.host = format!("gpu-box:{proxy}");
+    let asked = browser.get("/-/console?to=/docs");
+    let location = asked.header("location").unwrap();
+    let open = location.strip_prefix(&format!("http://gpu-box:{management}")).unwrap_or_else(|| panic!("{location}"));
+    let handed = console.get(open);
+    let back = handed.header("location").unwrap_or_else(|| panic!("{}", handed.text()));
+    let path = back.strip_prefix(&format!("http://gpu-box:{proxy}")).unwrap_or_else(|| panic!("{back}")).to_owned();
+    assert_eq!(browser.get(&path).header("location"), Some("/docs"));
+    assert_eq!(browser.get("/docs").status, 200);
 }

@@ -20,6 +20,7 @@ use crate::harness::{
 
 const HOST: &str = "a.test";
 const PEPPER: &str = "PepperThatNobodyMaySee";
+const CLIENT_SECRET: &str = "ClientSecretThatNobodyMaySee";
 const USER_PASSWORD: &str = "PasswordThatNobodyMaySee";
 const MARKERS: [&str; 6] = [
     "QueryThatNobodyMaySee",
@@ -42,12 +43,19 @@ impl Scene {
     fn new(format: &str, store: Option<&str>) -> Self {
         let upstream = Upstream::named("a");
         let both = format!("{}\n{}", deployment("a", upstream.address, ""), deployment("dead", free_address(), ""));
-        let mut setup =
-            Setup::new(&both).env("LOG__FILTER", "trace").env("LOG__FORMAT", format).env("TOKENS__PEPPER", PEPPER);
+        let mut setup = Setup::new(&both)
+            .env("LOG__FILTER", "trace")
+            .env("LOG__FORMAT", format)
+            .env("TOKENS__PEPPER", PEPPER)
+            .env("MANAGEMENT__OIDC__CLIENT_SECRET", CLIENT_SECRET);
         if let Some(url) = store {
             setup = setup.env("STORE__URL", url);
         }
-        let secrets = MARKERS.iter().chain(&[PEPPER, USER_PASSWORD, PASSWORD]).map(|text| (*text).to_owned()).collect();
+        let secrets = MARKERS
+            .iter()
+            .chain(&[PEPPER, CLIENT_SECRET, USER_PASSWORD, PASSWORD])
+            .map(|text| (*text).to_owned())
+            .collect();
         Self { gateway: setup.start(), _upstream: upstream, said: Vec::new(), secrets }
     }
 

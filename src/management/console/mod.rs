@@ -14,6 +14,7 @@ mod overview;
 mod page;
 mod recipes;
 mod sign_in;
+mod token_form;
 mod tokens;
 mod users;
 mod visit;
@@ -45,11 +46,11 @@ pub fn routes() -> Router<Arc<Management>> {
         .route("/account/password", post(account::change_password))
         .route("/account/sign-out-everywhere", post(account::sign_out_everywhere))
         .route("/api-token", get(tokens::old_address))
-        .route("/api_tokens", get(tokens::list).post(tokens::create))
-        .route("/api_tokens/new", get(tokens::new))
+        .route("/api_tokens", get(tokens::list).post(token_form::create))
+        .route("/api_tokens/new", get(token_form::new))
         .route("/api_tokens/approve", post(approve::decide))
-        .route("/api_tokens/{uid}", get(tokens::show).post(tokens::update))
-        .route("/api_tokens/{uid}/edit", get(tokens::edit))
+        .route("/api_tokens/{uid}", get(tokens::show).post(token_form::update))
+        .route("/api_tokens/{uid}/edit", get(token_form::edit))
         .route("/api_tokens/{uid}/rotate", get(tokens::ask_rotate).post(tokens::rotate))
         .route("/api_tokens/{uid}/delete", get(tokens::ask_delete).post(tokens::delete))
         .route("/deployments", get(deployments::list).post(deployments::add))

@@ -107,7 +107,7 @@ impl Guest {
         let (form, session) = (code(head, https, cookie::FORM), code(head, https, cookie::CONSOLE));
         let form = match form {
             Some(code) => (code, true),
-            None => (system::new_code().map_err(|_| ApiError::store_away())?, false),
+            None => (system::new_code()?, false),
         };
         let client = head.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let mut guest = Self {
