@@ -137,7 +137,7 @@ pub async fn answer(visit: &Visit<'_>, body: Option<Incoming>) -> Response<Bytes
     let page = &visit.target.path[visit.route.prefix_len + PREFIX.len()..];
     let is_get = matches!(visit.head.method, Method::GET | Method::HEAD);
     let is_post = visit.head.method == Method::POST;
-    if is_post && !same_origin::holds(visit.head, visit.target, false) {
+    if is_post && !same_origin::holds(visit.head, visit.target, visit.forwarding.host.as_ref(), false) {
         return visit.message(StatusCode::FORBIDDEN, "Not accepted", "This form was sent by a page of another site.");
     }
     match page {
@@ -269,12 +269,7 @@ impl Visit<'_> {
 
     fn denied(&self, denial: Denial, to: &str) -> Response<Bytes> {
         let failure = Failure::Denied(denial);
-        let status = failure.respond(&super::refusal::AnswerTo {
-            request_id: "",
-            realm: &self.settings.realm,
-            spelled_out: self.spelled_out,
-        });
-        self.denied_text(&failure.sentence(self.spelled_out), status.status(), to)
+        self.denied_text(&failure.sentence(self.spelled_out), failure.status(), to)
     }
 
     fn denied_text(&self, text: &str, status: StatusCode, to: &str) -> Response<Bytes> {

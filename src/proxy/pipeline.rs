@@ -217,7 +217,10 @@ impl Received<'_> {
             return Ok(presented.map(|token| token.map(Credential::Token)));
         };
         match credential::session(&head.headers, forwarding.https, &deployment.spec.name) {
-            Some(_) if deployment.spec.protected && !same_origin::holds(head, target, websocket) => {
+            Some(_)
+                if deployment.spec.protected
+                    && !same_origin::holds(head, target, forwarding.host.as_ref(), websocket) =>
+            {
                 Err(Denial::CrossSite)
             }
             session => Ok(Ok(session.map(Credential::Session))),

@@ -192,9 +192,13 @@ impl Failure {
         }
     }
 
+    pub fn status(self) -> StatusCode {
+        self.row().status
+    }
+
     /// Whether signing in could help.
     pub fn asks_to_sign_in(self) -> bool {
-        matches!(self.row().status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        matches!(self.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
             && matches!(self, Self::Denied(denial) if denial != Denial::CrossSite)
     }
 

@@ -3,13 +3,15 @@
 //! Deployments may live on sibling hosts, which `SameSite` does not tell apart: what another Deployment's page asks for
 //! must not be done in the name of whoever looks at it.
 
-use http::{HeaderMap, Method, header::ORIGIN, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header::ORIGIN, request::Parts};
 
 use super::target::Target;
 use crate::domain::host::Authority;
 
 /// Following a link to it is always allowed; anything else must be its own pages' doing.
-pub fn holds(head: &Parts, target: &Target<'_>, websocket: bool) -> bool {
+///
+/// `also` is the host that a trusted proxy says was asked for, if it says one.
+pub fn holds(head: &Parts, target: &Target<'_>, also: Option<&HeaderValue>, websocket: bool) -> bool {
     let safe = matches!(head.method, Method::GET | Method::HEAD) && !websocket;
     let field = |name: &str| single(&head.headers, name);
     match field("sec-fetch-site") {
@@ -20,14 +22,17 @@ pub fn holds(head: &Parts, target: &Target<'_>, websocket: bool) -> bool {
         Some(_) => safe && field("sec-fetch-mode") == Some("navigate") && field("sec-fetch-dest") == Some("document"),
         // Browsers leave it out where the connection is not secure.
         None => match single(&head.headers, ORIGIN.as_str()) {
-            Some(origin) => is_own(origin, target),
+            Some(origin) => {
+                let also = also.and_then(|host| Authority::parse(host.as_bytes()).ok());
+                is_own(origin, &target.authority) || also.is_some_and(|host| is_own(origin, &host))
+            }
             None => safe,
         },
     }
 }
 
 /// The scheme is not compared: TLS may end in front of the gateway, which need not know of it.
-fn is_own(origin: &str, target: &Target<'_>) -> bool {
+fn is_own(origin: &str, host: &Authority<'_>) -> bool {
     let (default_port, rest) = match (origin.strip_prefix("https://"), origin.strip_prefix("http://")) {
         (Some(rest), _) => (443, rest),
         (None, Some(rest)) => (80, rest),
@@ -35,7 +40,7 @@ fn is_own(origin: &str, target: &Target<'_>) -> bool {
     };
     let port = |port: Option<u16>| port.unwrap_or(default_port);
     Authority::parse(rest.as_bytes())
-        .is_ok_and(|origin| origin.host == target.authority.host && port(origin.port) == port(target.authority.port))
+        .is_ok_and(|origin| origin.host == host.host && port(origin.port) == port(host.port))
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -57,7 +62,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        holds(&head, &Target::parse(&head, 1000).unwrap(), websocket)
+        let also = HeaderValue::from_static("public.test");
+        holds(&head, &Target::parse(&head, 1000).unwrap(), Some(&also), websocket)
     }
 
     #[test]
@@ -68,6 +74,7 @@ mod tests {
         let link = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
 
         assert!(outcome("GET", &[], false) && outcome("GET", &[site("none")], false));
+        assert!(outcome("POST", &[("origin", "https://public.test")], false));
         assert!(outcome("POST", &[own], false) && outcome("GET", &[own], true));
         assert!(outcome("POST", &[site("same-origin"), own], false) && outcome("GET", &[site("same-origin")], true));
         assert!(outcome("GET", &[site("cross-site"), link[0], link[1]], false));
