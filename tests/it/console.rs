@@ -160,6 +160,12 @@ fn an_unknown_user_is_told_the_same_as_a_wrong_password() {
     // Both have hashed: without it the answer takes a tenth of the time.
     assert!(slowest[1] * 3 > slowest[0], "{slowest:?}");
 
+    // One address may try some accounts, and not all of them.
+    let elsewhere = Gateway::start("");
+    let guess = |at: u32| Browser::new(elsewhere.management).sign_in(&format!("user-{at}@example.com"), "guess").status;
+    let statuses: Vec<u16> = (0..25).map(guess).collect();
+    assert!(statuses[..20].iter().all(|status| *status == 401) && statuses.contains(&429), "{statuses:?}");
+
     let mut browser = Browser::new(gateway.management);
     let limited = (0..30).any(|_| browser.sign_in(ADA, "guess").status == 429);
     assert!(limited, "an account can be guessed at for ever");
