@@ -241,8 +241,10 @@ pub enum UserCommand {
     },
     /// Make a link by which a user sets their password, once; earlier links end
     Invite { email: Email },
-    /// Disable a user, and with them all their tokens
+    /// Disable a user, and with them all their tokens and sessions
     Disable { email: Email },
+    /// Enable a disabled user, and with them those of their tokens that are not over
+    Enable { email: Email },
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]

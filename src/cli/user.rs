@@ -75,6 +75,11 @@ pub fn run(command: UserCommand, setup: &Setup, printer: &mut Printer<'_>) -> Re
             printer.note(&format!("{email} is disabled, and running gateways refuse their tokens."));
             Ok(())
         }
+        UserCommand::Enable { email } => {
+            session.wait(users::enable(&context, &email))?;
+            printer.note(&format!("{email} is enabled, and their tokens that are not over work again."));
+            Ok(())
+        }
     }
 }
 

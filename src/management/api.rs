@@ -67,6 +67,7 @@ pub fn routes() -> (Router<Arc<super::Management>>, Value) {
         .add(operation(GET, "/api/v1/users/{user}", "getUser", "One user, by uid or e-mail address").needing(ReadUsers), users::get)
         .add(operation(PATCH, "/api/v1/users/{user}", "updateUser", "Change a user's name or role").conflicting().needing(WriteUsers), users::update)
         .add(operation(POST, "/api/v1/users/{user}/disable", "disableUser", "Disable a user, and with them all their tokens").conflicting().needing(WriteUsers), users::disable)
+        .add(operation(POST, "/api/v1/users/{user}/enable", "enableUser", "Enable a disabled user, and with them their tokens that are not over").conflicting().needing(WriteUsers), users::enable)
         .finish();
     let router = router
         .route("/api/v1/bento_repositories/{*rest}", any(|| unsupported(deployments::NO_BENTO)))

@@ -75,8 +75,15 @@ pub async fn update(call: Call<Caller, Nothing, ChangedUser>) -> Result<PersonVi
 pub async fn disable(call: Call<Caller>) -> Result<PersonView, ApiError> {
     let email = find(&call, &call.param).await?.email;
     users::disable(&call.context(), &email).await?;
-    call.management.gateway.index.look_now();
-    let _ = crate::service::receipt::receipt(&*call.store).await;
+    call.management.gateway.settled(&call.store).await;
+    find(&call, email.as_str()).await.map(|user| views::person(&user))
+}
+
+/// And with them those of their tokens that are not over.
+pub async fn enable(call: Call<Caller>) -> Result<PersonView, ApiError> {
+    let email = find(&call, &call.param).await?.email;
+    users::enable(&call.context(), &email).await?;
+    call.management.gateway.settled(&call.store).await;
     find(&call, email.as_str()).await.map(|user| views::person(&user))
 }
 

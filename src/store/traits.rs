@@ -180,7 +180,10 @@ pub trait UserStore: Send + Sync {
         event: &AuditEvent,
     ) -> Result<bool, StoreError>;
 
-    /// Disables the user, and so all their tokens. `false`: no such user, or disabled already.
+    /// Enables a disabled user, and so all their tokens. `false`: no such user, or not disabled.
+    async fn enable_user(&self, id: UserId, event: &AuditEvent) -> Result<bool, StoreError>;
+
+    /// Disables the user, and so all their tokens, and ends their sessions for good. `false`: no such user, or disabled already.
     async fn disable_user(&self, id: UserId, at: Timestamp, event: &AuditEvent) -> Result<bool, StoreError>;
 }
 

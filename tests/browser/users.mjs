@@ -53,6 +53,13 @@ await check("who is disabled loses tokens and sessions at once", async () => {
   await bob.goto(`${given.console}/api_tokens`);
   await bob.getByRole("heading", { name: "Sign in" }).waitFor();
 });
+await check("who is enabled again has their tokens, and no session", async () => {
+  await page.getByRole("button", { name: `Enable: ${BOB.email}` }).click();
+  holds((await page.getByRole("status").innerText()).includes("enabled"), "said");
+  equal(await call(`${given.proxy}/readyz`, token), 200, "the token");
+  await bob.goto(`${given.console}/api_tokens`);
+  await bob.getByRole("heading", { name: "Sign in" }).waitFor();
+});
 await check("activity tells in sentences, and is filtered", async () => {
   await page.goto(`${given.console}/activity`);
   const text = (await page.locator(".events").innerText()).replace(/\s+/g, " ");

@@ -40,7 +40,7 @@ scenarios!(
     tokens: 22,
     login: 3,
     deployments: 8,
-    users: 9,
+    users: 10,
     browser: 13,
     cors: 3,
     extension: 2,

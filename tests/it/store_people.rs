@@ -12,7 +12,7 @@ use bento_gateway::{
         token::{SecretRecord, TokenRecord},
         user::{User, UserId},
     },
-    store::{Conflict, Cursor, Day, EventFilter, SharedStore, TokenFilter, TokenOrder, TokenUse, Traffic},
+    store::{ChangedUser, Conflict, Cursor, Day, EventFilter, SharedStore, TokenFilter, TokenOrder, TokenUse, Traffic},
     system,
 };
 
@@ -96,6 +96,14 @@ async fn a_disabled_user_has_no_session(place: Place) {
     let id = begin(&store, owner).await;
     assert!(is_signed_in(&store, &id).await);
     store.disable_user(owner, system::now(), &event(Action::UserDisabled)).await.unwrap();
+    assert!(!is_signed_in(&store, &id).await);
+
+    // Nor does it come back with them.
+    let seq = store.change_seq().await.unwrap();
+    assert!(store.enable_user(owner, &event(Action::UserEnabled)).await.unwrap());
+    assert!(!store.enable_user(owner, &event(Action::UserEnabled)).await.unwrap());
+    assert_eq!(store.user(owner).await.unwrap().unwrap().disabled_at, None);
+    assert_eq!(store.changed_users(seq).await.unwrap(), [ChangedUser { id: owner, disabled: false }]);
     assert!(!is_signed_in(&store, &id).await);
 }
 

@@ -173,6 +173,7 @@ fn verb(action: &str) -> &str {
         "user.updated" => "changed the user",
         "user.password_set" => "set a password",
         "user.disabled" => "disabled the user",
+        "user.enabled" => "enabled the user",
         "user.invited" => "made a link for",
         "user.invitation_accepted" => "accepted an invitation",
         "user.identity_linked" => "came by single sign-on",

@@ -65,6 +65,7 @@ pub fn routes() -> Router<Arc<Management>> {
         .route("/users/{id}/role", post(users::set_role))
         .route("/users/{id}/link", post(users::link))
         .route("/users/{id}/disable", post(users::disable))
+        .route("/users/{id}/enable", post(users::enable))
         .route("/activity", get(activity::list))
         .route("/assets/console.css", get(|| asset("text/css; charset=utf-8", STYLE)))
         .route("/assets/icon.svg", get(|| asset("image/svg+xml", ICON)))

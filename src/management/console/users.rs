@@ -121,6 +121,15 @@ pub async fn disable(Path(id): Path<String>, Submitted { who: visit, .. }: Submi
     said(&visit, disabled.map(|()| format!("{} is disabled, and so are their tokens and sessions.", user.email))).await
 }
 
+/// Their tokens that are not over work again; sessions that were ended stay so.
+pub async fn enable(Path(id): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
+    visit.needs_admin()?;
+    let user = find(&visit, &id).await?;
+    let enabled = users::enable(&visit.context(), &user.email).await;
+    visit.management.gateway.settled(&visit.store).await;
+    said(&visit, enabled.map(|()| format!("{} is enabled again.", user.email))).await
+}
+
 async fn said<E: Into<ApiError>>(visit: &Visit, outcome: Result<String, E>) -> Answer {
     match outcome.map_err(Into::into) {
         Ok(done) => users_page(visit, StatusCode::OK, Said { done: Some(done), ..Said::default() }).await,

@@ -2,12 +2,14 @@
 
 mod create;
 mod disable;
+mod enable;
 mod owner;
 pub(super) mod password;
 mod update;
 
 pub use create::{CreateUser, create};
 pub use disable::disable;
+pub use enable::enable;
 pub use owner::{OwnerError, owner};
 pub use password::{InvalidPassword, set_password, sign_in};
 pub use update::{UpdateUser, update};
@@ -30,6 +32,8 @@ pub enum UserError {
     NotFound(Email),
     #[error("{0} is disabled already")]
     AlreadyDisabled(Email),
+    #[error("{0} is not disabled")]
+    NotDisabled(Email),
     #[error("{0} is the last admin who is not disabled; without one nobody could manage the gateway")]
     LastAdmin(Email),
     #[error(transparent)]
@@ -63,7 +67,7 @@ impl Refusal for UserError {
         match self {
             Self::Name(_) | Self::Password(_) => Kind::Invalid,
             Self::NotFound(_) => Kind::NotFound,
-            Self::AlreadyDisabled(_) | Self::LastAdmin(_) => Kind::Conflict,
+            Self::AlreadyDisabled(_) | Self::NotDisabled(_) | Self::LastAdmin(_) => Kind::Conflict,
             Self::Hash(error) => error.kind(),
             Self::NoEntropy(error) => error.kind(),
             Self::Store(error) => error.kind(),

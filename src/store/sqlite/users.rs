@@ -36,6 +36,8 @@ const SET_PASSWORD: &str = "UPDATE users SET password_hash = $2, changed_seq = $
 
 const DISABLE: &str = "UPDATE users SET disabled_at = $2, changed_seq = $3 WHERE id = $1 AND disabled_at IS NULL";
 
+const ENABLE: &str = "UPDATE users SET disabled_at = NULL, changed_seq = $2 WHERE id = $1 AND disabled_at IS NOT NULL";
+
 const FIND: &str = "
     SELECT id, name, email, role, password_hash, created_at, disabled_at FROM users WHERE id = $1";
 
@@ -45,8 +47,19 @@ const ORGANIZATION: &str = "SELECT name, created_at FROM organization";
 
 const NAMED_REQUEST: &str = "SELECT request_hash, target FROM audit_events WHERE actor_id = $1 AND request_key = $2";
 
-pub(super) const STATEMENTS: &[&str] =
-    &[FOUND, INSERT_USER, LIST, FIND_BY_EMAIL, SET_PASSWORD, DISABLE, FIND, UPDATE, ORGANIZATION, NAMED_REQUEST];
+pub(super) const STATEMENTS: &[&str] = &[
+    FOUND,
+    INSERT_USER,
+    LIST,
+    FIND_BY_EMAIL,
+    SET_PASSWORD,
+    DISABLE,
+    ENABLE,
+    FIND,
+    UPDATE,
+    ORGANIZATION,
+    NAMED_REQUEST,
+];
 
 #[async_trait]
 impl UserStore for SqliteStore {
@@ -174,6 +187,24 @@ impl UserStore for SqliteStore {
         .await
     }
 
+    async fn enable_user(&self, id: UserId, event: &AuditEvent) -> Result<bool, StoreError> {
+        self.perform(async {
+            let mut change = Change::begin(&self.writer).await?;
+            let enabled = sqlx::query(ENABLE)
+                .bind(id.0.hyphenated())
+                .bind(change.seq)
+                .execute(change.connection())
+                .await?
+                .rows_affected()
+                > 0;
+            if enabled {
+                change.commit(event).await?;
+            }
+            Ok(enabled)
+        })
+        .await
+    }
+
     async fn disable_user(&self, id: UserId, at: Timestamp, event: &AuditEvent) -> Result<bool, StoreError> {
         self.perform(async {
             let mut change = Change::begin(&self.writer).await?;
@@ -186,6 +217,7 @@ impl UserStore for SqliteStore {
                 .rows_affected()
                 > 0;
             if disabled {
+                end_sessions(&mut change, id, None, at).await?;
                 change.commit(event).await?;
             }
             Ok(disabled)
