@@ -168,7 +168,7 @@ pub trait UserStore: Send + Sync {
     /// What the user has done by a request of that name. `None`: nothing.
     async fn named_request(&self, actor: UserId, key: &str) -> Result<Option<NamedRequest>, StoreError>;
 
-    /// Sets name and role to those of `user`. `false`: no such user.
+    /// Sets name and role to those of `user`. `false`: no such user, or the last enabled admin would be none.
     async fn update_user(&self, user: &User, event: &AuditEvent) -> Result<bool, StoreError>;
 
     /// Ends the user's sessions, too, but `keep`. `false`: no such user.
@@ -183,7 +183,8 @@ pub trait UserStore: Send + Sync {
     /// Enables a disabled user, and so all their tokens. `false`: no such user, or not disabled.
     async fn enable_user(&self, id: UserId, event: &AuditEvent) -> Result<bool, StoreError>;
 
-    /// Disables the user, and so all their tokens, and ends their sessions for good. `false`: no such user, or disabled already.
+    /// Disables the user, and so all their tokens, and ends their sessions for good. `false`: no such user, disabled already, or
+    /// the last enabled admin.
     async fn disable_user(&self, id: UserId, at: Timestamp, event: &AuditEvent) -> Result<bool, StoreError>;
 }
 

@@ -10,7 +10,7 @@ use bento_gateway::{
         session::{ConsoleSession, HandOver, Identity, Invitation},
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord},
-        user::{User, UserId},
+        user::{Role, User, UserId},
     },
     store::{ChangedUser, Conflict, Cursor, Day, EventFilter, SharedStore, TokenFilter, TokenOrder, TokenUse, Traffic},
     system,
@@ -21,6 +21,7 @@ use crate::store_contract::{Place, assert_conflict, behaviours, event, insert, o
 behaviours!(
     a_session_lasts_until_it_is_over,
     a_disabled_user_has_no_session,
+    one_admin_stays_whoever_disables_whom,
     all_sessions_of_a_user_end,
     an_invitation_is_used_once,
     a_new_invitation_ends_the_earlier_one,
@@ -105,6 +106,30 @@ async fn a_disabled_user_has_no_session(place: Place) {
     assert_eq!(store.user(owner).await.unwrap().unwrap().disabled_at, None);
     assert_eq!(store.changed_users(seq).await.unwrap(), [ChangedUser { id: owner, disabled: false }]);
     assert!(!is_signed_in(&store, &id).await);
+}
+
+async fn one_admin_stays_whoever_disables_whom(place: Place) {
+    let stores = [place.open().await, place.open().await];
+    let admin = |email: &str| User { role: Role::Admin, ..user(email) };
+    let two = [admin("a@example.com"), admin("b@example.com")];
+    for one in &two {
+        stores[0].insert_user(one, &event(Action::UserCreated)).await.unwrap();
+    }
+    for _ in 0..10 {
+        // At the same time, at two gateways: one is disabled, the other one made a member.
+        let disable = async {
+            let event = event(Action::UserDisabled);
+            stores[0].disable_user(two[0].id, event.at, &event).await.unwrap()
+        };
+        let demote = async {
+            let member = User { role: Role::Member, ..two[1].clone() };
+            stores[1].update_user(&member, &event(Action::UserUpdated)).await.unwrap()
+        };
+        let (disabled, demoted) = tokio::join!(disable, demote);
+        assert!(disabled != demoted, "disabled {disabled}, demoted {demoted}");
+        stores[0].enable_user(two[0].id, &event(Action::UserEnabled)).await.unwrap();
+        assert!(stores[0].update_user(&two[1], &event(Action::UserUpdated)).await.unwrap());
+    }
 }
 
 async fn all_sessions_of_a_user_end(place: Place) {

@@ -19,15 +19,15 @@ pub async fn disable(context: &Context<'_>, email: &Email) -> Result<(), UserErr
     if user.disabled_at.is_some() {
         return Err(UserError::AlreadyDisabled(email.clone()));
     }
-    if is_last_admin(context.store, &user).await? {
-        return Err(UserError::LastAdmin(email.clone()));
-    }
     let event = context.event(Action::UserDisabled, user.id, json!({}))?;
-    let disabled = context.store.disable_user(user.id, context.now, &event).await?;
-    if disabled { Ok(()) } else { Err(UserError::AlreadyDisabled(email.clone())) }
+    if context.store.disable_user(user.id, context.now, &event).await? {
+        return Ok(());
+    }
+    let last = is_last_admin(context.store, &user).await?;
+    Err(if last { UserError::LastAdmin(email.clone()) } else { UserError::AlreadyDisabled(email.clone()) })
 }
 
-/// Whether nobody else could manage the gateway.
+/// Whether nobody else could manage the gateway: why the store has refused.
 pub(super) async fn is_last_admin(store: &dyn Store, user: &User) -> Result<bool, StoreError> {
     if user.role != Role::Admin || user.disabled_at.is_some() {
         return Ok(false);

@@ -28,12 +28,12 @@ pub async fn update(context: &Context<'_>, email: &Email, change: UpdateUser) ->
         user.name = tidy_name(&name).ok_or(UserError::Name(name))?;
     }
     if let Some(role) = change.role {
-        if role != Role::Admin && is_last_admin(context.store, &user).await? {
-            return Err(UserError::LastAdmin(email.clone()));
-        }
         user.role = role;
     }
     let event = context.event(Action::UserUpdated, user.id, json!({ "name": user.name, "role": user.role }))?;
-    let updated = context.store.update_user(&user, &event).await?;
-    if updated { Ok(user) } else { Err(UserError::NotFound(email.clone())) }
+    if context.store.update_user(&user, &event).await? {
+        return Ok(user);
+    }
+    let last = is_last_admin(context.store, &User { role: Role::Admin, ..user }).await?;
+    Err(if last { UserError::LastAdmin(email.clone()) } else { UserError::NotFound(email.clone()) })
 }

@@ -34,14 +34,24 @@ const FIND_BY_EMAIL: &str = "
 
 const SET_PASSWORD: &str = "UPDATE users SET password_hash = $2, changed_seq = $3 WHERE id = $1";
 
-const DISABLE: &str = "UPDATE users SET disabled_at = $2, changed_seq = $3 WHERE id = $1 AND disabled_at IS NULL";
+/// Writers come one after the other, so the last admin is seen here whatever others do at the same time.
+const DISABLE: &str = "
+    UPDATE users SET disabled_at = $2, changed_seq = $3
+    WHERE id = $1 AND disabled_at IS NULL AND (
+        role <> 'admin'
+        OR EXISTS (SELECT 1 FROM users WHERE role = 'admin' AND disabled_at IS NULL AND id <> $1))";
 
-const ENABLE: &str = "UPDATE users SET disabled_at = NULL, changed_seq = $2 WHERE id = $1 AND disabled_at IS NOT NULL";
+const ENABLE: &str = "
+    UPDATE users SET disabled_at = NULL, changed_seq = $2 WHERE id = $1 AND disabled_at IS NOT NULL";
 
 const FIND: &str = "
     SELECT id, name, email, role, password_hash, created_at, disabled_at FROM users WHERE id = $1";
 
-const UPDATE: &str = "UPDATE users SET name = $2, role = $3, changed_seq = $4 WHERE id = $1";
+const UPDATE: &str = "
+    UPDATE users SET name = $2, role = $3, changed_seq = $4
+    WHERE id = $1 AND (
+        $3 = 'admin' OR role <> 'admin' OR disabled_at IS NOT NULL
+        OR EXISTS (SELECT 1 FROM users WHERE role = 'admin' AND disabled_at IS NULL AND id <> $1))";
 
 const ORGANIZATION: &str = "SELECT name, created_at FROM organization";
 
