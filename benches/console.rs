@@ -1,7 +1,7 @@
 //! What pages cost: `cargo bench --bench console`.
 //!
-//! Starts the gateway on an SQLite store with 10,000 tokens and asks for each page of the console as somebody who has
-//! signed in. Prints median and longest time of the server, which is what a request on an open connection takes here. No
+//! Starts the gateway on a store with 10,000 tokens, SQLite or the empty PostgreSQL database that `STORE` names
+//! (`postgres://…`), and asks for each page of the console as somebody who has signed in. Prints median and longest time of the server, which is what a request on an open connection takes here. No
 //! figure fails anything.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may stop at any surprise, and prints")]
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 const TOKENS: u32 = 10_000;
 const ROUNDS: usize = 50;
@@ -42,7 +42,9 @@ impl Drop for Gateway {
 fn main() {
     let directory = tempfile::tempdir().unwrap();
     let (proxy, management) = (free_address(), free_address());
-    let (_gateway, link) = start(directory.path(), proxy, management);
+    let store =
+        std::env::var("STORE").unwrap_or_else(|_| format!("sqlite:{}", directory.path().join("gateway.db").display()));
+    let (_gateway, link) = start(directory.path(), &store, proxy, management);
     let code = link.split("code=").nth(1).unwrap().to_owned();
     let mut console = Console { address: management, cookies: String::new() };
     let page = console.get(&format!("/welcome?code={code}")).1;
@@ -55,9 +57,10 @@ fn main() {
         ("password_again", PASSWORD.to_owned()),
     ];
     console.post("/welcome", &serde_urlencoded::to_string(fields).unwrap());
-    fill(&directory.path().join("gateway.db"));
+    fill(&store);
 
-    println!("{TOKENS} tokens in SQLite, {ROUNDS} requests a page; milliseconds");
+    let kind = store.split(':').next().unwrap();
+    println!("{TOKENS} tokens in {kind}, {ROUNDS} requests a page; milliseconds");
     println!("{:>8} {:>8}  page", "median", "longest");
     for path in PAGES {
         let mut times: Vec<Duration> = (0..ROUNDS).map(|_| console.time(path)).collect();
@@ -67,11 +70,11 @@ fn main() {
     }
 }
 
-fn start(directory: &Path, proxy: SocketAddr, management: SocketAddr) -> (Gateway, String) {
+fn start(directory: &Path, store: &str, proxy: SocketAddr, management: SocketAddr) -> (Gateway, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_bento-gateway"))
         .args(["serve", "--deployment", "summarization=http://127.0.0.1:9"])
         .args(["--listen", &proxy.to_string(), "--management-listen", &management.to_string()])
-        .env("BENTO_GATEWAY__STORE__URL", format!("sqlite:{}", directory.join("gateway.db").display()))
+        .env("BENTO_GATEWAY__STORE__URL", store)
         .env("BENTO_GATEWAY__TOKENS__FIRST_TOKEN", "false")
         .current_dir(directory)
         .stdout(Stdio::piped())
@@ -85,28 +88,52 @@ fn start(directory: &Path, proxy: SocketAddr, management: SocketAddr) -> (Gatewa
 
 /// Tokens as the gateway would write them, but at once; each with a day of use and an event of the trail.
 #[tokio::main(flavor = "current_thread")]
-async fn fill(store: &Path) {
-    let mut connection = SqliteConnection::connect(&format!("sqlite:{}", store.display())).await.unwrap();
-    let statements = [
-        "INSERT INTO api_tokens
-            (id, owner_id, name, description, search_text, scopes, created_at, expires_at, last_used_at)
-         SELECT printf('01a20d00-0000-7000-8000-%012d', value), (SELECT id FROM users LIMIT 1), 'batch-' || value,
-            'Made for the benchmark', 'batch-' || value, '[\"deployment:summarization\"]', 1790000000000 + value,
-            2000000000000, 1790000000000 + value * 7 % 10007
-         FROM generate_series(1, $1)",
-        "INSERT INTO token_usage SELECT id, 20717, 42 FROM api_tokens",
-        "INSERT INTO audit_events (id, at, action, actor_kind, target, detail)
-         SELECT printf('01a20d00-0000-7000-9000-%012d', value), 1790000000000 + value, 'token.created', 'cli',
-            printf('01a20d00-0000-7000-8000-%012d', value), '{}' FROM generate_series(1, $1)",
-    ];
-    for statement in statements {
+async fn fill(store: &str) {
+    if store.starts_with("sqlite:") {
         // SQLite as it is built here has no generate_series.
-        let statement = statement.replace(
-            "generate_series(1, $1)",
-            "(WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < $1) SELECT value FROM n)",
+        let numbers = format!(
+            "(WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {TOKENS}) SELECT n FROM n)"
         );
-        sqlx::query(sqlx::AssertSqlSafe(statement)).bind(TOKENS).execute(&mut connection).await.unwrap();
+        let mut connection = SqliteConnection::connect(store).await.unwrap();
+        for statement in statements(&numbers, "'[\"deployment:summarization\"]'", "1790000000000 + n", "2000000000000")
+        {
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        }
+    } else {
+        let (scopes, at) = ("ARRAY['deployment:summarization']", "to_timestamp(1790000000 + n * 0.001)");
+        let mut connection = PgConnection::connect(store).await.unwrap();
+        for statement in
+            statements(&format!("generate_series(1, {TOKENS}) AS n"), scopes, at, "to_timestamp(2000000000)")
+        {
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        }
     }
+}
+
+/// `numbers` gives `n` from 1 to 10,000; the others are the store's way to write such a value.
+fn statements(numbers: &str, scopes: &str, at: &str, expires_at: &str) -> [String; 3] {
+    let id = |group: &str, postgres: bool| {
+        if postgres {
+            format!("('01a20d00-0000-7000-{group}-' || lpad(n::text, 12, '0'))::uuid")
+        } else {
+            format!("printf('01a20d00-0000-7000-{group}-%012d', n)")
+        }
+    };
+    let postgres = scopes.starts_with("ARRAY");
+    let (token, event) = (id("8000", postgres), id("9000", postgres));
+    [
+        format!(
+            "INSERT INTO api_tokens
+                (id, owner_id, name, description, search_text, scopes, created_at, expires_at, last_used_at)
+             SELECT {token}, (SELECT id FROM users LIMIT 1), 'batch-' || n, 'Made for the benchmark', 'batch-' || n,
+                {scopes}, {at}, {expires_at}, {at} FROM {numbers}"
+        ),
+        "INSERT INTO token_usage SELECT id, 20717, 42 FROM api_tokens".to_owned(),
+        format!(
+            "INSERT INTO audit_events (id, at, action, actor_kind, target, detail)
+             SELECT {event}, {at}, 'token.created', 'cli', CAST({token} AS TEXT), '{{}}' FROM {numbers}"
+        ),
+    ]
 }
 
 struct Console {
