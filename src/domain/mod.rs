@@ -16,4 +16,5 @@ pub mod timestamp;
 pub mod token;
 pub mod token_search;
 pub mod token_text;
+pub mod usage;
 pub mod user;

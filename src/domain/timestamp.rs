@@ -9,6 +9,9 @@ use time::{
     macros::{datetime, format_description},
 };
 
+/// 24 hours, which is every day in UTC.
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);

@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::{tokens::TokenIndex, verify::ProvenToken};
-use crate::{
-    domain::{timestamp::Timestamp, token::TokenUid, token_text::LookupId},
-    store::TokenUse,
-};
+use crate::domain::{timestamp::Timestamp, token::TokenUid, token_text::LookupId, usage::TokenUse};
 
 /// At most one small entry per secret that was used since the last flush.
 #[derive(Default)]

@@ -15,6 +15,7 @@ use crate::{
     config::units::parse_duration,
     domain::{
         token::{TokenRecord, TokenUid},
+        usage::Day,
         user::{User, UserId},
     },
     service::{
@@ -24,7 +25,7 @@ use crate::{
         receipt::Receipt,
         tokens::{self, TokenError, UpdateToken},
     },
-    store::{Day, Organization, TokenFilter, TokenOrder},
+    store::{Organization, TokenFilter, TokenOrder},
 };
 
 /// What one request lists at most, whatever it asks for.

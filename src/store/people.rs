@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Day, StoreError};
+use super::StoreError;
 use crate::domain::{
     audit::AuditEvent,
     code::CodeHash,
@@ -15,6 +15,7 @@ use crate::domain::{
     timestamp::Timestamp,
     token::{SecretRecord, TokenRecord, TokenUid},
     token_text::LookupId,
+    usage::{Day, Traffic},
     user::{User, UserId},
 };
 
@@ -143,15 +144,4 @@ pub struct StoredEvent {
     pub actor: Option<UserId>,
     pub target: String,
     pub detail: Value,
-}
-
-/// A sum of one metric.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Traffic {
-    /// Minutes since 1970-01-01.
-    pub minute: i64,
-    pub metric: String,
-    /// A Deployment, a token's uid, or empty.
-    pub subject: String,
-    pub total: u64,
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use sqlx::migrate::MigrateError;
 
-use super::{StoreError, TokenUse, TouchedToken};
+use super::{StoreError, TouchedToken};
 use crate::domain::{
     deployment::DeploymentName,
     scope::{DeploymentPattern, Scope, ScopeSet},
     token::{TokenRecord, TokenUid},
     token_text::LookupId,
+    usage::TokenUse,
 };
 
 /// A live token that has the exact scope of a Deployment.

@@ -1,6 +1,6 @@
 //! What a store does: a trait for each noun, and the values that go in and out.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::domain::{
     session::Invitation,
     timestamp::Timestamp,
     token::{SecretRecord, TokenRecord, TokenUid},
+    usage::{DailyUse, Day, TokenUse},
     user::{Email, User, UserId},
 };
 
@@ -109,40 +110,6 @@ pub trait TokenStore: Send + Sync {
 
     /// Requests by UTC day since `from`, oldest first; days without any are left out.
     async fn token_usage(&self, uid: TokenUid, from: Day) -> Result<Vec<DailyUse>, StoreError>;
-}
-
-/// What a token was used for since the last time this was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenUse {
-    pub uid: TokenUid,
-    /// The last one.
-    pub at: Timestamp,
-    /// Requests that were let through.
-    pub requests: u64,
-}
-
-/// Days since 1970-01-01, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Day(pub i32);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DailyUse {
-    pub day: Day,
-    pub requests: u64,
-}
-
-impl fmt::Display for Day {
-    /// `2026-12-24`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let midnight = Timestamp::from_millis(i64::from(self.0) * 86_400_000).to_string();
-        f.write_str(midnight.split('T').next().unwrap_or_default())
-    }
-}
-
-impl From<Timestamp> for Day {
-    fn from(at: Timestamp) -> Self {
-        Self(i32::try_from(at.as_millis().div_euclid(86_400_000)).unwrap_or(i32::MAX))
-    }
 }
 
 #[async_trait]

@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::access_log::Line;
-use crate::{
-    domain::timestamp::Timestamp,
-    store::{TokenUse, Traffic},
+use crate::domain::{
+    timestamp::Timestamp,
+    usage::{TokenUse, Traffic},
 };
 
 /// Classes of the time until the first byte: class N is at most 2^N milliseconds, the last one more than the one before.

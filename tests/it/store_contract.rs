@@ -21,11 +21,11 @@ use bento_gateway::{
         session::Invitation,
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord, TokenUid},
+        usage::TokenUse,
         user::{Role, User, UserId},
     },
     store::{
-        self, Bootstrap, ChangedSecret, ChangedUser, Conflict, Cursor, SharedStore, StoreError, TokenFilter,
-        TokenOrder, TokenUse,
+        self, Bootstrap, ChangedSecret, ChangedUser, Conflict, Cursor, SharedStore, StoreError, TokenFilter, TokenOrder,
     },
     system,
 };

@@ -9,9 +9,10 @@ use bento_gateway::{
         deployment::DeploymentSpec,
         login::{Login, LoginDecision},
         timestamp::Timestamp,
+        usage::{DailyUse, Day, TokenUse},
         user::{Role, User, UserId},
     },
-    store::{Conflict, DailyUse, Day, ReplicaId, SharedStore, TokenFilter, TokenOrder, TokenUse},
+    store::{Conflict, ReplicaId, SharedStore, TokenFilter, TokenOrder},
     system,
 };
 

@@ -10,9 +10,10 @@ use bento_gateway::{
         session::{ConsoleSession, HandOver, Identity, Invitation},
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord},
+        usage::{Day, TokenUse, Traffic},
         user::{Role, User, UserId},
     },
-    store::{ChangedUser, Conflict, Cursor, Day, EventFilter, SharedStore, TokenFilter, TokenOrder, TokenUse, Traffic},
+    store::{ChangedUser, Conflict, Cursor, EventFilter, SharedStore, TokenFilter, TokenOrder},
     system,
 };
 

@@ -12,9 +12,8 @@ use super::{
     visit::Visit,
 };
 use crate::{
-    domain::{timestamp::Timestamp, token::TokenUid},
+    domain::{timestamp::Timestamp, token::TokenUid, usage::Traffic},
     management::error::ApiError,
-    store::Traffic,
     telemetry::traffic::{self, FAILED, LATENCY, LATENCY_CLASSES, REFUSED, REQUESTS, TOKEN},
 };
 

@@ -24,11 +24,12 @@ use crate::{
         scope::{DeploymentPattern, Scope},
         timestamp::Timestamp,
         token::{TokenRecord, TokenStatus, TokenUid},
+        usage::Day,
         user::{User, UserId},
     },
     management::error::{ApiError, quoted},
     service::{Issued, receipt::Receipt, tokens, users},
-    store::{Day, TokenFilter, TokenOrder},
+    store::{TokenFilter, TokenOrder},
 };
 
 const PER_PAGE: u32 = 25;

@@ -10,8 +10,12 @@ use time::OffsetDateTime;
 
 use super::PostgresStore;
 use crate::{
-    domain::{token::TokenUid, user::UserId},
-    store::{Day, EventFilter, FigureStore, StoreError, StoredEvent, Traffic},
+    domain::{
+        token::TokenUid,
+        usage::{Day, Traffic},
+        user::UserId,
+    },
+    store::{EventFilter, FigureStore, StoreError, StoredEvent},
 };
 
 const EVENTS: &str = "

@@ -9,8 +9,13 @@ use sqlx::types::{Json, uuid::fmt::Hyphenated};
 
 use super::SqliteStore;
 use crate::{
-    domain::{timestamp::Timestamp, token::TokenUid, user::UserId},
-    store::{Day, EventFilter, FigureStore, StoreError, StoredEvent, Traffic},
+    domain::{
+        timestamp::Timestamp,
+        token::TokenUid,
+        usage::{Day, Traffic},
+        user::UserId,
+    },
+    store::{EventFilter, FigureStore, StoreError, StoredEvent},
 };
 
 const EVENTS: &str = "

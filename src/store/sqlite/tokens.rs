@@ -14,10 +14,11 @@ use crate::{
         deployment::DeploymentName,
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord, TokenUid},
+        usage::{DailyUse, Day, TokenUse},
         user::UserId,
     },
     store::{
-        DailyUse, Day, Page, StoreError, TokenFilter, TokenOrder, TokenStore, TokenUse,
+        Page, StoreError, TokenFilter, TokenOrder, TokenStore,
         rules::{exact_scope, scope_texts, search_needle, search_text, totals},
     },
 };
