@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use crate::domain::{
-    code::{CODE_BYTES, Code},
+    code::{CODE_BYTES, OneTimeCode},
     timestamp::Timestamp,
     token_text::{PREFIX, RANDOM_BYTES, SESSION_PREFIX, TokenText},
 };
@@ -62,8 +62,8 @@ pub fn new_session_text() -> Result<TokenText, NoEntropy> {
 ///
 /// # Errors
 /// [`NoEntropy`].
-pub fn new_code() -> Result<Code, NoEntropy> {
-    Ok(Code::from_random(random::<CODE_BYTES>()?))
+pub fn new_code() -> Result<OneTimeCode, NoEntropy> {
+    Ok(OneTimeCode::from_random(random::<CODE_BYTES>()?))
 }
 
 fn new_text(prefix: &str) -> Result<TokenText, NoEntropy> {

@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 use self::{listeners::Listeners, reload::Reloader};
 use crate::{
     config::{Config, ProxyConfig, Sources},
-    domain::{audit::Actor, rights::Authority},
+    domain::{audit::Actor, rights::Grantor},
     index::{
         follow::{Declared, Follower, Index},
         routes::RouteRules,
@@ -288,7 +288,7 @@ async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<FirstS
         tokens: &config.tokens,
         declared: &config.deployments,
         actor: Actor::System,
-        authority: Authority::Operator,
+        grantor: Grantor::Operator,
         request: None,
         now: system::now(),
     };

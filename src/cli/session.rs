@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::{args::GlobalArgs, error::CliError};
 use crate::{
     config::{self, Config, Overrides, Sources},
-    domain::{audit::Actor, rights::Authority},
+    domain::{audit::Actor, rights::Grantor},
     service::Context,
     store::{self, SharedStore},
     system,
@@ -59,7 +59,7 @@ impl Session {
             tokens: &self.config.tokens,
             declared: &self.config.deployments,
             actor: Actor::Cli,
-            authority: Authority::Operator,
+            grantor: Grantor::Operator,
             request: None,
             now: system::now(),
         }

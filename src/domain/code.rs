@@ -1,25 +1,26 @@
-//! A secret of ours that somebody holds for a while: in a link that works once, in a cookie.
+//! Short-lived secrets that the gateway makes: for links that work once, for cookies and for `bentoml cloud login`.
 
 use std::fmt;
 
-/// Random bytes of a code: who holds it may do what it is for, and nobody may guess it.
+/// Random bytes of a code. 160 bits, because whoever holds the code may do what it is for, and nobody may guess it.
 pub const CODE_BYTES: usize = 20;
-/// Characters of a code: two hexadecimal digits a byte.
+/// Characters of a code: two hexadecimal digits for each byte.
 const CODE_LEN: usize = 2 * CODE_BYTES;
 
-/// In a link, a cookie or a form; only its hash is kept. It cannot be printed or serialised by accident.
-pub struct Code([u8; CODE_BYTES]);
+/// A code in clear, as it stands in a link, a cookie or a form. The store keeps only its hash. It cannot be printed or
+/// serialised by accident.
+pub struct OneTimeCode([u8; CODE_BYTES]);
 
 /// BLAKE3 of a code in hexadecimal. The code has 160 random bits, so a fast hash is enough.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CodeHash(Box<str>);
 
-impl Code {
+impl OneTimeCode {
     pub fn from_random(random: [u8; CODE_BYTES]) -> Self {
         Self(random)
     }
 
-    /// `None`: no code of ours looks like this.
+    /// `None`: the text does not have the form of a code.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != CODE_LEN || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return None;
@@ -31,7 +32,7 @@ impl Code {
         Some(Self(bytes))
     }
 
-    /// The clear text, for who asked for it and for the page.
+    /// The clear text, for the link, cookie or form.
     pub fn expose(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -52,9 +53,9 @@ impl CodeHash {
     }
 }
 
-impl fmt::Debug for Code {
+impl fmt::Debug for OneTimeCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Code([redacted])")
+        f.write_str("OneTimeCode([redacted])")
     }
 }
 
@@ -64,11 +65,11 @@ mod tests {
 
     #[test]
     fn a_code_reads_back() {
-        let code = Code::from_random([0xa7; CODE_BYTES]);
+        let code = OneTimeCode::from_random([0xa7; CODE_BYTES]);
         let text = code.expose();
-        assert_eq!(Code::parse(&text).unwrap().hash(), code.hash());
+        assert_eq!(OneTimeCode::parse(&text).unwrap().hash(), code.hash());
         for wrong in ["", "a7", &text.to_uppercase(), &format!("{text}0"), &text.replace('a', "é")] {
-            assert!(Code::parse(wrong).is_none(), "{wrong:?}");
+            assert!(OneTimeCode::parse(wrong).is_none(), "{wrong:?}");
         }
     }
 }

@@ -15,22 +15,22 @@ pub struct Rights<'a> {
     pub scopes: &'a ScopeSet,
 }
 
-/// On whose word something is granted.
+/// Who grants scopes: no verb makes a token that may do more than its grantor.
 #[derive(Clone, Copy, Debug)]
-pub enum Authority<'a> {
+pub enum Grantor<'a> {
     /// Somebody with access to the store itself.
     Operator,
     /// A person who has signed in: all that their role allows.
     Person(Role),
     Token(Rights<'a>),
-    /// Nobody has said who they are.
+    /// The request carries no credential.
     Nobody,
 }
 
-/// What an operation asks of who calls it.
+/// What an operation requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// Any token that is good for anything: what its holder may know and do about it.
+pub enum Permission {
+    /// Any live token: its holder may look at that token itself.
     Token,
     /// Developer Operations Access of any kind.
     Management,
@@ -47,7 +47,7 @@ pub enum Need {
 
 /// Why an operation is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Lack {
+pub enum Forbidden {
     #[error("this token has no Developer Operations Access; it needs the scope api")]
     Management,
     #[error("this token lacks the scope {0}")]
@@ -58,7 +58,7 @@ pub enum Lack {
     Grant(Scope),
 }
 
-impl Need {
+impl Permission {
     /// The narrowest scope that is enough. `None`: no particular one.
     pub fn scope(self) -> Option<Scope> {
         match self {
@@ -78,30 +78,30 @@ impl Need {
 
 impl Rights<'_> {
     /// # Errors
-    /// The first [`Lack`] that applies.
-    pub fn allow(&self, need: Need) -> Result<(), Lack> {
-        if need == Need::Token {
+    /// The first [`Forbidden`] that applies.
+    pub fn allow(&self, permission: Permission) -> Result<(), Forbidden> {
+        if permission == Permission::Token {
             return Ok(());
         }
         if !self.scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(_))) {
-            return Err(Lack::Management);
+            return Err(Forbidden::Management);
         }
-        if let Some(scope) = need.scope()
+        if let Some(scope) = permission.scope()
             && !self.has(&scope)
         {
-            return Err(Lack::Scope(scope));
+            return Err(Forbidden::Scope(scope));
         }
-        if need.admin() && self.role != Role::Admin { Err(Lack::Admin) } else { Ok(()) }
+        if permission.admin() && self.role != Role::Admin { Err(Forbidden::Admin) } else { Ok(()) }
     }
 
     /// Whether a token with `scopes` may be made, changed or given a new secret. Calling Deployments may be granted by
     /// whoever may write tokens, since that is what those are for.
     ///
     /// # Errors
-    /// [`Lack::Grant`].
-    pub fn grant(&self, scopes: &ScopeSet) -> Result<(), Lack> {
+    /// [`Forbidden::Grant`].
+    pub fn grant(&self, scopes: &ScopeSet) -> Result<(), Forbidden> {
         match scopes.iter().find(|scope| !matches!(scope, Scope::Deployment(_)) && !self.has(scope)) {
-            Some(scope) => Err(Lack::Grant(scope.clone())),
+            Some(scope) => Err(Forbidden::Grant(scope.clone())),
             None => Ok(()),
         }
     }
@@ -116,16 +116,16 @@ impl Rights<'_> {
     }
 }
 
-impl Authority<'_> {
+impl Grantor<'_> {
     /// As [`Rights::grant`].
     ///
     /// # Errors
-    /// [`Lack`].
-    pub fn grant(&self, scopes: &ScopeSet) -> Result<(), Lack> {
+    /// [`Forbidden`].
+    pub fn grant(&self, scopes: &ScopeSet) -> Result<(), Forbidden> {
         match self {
             Self::Operator | Self::Person(_) => Ok(()),
             Self::Token(rights) => rights.grant(scopes),
-            Self::Nobody => Err(Lack::Management),
+            Self::Nobody => Err(Forbidden::Management),
         }
     }
 }
@@ -134,17 +134,17 @@ impl Authority<'_> {
 mod tests {
     use super::*;
 
-    fn allowed(role: Role, scopes: &[&str], need: Need) -> bool {
+    fn allowed(role: Role, scopes: &[&str], permission: Permission) -> bool {
         let scopes = ScopeSet::parse(scopes).unwrap();
-        Rights { role, scopes: &scopes }.allow(need).is_ok()
+        Rights { role, scopes: &scopes }.allow(permission).is_ok()
     }
 
     #[test]
     fn what_each_scope_allows() {
-        use Need::*;
+        use Permission::*;
         let all =
             [Token, Management, ReadOrganization, WriteOrganization, ReadCluster, WriteCluster, ReadUsers, WriteUsers];
-        let table: &[(&[&str], &[Need])] = &[
+        let table: &[(&[&str], &[Permission])] = &[
             (&["api"], &all),
             (&["deployment:*"], &[Token]),
             (&["read_organization"], &[Token, Management, ReadOrganization, ReadUsers]),
@@ -153,10 +153,14 @@ mod tests {
             (&["write_cluster"], &[Token, Management, ReadCluster, WriteCluster]),
         ];
         for (scopes, expected) in table {
-            for need in all {
-                assert_eq!(allowed(Role::Admin, scopes, need), expected.contains(&need), "{scopes:?} {need:?}");
-                let as_member = expected.contains(&need) && !need.admin();
-                assert_eq!(allowed(Role::Member, scopes, need), as_member, "member, {scopes:?} {need:?}");
+            for permission in all {
+                assert_eq!(
+                    allowed(Role::Admin, scopes, permission),
+                    expected.contains(&permission),
+                    "{scopes:?} {permission:?}"
+                );
+                let as_member = expected.contains(&permission) && !permission.admin();
+                assert_eq!(allowed(Role::Member, scopes, permission), as_member, "member, {scopes:?} {permission:?}");
             }
         }
     }

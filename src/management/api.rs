@@ -18,7 +18,7 @@ use super::{
     operation::{Routes, operation},
     tokens, users,
 };
-use crate::domain::rights::Need;
+use crate::domain::rights::Permission;
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
@@ -29,7 +29,7 @@ const DELETE: Method = Method::DELETE;
 /// Everything that a token is asked for, and what is open; with the document that describes it.
 #[rustfmt::skip]
 pub fn routes() -> (Router<Arc<super::Management>>, Value) {
-    use Need::{Management, ReadCluster, ReadOrganization, ReadUsers, Token, WriteCluster, WriteOrganization, WriteUsers};
+    use Permission::{Management, ReadCluster, ReadOrganization, ReadUsers, Token, WriteCluster, WriteOrganization, WriteUsers};
     let (router, document) = Routes::new()
         // Logging in.
         .add(operation(GET, "/api/v1/auth/current", "getCurrentUser", "The owner of the token").needing(Management), logins::current)

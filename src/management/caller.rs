@@ -10,7 +10,7 @@ use crate::{
     domain::{
         audit::Actor,
         decision,
-        rights::{Authority, Lack, Need, Rights},
+        rights::{Forbidden, Grantor, Permission, Rights},
         token::TokenRecord,
         token_text::PresentedToken,
         user::{Role, User, UserId},
@@ -33,7 +33,7 @@ pub struct Anyone(());
 
 /// How an operation gets to know who calls it.
 pub trait Who: Sized + Send + 'static {
-    /// What it asks for. `Need` for [`Caller`], nothing for [`Anyone`].
+    /// What it asks for. `Permission` for [`Caller`], nothing for [`Anyone`].
     type Asks: Copy + Send + Sync + 'static;
 
     fn identify(
@@ -47,7 +47,7 @@ pub trait Who: Sized + Send + 'static {
     fn actor(&self) -> Actor;
 
     /// What it may grant.
-    fn authority(&self) -> Authority<'_>;
+    fn grantor(&self) -> Grantor<'_>;
 }
 
 impl Who for Anyone {
@@ -61,26 +61,26 @@ impl Who for Anyone {
         Actor::System
     }
 
-    fn authority(&self) -> Authority<'_> {
-        Authority::Nobody
+    fn grantor(&self) -> Grantor<'_> {
+        Grantor::Nobody
     }
 }
 
 impl Who for Caller {
-    type Asks = Need;
+    type Asks = Permission;
 
     async fn identify(
         management: &Management,
         store: &SharedStore,
         head: &Parts,
-        need: Need,
+        need: Permission,
     ) -> Result<Self, ApiError> {
         let text = presented(&head.headers)?;
         let caller = Self::authenticate(management, store, text).await?;
         match caller.rights().allow(need) {
             Ok(()) => Ok(caller),
             // `bentoml cloud login` has a message of its own for 401 only; for 403 it prints the number.
-            Err(lack @ Lack::Management) if need == Need::Management => {
+            Err(lack @ Forbidden::Management) if need == Permission::Management => {
                 Err(ApiError::unauthorized("no_developer_access", lack.to_string()))
             }
             Err(lack) => Err(lack.into()),
@@ -91,8 +91,8 @@ impl Who for Caller {
         Actor::User(self.user.id)
     }
 
-    fn authority(&self) -> Authority<'_> {
-        Authority::Token(self.rights())
+    fn grantor(&self) -> Grantor<'_> {
+        Grantor::Token(self.rights())
     }
 }
 

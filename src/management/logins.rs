@@ -14,7 +14,7 @@ use super::{
     views::{self, OrganizationView, UserView},
 };
 use crate::{
-    domain::code::Code,
+    domain::code::OneTimeCode,
     service::{
         logins::{self, Claim},
         receipt,
@@ -57,7 +57,7 @@ pub async fn code(call: Call<Anyone>) -> Result<CodeView, ApiError> {
 pub async fn claim(call: Call<Anyone, CodeQuery>) -> Result<ClaimView, ApiError> {
     call.management.limits.polls.allow(call.address)?;
     let unknown = || ApiError::not_found("there is no such code");
-    let code = call.query.code.as_deref().and_then(Code::parse).ok_or_else(unknown)?;
+    let code = call.query.code.as_deref().and_then(OneTimeCode::parse).ok_or_else(unknown)?;
     match logins::claim(&call.context(), &code).await? {
         Claim::Waiting => Err(ApiError::not_found("nobody has approved this code yet")),
         Claim::Unknown => Err(unknown()),

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{error::ErrorBody, operation::Nothing};
-use crate::domain::rights::Need;
+use crate::domain::rights::Permission;
 
 /// What the document says of one operation.
 pub struct Entry {
@@ -16,7 +16,7 @@ pub struct Entry {
     id: &'static str,
     summary: &'static str,
     /// `None`: no token is asked for.
-    need: Option<Need>,
+    need: Option<Permission>,
     pub once: bool,
     pub conflicts: bool,
     pub limited: bool,
@@ -34,7 +34,7 @@ impl Entry {
         Self { method, path, id, summary, need: None, once: false, conflicts: false, limited: false, absent: false }
     }
 
-    pub fn guarded(self, need: Need) -> Self {
+    pub fn guarded(self, need: Permission) -> Self {
         Self { need: Some(need), ..self }
     }
 
@@ -48,7 +48,7 @@ impl Entry {
         let mut all = vec![("400", "The request cannot be read, or asks for what is not allowed")];
         if let Some(need) = self.need {
             all.push(("401", "No token, or one that is not valid any more"));
-            if need != Need::Token {
+            if need != Permission::Token {
                 all.push(("403", "The token or its owner may not"));
             }
         }
@@ -161,11 +161,11 @@ impl Document {
     }
 }
 
-fn describe(need: Option<Need>) -> String {
+fn describe(need: Option<Permission>) -> String {
     let Some(need) = need else { return "Needs no token.".to_owned() };
     let scope = match need {
-        Need::Token => "any live token".to_owned(),
-        Need::Management => "a token with Developer Operations Access of any kind".to_owned(),
+        Permission::Token => "any live token".to_owned(),
+        Permission::Management => "a token with Developer Operations Access of any kind".to_owned(),
         _ => match need.scope() {
             Some(scope) if scope.to_string() == "api" => "a token with the scope `api`".to_owned(),
             Some(scope) => format!("a token with the scope `{scope}` or `api`"),

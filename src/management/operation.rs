@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    domain::{audit::RequestKey, rights::Need, timestamp::Timestamp},
+    domain::{audit::RequestKey, rights::Permission, timestamp::Timestamp},
     service::Context,
     store::SharedStore,
     system,
@@ -66,7 +66,7 @@ pub fn operation(method: Method, path: &'static str, id: &'static str, summary: 
 }
 
 impl Unguarded {
-    pub fn needing(self, need: Need) -> Operation<Caller> {
+    pub fn needing(self, need: Permission) -> Operation<Caller> {
         Operation { entry: self.0.guarded(need), asks: need, who: PhantomData }
     }
 
@@ -124,7 +124,7 @@ impl<W: Who, Q, B> Call<W, Q, B> {
             tokens: &self.config.tokens,
             declared: &self.config.deployments,
             actor: self.who.actor(),
-            authority: self.who.authority(),
+            grantor: self.who.grantor(),
             request: self.request.as_ref(),
             now: self.now,
         }

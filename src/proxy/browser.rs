@@ -31,10 +31,10 @@ use crate::{
     config::TokenConfig,
     domain::{
         audit::Actor,
-        code::Code,
+        code::OneTimeCode,
         cookie::{self, NONCE},
         deployment::DeploymentName,
-        rights::Authority,
+        rights::Grantor,
         token_text::PresentedToken,
     },
     index::routes::Route,
@@ -207,8 +207,8 @@ impl Visit<'_> {
     async fn hand_over(&self) -> Response<Bytes> {
         let query = Form::read(self.target.query.unwrap_or_default().as_bytes());
         let to = local(query.get("to").unwrap_or_default());
-        let code = query.get("code").and_then(Code::parse);
-        let nonce = cookie::get(self.cookies(), self.forwarding.https, NONCE).and_then(Code::parse);
+        let code = query.get("code").and_then(OneTimeCode::parse);
+        let nonce = cookie::get(self.cookies(), self.forwarding.https, NONCE).and_then(OneTimeCode::parse);
         let name = self.route.deployment.as_ref().map(|deployment| deployment.spec.name.clone());
         let (Some(code), Some(nonce), Some(name)) = (code, nonce, name) else {
             return self.denied_text(&BrowserError::Over.to_string(), StatusCode::BAD_REQUEST, &to);
@@ -370,7 +370,7 @@ impl Opened {
             tokens: &self.tokens,
             declared: &[],
             actor: Actor::System,
-            authority: Authority::Nobody,
+            grantor: Grantor::Nobody,
             request: None,
             now: system::now(),
         }

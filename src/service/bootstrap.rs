@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         audit::Action,
-        code::Code,
+        code::OneTimeCode,
         scope::{InvalidScopeSet, ScopeSet},
         session::Invitation,
         token::{TokenRecord, TokenUid},
@@ -49,7 +49,7 @@ pub struct FirstStart {
     /// `None`: no first token is wanted (`tokens.first_token`).
     pub token: Option<Issued>,
     /// Of the link by which the first admin sets their password.
-    pub invitation: Code,
+    pub invitation: OneTimeCode,
 }
 
 /// What this call made, if it did. `None`: the store is set up already, by whomever. `link_lifetime` is that of the
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Config, Overrides, Sources, load},
-        domain::{audit::Actor, rights::Authority, timestamp::Timestamp},
+        domain::{audit::Actor, rights::Grantor, timestamp::Timestamp},
         store::{self, SharedStore, TokenFilter, TokenOrder},
     };
 
@@ -147,9 +147,9 @@ mod tests {
 
     fn context<'a>(config: &'a Config, store: &'a SharedStore) -> Context<'a> {
         let (tokens, declared) = (&config.tokens, &config.deployments[..]);
-        let (actor, authority) = (Actor::System, Authority::Operator);
+        let (actor, grantor) = (Actor::System, Grantor::Operator);
         let now = Timestamp::from_millis(1_000);
-        Context { store: store.as_ref(), tokens, declared, actor, authority, request: None, now }
+        Context { store: store.as_ref(), tokens, declared, actor, grantor, request: None, now }
     }
 
     #[tokio::test]

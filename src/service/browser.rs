@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         audit::{Action, Actor},
-        code::{Code, CodeHash},
+        code::{CodeHash, OneTimeCode},
         deployment::DeploymentName,
         scope::{DeploymentPattern, InvalidScopeSet, Scope, ScopeSet},
         session::HandOver,
@@ -81,7 +81,7 @@ pub async fn hand_over(
     user: &User,
     deployment: DeploymentName,
     nonce_hash: CodeHash,
-) -> Result<Code, BrowserError> {
+) -> Result<OneTimeCode, BrowserError> {
     let code = system::new_code()?;
     let expires_at = context.now.saturating_add(HAND_OVER_LIFETIME);
     let hand_over = HandOver { code_hash: code.hash(), nonce_hash, user: user.id, deployment, expires_at };
@@ -96,8 +96,8 @@ pub async fn hand_over(
 /// [`BrowserError::Over`], and ours.
 pub async fn redeem(
     context: &Context<'_>,
-    code: &Code,
-    nonce: &Code,
+    code: &OneTimeCode,
+    nonce: &OneTimeCode,
     deployment: &DeploymentName,
     lifetime: Duration,
 ) -> Result<BrowserSession, BrowserError> {

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         audit::Action,
         deployment::DeploymentName,
-        rights::Lack,
+        rights::Forbidden,
         scope::{InvalidScopeSet, Scope, ScopeSet},
         token::{TokenRecord, TokenUid},
         user::Email,
@@ -46,7 +46,7 @@ pub enum CreateTokenError {
     #[error("there is no Deployment {0}, which the scope deployment:{0} names")]
     UnknownDeployment(DeploymentName),
     #[error(transparent)]
-    Lack(#[from] Lack),
+    Forbidden(#[from] Forbidden),
     #[error(transparent)]
     Expiry(#[from] RefusedExpiry),
     #[error(transparent)]
@@ -73,7 +73,7 @@ pub async fn create_token(context: &Context<'_>, request: CreateToken) -> Result
         None => ScopeSet::new([Scope::Api])?,
         Some(texts) => ScopeSet::parse(texts)?,
     };
-    context.authority.grant(&scopes)?;
+    context.grantor.grant(&scopes)?;
     if let Some(unknown) = unknown_deployment(context, &scopes).await? {
         return Err(CreateTokenError::UnknownDeployment(unknown));
     }
@@ -123,7 +123,7 @@ impl Refusal for CreateTokenError {
             Self::Name(_) | Self::Description(_) | Self::Scopes(_) | Self::UnknownDeployment(_) | Self::Expiry(_) => {
                 Kind::Invalid
             }
-            Self::Lack(lack) => lack.kind(),
+            Self::Forbidden(lack) => lack.kind(),
             Self::Owner(error) => error.kind(),
             Self::Hash(error) => error.kind(),
             Self::NoEntropy(error) => error.kind(),

@@ -9,7 +9,7 @@ use super::{Context, tidy_name, users::UserError};
 use crate::{
     domain::{
         audit::{Action, Actor},
-        code::Code,
+        code::OneTimeCode,
         session::Invitation,
         user::{Email, User},
     },
@@ -29,7 +29,7 @@ pub struct Introduction {
 ///
 /// # Errors
 /// [`UserError::AlreadyDisabled`], and the store's.
-pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> Result<Code, UserError> {
+pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> Result<OneTimeCode, UserError> {
     if user.disabled_at.is_some() {
         return Err(UserError::AlreadyDisabled(user.email.clone()));
     }
@@ -49,7 +49,7 @@ pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> R
 ///
 /// # Errors
 /// The store's.
-pub async fn find(context: &Context<'_>, code: &Code) -> Result<Option<User>, StoreError> {
+pub async fn find(context: &Context<'_>, code: &OneTimeCode) -> Result<Option<User>, StoreError> {
     Ok(context.store.invitation(&code.hash(), context.now).await?.map(|(_, user)| user))
 }
 
@@ -57,7 +57,11 @@ pub async fn find(context: &Context<'_>, code: &Code) -> Result<Option<User>, St
 ///
 /// # Errors
 /// [`UserError::Name`], [`UserError::Password`], and the store's conflict if the address is taken.
-pub async fn accept(context: &Context<'_>, code: &Code, introduction: Introduction) -> Result<Option<User>, UserError> {
+pub async fn accept(
+    context: &Context<'_>,
+    code: &OneTimeCode,
+    introduction: Introduction,
+) -> Result<Option<User>, UserError> {
     let Some(user) = find(context, code).await? else { return Ok(None) };
     let Introduction { name, email, password } = introduction;
     let name = tidy_name(&name).ok_or(UserError::Name(name))?;

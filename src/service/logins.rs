@@ -14,9 +14,9 @@ use super::{
 use crate::{
     domain::{
         audit::{Action, Actor},
-        code::{CODE_BYTES, Code},
+        code::{CODE_BYTES, OneTimeCode},
         login::{Login, LoginDecision, LoginState},
-        rights::Lack,
+        rights::Forbidden,
         scope::ScopeSet,
         timestamp::Timestamp,
         token::{TokenRecord, TokenUid},
@@ -37,7 +37,7 @@ pub enum LoginError {
     #[error("there is no such login, or it is over; run `bentoml cloud login` again")]
     Over,
     #[error(transparent)]
-    Lack(#[from] Lack),
+    Forbidden(#[from] Forbidden),
     #[error(transparent)]
     Expiry(#[from] RefusedExpiry),
     #[error(transparent)]
@@ -68,8 +68,8 @@ pub async fn begin(
     asked_from: String,
     asked_with: &str,
     lifetime: Duration,
-) -> Result<Code, LoginError> {
-    let code = Code::from_random(system::random::<CODE_BYTES>()?);
+) -> Result<OneTimeCode, LoginError> {
+    let code = OneTimeCode::from_random(system::random::<CODE_BYTES>()?);
     let printable = asked_with.chars().filter(|c| !c.is_control()).take(MAX_CLIENT_CHARS).collect();
     let login = Login {
         code_hash: code.hash(),
@@ -89,7 +89,7 @@ pub async fn begin(
 ///
 /// # Errors
 /// [`LoginError::Over`].
-pub async fn waiting(context: &Context<'_>, code: &Code) -> Result<Login, LoginError> {
+pub async fn waiting(context: &Context<'_>, code: &OneTimeCode) -> Result<Login, LoginError> {
     let login = context.store.login(&code.hash()).await?;
     login.filter(|login| login.state(context.now) == LoginState::Waiting).ok_or(LoginError::Over)
 }
@@ -97,22 +97,22 @@ pub async fn waiting(context: &Context<'_>, code: &Code) -> Result<Login, LoginE
 /// Approves the login for `by`, who has just proven who they are: its token will be theirs.
 ///
 /// # Errors
-/// [`LoginError::Over`] if somebody else has decided before, [`LoginError::Lack`] if they may not grant that.
-pub async fn approve(context: &Context<'_>, code: &Code, by: &User, scopes: ScopeSet) -> Result<(), LoginError> {
-    context.authority.grant(&scopes)?;
+/// [`LoginError::Over`] if somebody else has decided before, [`LoginError::Forbidden`] if they may not grant that.
+pub async fn approve(context: &Context<'_>, code: &OneTimeCode, by: &User, scopes: ScopeSet) -> Result<(), LoginError> {
+    context.grantor.grant(&scopes)?;
     let detail = json!({ "scopes": scopes });
     decide(context, code, LoginDecision::Approved { by: by.id, scopes }, Action::LoginApproved, by.id, detail).await
 }
 
 /// # Errors
 /// [`LoginError::Over`] if somebody else has decided before.
-pub async fn refuse(context: &Context<'_>, code: &Code, by: &User) -> Result<(), LoginError> {
+pub async fn refuse(context: &Context<'_>, code: &OneTimeCode, by: &User) -> Result<(), LoginError> {
     decide(context, code, LoginDecision::Refused, Action::LoginRefused, by.id, json!({})).await
 }
 
 async fn decide(
     context: &Context<'_>,
-    code: &Code,
+    code: &OneTimeCode,
     decision: LoginDecision,
     action: Action,
     by: UserId,
@@ -128,7 +128,7 @@ async fn decide(
 ///
 /// # Errors
 /// [`LoginError`]; the login can be tried again.
-pub async fn claim(context: &Context<'_>, code: &Code) -> Result<Claim, LoginError> {
+pub async fn claim(context: &Context<'_>, code: &OneTimeCode) -> Result<Claim, LoginError> {
     let Some(login) = context.store.login(&code.hash()).await? else { return Ok(Claim::Unknown) };
     let (by, scopes) = match login.state(context.now) {
         LoginState::Waiting => return Ok(Claim::Waiting),
@@ -162,7 +162,7 @@ impl Refusal for LoginError {
     fn kind(&self) -> Kind {
         match self {
             Self::Over => Kind::Conflict,
-            Self::Lack(lack) => lack.kind(),
+            Self::Forbidden(lack) => lack.kind(),
             Self::Expiry(_) => Kind::Internal,
             Self::Hash(error) => error.kind(),
             Self::NoEntropy(error) => error.kind(),

@@ -27,7 +27,7 @@ use crate::{
     domain::{
         audit::{Action, Actor, AuditEvent, RequestKey},
         deployment::{DeploymentName, DeploymentSpec},
-        rights::Authority,
+        rights::Grantor,
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord},
         token_text::TokenText,
@@ -46,7 +46,7 @@ pub struct Context<'a> {
     pub declared: &'a [DeploymentSpec],
     pub actor: Actor,
     /// On whose word scopes are granted: no verb makes a token that may do more than its maker.
-    pub authority: Authority<'a>,
+    pub grantor: Grantor<'a>,
     /// The caller's name for the request. `None`: it has none.
     pub request: Option<&'a RequestKey>,
     pub now: Timestamp,

@@ -1,7 +1,7 @@
 //! What every refusal has in common, so that each surface maps it once: to an exit code, to an HTTP status.
 
 use crate::{
-    domain::rights::Lack,
+    domain::rights::Forbidden,
     secret_hash::HashError,
     store::{Conflict, StoreError},
     system::NoEntropy,
@@ -60,7 +60,7 @@ impl Refusal for StoreError {
     }
 }
 
-impl Refusal for Lack {
+impl Refusal for Forbidden {
     fn kind(&self) -> Kind {
         Kind::Forbidden
     }

@@ -8,7 +8,7 @@ use super::Context;
 use crate::{
     domain::{
         audit::{Action, Actor},
-        code::Code,
+        code::OneTimeCode,
         session::ConsoleSession,
         user::{User, UserId},
     },
@@ -32,7 +32,7 @@ pub async fn begin(
     client: &str,
     lifetime: Duration,
     method: &'static str,
-) -> Result<Code, UserError> {
+) -> Result<OneTimeCode, UserError> {
     let code = system::new_code()?;
     let client = client.chars().filter(|c| !c.is_control()).take(MAX_CLIENT_CHARS).collect();
     let detail = json!({ "address": address, "method": method });
@@ -54,7 +54,7 @@ pub async fn begin(
 ///
 /// # Errors
 /// The store's.
-pub async fn find(context: &Context<'_>, code: &Code) -> Result<Option<(ConsoleSession, User)>, StoreError> {
+pub async fn find(context: &Context<'_>, code: &OneTimeCode) -> Result<Option<(ConsoleSession, User)>, StoreError> {
     context.store.session(&code.hash(), context.now).await
 }
 

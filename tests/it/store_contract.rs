@@ -15,7 +15,7 @@ use bento_gateway::{
     config::{Secret, StoreConfig, StoreUrl},
     domain::{
         audit::{Action, Actor, AuditEvent},
-        code::{CODE_BYTES, Code},
+        code::{CODE_BYTES, OneTimeCode},
         deployment::DeploymentSpec,
         scope::ScopeSet,
         session::Invitation,
@@ -510,7 +510,7 @@ fn first_start() -> Bootstrap {
     let admin = User { role: Role::Admin, ..user("admin@example.com") };
     let token = Some((token(admin.id, "first"), secret()));
     let invitation = Invitation {
-        code_hash: Code::from_random([9; CODE_BYTES]).hash(),
+        code_hash: OneTimeCode::from_random([9; CODE_BYTES]).hash(),
         user: admin.id,
         created_at: Timestamp::from_millis(0),
         expires_at: Timestamp::MAX,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bento_gateway::{
     domain::{
         audit::{Action, Actor, AuditEvent, RequestKey},
-        code::{CODE_BYTES, Code},
+        code::{CODE_BYTES, OneTimeCode},
         deployment::DeploymentSpec,
         login::{Login, LoginDecision},
         timestamp::Timestamp,
@@ -166,7 +166,7 @@ async fn a_deployment_is_changed(place: Place) {
 
 fn login(number: u8, expires_at: Timestamp) -> Login {
     Login {
-        code_hash: Code::from_random([number; CODE_BYTES]).hash(),
+        code_hash: OneTimeCode::from_random([number; CODE_BYTES]).hash(),
         asked_from: "192.0.2.7".to_owned(),
         asked_with: "python-httpx".to_owned(),
         created_at: Timestamp::from_millis(1_000),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bento_gateway::{
     domain::{
         audit::Action,
-        code::{Code, CodeHash},
+        code::{CodeHash, OneTimeCode},
         session::{ConsoleSession, HandOver, Identity, Invitation},
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord},
@@ -38,7 +38,7 @@ behaviours!(
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn code() -> Code {
+fn code() -> OneTimeCode {
     system::new_code().unwrap()
 }
 
@@ -158,7 +158,7 @@ async fn all_sessions_of_a_user_end(place: Place) {
     assert!(!is_signed_in(&store, &kept).await && is_signed_in(&store, &others).await);
 }
 
-fn invitation(user: UserId) -> (Code, Invitation) {
+fn invitation(user: UserId) -> (OneTimeCode, Invitation) {
     let (code, now) = (code(), system::now());
     let code_hash = code.hash();
     (code, Invitation { code_hash, user, created_at: now, expires_at: later(now) })

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::units::format_duration,
     domain::{
-        code::Code,
+        code::OneTimeCode,
         scope::{DeploymentPattern, Scope, ScopeSet},
     },
     management::error::ApiError,
@@ -32,7 +32,7 @@ struct ApprovePage {
 
 /// Looking at it decides nothing.
 pub async fn show(visit: &Visit, text: &str) -> Answer {
-    let code = Code::parse(text).ok_or(LoginError::Over)?;
+    let code = OneTimeCode::parse(text).ok_or(LoginError::Over)?;
     let login = logins::waiting(&visit.context(), &code).await?;
     let page = ApprovePage {
         shell: Shell::new(visit, "tokens"),
@@ -47,7 +47,7 @@ pub async fn show(visit: &Visit, text: &str) -> Answer {
 }
 
 pub async fn decide(Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
-    let code = Code::parse(fields.text("code")).ok_or(LoginError::Over)?;
+    let code = OneTimeCode::parse(fields.text("code")).ok_or(LoginError::Over)?;
     if fields.text("decision") != "approve" {
         logins::refuse(&visit.context(), &code, &visit.user).await?;
         let text = "The command line is told that its credentials are bad. You can close this page.";

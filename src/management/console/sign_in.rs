@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        code::Code,
+        code::OneTimeCode,
         cookie,
         user::{Email, User},
     },
@@ -171,8 +171,8 @@ pub async fn accept(Submitted { who: guest, fields }: Submitted<Guest>) -> Answe
     }
 }
 
-async fn invited(guest: &Guest, text: &str) -> Result<Option<(Code, User)>, ApiError> {
-    let Some(code) = Code::parse(text) else { return Ok(None) };
+async fn invited(guest: &Guest, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {
+    let Some(code) = OneTimeCode::parse(text) else { return Ok(None) };
     Ok(invitations::find(&guest.context(), &code).await?.map(|user| (code, user)))
 }
 
@@ -185,7 +185,7 @@ fn may_choose_email(user: &User) -> bool {
 fn welcome_page(
     guest: &Guest,
     status: StatusCode,
-    code: &Code,
+    code: &OneTimeCode,
     user: &User,
     (name, email): (&str, &str),
     problem: Option<String>,

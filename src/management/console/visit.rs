@@ -21,9 +21,9 @@ use crate::{
     config::Config,
     domain::{
         audit::Actor,
-        code::Code,
+        code::OneTimeCode,
         cookie, host,
-        rights::{Authority, Lack},
+        rights::{Forbidden, Grantor},
         session::ConsoleSession,
         timestamp::Timestamp,
         user::{Role, User, UserId},
@@ -54,8 +54,8 @@ pub struct Guest {
     /// What the browser calls itself.
     pub client: String,
     /// What ties forms to this browser, and whether it has been told.
-    form: (Code, bool),
-    session: Option<(Code, ConsoleSession, User)>,
+    form: (OneTimeCode, bool),
+    session: Option<(OneTimeCode, ConsoleSession, User)>,
 }
 
 /// Somebody who has signed in.
@@ -131,16 +131,16 @@ impl Guest {
 
     /// For what anybody may do.
     pub fn context(&self) -> Context<'_> {
-        self.context_of(Actor::System, Authority::Nobody)
+        self.context_of(Actor::System, Grantor::Nobody)
     }
 
-    fn context_of<'a>(&'a self, actor: Actor, authority: Authority<'a>) -> Context<'a> {
+    fn context_of<'a>(&'a self, actor: Actor, grantor: Grantor<'a>) -> Context<'a> {
         Context {
             store: &*self.store,
             tokens: &self.config.tokens,
             declared: &self.config.deployments,
             actor,
-            authority,
+            grantor,
             request: None,
             now: self.now,
         }
@@ -178,7 +178,7 @@ const FORM_LIFETIME: u64 = 24 * 3600;
 impl Visit {
     /// For the verbs of [`service`](crate::service), on behalf of who has signed in.
     pub fn context(&self) -> Context<'_> {
-        self.guest.context_of(Actor::User(self.user.id), Authority::Person(self.user.role))
+        self.guest.context_of(Actor::User(self.user.id), Grantor::Person(self.user.role))
     }
 
     pub fn is_admin(&self) -> bool {
@@ -188,7 +188,7 @@ impl Visit {
     /// # Errors
     /// 403 for members.
     pub fn needs_admin(&self) -> Result<(), ApiError> {
-        if self.is_admin() { Ok(()) } else { Err(Lack::Admin.into()) }
+        if self.is_admin() { Ok(()) } else { Err(Forbidden::Admin.into()) }
     }
 
     /// Whether things of `owner` are theirs to see and change.
@@ -311,9 +311,9 @@ impl Fields {
 }
 
 /// `None`: there is no such cookie, or it is not one of ours.
-pub fn code(head: &Parts, https: bool, purpose: &str) -> Option<Code> {
+pub fn code(head: &Parts, https: bool, purpose: &str) -> Option<OneTimeCode> {
     let fields = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
-    cookie::get(fields, https, purpose).and_then(Code::parse)
+    cookie::get(fields, https, purpose).and_then(OneTimeCode::parse)
 }
 
 /// A path of the console; the front page where it is none.
@@ -341,7 +341,7 @@ fn is_own_page(headers: &HeaderMap, guest: &Guest) -> bool {
     public == Some(true) || read(authority).is_some_and(|origin| read(&guest.host) == Some(origin))
 }
 
-fn csrf(code: &Code) -> String {
+fn csrf(code: &OneTimeCode) -> String {
     let key = blake3::derive_key("bento-gateway 2026 form token", code.expose().as_bytes());
     blake3::Hash::from_bytes(key).to_hex().to_string()
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::{
     config::{ManagementConfig, ProxyConfig, PublicUrl},
-    domain::{code::Code, deployment::DeploymentSpec, host::HostName},
+    domain::{code::OneTimeCode, deployment::DeploymentSpec, host::HostName},
 };
 
 /// `None`: nowhere, with this configuration.
@@ -46,7 +46,7 @@ pub fn management(config: &ManagementConfig) -> String {
 }
 
 /// The link by which somebody sets their password.
-pub fn invitation(config: &ManagementConfig, code: &Code) -> String {
+pub fn invitation(config: &ManagementConfig, code: &OneTimeCode) -> String {
     format!("{}/welcome?code={}", management(config), code.expose())
 }
 

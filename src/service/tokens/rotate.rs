@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     domain::{
         audit::Action,
-        rights::Lack,
+        rights::Forbidden,
         timestamp::Timestamp,
         token::{TokenStatus, TokenUid},
     },
@@ -26,7 +26,7 @@ pub enum RotateError {
     #[error("the token {0} expired at {1} and cannot be rotated: a new secret would not work either")]
     Expired(TokenUid, Timestamp),
     #[error(transparent)]
-    Lack(#[from] Lack),
+    Forbidden(#[from] Forbidden),
     #[error(transparent)]
     Hash(#[from] HashError),
     #[error(transparent)]
@@ -51,7 +51,7 @@ pub async fn rotate(
         _ => {}
     }
     // Whoever gets the new secret can do what the token can.
-    context.authority.grant(&token.scopes)?;
+    context.grantor.grant(&token.scopes)?;
     let until = context.now.saturating_add(overlap.unwrap_or(context.tokens.rotation_overlap));
     let old_until = token.expires_at.map_or(until, |expires_at| until.min(expires_at));
     let (text, secret) = context.new_secret()?;
@@ -67,7 +67,7 @@ impl Refusal for RotateError {
         match self {
             Self::NotFound(_) => Kind::NotFound,
             Self::Revoked(_) | Self::Expired(..) => Kind::Conflict,
-            Self::Lack(lack) => lack.kind(),
+            Self::Forbidden(lack) => lack.kind(),
             Self::Hash(error) => error.kind(),
             Self::NoEntropy(error) => error.kind(),
             Self::Store(error) => error.kind(),
@@ -78,7 +78,7 @@ impl Refusal for RotateError {
         match self {
             Self::NotFound(_) => Some("`bento-gateway token list` shows the tokens there are".to_owned()),
             Self::Revoked(_) | Self::Expired(..) => Some("make a new one with `bento-gateway token create`".to_owned()),
-            Self::Lack(_) | Self::Hash(_) | Self::NoEntropy(_) => None,
+            Self::Forbidden(_) | Self::Hash(_) | Self::NoEntropy(_) => None,
             Self::Store(error) => error.hint(),
         }
     }

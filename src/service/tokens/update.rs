@@ -6,7 +6,7 @@ use crate::{
     domain::{
         audit::Action,
         deployment::DeploymentName,
-        rights::Lack,
+        rights::Forbidden,
         scope::{InvalidScopeSet, ScopeSet},
         timestamp::Timestamp,
         token::{TokenRecord, TokenUid},
@@ -45,7 +45,7 @@ pub enum UpdateTokenError {
     #[error("there is no Deployment {0}, which the scope deployment:{0} names")]
     UnknownDeployment(DeploymentName),
     #[error(transparent)]
-    Lack(#[from] Lack),
+    Forbidden(#[from] Forbidden),
     #[error(transparent)]
     Expiry(#[from] RefusedExpiry),
     #[error(transparent)]
@@ -69,7 +69,7 @@ pub async fn update(
         return Err(UpdateTokenError::Expired(at));
     }
     // A longer life is a grant, too.
-    context.authority.grant(&token.scopes)?;
+    context.grantor.grant(&token.scopes)?;
     if let Some(name) = change.name {
         token.name = tidy_name(&name).ok_or(UpdateTokenError::Name(name))?;
     }
@@ -82,7 +82,7 @@ pub async fn update(
     }
     if let Some(texts) = change.scopes {
         let scopes = ScopeSet::parse(texts)?;
-        context.authority.grant(&scopes)?;
+        context.grantor.grant(&scopes)?;
         if let Some(unknown) = unknown_deployment(context, &scopes).await? {
             return Err(UpdateTokenError::UnknownDeployment(unknown));
         }
@@ -106,7 +106,7 @@ impl Refusal for UpdateTokenError {
             Self::Name(_) | Self::Description(_) | Self::Scopes(_) | Self::UnknownDeployment(_) | Self::Expiry(_) => {
                 Kind::Invalid
             }
-            Self::Lack(lack) => lack.kind(),
+            Self::Forbidden(lack) => lack.kind(),
             Self::NoEntropy(error) => error.kind(),
             Self::Store(error) => error.kind(),
         }
