@@ -6,7 +6,8 @@
 use std::{fmt::Write as _, io::Write as _};
 
 use crate::{
-    config::{Config, units::format_duration},
+    config::Config,
+    domain::units::format_duration,
     service::{Issued, bootstrap::FirstStart, deployments::address},
 };
 

@@ -7,14 +7,14 @@ use clap_complete::Shell;
 
 use super::output::Format;
 use crate::{
-    config::units::{parse_duration, parse_size},
     domain::{
         deployment::{CorsOrigin, DeploymentName, UpstreamUrl},
         host::HostName,
         token::TokenUid,
+        units::{parse_duration, parse_size},
         user::Email,
     },
-    service::expiry::Expiry,
+    service::tokens::Expiry,
 };
 
 /// An authenticating reverse proxy for self-hosted BentoML services

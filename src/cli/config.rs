@@ -2,11 +2,11 @@
 
 use std::fs::File;
 
-use super::{args::ConfigCommand, error::CliError, exit::ExitStatus, output::Printer, session::Setup};
+use super::{args::ConfigCommand, environment::Environment, error::CliError, exit::ExitStatus, output::Printer};
 use crate::config::{self, Config, Overrides};
 
-pub fn run(command: ConfigCommand, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
-    let loaded = config::load_with_origins(&setup.sources(Overrides::default()))?;
+pub fn run(command: ConfigCommand, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let loaded = config::load_with_origins(&environment.sources(Overrides::default()))?;
     match command {
         ConfigCommand::Check => {
             readable(&loaded.config)?;

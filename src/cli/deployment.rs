@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::{
     args::{AddDeployment, DeploymentCommand},
+    environment::Environment,
     error::CliError,
     output::{Printer, card, table},
-    session::Setup,
 };
 use crate::{
     domain::deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
@@ -14,13 +14,13 @@ use crate::{
     store::TouchedToken,
 };
 
-pub fn run(command: DeploymentCommand, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
-    let session = setup.open()?;
-    let context = session.context();
+pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let store = environment.open()?;
+    let context = store.context();
     match command {
         DeploymentCommand::Add(args) => {
-            let spec = spec(args, &session.config.proxy.deployment_defaults);
-            session.wait(deployments::add(&context, &spec))?;
+            let spec = spec(args, &store.config.proxy.deployment_defaults);
+            store.block_on(deployments::add(&context, &spec))?;
             printer.answer(&spec, || {
                 card(&[
                     ("name", spec.name.to_string()),
@@ -31,8 +31,8 @@ pub fn run(command: DeploymentCommand, setup: &Setup, printer: &mut Printer<'_>)
             })
         }
         DeploymentCommand::List => {
-            let listed = session.wait(deployments::list(&context))?;
-            let elsewhere = session.wait(deployments::declared_elsewhere(&context, &listed))?;
+            let listed = store.block_on(deployments::list(&context))?;
+            let elsewhere = store.block_on(deployments::declared_elsewhere(&context, &listed))?;
             if !elsewhere.is_empty() {
                 let names = joined(&elsewhere);
                 printer.note(&format!("Declared by a gateway's own file or flags, and known to it alone: {names}"));
@@ -43,15 +43,15 @@ pub fn run(command: DeploymentCommand, setup: &Setup, printer: &mut Printer<'_>)
             })
         }
         DeploymentCommand::Terminate { name } => {
-            let spec = session.wait(deployments::terminate(&context, &name))?;
+            let spec = store.block_on(deployments::terminate(&context, &name))?;
             printer.answer(&spec, || format!("The Deployment {name} is terminated: its callers get 503."))
         }
         DeploymentCommand::Start { name } => {
-            let spec = session.wait(deployments::start(&context, &name))?;
+            let spec = store.block_on(deployments::start(&context, &name))?;
             printer.answer(&spec, || format!("The Deployment {name} is forwarded to again."))
         }
         DeploymentCommand::Remove { name } => {
-            let touched = session.wait(deployments::remove(&context, &name))?;
+            let touched = store.block_on(deployments::remove(&context, &name))?;
             print_removed(&name, &touched, printer)
         }
     }

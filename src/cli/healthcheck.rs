@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{error::CliError, exit::ExitStatus, output::Printer, session::Setup};
+use super::{environment::Environment, error::CliError, exit::ExitStatus, output::Printer};
 use crate::domain::deployment::UpstreamUrl;
 
 /// For everything together. Below the 3 s that the Dockerfile gives us.
@@ -14,12 +14,12 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// `url: None`: `/readyz` of the configured management listener.
-pub fn run(url: Option<&UpstreamUrl>, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
+pub fn run(url: Option<&UpstreamUrl>, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
     let (host, port, path) = match url {
         Some(url) if url.base_path().is_empty() => (url.host().to_owned(), url.port(), "/readyz".to_owned()),
         Some(url) => (url.host().to_owned(), url.port(), url.base_path().to_owned()),
         None => {
-            let listen = reachable(setup.load()?.management.listen);
+            let listen = reachable(environment.load()?.management.listen);
             let host = if listen.is_ipv6() { format!("[{}]", listen.ip()) } else { listen.ip().to_string() };
             (host, listen.port(), "/readyz".to_owned())
         }

@@ -5,6 +5,7 @@
 mod args;
 mod config;
 mod deployment;
+mod environment;
 mod error;
 mod exit;
 mod healthcheck;
@@ -13,7 +14,6 @@ mod reference;
 mod sanitize;
 mod scan;
 mod serve;
-mod session;
 mod token;
 mod user;
 
@@ -24,10 +24,10 @@ use clap::{CommandFactory, Parser};
 pub use self::reference::reference;
 use self::{
     args::{Cli, Command, TokenCommand},
+    environment::Environment,
     error::CliError,
     exit::ExitStatus,
     output::Printer,
-    session::Setup,
 };
 
 /// The whole program.
@@ -54,9 +54,9 @@ fn run(
             return if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Success };
         }
     };
-    let setup = Setup { env, global: cli.global };
-    let mut printer = Printer::new(setup.global.output, out, err);
-    match perform(cli.command, &setup, &mut printer) {
+    let environment = Environment { env, global: cli.global };
+    let mut printer = Printer::new(environment.global.output, out, err);
+    match perform(cli.command, &environment, &mut printer) {
         Ok(()) => ExitStatus::Success,
         Err(error) => {
             printer.error(&error);
@@ -65,15 +65,15 @@ fn run(
     }
 }
 
-fn perform(command: Command, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
+fn perform(command: Command, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
     match command {
-        Command::Serve(args) => serve::run(args, setup),
+        Command::Serve(args) => serve::run(args, environment),
         Command::Token(TokenCommand::Scan { paths }) => scan::run(&paths, printer),
-        Command::Token(command) => token::run(command, setup, printer),
-        Command::Deployment(command) => deployment::run(command, setup, printer),
-        Command::User(command) => user::run(command, setup, printer),
-        Command::Config(command) => config::run(command, setup, printer),
-        Command::Healthcheck { url } => healthcheck::run(url.as_ref(), setup, printer),
+        Command::Token(command) => token::run(command, environment, printer),
+        Command::Deployment(command) => deployment::run(command, environment, printer),
+        Command::User(command) => user::run(command, environment, printer),
+        Command::Config(command) => config::run(command, environment, printer),
+        Command::Healthcheck { url } => healthcheck::run(url.as_ref(), environment, printer),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write.
             let mut script = Vec::new();

@@ -1,13 +1,13 @@
 //! `bento-gateway serve`.
 
-use super::{args::ServeArgs, error::CliError, exit::ExitStatus, session::Setup};
+use super::{args::ServeArgs, environment::Environment, error::CliError, exit::ExitStatus};
 use crate::{
     app::{self, ServeError},
     config::{self, Overrides},
 };
 
-pub fn run(args: ServeArgs, setup: &Setup) -> Result<(), CliError> {
-    let sources = setup.sources(Overrides {
+pub fn run(args: ServeArgs, environment: &Environment) -> Result<(), CliError> {
+    let sources = environment.sources(Overrides {
         deployments: args.deployments,
         listen: args.listen,
         management_listen: args.management_listen,

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::{
     args::TokenCommand,
+    environment::{Environment, OpenStore},
     error::CliError,
     exit::ExitStatus,
     output::{Printer, card, table},
-    session::{Session, Setup},
 };
 use crate::{
     domain::{
@@ -19,53 +19,53 @@ use crate::{
     },
     service::{
         Issued,
-        create_token::{CreateToken, create_token},
         receipt::{Receipt, receipt},
-        tokens, users,
+        tokens::{self, CreateToken},
+        users,
     },
     store::{TokenFilter, TokenOrder},
 };
 
-pub fn run(command: TokenCommand, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
-    let session = setup.open()?;
-    let context = session.context();
+pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let store = environment.open()?;
+    let context = store.context();
     match command {
         TokenCommand::Create { name, description, scopes, expires, owner } => {
             let scopes = (!scopes.is_empty()).then_some(scopes);
             let request = CreateToken { name, description, scopes, expiry: expires.unwrap_or_default(), owner };
-            let issued = session.wait(create_token(&context, request))?;
-            print_issued(&session, &issued, printer)
+            let issued = store.block_on(tokens::create(&context, request))?;
+            print_issued(&store, &issued, printer)
         }
         TokenCommand::List { search, owner, limit } => {
             let owner = match owner {
                 None => None,
                 Some(email) => {
-                    let users = session.wait(users::list(context.store))?;
+                    let users = store.block_on(users::list(context.store))?;
                     let owner = users.into_iter().find(|user| user.email == email);
                     Some(owner.ok_or_else(|| CliError::from(users::UserError::NotFound(email)))?.id)
                 }
             };
             list(
-                &session,
+                &store,
                 &TokenFilter { search, owner, revoked: true, order: TokenOrder::Newest, offset: 0, limit },
                 printer,
             )
         }
         TokenCommand::Get { uid } => {
-            let record = session.wait(tokens::get(&context, uid))?;
-            print_one(&session, &record, None, printer)
+            let record = store.block_on(tokens::get(&context, uid))?;
+            print_one(&store, &record, None, printer)
         }
         TokenCommand::Revoke { uid } => {
-            let record = session.wait(tokens::revoke(&context, uid))?;
-            print_one(&session, &record, None, printer)?;
-            acknowledged(&session, "refuse it", printer);
+            let record = store.block_on(tokens::revoke(&context, uid))?;
+            print_one(&store, &record, None, printer)?;
+            acknowledged(&store, "refuse it", printer);
             Ok(())
         }
         // Needs no store, and has been done.
         TokenCommand::Scan { .. } => Ok(()),
         TokenCommand::Rotate { uid, overlap } => {
-            let (issued, old_until) = session.wait(tokens::rotate(&context, uid, overlap))?;
-            print_issued(&session, &issued, printer)?;
+            let (issued, old_until) = store.block_on(tokens::rotate(&context, uid, overlap))?;
+            print_issued(&store, &issued, printer)?;
             if old_until <= context.now {
                 printer.note("The old secret has ended.");
             } else {
@@ -77,9 +77,9 @@ pub fn run(command: TokenCommand, setup: &Setup, printer: &mut Printer<'_>) -> R
 }
 
 /// Tells which of the running gateways do as was said. The change is made, whatever comes of this.
-fn acknowledged(session: &Session, what: &str, printer: &mut Printer<'_>) {
-    let context = session.context();
-    match session.wait(receipt(context.store)) {
+fn acknowledged(store: &OpenStore, what: &str, printer: &mut Printer<'_>) {
+    let context = store.context();
+    match store.block_on(receipt(context.store)) {
         Ok(receipt) if receipt.replicas == 0 && receipt.missing.is_empty() => {
             printer.note(&format!("No gateway is running on this store; those that start will {what}."));
         }
@@ -113,10 +113,10 @@ struct List<'a> {
     total: u64,
 }
 
-fn list(session: &Session, filter: &TokenFilter, printer: &mut Printer<'_>) -> Result<(), CliError> {
-    let context = session.context();
-    let page = session.wait(tokens::list(&context, filter))?;
-    let emails = emails(session)?;
+fn list(store: &OpenStore, filter: &TokenFilter, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let context = store.context();
+    let page = store.block_on(tokens::list(&context, filter))?;
+    let emails = emails(store)?;
     let view = |record| view(record, context.now, &emails, None);
     let data = List { items: page.items.iter().map(view).collect(), total: page.total };
     printer.answer(&data, || {
@@ -140,8 +140,8 @@ fn list(session: &Session, filter: &TokenFilter, printer: &mut Printer<'_>) -> R
     Ok(())
 }
 
-fn print_issued(session: &Session, issued: &Issued, printer: &mut Printer<'_>) -> Result<(), CliError> {
-    print_one(session, &issued.record, Some(issued.text.expose()), printer).map_err(|error| match error {
+fn print_issued(store: &OpenStore, issued: &Issued, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    print_one(store, &issued.record, Some(issued.text.expose()), printer).map_err(|error| match error {
         CliError::BrokenPipe => CliError::new(
             ExitStatus::Failure,
             "the token was made, but nobody could be told its text",
@@ -156,13 +156,13 @@ fn print_issued(session: &Session, issued: &Issued, printer: &mut Printer<'_>) -
 }
 
 fn print_one(
-    session: &Session,
+    store: &OpenStore,
     record: &TokenRecord,
     token: Option<&str>,
     printer: &mut Printer<'_>,
 ) -> Result<(), CliError> {
-    let emails = emails(session)?;
-    let view = view(record, session.context().now, &emails, token);
+    let emails = emails(store)?;
+    let view = view(record, store.context().now, &emails, token);
     printer.answer(&view, || {
         let mut rows = vec![
             ("uid", record.uid.to_string()),
@@ -191,8 +191,8 @@ fn view<'a>(
     View { record, status: record.status(now), owner_email, token }
 }
 
-fn emails(session: &Session) -> Result<HashMap<UserId, String>, CliError> {
-    let users = session.wait(users::list(session.context().store))?;
+fn emails(store: &OpenStore) -> Result<HashMap<UserId, String>, CliError> {
+    let users = store.block_on(users::list(store.context().store))?;
     Ok(users.into_iter().map(|user| (user.id, user.email.to_string())).collect())
 }
 

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::{
     args::UserCommand,
+    environment::Environment,
     error::CliError,
     exit::ExitStatus,
     output::{Printer, card, table},
-    session::Setup,
 };
 use crate::{
     domain::{
@@ -26,14 +26,14 @@ use crate::{
 /// More than the longest password there may be, so that a longer one is refused for its length.
 const MAX_LINE: u64 = 4096;
 
-pub fn run(command: UserCommand, setup: &Setup, printer: &mut Printer<'_>) -> Result<(), CliError> {
-    let session = setup.open()?;
-    let context = session.context();
+pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let store = environment.open()?;
+    let context = store.context();
     match command {
         UserCommand::Create { email, name, admin, password_stdin } => {
             let role = if admin { Role::Admin } else { Role::Member };
             let password = if password_stdin { Some(password_from_stdin()?) } else { None };
-            let user = session.wait(users::create(&context, CreateUser { email, name, role, password }))?;
+            let user = store.block_on(users::create(&context, CreateUser { email, name, role, password }))?;
             printer.answer(&user, || {
                 card(&[
                     ("id", user.id.to_string()),
@@ -51,19 +51,19 @@ pub fn run(command: UserCommand, setup: &Setup, printer: &mut Printer<'_>) -> Re
             Ok(())
         }
         UserCommand::List => {
-            let users = session.wait(users::list(context.store))?;
+            let users = store.block_on(users::list(context.store))?;
             printer.answer(&users, || table(["EMAIL", "NAME", "ROLE", "STATUS", "CREATED"], users.iter().map(row)))
         }
         UserCommand::SetPassword { email, stdin } => {
             let password = if stdin { password_from_stdin()? } else { ask_password()? };
-            session.wait(users::set_password(&context, &email, password, None))?;
+            store.block_on(users::set_password(&context, &email, password, None))?;
             printer.note(&format!("The password of {email} is set."));
             Ok(())
         }
         UserCommand::Invite { email } => {
-            let management = &session.config.management;
-            let user = session.wait(users::find(context.store, &email))?;
-            let code = session.wait(invitations::invite(&context, &user, management.invitation_lifetime))?;
+            let management = &store.config.management;
+            let user = store.block_on(users::find(context.store, &email))?;
+            let code = store.block_on(invitations::invite(&context, &user, management.invitation_lifetime))?;
             let expires_at = context.now.saturating_add(management.invitation_lifetime);
             let link = InvitationLink { email, link: address::invitation(management, &code), expires_at };
             printer.answer(&link, || link.link.clone())?;
@@ -71,12 +71,12 @@ pub fn run(command: UserCommand, setup: &Setup, printer: &mut Printer<'_>) -> Re
             Ok(())
         }
         UserCommand::Disable { email } => {
-            session.wait(users::disable(&context, &email))?;
+            store.block_on(users::disable(&context, &email))?;
             printer.note(&format!("{email} is disabled, and running gateways refuse their tokens."));
             Ok(())
         }
         UserCommand::Enable { email } => {
-            session.wait(users::enable(&context, &email))?;
+            store.block_on(users::enable(&context, &email))?;
             printer.note(&format!("{email} is enabled, and their tokens that are not over work again."));
             Ok(())
         }

@@ -12,7 +12,6 @@ mod reference;
 mod sections;
 #[cfg(test)]
 mod tests;
-pub mod units;
 
 pub use load::{Loaded, Overrides, Sources, load, load_with_origins, watched_files};
 pub use problems::{ConfigProblems, Origin, Problem, redact_url};

@@ -7,10 +7,8 @@ use std::{cell::RefCell, collections::BTreeSet, fmt::Display, ops::RangeInclusiv
 
 use config::{Map, Value, ValueKind};
 
-use super::{
-    problems::{Origin, Problem, nearest, shown},
-    units,
-};
+use super::problems::{Origin, Problem, nearest, shown};
+use crate::domain::units;
 
 /// Collects problems about one tree.
 pub(super) struct Report<'a> {

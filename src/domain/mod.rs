@@ -16,5 +16,6 @@ pub mod timestamp;
 pub mod token;
 pub mod token_search;
 pub mod token_text;
+pub mod units;
 pub mod usage;
 pub mod user;

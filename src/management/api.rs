@@ -12,9 +12,9 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    console, deployments,
+    console, deployments, device_login,
     error::{ApiError, quoted},
-    leaked, logins,
+    leaked,
     operation::{Routes, operation},
     tokens, users,
 };
@@ -32,10 +32,10 @@ pub fn routes() -> (Router<Arc<super::Management>>, Value) {
     use Permission::{Management, ReadCluster, ReadOrganization, ReadUsers, Token, WriteCluster, WriteOrganization, WriteUsers};
     let (router, document) = Routes::new()
         // Logging in.
-        .add(operation(GET, "/api/v1/auth/current", "getCurrentUser", "The owner of the token").needing(Management), logins::current)
-        .add(operation(GET, "/api/v1/current_org", "getOrganization", "The organization").needing(Management), logins::current_organization)
-        .add(operation(GET, "/api/v1/auth/code", "beginLogin", "Begin a login in the browser").limited().open(), logins::code)
-        .add(operation(GET, "/api/v1/auth/token", "claimLogin", "Take the token of an approved login, once").absent().limited().open(), logins::claim)
+        .add(operation(GET, "/api/v1/auth/current", "getCurrentUser", "The owner of the token").needing(Management), device_login::current)
+        .add(operation(GET, "/api/v1/current_org", "getOrganization", "The organization").needing(Management), device_login::current_organization)
+        .add(operation(GET, "/api/v1/auth/code", "beginLogin", "Begin a login in the browser").limited().open(), device_login::code)
+        .add(operation(GET, "/api/v1/auth/token", "claimLogin", "Take the token of an approved login, once").absent().limited().open(), device_login::claim)
         // Tokens.
         .add(operation(GET, "/api/v1/api_tokens", "listApiTokens", "List API tokens, newest first").absent().needing(ReadOrganization), tokens::list)
         .add(operation(POST, "/api/v1/api_tokens", "createApiToken", "Make an API token; its text is in this answer only").once().absent().needing(WriteOrganization), tokens::create)

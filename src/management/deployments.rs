@@ -156,7 +156,7 @@ pub async fn create(call: Call<Caller, Nothing, NewDeployment>) -> Result<Deploy
     }
     let name = body.name.as_deref().ok_or_else(|| ApiError::invalid("name: a Deployment needs one"))?;
     let name: DeploymentName = name.parse().map_err(invalid("name"))?;
-    if let Some(made) = crate::service::named::made_before(&call.context()).await? {
+    if let Some(made) = crate::service::idempotency::earlier_result(&call.context()).await? {
         return view_of(&call, &made).await;
     }
     let spec = DeploymentSpec {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{decision, token_text::PresentedToken},
     index::verify::NotProven,
-    service::{leaked, receipt},
+    service::{receipt, tokens},
 };
 
 /// Tokens of one report.
@@ -50,7 +50,7 @@ pub async fn report(call: Call<Anyone, Nothing, Leaked>) -> Result<Reported, Api
             Err(error) => return Err(error.into()),
         }
     }
-    leaked::revoke(&call.context(), &live, &call.address.to_string()).await?;
+    tokens::revoke_leaked(&call.context(), &live, &call.address.to_string()).await?;
     if !live.is_empty() {
         gateway.index.look_now();
         let _ = receipt::receipt(&*call.store).await;

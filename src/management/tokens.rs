@@ -12,18 +12,16 @@ use super::{
     views::{self, List, TokenView},
 };
 use crate::{
-    config::units::parse_duration,
     domain::{
         token::{TokenRecord, TokenUid},
+        units::parse_duration,
         usage::Day,
         user::{User, UserId},
     },
     service::{
-        create_token::{CreateToken, create_token},
-        expiry::Expiry,
-        named,
+        idempotency,
         receipt::Receipt,
-        tokens::{self, TokenError, UpdateToken},
+        tokens::{self, CreateToken, Expiry, TokenError, UpdateToken},
     },
     store::{Organization, TokenFilter, TokenOrder},
 };
@@ -191,7 +189,7 @@ pub async fn create(call: Call<Caller, Nothing, NewToken>) -> Result<ChangedToke
         expiry: call.body.expired_at.as_deref().map_or(Ok(Expiry::Default), expiry)?,
         owner: Some(owner.email.clone()),
     };
-    let issued = match create_token(&call.context(), request).await {
+    let issued = match tokens::create(&call.context(), request).await {
         Ok(issued) => issued,
         // Perhaps the same request, at the same time.
         Err(error) => return made_before(&call).await?.ok_or_else(|| explained(error.into(), &call.body)),
@@ -213,7 +211,7 @@ fn explained(error: ApiError, body: &NewToken) -> ApiError {
 }
 
 async fn made_before(call: &Call<Caller, Nothing, NewToken>) -> Result<Option<ChangedTokenView>, ApiError> {
-    let Some(uid) = named::made_before(&call.context()).await? else { return Ok(None) };
+    let Some(uid) = idempotency::earlier_result(&call.context()).await? else { return Ok(None) };
     let record = visible(call, &uid).await?;
     let setting = Setting::of(call).await?;
     let mut token = setting.view(&record).ok_or_else(|| unknown(&uid))?;

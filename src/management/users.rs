@@ -46,7 +46,7 @@ pub async fn list(call: Call<Caller>) -> Result<List<PersonView>, ApiError> {
 }
 
 pub async fn create(call: Call<Caller, Nothing, NewUser>) -> Result<PersonView, ApiError> {
-    if let Some(made) = crate::service::named::made_before(&call.context()).await? {
+    if let Some(made) = crate::service::idempotency::earlier_result(&call.context()).await? {
         return find(&call, &made).await.map(|user| views::person(&user));
     }
     let body = &call.body;

@@ -40,7 +40,7 @@ use crate::{
     index::routes::Route,
     service::{
         Context, Kind, Refusal,
-        browser::{self, BrowserError, BrowserSession},
+        browser_sessions::{self, BrowserSession, BrowserSessionError},
         deployments::address,
     },
     store::{SharedStore, StoreError},
@@ -185,8 +185,8 @@ impl Visit<'_> {
         };
         let lifetime = self.settings.browser.session_lifetime;
         let deployment = name.clone();
-        let begun =
-            self.in_store(async move |store| browser::sign_in(&store.context(), uid, &deployment, lifetime).await);
+        let begun = self
+            .in_store(async move |store| browser_sessions::sign_in(&store.context(), uid, &deployment, lifetime).await);
         self.begun(begun.await, &name, &to)
     }
 
@@ -211,12 +211,13 @@ impl Visit<'_> {
         let nonce = cookie::get(self.cookies(), self.forwarding.https, NONCE).and_then(OneTimeCode::parse);
         let name = self.route.deployment.as_ref().map(|deployment| deployment.spec.name.clone());
         let (Some(code), Some(nonce), Some(name)) = (code, nonce, name) else {
-            return self.denied_text(&BrowserError::Over.to_string(), StatusCode::BAD_REQUEST, &to);
+            return self.denied_text(&BrowserSessionError::Over.to_string(), StatusCode::BAD_REQUEST, &to);
         };
         let lifetime = self.settings.browser.session_lifetime;
         let deployment = name.clone();
-        let begun = self
-            .in_store(async move |store| browser::redeem(&store.context(), &code, &nonce, &deployment, lifetime).await);
+        let begun = self.in_store(async move |store| {
+            browser_sessions::redeem(&store.context(), &code, &nonce, &deployment, lifetime).await
+        });
         self.begun(begun.await, &name, &to)
     }
 
@@ -227,7 +228,8 @@ impl Visit<'_> {
             && let Ok(proven) = self.gateway.verifier.authenticate(&self.gateway.index, text).await
         {
             let (session, token) = (proven.entry().lookup_id(), proven.entry().uid);
-            let ended = self.in_store(async move |store| browser::sign_out(&store.context(), session, token).await);
+            let ended =
+                self.in_store(async move |store| browser_sessions::sign_out(&store.context(), session, token).await);
             if let Err(error) = ended.await {
                 return self.denied_text(&error.to_string(), status(&error), "/");
             }
@@ -253,7 +255,7 @@ impl Visit<'_> {
 
     fn begun(
         &self,
-        begun: Result<BrowserSession, BrowserError>,
+        begun: Result<BrowserSession, BrowserSessionError>,
         deployment: &DeploymentName,
         to: &str,
     ) -> Response<Bytes> {
@@ -337,10 +339,10 @@ impl Visit<'_> {
 
     /// Works with the store, which the threads of the proxy do not wait for, until every gateway decides by what was done:
     /// the next request may go to any.
-    async fn in_store<T, F>(&self, work: impl FnOnce(Arc<Opened>) -> F) -> Result<T, BrowserError>
+    async fn in_store<T, F>(&self, work: impl FnOnce(Arc<Opened>) -> F) -> Result<T, BrowserSessionError>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, BrowserError>> + Send + 'static,
+        F: Future<Output = Result<T, BrowserSessionError>> + Send + 'static,
     {
         let away = |text: &str| StoreError::Unavailable(text.to_owned());
         let store = self.gateway.opened.get().cloned().ok_or_else(|| away("it has not been reached yet"))?;
@@ -401,7 +403,7 @@ fn is_local(host: &str, client: IpAddr) -> bool {
     client.is_loopback() || matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-fn status(error: &BrowserError) -> StatusCode {
+fn status(error: &BrowserSessionError) -> StatusCode {
     match error.kind() {
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     Context, Issued, Kind, Refusal,
-    expiry::{Expiry, RefusedExpiry},
+    tokens::{Expiry, RefusedExpiry},
 };
 use crate::{
     domain::{

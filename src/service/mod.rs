@@ -3,18 +3,15 @@
 //! Shared by the command line and the HTTP API, so nothing here prints or knows of either. The time is an argument.
 
 pub mod bootstrap;
-pub mod browser;
-pub mod create_token;
+pub mod browser_sessions;
 pub mod deployments;
-pub mod expiry;
+pub mod device_login;
+pub mod idempotency;
 pub mod invitations;
-pub mod leaked;
-pub mod logins;
-pub mod named;
+pub mod oidc;
 pub mod receipt;
 pub mod refusal;
 pub mod sessions;
-pub mod single_sign_on;
 pub mod tokens;
 pub mod users;
 

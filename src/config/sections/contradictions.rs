@@ -7,8 +7,8 @@ use std::{
 
 use super::deployments::Declared;
 use crate::{
-    config::{TokenConfig, reader::Report, units::format_duration},
-    domain::{deployment::DeploymentName, host::HostName},
+    config::{TokenConfig, reader::Report},
+    domain::{deployment::DeploymentName, host::HostName, units::format_duration},
 };
 
 /// What could not be read has been noted by its own section, and takes no part here.

@@ -8,13 +8,13 @@ use super::{
     visit::{Submitted, Visit},
 };
 use crate::{
-    config::units::format_duration,
     domain::{
         code::OneTimeCode,
         scope::{DeploymentPattern, Scope, ScopeSet},
+        units::format_duration,
     },
     management::error::ApiError,
-    service::logins::{self, LoginError},
+    service::device_login::{self, DeviceLoginError},
 };
 
 #[derive(Template)]
@@ -32,8 +32,8 @@ struct ApprovePage {
 
 /// Looking at it decides nothing.
 pub async fn show(visit: &Visit, text: &str) -> Answer {
-    let code = OneTimeCode::parse(text).ok_or(LoginError::Over)?;
-    let login = logins::waiting(&visit.context(), &code).await?;
+    let code = OneTimeCode::parse(text).ok_or(DeviceLoginError::Over)?;
+    let login = device_login::waiting(&visit.context(), &code).await?;
     let page = ApprovePage {
         shell: Shell::new(visit, "tokens"),
         code: code.expose(),
@@ -47,16 +47,16 @@ pub async fn show(visit: &Visit, text: &str) -> Answer {
 }
 
 pub async fn decide(Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
-    let code = OneTimeCode::parse(fields.text("code")).ok_or(LoginError::Over)?;
+    let code = OneTimeCode::parse(fields.text("code")).ok_or(DeviceLoginError::Over)?;
     if fields.text("decision") != "approve" {
-        logins::refuse(&visit.context(), &code, &visit.user).await?;
+        device_login::refuse(&visit.context(), &code, &visit.user).await?;
         let text = "The command line is told that its credentials are bad. You can close this page.";
         return Ok(page::message(StatusCode::OK, "Refused", text));
     }
     let all = Some(Scope::Deployment(DeploymentPattern::All)).filter(|_| fields.on("endpoints"));
     let scopes = ScopeSet::new([Scope::Api].into_iter().chain(all));
     let scopes = scopes.map_err(|error| ApiError::invalid(error.to_string()))?;
-    logins::approve(&visit.context(), &code, &visit.user, scopes).await?;
+    device_login::approve(&visit.context(), &code, &visit.user, scopes).await?;
     let text = "The command line takes its token now. You can close this page.";
     Ok(page::message(StatusCode::OK, "Approved", text))
 }

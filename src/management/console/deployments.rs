@@ -12,10 +12,10 @@ use super::{
     visit::{Fields, Submitted, Visit},
 };
 use crate::{
-    config::units::{format_duration, parse_duration, parse_size},
     domain::{
         deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
         scope::Scope,
+        units::{format_duration, parse_duration, parse_size},
     },
     management::{
         error::{ApiError, quoted},

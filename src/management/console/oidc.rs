@@ -41,7 +41,7 @@ use crate::{
     management::error::ApiError,
     service::{
         deployments::address,
-        single_sign_on::{self, Claims},
+        oidc::{self, Claims},
     },
 };
 
@@ -176,7 +176,7 @@ pub async fn finish(guest: Guest, RawQuery(query): RawQuery, headers: axum::http
         let text = "Your account at the provider is not among those that may sign in here. Ask an admin.";
         return Ok(page::message(StatusCode::FORBIDDEN, "You may not sign in here", text));
     };
-    let user = single_sign_on::user(&guest.context(), &claims).await?;
+    let user = oidc::user(&guest.context(), &claims).await?;
     let mut response = sign_in::begin(&guest, &user, "single sign-on", local(&begun.next)).await?;
     guest.set_cookie(&mut response, cookie::SIGN_ON, "", 0);
     Ok(response)

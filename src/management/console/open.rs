@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{code::CodeHash, deployment::DeploymentSpec, host::Authority},
     service::{
-        browser,
+        browser_sessions,
         deployments::{self, address},
     },
 };
@@ -44,7 +44,7 @@ pub async fn open(visit: Visit, Query(asked): Query<Asked>) -> Answer {
                     the gateway, proxy.public_url must say how browsers reach it.";
         return Ok(message(StatusCode::NOT_FOUND, "No such Deployment", text));
     };
-    let code = browser::hand_over(&visit.context(), &visit.user, spec.name.clone(), nonce).await?;
+    let code = browser_sessions::hand_over(&visit.context(), &visit.user, spec.name.clone(), nonce).await?;
     let query = serde_urlencoded::to_string([("code", code.expose()), ("to", asked.to)]).unwrap_or_default();
     Ok(redirect(&format!("{address}/-/hand-over?{query}")))
 }

@@ -11,17 +11,15 @@ use super::{
     visit::{Fields, Submitted, Visit},
 };
 use crate::{
-    config::units::format_duration,
     domain::{
         scope::{DeploymentPattern, Scope, ScopeSet},
         timestamp::Timestamp,
+        units::format_duration,
     },
     management::error::ApiError,
     service::{
-        create_token::{CreateToken, create_token},
         deployments,
-        expiry::{Expiry, InvalidExpiry},
-        tokens::{self, UpdateToken},
+        tokens::{self, CreateToken, Expiry, InvalidExpiry, UpdateToken},
     },
 };
 
@@ -98,7 +96,7 @@ pub async fn create(Submitted { who: visit, fields }: Submitted<Visit>) -> Answe
             expiry: expiry(&fields)?.unwrap_or_default(),
             owner: Some(visit.user.email.clone()),
         };
-        Ok::<_, ApiError>(create_token(&visit.context(), request).await?)
+        Ok::<_, ApiError>(tokens::create(&visit.context(), request).await?)
     };
     match made.await {
         Ok(issued) => created(&visit, issued, None).await,

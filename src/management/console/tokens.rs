@@ -19,11 +19,11 @@ use super::{
     visit::{Submitted, Visit},
 };
 use crate::{
-    config::units::{format_duration, parse_duration},
     domain::{
         scope::{DeploymentPattern, Scope},
         timestamp::Timestamp,
         token::{TokenRecord, TokenStatus, TokenUid},
+        units::{format_duration, parse_duration},
         usage::Day,
         user::{User, UserId},
     },

@@ -1,10 +1,16 @@
-//! What is done with a token that exists.
+//! Creating tokens, and what is done with those that exist.
 
+mod create;
+mod expiry;
+mod leaked;
 mod list;
 mod revoke;
 mod rotate;
 mod update;
 
+pub use create::{CreateToken, CreateTokenError, create};
+pub use expiry::{Expiry, InvalidExpiry, RefusedExpiry};
+pub use leaked::{LeakedError, revoke_leaked};
 pub use list::{get, list};
 pub use revoke::revoke;
 pub use rotate::{RotateError, rotate};

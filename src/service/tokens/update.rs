@@ -2,6 +2,10 @@
 
 use serde_json::json;
 
+use super::{
+    Expiry, RefusedExpiry,
+    create::{MAX_DESCRIPTION_CHARS, unknown_deployment},
+};
 use crate::{
     domain::{
         audit::Action,
@@ -11,12 +15,7 @@ use crate::{
         timestamp::Timestamp,
         token::{TokenRecord, TokenUid},
     },
-    service::{
-        Context, Kind, MAX_NAME_CHARS, Refusal,
-        create_token::{MAX_DESCRIPTION_CHARS, unknown_deployment},
-        expiry::{Expiry, RefusedExpiry},
-        tidy_name,
-    },
+    service::{Context, Kind, MAX_NAME_CHARS, Refusal, tidy_name},
     store::StoreError,
     system::NoEntropy,
 };

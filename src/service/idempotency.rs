@@ -4,7 +4,7 @@ use super::{Context, Kind, Refusal};
 use crate::{domain::audit::Actor, store::StoreError};
 
 #[derive(Debug, thiserror::Error)]
-pub enum NamedError {
+pub enum IdempotencyError {
     #[error("another request has used this Idempotency-Key; give each request one of its own")]
     Reused,
     #[error(transparent)]
@@ -14,17 +14,17 @@ pub enum NamedError {
 /// What the request made when it came before. `None`: it has no name, or comes for the first time.
 ///
 /// # Errors
-/// [`NamedError`].
-pub async fn made_before(context: &Context<'_>) -> Result<Option<String>, NamedError> {
+/// [`IdempotencyError`].
+pub async fn earlier_result(context: &Context<'_>) -> Result<Option<String>, IdempotencyError> {
     let (Some(request), Actor::User(user)) = (context.request, context.actor) else { return Ok(None) };
     match context.store.named_request(user, &request.key).await? {
         None => Ok(None),
         Some(earlier) if earlier.hash == request.hash => Ok(Some(earlier.target)),
-        Some(_) => Err(NamedError::Reused),
+        Some(_) => Err(IdempotencyError::Reused),
     }
 }
 
-impl Refusal for NamedError {
+impl Refusal for IdempotencyError {
     fn kind(&self) -> Kind {
         match self {
             Self::Reused => Kind::Conflict,

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     domain::code::OneTimeCode,
     service::{
-        logins::{self, Claim},
+        device_login::{self, Claim},
         receipt,
     },
 };
@@ -50,7 +50,7 @@ pub async fn current_organization(call: Call<Caller>) -> Result<OrganizationView
 pub async fn code(call: Call<Anyone>) -> Result<CodeView, ApiError> {
     call.management.limits.codes.allow(call.address)?;
     let lifetime = call.config().management.login_code_lifetime;
-    let code = logins::begin(&call.context(), call.address.to_string(), call.client(), lifetime).await?;
+    let code = device_login::begin(&call.context(), call.address.to_string(), call.client(), lifetime).await?;
     Ok(CodeView { code: code.expose() })
 }
 
@@ -58,7 +58,7 @@ pub async fn claim(call: Call<Anyone, CodeQuery>) -> Result<ClaimView, ApiError>
     call.management.limits.polls.allow(call.address)?;
     let unknown = || ApiError::not_found("there is no such code");
     let code = call.query.code.as_deref().and_then(OneTimeCode::parse).ok_or_else(unknown)?;
-    match logins::claim(&call.context(), &code).await? {
+    match device_login::claim(&call.context(), &code).await? {
         Claim::Waiting => Err(ApiError::not_found("nobody has approved this code yet")),
         Claim::Unknown => Err(unknown()),
         Claim::Over => Ok(ClaimView { token: String::new() }),

@@ -17,19 +17,19 @@ use crate::{
 const CONFIG_VARIABLE: &str = "BENTO_GATEWAY_CONFIG";
 
 /// The process as the commands see it.
-pub struct Setup {
+pub struct Environment {
     pub env: BTreeMap<String, String>,
     pub global: GlobalArgs,
 }
 
 /// An open store.
-pub struct Session {
+pub struct OpenStore {
     pub config: Config,
     store: SharedStore,
     runtime: Runtime,
 }
 
-impl Setup {
+impl Environment {
     /// `overrides` is completed by the flags that every command has.
     pub fn sources(&self, overrides: Overrides) -> Sources {
         let from_env = || self.env.get(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(Into::into);
@@ -44,15 +44,15 @@ impl Setup {
         Ok(config::load(&self.sources(Overrides::default()))?)
     }
 
-    pub fn open(&self) -> Result<Session, CliError> {
+    pub fn open(&self) -> Result<OpenStore, CliError> {
         let config = self.load()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let store = runtime.block_on(store::open(&config.store))?;
-        Ok(Session { config, store, runtime })
+        Ok(OpenStore { config, store, runtime })
     }
 }
 
-impl Session {
+impl OpenStore {
     pub fn context(&self) -> Context<'_> {
         Context {
             store: self.store.as_ref(),
@@ -65,7 +65,7 @@ impl Session {
         }
     }
 
-    pub fn wait<T, E: Into<CliError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, CliError> {
+    pub fn block_on<T, E: Into<CliError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, CliError> {
         self.runtime.block_on(work).map_err(Into::into)
     }
 }

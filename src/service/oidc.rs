@@ -29,7 +29,7 @@ pub struct Claims {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum SignOnError {
+pub enum OidcError {
     #[error("the provider did not tell an e-mail address; ask its operator to grant the scope email")]
     NoEmail,
     #[error(
@@ -50,14 +50,14 @@ pub enum SignOnError {
 /// The user of that identity: known, linked by a verified address, or made now. Their role follows the provider's word.
 ///
 /// # Errors
-/// [`SignOnError`].
-pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<User, SignOnError> {
+/// [`OidcError`].
+pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<User, OidcError> {
     let user = match context.store.user_by_identity(&claims.identity).await? {
         Some(user) => user,
         None => introduce(context, claims).await?,
     };
     if user.disabled_at.is_some() {
-        return Err(SignOnError::Disabled);
+        return Err(OidcError::Disabled);
     }
     match claims.role {
         Some(role) if role != user.role => {
@@ -68,12 +68,12 @@ pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<User, SignOn
     }
 }
 
-async fn introduce(context: &Context<'_>, claims: &Claims) -> Result<User, SignOnError> {
-    let email: Email = claims.email.as_deref().and_then(|text| text.parse().ok()).ok_or(SignOnError::NoEmail)?;
+async fn introduce(context: &Context<'_>, claims: &Claims) -> Result<User, OidcError> {
+    let email: Email = claims.email.as_deref().and_then(|text| text.parse().ok()).ok_or(OidcError::NoEmail)?;
     let known = context.store.user_by_email(&email).await?;
     let new = known.is_none();
     let user = match known {
-        Some(_) if !claims.email_verified => return Err(SignOnError::Unverified),
+        Some(_) if !claims.email_verified => return Err(OidcError::Unverified),
         Some(user) => user,
         None => User {
             id: UserId(system::new_id(context.now)?),
@@ -86,7 +86,7 @@ async fn introduce(context: &Context<'_>, claims: &Claims) -> Result<User, SignO
         },
     };
     if user.disabled_at.is_some() {
-        return Err(SignOnError::Disabled);
+        return Err(OidcError::Disabled);
     }
     let detail = json!({ "issuer": claims.identity.issuer, "email": user.email, "new": new });
     let event = acting(context, user.id).event(Action::IdentityLinked, user.id, detail)?;
@@ -98,7 +98,7 @@ fn acting<'a>(context: &Context<'a>, user: UserId) -> Context<'a> {
     Context { actor: Actor::User(user), ..*context }
 }
 
-impl Refusal for SignOnError {
+impl Refusal for OidcError {
     fn kind(&self) -> Kind {
         match self {
             Self::NoEmail | Self::Unverified | Self::Disabled => Kind::Forbidden,

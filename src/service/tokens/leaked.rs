@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::Context;
 use crate::{
     domain::{audit::Action, token::TokenUid},
+    service::{Context, Kind, Refusal},
     store::StoreError,
     system::NoEntropy,
 };
@@ -21,7 +21,7 @@ pub enum LeakedError {
 ///
 /// # Errors
 /// [`LeakedError`]; those before it are revoked, and asking again does no harm.
-pub async fn revoke(context: &Context<'_>, tokens: &[TokenUid], reported_from: &str) -> Result<(), LeakedError> {
+pub async fn revoke_leaked(context: &Context<'_>, tokens: &[TokenUid], reported_from: &str) -> Result<(), LeakedError> {
     for &uid in tokens {
         let detail = json!({ "leaked": true, "reported_from": reported_from });
         let event = context.event(Action::TokenRevoked, uid, detail)?;
@@ -30,8 +30,8 @@ pub async fn revoke(context: &Context<'_>, tokens: &[TokenUid], reported_from: &
     Ok(())
 }
 
-impl super::Refusal for LeakedError {
-    fn kind(&self) -> super::Kind {
+impl Refusal for LeakedError {
+    fn kind(&self) -> Kind {
         match self {
             Self::NoEntropy(error) => error.kind(),
             Self::Store(error) => error.kind(),

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     Context, Issued, Kind, Refusal,
-    expiry::{Expiry, RefusedExpiry},
+    tokens::{Expiry, RefusedExpiry},
 };
 use crate::{
     domain::{
@@ -33,7 +33,7 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 const MAX_CLIENT_CHARS: usize = 120;
 
 #[derive(Debug, thiserror::Error)]
-pub enum LoginError {
+pub enum DeviceLoginError {
     #[error("there is no such login, or it is over; run `bentoml cloud login` again")]
     Over,
     #[error(transparent)]
@@ -62,13 +62,13 @@ pub enum Claim {
 /// A new code, good for `lifetime`.
 ///
 /// # Errors
-/// [`LoginError`].
+/// [`DeviceLoginError`].
 pub async fn begin(
     context: &Context<'_>,
     asked_from: String,
     asked_with: &str,
     lifetime: Duration,
-) -> Result<OneTimeCode, LoginError> {
+) -> Result<OneTimeCode, DeviceLoginError> {
     let code = OneTimeCode::from_random(system::random::<CODE_BYTES>()?);
     let printable = asked_with.chars().filter(|c| !c.is_control()).take(MAX_CLIENT_CHARS).collect();
     let login = Login {
@@ -88,25 +88,30 @@ pub async fn begin(
 /// A login that waits for a decision.
 ///
 /// # Errors
-/// [`LoginError::Over`].
-pub async fn waiting(context: &Context<'_>, code: &OneTimeCode) -> Result<Login, LoginError> {
+/// [`DeviceLoginError::Over`].
+pub async fn waiting(context: &Context<'_>, code: &OneTimeCode) -> Result<Login, DeviceLoginError> {
     let login = context.store.login(&code.hash()).await?;
-    login.filter(|login| login.state(context.now) == LoginState::Waiting).ok_or(LoginError::Over)
+    login.filter(|login| login.state(context.now) == LoginState::Waiting).ok_or(DeviceLoginError::Over)
 }
 
 /// Approves the login for `by`, who has just proven who they are: its token will be theirs.
 ///
 /// # Errors
-/// [`LoginError::Over`] if somebody else has decided before, [`LoginError::Forbidden`] if they may not grant that.
-pub async fn approve(context: &Context<'_>, code: &OneTimeCode, by: &User, scopes: ScopeSet) -> Result<(), LoginError> {
+/// [`DeviceLoginError::Over`] if somebody else has decided before, [`DeviceLoginError::Forbidden`] if they may not grant that.
+pub async fn approve(
+    context: &Context<'_>,
+    code: &OneTimeCode,
+    by: &User,
+    scopes: ScopeSet,
+) -> Result<(), DeviceLoginError> {
     context.grantor.grant(&scopes)?;
     let detail = json!({ "scopes": scopes });
     decide(context, code, LoginDecision::Approved { by: by.id, scopes }, Action::LoginApproved, by.id, detail).await
 }
 
 /// # Errors
-/// [`LoginError::Over`] if somebody else has decided before.
-pub async fn refuse(context: &Context<'_>, code: &OneTimeCode, by: &User) -> Result<(), LoginError> {
+/// [`DeviceLoginError::Over`] if somebody else has decided before.
+pub async fn refuse(context: &Context<'_>, code: &OneTimeCode, by: &User) -> Result<(), DeviceLoginError> {
     decide(context, code, LoginDecision::Refused, Action::LoginRefused, by.id, json!({})).await
 }
 
@@ -117,18 +122,18 @@ async fn decide(
     action: Action,
     by: UserId,
     detail: serde_json::Value,
-) -> Result<(), LoginError> {
+) -> Result<(), DeviceLoginError> {
     let context = Context { actor: Actor::User(by), ..*context };
     let event = context.event(action, by, detail)?;
     let decided = context.store.decide_login(&code.hash(), &decision, &event).await?;
-    if decided { Ok(()) } else { Err(LoginError::Over) }
+    if decided { Ok(()) } else { Err(DeviceLoginError::Over) }
 }
 
 /// Takes the token of an approved login: makes it, once.
 ///
 /// # Errors
-/// [`LoginError`]; the login can be tried again.
-pub async fn claim(context: &Context<'_>, code: &OneTimeCode) -> Result<Claim, LoginError> {
+/// [`DeviceLoginError`]; the login can be tried again.
+pub async fn claim(context: &Context<'_>, code: &OneTimeCode) -> Result<Claim, DeviceLoginError> {
     let Some(login) = context.store.login(&code.hash()).await? else { return Ok(Claim::Unknown) };
     let (by, scopes) = match login.state(context.now) {
         LoginState::Waiting => return Ok(Claim::Waiting),
@@ -158,7 +163,7 @@ pub async fn claim(context: &Context<'_>, code: &OneTimeCode) -> Result<Claim, L
     Ok(if claimed { Claim::Issued(Box::new(Issued { record, text })) } else { Claim::Over })
 }
 
-impl Refusal for LoginError {
+impl Refusal for DeviceLoginError {
     fn kind(&self) -> Kind {
         match self {
             Self::Over => Kind::Conflict,

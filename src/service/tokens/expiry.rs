@@ -3,11 +3,11 @@
 use std::{str::FromStr, time::Duration};
 
 use crate::{
-    config::{
-        TokenConfig,
+    config::TokenConfig,
+    domain::{
+        timestamp::Timestamp,
         units::{format_duration, parse_duration},
     },
-    domain::timestamp::Timestamp,
 };
 
 /// What a request says about the end of a token.
@@ -76,9 +76,10 @@ impl FromStr for Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Sources, load};
-
-    const DAY: Duration = Duration::from_secs(86_400);
+    use crate::{
+        config::{Sources, load},
+        domain::timestamp::DAY,
+    };
 
     fn config(max: Option<Duration>) -> TokenConfig {
         TokenConfig { max_lifetime: max, ..load(&Sources::default()).unwrap().tokens }

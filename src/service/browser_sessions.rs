@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Context, Kind, Refusal,
-    expiry::{Expiry, RefusedExpiry},
+    tokens::{Expiry, RefusedExpiry},
 };
 use crate::{
     domain::{
@@ -32,7 +32,7 @@ const HAND_OVER_LIFETIME: Duration = Duration::from_secs(60);
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, thiserror::Error)]
-pub enum BrowserError {
+pub enum BrowserSessionError {
     #[error("this sign-in is over or was begun in another browser; begin it again")]
     Over,
     #[error("the token was revoked")]
@@ -61,27 +61,27 @@ pub struct BrowserSession {
 /// Begins a session of `token`, which was proven to be good for the Deployment.
 ///
 /// # Errors
-/// [`BrowserError`].
+/// [`BrowserSessionError`].
 pub async fn sign_in(
     context: &Context<'_>,
     token: TokenUid,
     deployment: &DeploymentName,
     lifetime: Duration,
-) -> Result<BrowserSession, BrowserError> {
-    let record = context.store.token(token).await?.ok_or(BrowserError::Revoked)?;
+) -> Result<BrowserSession, BrowserSessionError> {
+    let record = context.store.token(token).await?.ok_or(BrowserSessionError::Revoked)?;
     add(context, &record, deployment, lifetime).await
 }
 
 /// A code by which the browser that has `nonce` gets a session for the Deployment.
 ///
 /// # Errors
-/// [`BrowserError`].
+/// [`BrowserSessionError`].
 pub async fn hand_over(
     context: &Context<'_>,
     user: &User,
     deployment: DeploymentName,
     nonce_hash: CodeHash,
-) -> Result<OneTimeCode, BrowserError> {
+) -> Result<OneTimeCode, BrowserSessionError> {
     let code = system::new_code()?;
     let expires_at = context.now.saturating_add(HAND_OVER_LIFETIME);
     let hand_over = HandOver { code_hash: code.hash(), nonce_hash, user: user.id, deployment, expires_at };
@@ -93,16 +93,16 @@ pub async fn hand_over(
 /// which is made if need be: it is listed and can be deleted like any other.
 ///
 /// # Errors
-/// [`BrowserError::Over`], and ours.
+/// [`BrowserSessionError::Over`], and ours.
 pub async fn redeem(
     context: &Context<'_>,
     code: &OneTimeCode,
     nonce: &OneTimeCode,
     deployment: &DeploymentName,
     lifetime: Duration,
-) -> Result<BrowserSession, BrowserError> {
+) -> Result<BrowserSession, BrowserSessionError> {
     let taken = context.store.take_hand_over(&code.hash(), &nonce.hash(), deployment, context.now).await?;
-    let user = taken.ok_or(BrowserError::Over)?;
+    let user = taken.ok_or(BrowserSessionError::Over)?;
     let context = &Context { actor: Actor::User(user.id), ..*context };
     let name = format!("Browser: {deployment}");
     let scopes = ScopeSet::new([Scope::Deployment(DeploymentPattern::Exact(deployment.clone()))])?;
@@ -141,7 +141,7 @@ pub async fn redeem(
 ///
 /// # Errors
 /// The store's.
-pub async fn sign_out(context: &Context<'_>, session: LookupId, token: TokenUid) -> Result<(), BrowserError> {
+pub async fn sign_out(context: &Context<'_>, session: LookupId, token: TokenUid) -> Result<(), BrowserSessionError> {
     let event = context.event(Action::BrowserSignedOut, token, json!({}))?;
     context.store.end_browser_session(session, &event).await?;
     Ok(())
@@ -152,7 +152,7 @@ async fn add(
     token: &TokenRecord,
     deployment: &DeploymentName,
     lifetime: Duration,
-) -> Result<BrowserSession, BrowserError> {
+) -> Result<BrowserSession, BrowserSessionError> {
     let until = until(context, token, lifetime);
     let (text, secret) = context.new_session_secret(deployment, until)?;
     let context = Context { actor: Actor::User(token.owner), ..*context };
@@ -160,7 +160,7 @@ async fn add(
     let forget = context.now.as_millis().saturating_sub(REMEMBERED.as_millis() as i64);
     let added =
         context.store.insert_browser_session(token.uid, &secret, Timestamp::from_millis(forget), &event).await?;
-    if added { Ok(BrowserSession { text, until }) } else { Err(BrowserError::Revoked) }
+    if added { Ok(BrowserSession { text, until }) } else { Err(BrowserSessionError::Revoked) }
 }
 
 /// Never longer than the token.
@@ -173,7 +173,7 @@ fn opens(scopes: &ScopeSet, deployment: &DeploymentName) -> bool {
     scopes.opens_deployment(deployment.as_str())
 }
 
-impl Refusal for BrowserError {
+impl Refusal for BrowserSessionError {
     fn kind(&self) -> Kind {
         match self {
             Self::Over => Kind::Invalid,

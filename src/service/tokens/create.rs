@@ -2,12 +2,7 @@
 
 use serde_json::json;
 
-use super::{
-    Context, Issued, Kind, MAX_NAME_CHARS, Refusal,
-    expiry::{Expiry, RefusedExpiry},
-    tidy_name,
-    users::{self, OwnerError},
-};
+use super::{Expiry, RefusedExpiry};
 use crate::{
     domain::{
         audit::Action,
@@ -18,6 +13,10 @@ use crate::{
         user::Email,
     },
     secret_hash::HashError,
+    service::{
+        Context, Issued, Kind, MAX_NAME_CHARS, Refusal, tidy_name,
+        users::{self, OwnerError},
+    },
     store::StoreError,
     system::{self, NoEntropy},
 };
@@ -63,7 +62,7 @@ pub enum CreateTokenError {
 ///
 /// # Errors
 /// [`CreateTokenError`]; all but the last three are the caller's to mend.
-pub async fn create_token(context: &Context<'_>, request: CreateToken) -> Result<Issued, CreateTokenError> {
+pub async fn create(context: &Context<'_>, request: CreateToken) -> Result<Issued, CreateTokenError> {
     let name = tidy_name(&request.name).ok_or(CreateTokenError::Name(request.name))?;
     let description_chars = request.description.chars().count();
     if description_chars > MAX_DESCRIPTION_CHARS {
