@@ -1,4 +1,4 @@
-//! Who calls the management API. The values here are made in this file only, after the check: an operation that takes
+//! Principal calls the management API. The values here are made in this file only, after the check: an operation that takes
 //! one cannot forget it.
 
 use std::net::IpAddr;
@@ -29,18 +29,18 @@ pub struct Caller {
 }
 
 /// Somebody of whom nothing was asked.
-pub struct Anyone(());
+pub struct Anonymous(());
 
 /// How an operation gets to know who calls it.
-pub trait Who: Sized + Send + 'static {
-    /// What it asks for. `Permission` for [`Caller`], nothing for [`Anyone`].
-    type Asks: Copy + Send + Sync + 'static;
+pub trait Principal: Sized + Send + 'static {
+    /// What the operation requires: a [`Permission`] of a [`Caller`], nothing of [`Anonymous`].
+    type Requirement: Copy + Send + Sync + 'static;
 
     fn identify(
         management: &Management,
         store: &SharedStore,
         head: &Parts,
-        asks: Self::Asks,
+        requirement: Self::Requirement,
     ) -> impl Future<Output = Result<Self, ApiError>> + Send;
 
     /// Whose doing it is.
@@ -50,8 +50,8 @@ pub trait Who: Sized + Send + 'static {
     fn grantor(&self) -> Grantor<'_>;
 }
 
-impl Who for Anyone {
-    type Asks = ();
+impl Principal for Anonymous {
+    type Requirement = ();
 
     async fn identify(_: &Management, _: &SharedStore, _: &Parts, (): ()) -> Result<Self, ApiError> {
         Ok(Self(()))
@@ -66,24 +66,24 @@ impl Who for Anyone {
     }
 }
 
-impl Who for Caller {
-    type Asks = Permission;
+impl Principal for Caller {
+    type Requirement = Permission;
 
     async fn identify(
         management: &Management,
         store: &SharedStore,
         head: &Parts,
-        need: Permission,
+        permission: Permission,
     ) -> Result<Self, ApiError> {
         let text = presented(&head.headers)?;
         let caller = Self::authenticate(management, store, text).await?;
-        match caller.rights().allow(need) {
+        match caller.rights().allow(permission) {
             Ok(()) => Ok(caller),
             // `bentoml cloud login` has a message of its own for 401 only; for 403 it prints the number.
-            Err(lack @ Forbidden::Management) if need == Permission::Management => {
-                Err(ApiError::unauthorized("no_developer_access", lack.to_string()))
+            Err(forbidden @ Forbidden::Management) if permission == Permission::Management => {
+                Err(ApiError::unauthorized("no_developer_access", forbidden.to_string()))
             }
-            Err(lack) => Err(lack.into()),
+            Err(forbidden) => Err(forbidden.into()),
         }
     }
 

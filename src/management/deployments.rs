@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     caller::Caller,
     error::{ApiError, quoted},
-    operation::{CLIENT_VERSION, Call, Nothing, given},
+    openapi::Empty,
+    operation::{ApiRequest, CLIENT_VERSION, given},
     probe,
     views::{self, DeploymentParts, DeploymentView, EmptyObject, List},
 };
@@ -127,7 +128,7 @@ pub struct TouchedView {
     revoked: bool,
 }
 
-pub async fn list(call: Call<Caller, ListDeployments>) -> Result<List<DeploymentView>, ApiError> {
+pub async fn list(call: ApiRequest<Caller, ListDeployments>) -> Result<List<DeploymentView>, ApiError> {
     let ListDeployments { start, count, search, q, cluster } = &call.query;
     let labelled = q.as_deref().is_some_and(|q| q.contains("label:"));
     let mut all = if labelled || elsewhere(cluster.as_deref()) { Vec::new() } else { served(&call).await? };
@@ -141,14 +142,14 @@ pub async fn list(call: Call<Caller, ListDeployments>) -> Result<List<Deployment
     Ok(List { start: start.into(), count: items.len() as u64, total, items })
 }
 
-pub async fn get(call: Call<Caller, InCluster>) -> Result<DeploymentView, ApiError> {
+pub async fn get(call: ApiRequest<Caller, InCluster>) -> Result<DeploymentView, ApiError> {
     if elsewhere(call.query.cluster.as_deref()) {
         return Err(unknown(&call.param));
     }
     view(&call).await
 }
 
-pub async fn create(call: Call<Caller, Nothing, NewDeployment>) -> Result<DeploymentView, ApiError> {
+pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<DeploymentView, ApiError> {
     let body = &call.body;
     // The stock client has nothing else to make a Deployment of.
     if body.bento.is_some() || call.headers.contains_key(CLIENT_VERSION) {
@@ -173,7 +174,7 @@ pub async fn create(call: Call<Caller, Nothing, NewDeployment>) -> Result<Deploy
     view_of(&call, spec.name.as_str()).await
 }
 
-pub async fn update(call: Call<Caller, Nothing, ChangedDeployment>) -> Result<DeploymentView, ApiError> {
+pub async fn update(call: ApiRequest<Caller, Empty, ChangedDeployment>) -> Result<DeploymentView, ApiError> {
     let listed = find(&call, &call.param).await?;
     let body = &call.body;
     let settings = body.settings.as_ref().map(|given| changed_settings(listed.spec.settings.clone(), Some(given)));
@@ -189,7 +190,7 @@ pub async fn update(call: Call<Caller, Nothing, ChangedDeployment>) -> Result<De
     view(&call).await
 }
 
-pub async fn terminate(call: Call<Caller, InCluster>) -> Result<DeploymentView, ApiError> {
+pub async fn terminate(call: ApiRequest<Caller, InCluster>) -> Result<DeploymentView, ApiError> {
     let listed = find(&call, &call.param).await?;
     deployments::terminate(&call.context(), &listed.spec.name).await?;
     call.management.gateway.settled(&call.store).await;
@@ -197,7 +198,7 @@ pub async fn terminate(call: Call<Caller, InCluster>) -> Result<DeploymentView, 
 }
 
 /// `PUT`, as `bentoml deployment start` does it.
-pub async fn start(call: Call<Caller, InCluster, Start>) -> Result<DeploymentView, ApiError> {
+pub async fn start(call: ApiRequest<Caller, InCluster, Start>) -> Result<DeploymentView, ApiError> {
     let listed = find(&call, &call.param).await?;
     // `start` is sent to a terminated one only; the same request to another one is a new Bento or configuration.
     if call.body.bento.is_some() && !listed.spec.terminated {
@@ -209,7 +210,7 @@ pub async fn start(call: Call<Caller, InCluster, Start>) -> Result<DeploymentVie
 }
 
 /// The answer is the Deployment: the `bentoml` client reads it.
-pub async fn delete(call: Call<Caller, InCluster>) -> Result<RemovedView, ApiError> {
+pub async fn delete(call: ApiRequest<Caller, InCluster>) -> Result<RemovedView, ApiError> {
     let listed = find(&call, &call.param).await?;
     let name = listed.spec.name.clone();
     let mut last = views(&call, vec![listed]).await?;
@@ -225,41 +226,41 @@ pub async fn delete(call: Call<Caller, InCluster>) -> Result<RemovedView, ApiErr
 }
 
 /// There are none: that much is true.
-pub async fn no_secrets(_: Call<Caller>) -> Result<List<EmptyObject>, ApiError> {
+pub async fn no_secrets(_: ApiRequest<Caller>) -> Result<List<EmptyObject>, ApiError> {
     Ok(List { start: 0, count: 0, total: 0, items: Vec::new() })
 }
 
 /// There are none: that much is true.
-pub async fn no_instance_types(_: Call<Caller>) -> Result<Vec<EmptyObject>, ApiError> {
+pub async fn no_instance_types(_: ApiRequest<Caller>) -> Result<Vec<EmptyObject>, ApiError> {
     Ok(Vec::new())
 }
 
 // === what they have in common ===
 
 /// Without those of the store that a declared one hides.
-async fn served<Q, B>(call: &Call<Caller, Q, B>) -> Result<Vec<Listed>, ApiError> {
+async fn served<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<Vec<Listed>, ApiError> {
     let mut all = deployments::list(&call.context()).await?;
     all.retain(|listed| !listed.shadowed);
     Ok(all)
 }
 
-async fn find<Q, B>(call: &Call<Caller, Q, B>, name: &str) -> Result<Listed, ApiError> {
+async fn find<Q, B>(call: &ApiRequest<Caller, Q, B>, name: &str) -> Result<Listed, ApiError> {
     let all = served(call).await?;
     all.into_iter().find(|listed| listed.spec.name.as_str() == name).ok_or_else(|| unknown(name))
 }
 
-async fn view<Q, B>(call: &Call<Caller, Q, B>) -> Result<DeploymentView, ApiError> {
+async fn view<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<DeploymentView, ApiError> {
     view_of(call, &call.param).await
 }
 
-async fn view_of<Q, B>(call: &Call<Caller, Q, B>, name: &str) -> Result<DeploymentView, ApiError> {
+async fn view_of<Q, B>(call: &ApiRequest<Caller, Q, B>, name: &str) -> Result<DeploymentView, ApiError> {
     let listed = find(call, name).await?;
     views(call, vec![listed]).await?.pop().ok_or_else(|| unknown(name))
 }
 
-async fn views<Q, B>(call: &Call<Caller, Q, B>, all: Vec<Listed>) -> Result<Vec<DeploymentView>, ApiError> {
+async fn views<Q, B>(call: &ApiRequest<Caller, Q, B>, all: Vec<Listed>) -> Result<Vec<DeploymentView>, ApiError> {
     let organization = super::organization(&call.store).await?;
-    let creator = views::user(call.who.user());
+    let creator = views::user(call.caller.user());
     let specs: Vec<DeploymentSpec> = all.iter().map(|listed| listed.spec.clone()).collect();
     let statuses = probe::statuses(&specs).await;
     let view = |(listed, status): (&Listed, &'static str)| {
@@ -271,7 +272,7 @@ async fn views<Q, B>(call: &Call<Caller, Q, B>, all: Vec<Listed>) -> Result<Vec<
             url: address::url(&call.config().proxy, &listed.spec),
             organization: &organization,
             creator: &creator,
-            role: call.who.user().role,
+            role: call.caller.user().role,
         })
     };
     Ok(all.iter().zip(statuses).map(view).collect())

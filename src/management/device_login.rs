@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    caller::{Anyone, Caller},
+    caller::{Anonymous, Caller},
     error::ApiError,
-    operation::Call,
+    operation::ApiRequest,
     views::{self, OrganizationView, UserView},
 };
 use crate::{
@@ -39,22 +39,22 @@ pub struct ClaimView {
     token: String,
 }
 
-pub async fn current(call: Call<Caller>) -> Result<UserView, ApiError> {
-    Ok(views::user(call.who.user()))
+pub async fn current(call: ApiRequest<Caller>) -> Result<UserView, ApiError> {
+    Ok(views::user(call.caller.user()))
 }
 
-pub async fn current_organization(call: Call<Caller>) -> Result<OrganizationView, ApiError> {
+pub async fn current_organization(call: ApiRequest<Caller>) -> Result<OrganizationView, ApiError> {
     Ok(views::organization(&super::organization(&call.store).await?))
 }
 
-pub async fn code(call: Call<Anyone>) -> Result<CodeView, ApiError> {
+pub async fn code(call: ApiRequest<Anonymous>) -> Result<CodeView, ApiError> {
     call.management.limits.codes.allow(call.address)?;
     let lifetime = call.config().management.login_code_lifetime;
     let code = device_login::begin(&call.context(), call.address.to_string(), call.client(), lifetime).await?;
     Ok(CodeView { code: code.expose() })
 }
 
-pub async fn claim(call: Call<Anyone, CodeQuery>) -> Result<ClaimView, ApiError> {
+pub async fn claim(call: ApiRequest<Anonymous, CodeQuery>) -> Result<ClaimView, ApiError> {
     call.management.limits.polls.allow(call.address)?;
     let unknown = || ApiError::not_found("there is no such code");
     let code = call.query.code.as_deref().and_then(OneTimeCode::parse).ok_or_else(unknown)?;

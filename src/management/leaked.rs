@@ -3,11 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    caller::Anyone,
-    error::ApiError,
-    operation::{Call, Nothing},
-};
+use super::{caller::Anonymous, error::ApiError, openapi::Empty, operation::ApiRequest};
 use crate::{
     domain::{decision, token_text::PresentedToken},
     index::verify::NotProven,
@@ -32,7 +28,7 @@ pub struct Reported {
     received: usize,
 }
 
-pub async fn report(call: Call<Anyone, Nothing, Leaked>) -> Result<Reported, ApiError> {
+pub async fn report(call: ApiRequest<Anonymous, Empty, Leaked>) -> Result<Reported, ApiError> {
     call.management.limits.leaks.allow(call.address)?;
     let tokens = &call.body.tokens;
     if tokens.is_empty() || tokens.len() > MAX_TOKENS {

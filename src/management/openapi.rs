@@ -4,10 +4,15 @@ use std::any::TypeId;
 
 use axum::http::Method;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{error::ErrorBody, operation::Nothing};
+use super::error::ErrorBody;
 use crate::domain::rights::Permission;
+
+/// A query without parameters, a request without a body, an object without members.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+pub struct Empty {}
 
 /// What the document says of one operation.
 pub struct Entry {
@@ -16,12 +21,12 @@ pub struct Entry {
     id: &'static str,
     summary: &'static str,
     /// `None`: no token is asked for.
-    need: Option<Permission>,
-    pub once: bool,
-    pub conflicts: bool,
+    permission: Option<Permission>,
+    pub idempotent: bool,
+    pub may_409: bool,
     pub limited: bool,
     /// 404 though the path has no parameter.
-    pub absent: bool,
+    pub may_404: bool,
 }
 
 pub struct Document {
@@ -31,11 +36,21 @@ pub struct Document {
 
 impl Entry {
     pub fn new(method: Method, path: &'static str, id: &'static str, summary: &'static str) -> Self {
-        Self { method, path, id, summary, need: None, once: false, conflicts: false, limited: false, absent: false }
+        Self {
+            method,
+            path,
+            id,
+            summary,
+            permission: None,
+            idempotent: false,
+            may_409: false,
+            limited: false,
+            may_404: false,
+        }
     }
 
-    pub fn guarded(self, need: Permission) -> Self {
-        Self { need: Some(need), ..self }
+    pub fn requires(self, permission: Permission) -> Self {
+        Self { permission: Some(permission), ..self }
     }
 
     /// The path's parameter. `None`: it has none.
@@ -46,16 +61,16 @@ impl Entry {
     /// What may come beside 200.
     fn statuses(&self, has_body: bool) -> Vec<(&'static str, &'static str)> {
         let mut all = vec![("400", "The request cannot be read, or asks for what is not allowed")];
-        if let Some(need) = self.need {
+        if let Some(permission) = self.permission {
             all.push(("401", "No token, or one that is not valid any more"));
-            if need != Permission::Token {
+            if permission != Permission::Token {
                 all.push(("403", "The token or its owner may not"));
             }
         }
-        if self.parameter().is_some() || self.absent {
+        if self.parameter().is_some() || self.may_404 {
             all.push(("404", "There is none, or it is not the caller's to know of"));
         }
-        if self.conflicts || self.once {
+        if self.may_409 || self.idempotent {
             all.push(("409", "It contradicts what exists"));
         }
         if has_body {
@@ -80,12 +95,12 @@ impl Document {
     }
 
     pub fn add<Q: JsonSchema, B: JsonSchema + 'static, A: JsonSchema>(&mut self, entry: Entry) {
-        let has_body = TypeId::of::<B>() != TypeId::of::<Nothing>();
+        let has_body = TypeId::of::<B>() != TypeId::of::<Empty>();
         let mut operation = Map::new();
         operation.insert("operationId".to_owned(), entry.id.into());
         operation.insert("summary".to_owned(), entry.summary.into());
-        operation.insert("description".to_owned(), describe(entry.need).into());
-        let security = if entry.need.is_some() { json!([{ "bearer": [] }, { "yatai": [] }]) } else { json!([]) };
+        operation.insert("description".to_owned(), describe(entry.permission).into());
+        let security = if entry.permission.is_some() { json!([{ "bearer": [] }, { "yatai": [] }]) } else { json!([]) };
         operation.insert("security".to_owned(), security);
         let parameters = self.parameters::<Q>(&entry);
         if !parameters.is_empty() {
@@ -129,7 +144,7 @@ impl Document {
                 all.push(parameter);
             }
         }
-        if entry.once {
+        if entry.idempotent {
             all.push(json!({
                 "name": "Idempotency-Key", "in": "header", "required": false,
                 "description": "A name for this request: it is done once, however often it comes",
@@ -161,17 +176,17 @@ impl Document {
     }
 }
 
-fn describe(need: Option<Permission>) -> String {
-    let Some(need) = need else { return "Needs no token.".to_owned() };
-    let scope = match need {
+fn describe(permission: Option<Permission>) -> String {
+    let Some(permission) = permission else { return "Needs no token.".to_owned() };
+    let scope = match permission {
         Permission::Token => "any live token".to_owned(),
         Permission::Management => "a token with Developer Operations Access of any kind".to_owned(),
-        _ => match need.scope() {
+        _ => match permission.scope() {
             Some(scope) if scope.to_string() == "api" => "a token with the scope `api`".to_owned(),
             Some(scope) => format!("a token with the scope `{scope}` or `api`"),
             None => String::new(),
         },
     };
-    let owner = if need.admin() { ", owned by an admin" } else { "" };
+    let owner = if permission.admin() { ", owned by an admin" } else { "" };
     format!("Needs {scope}{owner}.")
 }

@@ -1,6 +1,6 @@
 //! How an operation of the management API comes to be served: described, guarded and documented at once.
 //!
-//! [`Routes::add`] takes an [`Operation`] that says who may call it, and a handler that takes a [`Call`] by that very
+//! [`Routes::add`] takes an [`Operation`] that says who may call it, and a handler that takes a [`ApiRequest`] by that very
 //! kind of caller. There is no other way in, so an operation that nobody guards cannot be written, and one that is not
 //! in the OpenAPI document cannot be served.
 
@@ -24,9 +24,9 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use super::{
     Management,
-    caller::{self, Anyone, Caller, Who},
+    caller::{self, Anonymous, Caller, Principal},
     error::ApiError,
-    openapi::{Document, Entry},
+    openapi::{Document, Empty, Entry},
 };
 use crate::{
     config::Config,
@@ -46,54 +46,51 @@ pub const CLIENT_VERSION: &str = "x-bentoml-version";
 
 static IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("idempotency-key");
 
-/// Where a query or a body says nothing.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
-pub struct Nothing {}
-
-/// What is served where, for whom.
-pub struct Operation<W: Who> {
+/// What is served where, and for whom.
+pub struct Operation<P: Principal> {
     entry: Entry,
-    asks: W::Asks,
-    who: PhantomData<fn() -> W>,
+    requirement: P::Requirement,
+    principal: PhantomData<fn() -> P>,
 }
 
-/// An operation of which nobody has said yet who may call it.
-pub struct Unguarded(Entry);
+/// An operation before it is said who may call it.
+pub struct OperationBuilder(Entry);
 
 /// `path` may have one parameter, in braces. `id` is the name that generated clients give it.
-pub fn operation(method: Method, path: &'static str, id: &'static str, summary: &'static str) -> Unguarded {
-    Unguarded(Entry::new(method, path, id, summary))
+pub fn operation(method: Method, path: &'static str, id: &'static str, summary: &'static str) -> OperationBuilder {
+    OperationBuilder(Entry::new(method, path, id, summary))
 }
 
-impl Unguarded {
-    pub fn needing(self, need: Permission) -> Operation<Caller> {
-        Operation { entry: self.0.guarded(need), asks: need, who: PhantomData }
+impl OperationBuilder {
+    /// For callers whose token has `permission`.
+    pub fn requires(self, permission: Permission) -> Operation<Caller> {
+        Operation { entry: self.0.requires(permission), requirement: permission, principal: PhantomData }
     }
 
-    /// Without a token.
-    pub fn open(self) -> Operation<Anyone> {
-        Operation { entry: self.0, asks: (), who: PhantomData }
+    /// For everybody: no token is asked for.
+    pub fn anonymous(self) -> Operation<Anonymous> {
+        Operation { entry: self.0, requirement: (), principal: PhantomData }
     }
 
-    /// It makes something: may carry an `Idempotency-Key`.
-    pub fn once(mut self) -> Self {
-        self.0.once = true;
+    /// It creates something, and may carry an `Idempotency-Key`.
+    pub fn idempotent(mut self) -> Self {
+        self.0.idempotent = true;
         self
     }
 
-    /// It may contradict what exists.
-    pub fn conflicting(mut self) -> Self {
-        self.0.conflicts = true;
+    /// What is asked for may contradict what exists.
+    pub fn may_409(mut self) -> Self {
+        self.0.may_409 = true;
         self
     }
 
-    /// What its query or body names may not exist.
-    pub fn absent(mut self) -> Self {
-        self.0.absent = true;
+    /// Its query or body may name something that does not exist.
+    pub fn may_404(mut self) -> Self {
+        self.0.may_404 = true;
         self
     }
 
-    /// It is limited by address.
+    /// Its rate is limited by the client's address.
     pub fn limited(mut self) -> Self {
         self.0.limited = true;
         self
@@ -101,11 +98,11 @@ impl Unguarded {
 }
 
 /// One request, read and allowed.
-pub struct Call<W, Q = Nothing, B = Nothing> {
+pub struct ApiRequest<P, Q = Empty, B = Empty> {
     pub management: Arc<Management>,
     pub store: SharedStore,
     config: Arc<Config>,
-    pub who: W,
+    pub caller: P,
     /// The path's parameter; empty if it has none.
     pub param: String,
     pub query: Q,
@@ -116,15 +113,15 @@ pub struct Call<W, Q = Nothing, B = Nothing> {
     request: Option<RequestKey>,
 }
 
-impl<W: Who, Q, B> Call<W, Q, B> {
+impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
     /// For the verbs of [`service`](crate::service), on behalf of whoever calls.
     pub fn context(&self) -> Context<'_> {
         Context {
             store: &*self.store,
             tokens: &self.config.tokens,
             declared: &self.config.deployments,
-            actor: self.who.actor(),
-            grantor: self.who.grantor(),
+            actor: self.caller.actor(),
+            grantor: self.caller.grantor(),
             request: self.request.as_ref(),
             now: self.now,
         }
@@ -150,23 +147,23 @@ impl Routes {
         Self { router: Router::new(), document: Document::new() }
     }
 
-    pub fn add<W, Q, B, A, F, H>(mut self, operation: Operation<W>, handler: H) -> Self
+    pub fn add<P, Q, B, A, F, H>(mut self, operation: Operation<P>, handler: H) -> Self
     where
-        W: Who,
+        P: Principal,
         Q: DeserializeOwned + JsonSchema + Send + 'static,
         B: DeserializeOwned + JsonSchema + Send + 'static,
         A: Serialize + JsonSchema + 'static,
         F: Future<Output = Result<A, ApiError>> + Send + 'static,
-        H: Fn(Call<W, Q, B>) -> F + Clone + Send + Sync + 'static,
+        H: Fn(ApiRequest<P, Q, B>) -> F + Clone + Send + Sync + 'static,
     {
-        let Operation { entry, asks, .. } = operation;
+        let Operation { entry, requirement, .. } = operation;
         let filter = MethodFilter::try_from(entry.method.clone()).unwrap_or(MethodFilter::GET);
-        let once = entry.once;
+        let idempotent = entry.idempotent;
         let serve = move |State(management): State<Arc<Management>>, path: RawPathParams, request: Request| {
             let handler = handler.clone();
             async move {
                 let answered = async {
-                    let call = read::<W, Q, B>(management, &path, request, asks, once).await?;
+                    let call = read::<P, Q, B>(management, &path, request, requirement, idempotent).await?;
                     handler(call).await
                 };
                 answered.await.map_or_else(IntoResponse::into_response, |answer| succeeded(&answer))
@@ -190,26 +187,26 @@ fn succeeded<A: Serialize>(answer: &A) -> Response {
 }
 
 /// Who calls comes first: nothing of a request by somebody who may not is looked at.
-async fn read<W, Q, B>(
+async fn read<P, Q, B>(
     management: Arc<Management>,
     path: &RawPathParams,
     request: Request,
-    asks: W::Asks,
-    once: bool,
-) -> Result<Call<W, Q, B>, ApiError>
+    requirement: P::Requirement,
+    idempotent: bool,
+) -> Result<ApiRequest<P, Q, B>, ApiError>
 where
-    W: Who,
+    P: Principal,
     Q: DeserializeOwned,
     B: DeserializeOwned + 'static,
 {
     let (head, body) = request.into_parts();
     let store = management.store()?;
-    let who = W::identify(&management, &store, &head, asks).await?;
+    let caller = P::identify(&management, &store, &head, requirement).await?;
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
     let address = caller::address(&management, &head.headers, peer);
     let query = read_query(head.uri.query().unwrap_or_default())?;
-    let bytes = if TypeId::of::<B>() == TypeId::of::<Nothing>() {
+    let bytes = if TypeId::of::<B>() == TypeId::of::<Empty>() {
         b"{}".as_slice().into()
     } else {
         check_content_type(&head.headers)?;
@@ -217,11 +214,23 @@ where
     };
     let body = serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::invalid(format!("the body is not what is expected: {error}")))?;
-    let request = if once { request_key(&head, &bytes)? } else { None };
+    let request = if idempotent { request_key(&head, &bytes)? } else { None };
     let param = path.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
     let config = management.config.load_full();
     let now = system::now();
-    Ok(Call { management, store, config, who, param, query, body, address, headers: head.headers, now, request })
+    Ok(ApiRequest {
+        management,
+        store,
+        config,
+        caller,
+        param,
+        query,
+        body,
+        address,
+        headers: head.headers,
+        now,
+        request,
+    })
 }
 
 /// What is left out arrives as an empty value (`?count=&q=`), which is the same as nothing.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     caller::Caller,
     error::{ApiError, quoted},
-    operation::{CLIENT_VERSION, Call, Nothing, given},
+    openapi::Empty,
+    operation::{ApiRequest, CLIENT_VERSION, given},
     views::{self, List, TokenView},
 };
 use crate::{
@@ -117,13 +118,13 @@ pub struct DayView {
     requests: u64,
 }
 
-pub async fn list(call: Call<Caller, ListTokens>) -> Result<List<TokenView>, ApiError> {
+pub async fn list(call: ApiRequest<Caller, ListTokens>) -> Result<List<TokenView>, ApiError> {
     let owner = match &call.query.owner {
         Some(email) => Some(person(&call, email).await?.id),
-        None if call.who.is_admin() => None,
-        None => Some(call.who.user().id),
+        None if call.caller.is_admin() => None,
+        None => Some(call.caller.user().id),
     };
-    if owner.is_some_and(|owner| !call.who.manages(owner)) {
+    if owner.is_some_and(|owner| !call.caller.manages(owner)) {
         return Err(ApiError::not_found("there is no such user"));
     }
     // The stock client asks for one page of 100 and never for the next.
@@ -138,8 +139,8 @@ pub async fn list(call: Call<Caller, ListTokens>) -> Result<List<TokenView>, Api
         limit: count,
     };
     let page = tokens::list(&call.context(), &filter).await?;
-    let setting = Setting::of(&call).await?;
-    let mut items: Vec<TokenView> = page.items.iter().filter_map(|record| setting.view(record)).collect();
+    let context = ViewContext::of(&call).await?;
+    let mut items: Vec<TokenView> = page.items.iter().filter_map(|record| context.view(record)).collect();
     if cannot_page && page.total > items.len() as u64 {
         items.extend(items.last().map(|last| left_out(last, page.total - items.len() as u64)));
     }
@@ -171,12 +172,12 @@ fn left_out(last: &TokenView, more: u64) -> TokenView {
     }
 }
 
-pub async fn create(call: Call<Caller, Nothing, NewToken>) -> Result<ChangedTokenView, ApiError> {
+pub async fn create(call: ApiRequest<Caller, Empty, NewToken>) -> Result<ChangedTokenView, ApiError> {
     let owner = match &call.body.owner {
         Some(email) => person(&call, email).await?,
-        None => call.who.user().clone(),
+        None => call.caller.user().clone(),
     };
-    if !call.who.manages(owner.id) {
+    if !call.caller.manages(owner.id) {
         return Err(ApiError::not_found("there is no such user"));
     }
     if let Some(made) = made_before(&call).await? {
@@ -194,8 +195,8 @@ pub async fn create(call: Call<Caller, Nothing, NewToken>) -> Result<ChangedToke
         // Perhaps the same request, at the same time.
         Err(error) => return made_before(&call).await?.ok_or_else(|| explained(error.into(), &call.body)),
     };
-    let setting = Setting::of(&call).await?;
-    let mut token = setting.view(&issued.record).ok_or_else(|| unknown(&issued.record.uid.to_string()))?;
+    let context = ViewContext::of(&call).await?;
+    let mut token = context.view(&issued.record).ok_or_else(|| unknown(&issued.record.uid.to_string()))?;
     token.token = Some(issued.text.expose().to_owned());
     Ok(ChangedTokenView { token, receipt: receipt(&call).await })
 }
@@ -210,21 +211,21 @@ fn explained(error: ApiError, body: &NewToken) -> ApiError {
     }
 }
 
-async fn made_before(call: &Call<Caller, Nothing, NewToken>) -> Result<Option<ChangedTokenView>, ApiError> {
+async fn made_before(call: &ApiRequest<Caller, Empty, NewToken>) -> Result<Option<ChangedTokenView>, ApiError> {
     let Some(uid) = idempotency::earlier_result(&call.context()).await? else { return Ok(None) };
     let record = visible(call, &uid).await?;
-    let setting = Setting::of(call).await?;
-    let mut token = setting.view(&record).ok_or_else(|| unknown(&uid))?;
+    let context = ViewContext::of(call).await?;
+    let mut token = context.view(&record).ok_or_else(|| unknown(&uid))?;
     token.replayed = true;
     Ok(Some(ChangedTokenView { token, receipt: receipt(call).await }))
 }
 
-pub async fn get(call: Call<Caller>) -> Result<TokenView, ApiError> {
+pub async fn get(call: ApiRequest<Caller>) -> Result<TokenView, ApiError> {
     let record = live(&call).await?;
-    Setting::of(&call).await?.view(&record).ok_or_else(|| unknown(&call.param))
+    ViewContext::of(&call).await?.view(&record).ok_or_else(|| unknown(&call.param))
 }
 
-pub async fn update(call: Call<Caller, Nothing, ChangedToken>) -> Result<ChangedTokenView, ApiError> {
+pub async fn update(call: ApiRequest<Caller, Empty, ChangedToken>) -> Result<ChangedTokenView, ApiError> {
     let record = live(&call).await?;
     let expiry = match &call.body.expired_at {
         None => None,
@@ -237,24 +238,24 @@ pub async fn update(call: Call<Caller, Nothing, ChangedToken>) -> Result<Changed
     changed(&call, &record).await
 }
 
-pub async fn rotate(call: Call<Caller, Nothing, Rotation>) -> Result<RotatedTokenView, ApiError> {
+pub async fn rotate(call: ApiRequest<Caller, Empty, Rotation>) -> Result<RotatedTokenView, ApiError> {
     let record = live(&call).await?;
     let overlap = call.body.overlap.as_deref().map(parse_duration).transpose();
     let overlap = overlap.map_err(|error| ApiError::invalid(format!("overlap: {error}")))?;
     let (issued, old_until) = tokens::rotate(&call.context(), record.uid, overlap).await?;
-    let mut token = Setting::of(&call).await?.view(&issued.record).ok_or_else(|| unknown(&call.param))?;
+    let mut token = ViewContext::of(&call).await?.view(&issued.record).ok_or_else(|| unknown(&call.param))?;
     token.token = Some(issued.text.expose().to_owned());
     Ok(RotatedTokenView { token, old_until: old_until.to_string(), receipt: receipt(&call).await })
 }
 
 /// What `bentoml api-token delete` calls deleting.
-pub async fn revoke(call: Call<Caller>) -> Result<ChangedTokenView, ApiError> {
+pub async fn revoke(call: ApiRequest<Caller>) -> Result<ChangedTokenView, ApiError> {
     let record = live(&call).await?;
     let record = tokens::revoke(&call.context(), record.uid).await?;
     changed(&call, &record).await
 }
 
-pub async fn usage(call: Call<Caller>) -> Result<UsageView, ApiError> {
+pub async fn usage(call: ApiRequest<Caller>) -> Result<UsageView, ApiError> {
     let record = visible(&call, &call.param).await?;
     usage_of(&call, &record).await
 }
@@ -269,36 +270,36 @@ pub struct WhoamiView {
     role: &'static str,
 }
 
-pub async fn whoami(call: Call<Caller>) -> Result<WhoamiView, ApiError> {
+pub async fn whoami(call: ApiRequest<Caller>) -> Result<WhoamiView, ApiError> {
     let token = own(&call).await?;
-    Ok(WhoamiView { token, role: call.who.user().role.as_str() })
+    Ok(WhoamiView { token, role: call.caller.user().role.as_str() })
 }
 
-pub async fn own_usage(call: Call<Caller>) -> Result<UsageView, ApiError> {
-    usage_of(&call, call.who.token()).await
+pub async fn own_usage(call: ApiRequest<Caller>) -> Result<UsageView, ApiError> {
+    usage_of(&call, call.caller.token()).await
 }
 
-pub async fn revoke_own(call: Call<Caller>) -> Result<ChangedTokenView, ApiError> {
-    let record = tokens::revoke(&call.context(), call.who.token().uid).await?;
+pub async fn revoke_own(call: ApiRequest<Caller>) -> Result<ChangedTokenView, ApiError> {
+    let record = tokens::revoke(&call.context(), call.caller.token().uid).await?;
     changed(&call, &record).await
 }
 
-async fn own(call: &Call<Caller>) -> Result<TokenView, ApiError> {
-    let record = call.who.token();
-    Setting::of(call).await?.view(record).ok_or_else(|| unknown(&record.uid.to_string()))
+async fn own(call: &ApiRequest<Caller>) -> Result<TokenView, ApiError> {
+    let record = call.caller.token();
+    ViewContext::of(call).await?.view(record).ok_or_else(|| unknown(&record.uid.to_string()))
 }
 
 // === what they have in common ===
 
 /// What every token is shown with.
-struct Setting {
+struct ViewContext {
     owners: HashMap<UserId, User>,
     organization: Organization,
     now: crate::domain::timestamp::Timestamp,
 }
 
-impl Setting {
-    async fn of<Q, B>(call: &Call<Caller, Q, B>) -> Result<Self, ApiError> {
+impl ViewContext {
+    async fn of<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<Self, ApiError> {
         let owners = call.store.list_users().await?.into_iter().map(|user| (user.id, user)).collect();
         Ok(Self { owners, organization: super::organization(&call.store).await?, now: call.now })
     }
@@ -310,27 +311,27 @@ impl Setting {
     }
 }
 
-async fn changed<Q, B>(call: &Call<Caller, Q, B>, record: &TokenRecord) -> Result<ChangedTokenView, ApiError> {
-    let token = Setting::of(call).await?.view(record).ok_or_else(|| unknown(&call.param))?;
+async fn changed<Q, B>(call: &ApiRequest<Caller, Q, B>, record: &TokenRecord) -> Result<ChangedTokenView, ApiError> {
+    let token = ViewContext::of(call).await?.view(record).ok_or_else(|| unknown(&call.param))?;
     Ok(ChangedTokenView { token, receipt: receipt(call).await })
 }
 
-async fn receipt<W, Q, B>(call: &Call<W, Q, B>) -> Option<Receipt> {
+async fn receipt<P, Q, B>(call: &ApiRequest<P, Q, B>) -> Option<Receipt> {
     call.management.gateway.settled(&call.store).await
 }
 
 /// A token that is the caller's to see. Whether another one exists is nobody's business, so that is the same answer.
-async fn visible<Q, B>(call: &Call<Caller, Q, B>, uid: &str) -> Result<TokenRecord, ApiError> {
+async fn visible<Q, B>(call: &ApiRequest<Caller, Q, B>, uid: &str) -> Result<TokenRecord, ApiError> {
     let parsed: TokenUid = uid.parse().map_err(|_| unknown(uid))?;
     match tokens::get(&call.context(), parsed).await {
-        Ok(record) if call.who.manages(record.owner) => Ok(record),
+        Ok(record) if call.caller.manages(record.owner) => Ok(record),
         Ok(_) | Err(TokenError::NotFound(_)) => Err(unknown(uid)),
         Err(error) => Err(error.into()),
     }
 }
 
 /// One that was not deleted: to the `bentoml` client a deleted one is gone.
-async fn live<Q, B>(call: &Call<Caller, Q, B>) -> Result<TokenRecord, ApiError> {
+async fn live<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<TokenRecord, ApiError> {
     let record = visible(call, &call.param).await?;
     if record.revoked_at.is_none() { Ok(record) } else { Err(unknown(&call.param)) }
 }
@@ -339,7 +340,7 @@ fn unknown(uid: &str) -> ApiError {
     ApiError::not_found(format!("there is no API token {}", quoted(uid)))
 }
 
-async fn usage_of<Q, B>(call: &Call<Caller, Q, B>, record: &TokenRecord) -> Result<UsageView, ApiError> {
+async fn usage_of<Q, B>(call: &ApiRequest<Caller, Q, B>, record: &TokenRecord) -> Result<UsageView, ApiError> {
     let Day(today) = Day::from(call.now);
     let days = call.store.token_usage(record.uid, Day(today - USAGE_DAYS)).await?;
     Ok(UsageView {
@@ -351,11 +352,11 @@ async fn usage_of<Q, B>(call: &Call<Caller, Q, B>, record: &TokenRecord) -> Resu
 }
 
 /// The user of that address, if the caller may know of them.
-async fn person<Q, B>(call: &Call<Caller, Q, B>, email: &str) -> Result<User, ApiError> {
+async fn person<Q, B>(call: &ApiRequest<Caller, Q, B>, email: &str) -> Result<User, ApiError> {
     let unknown = || ApiError::not_found("there is no such user");
     let email = email.parse().map_err(|_| unknown())?;
     let user = call.store.user_by_email(&email).await?;
-    user.filter(|user| call.who.manages(user.id)).ok_or_else(unknown)
+    user.filter(|user| call.caller.manages(user.id)).ok_or_else(unknown)
 }
 
 fn expiry(text: &str) -> Result<Expiry, ApiError> {

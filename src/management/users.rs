@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::{
     caller::Caller,
     error::{ApiError, quoted},
-    operation::{Call, Nothing},
+    openapi::Empty,
+    operation::ApiRequest,
     views::{self, List, PersonView},
 };
 use crate::{
@@ -39,13 +40,13 @@ pub struct ChangedUser {
     role: Option<RoleText>,
 }
 
-pub async fn list(call: Call<Caller>) -> Result<List<PersonView>, ApiError> {
+pub async fn list(call: ApiRequest<Caller>) -> Result<List<PersonView>, ApiError> {
     let items: Vec<PersonView> = users::list(&*call.store).await?.iter().map(views::person).collect();
     let total = items.len() as u64;
     Ok(List { start: 0, count: total, total, items })
 }
 
-pub async fn create(call: Call<Caller, Nothing, NewUser>) -> Result<PersonView, ApiError> {
+pub async fn create(call: ApiRequest<Caller, Empty, NewUser>) -> Result<PersonView, ApiError> {
     if let Some(made) = crate::service::idempotency::earlier_result(&call.context()).await? {
         return find(&call, &made).await.map(|user| views::person(&user));
     }
@@ -60,11 +61,11 @@ pub async fn create(call: Call<Caller, Nothing, NewUser>) -> Result<PersonView, 
     Ok(views::person(&user))
 }
 
-pub async fn get(call: Call<Caller>) -> Result<PersonView, ApiError> {
+pub async fn get(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
     find(&call, &call.param).await.map(|user| views::person(&user))
 }
 
-pub async fn update(call: Call<Caller, Nothing, ChangedUser>) -> Result<PersonView, ApiError> {
+pub async fn update(call: ApiRequest<Caller, Empty, ChangedUser>) -> Result<PersonView, ApiError> {
     let email = find(&call, &call.param).await?.email;
     let change = UpdateUser { name: call.body.name.clone(), role: call.body.role.map(Role::from) };
     let user = users::update(&call.context(), &email, change).await?;
@@ -72,7 +73,7 @@ pub async fn update(call: Call<Caller, Nothing, ChangedUser>) -> Result<PersonVi
 }
 
 /// And with them all their tokens.
-pub async fn disable(call: Call<Caller>) -> Result<PersonView, ApiError> {
+pub async fn disable(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
     let email = find(&call, &call.param).await?.email;
     users::disable(&call.context(), &email).await?;
     call.management.gateway.settled(&call.store).await;
@@ -80,7 +81,7 @@ pub async fn disable(call: Call<Caller>) -> Result<PersonView, ApiError> {
 }
 
 /// And with them those of their tokens that are not over.
-pub async fn enable(call: Call<Caller>) -> Result<PersonView, ApiError> {
+pub async fn enable(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
     let email = find(&call, &call.param).await?.email;
     users::enable(&call.context(), &email).await?;
     call.management.gateway.settled(&call.store).await;
@@ -88,7 +89,7 @@ pub async fn enable(call: Call<Caller>) -> Result<PersonView, ApiError> {
 }
 
 /// By uid or e-mail address.
-async fn find<Q, B>(call: &Call<Caller, Q, B>, text: &str) -> Result<User, ApiError> {
+async fn find<Q, B>(call: &ApiRequest<Caller, Q, B>, text: &str) -> Result<User, ApiError> {
     let unknown = || ApiError::not_found(format!("there is no user {}", quoted(text)));
     if let Ok(email) = text.parse::<Email>() {
         return call.store.user_by_email(&email).await?.ok_or_else(unknown);

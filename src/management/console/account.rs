@@ -4,8 +4,8 @@ use askama::Template;
 use axum::http::StatusCode;
 
 use super::{
-    page::{Answer, Moment, Shell, redirect, rendered, sentence},
-    visit::{Submitted, Visit},
+    page::{Moment, PageResult, Shell, redirect, rendered, sentence},
+    visit::{CsrfForm, SignedIn},
 };
 use crate::{
     domain::cookie,
@@ -32,65 +32,66 @@ struct SessionRow {
     ends: Moment,
 }
 
-pub async fn show(visit: Visit) -> Answer {
-    account_page(&visit, StatusCode::OK, None, None).await
+pub async fn show(visitor: SignedIn) -> PageResult {
+    account_page(&visitor, StatusCode::OK, None, None).await
 }
 
 /// Everybody who is signed in as this user must sign in again, but this browser.
-pub async fn change_password(Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
-    match new_password(&visit, fields.exact("current"), fields.exact("password"), fields.exact("password_again")).await
+pub async fn change_password(CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+    match new_password(&visitor, fields.exact("current"), fields.exact("password"), fields.exact("password_again"))
+        .await
     {
-        Ok(()) => account_page(&visit, StatusCode::OK, None, Some("Your password is changed.")).await,
+        Ok(()) => account_page(&visitor, StatusCode::OK, None, Some("Your password is changed.")).await,
         Err(error) if error.status().is_server_error() => Err(error.into()),
-        Err(error) => account_page(&visit, error.status(), Some(sentence(error.text())), None).await,
+        Err(error) => account_page(&visitor, error.status(), Some(sentence(error.text())), None).await,
     }
 }
 
-async fn new_password(visit: &Visit, current: &str, new: &str, again: &str) -> Result<(), ApiError> {
+async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str) -> Result<(), ApiError> {
     if new != again {
         return Err(ApiError::invalid("the two passwords differ; type the same one twice"));
     }
-    let limits = &visit.management.limits;
-    limits.accounts.allow(visit.user.email.clone())?;
+    let limits = &visitor.management.limits;
+    limits.accounts.allow(visitor.user.email.clone())?;
     let _turn = limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
-    let context = visit.context();
-    let known = visit.user.password_hash.is_none()
-        || users::sign_in(&context, &visit.user.email, current.to_owned()).await?.is_some();
+    let context = visitor.context();
+    let known = visitor.user.password_hash.is_none()
+        || users::sign_in(&context, &visitor.user.email, current.to_owned()).await?.is_some();
     if !known {
         return Err(ApiError::invalid("the current password is wrong"));
     }
-    let keep = Some(&visit.session.id_hash);
-    users::set_password(&context, &visit.user.email, new.to_owned(), keep).await?;
-    visit.management.gateway.index.look_now();
+    let keep = Some(&visitor.session.id_hash);
+    users::set_password(&context, &visitor.user.email, new.to_owned(), keep).await?;
+    visitor.management.gateway.index.look_now();
     Ok(())
 }
 
-pub async fn sign_out_everywhere(Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
-    sessions::end_all(&visit.context(), visit.user.id, None).await?;
-    visit.management.gateway.settled(&visit.store).await;
+pub async fn sign_out_everywhere(CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+    sessions::end_all(&visitor.context(), visitor.user.id, None).await?;
+    visitor.management.gateway.settled(&visitor.store).await;
     let mut response = redirect("/sign-in");
-    visit.set_cookie(&mut response, cookie::CONSOLE, "", 0);
+    visitor.set_cookie(&mut response, cookie::CONSOLE, "", 0);
     Ok(response)
 }
 
 async fn account_page(
-    visit: &Visit,
+    visitor: &SignedIn,
     status: StatusCode,
     problem: Option<String>,
     done: Option<&'static str>,
-) -> Answer {
-    let sessions = visit.store.sessions_of(visit.user.id, visit.now).await?;
+) -> PageResult {
+    let sessions = visitor.store.sessions_of(visitor.user.id, visitor.now).await?;
     let row = |session: &crate::domain::session::ConsoleSession| SessionRow {
-        here: session.id_hash == visit.session.id_hash,
+        here: session.id_hash == visitor.session.id_hash,
         address: session.address.clone(),
         client: browser_name(&session.client),
-        begun: Moment::new(session.created_at, visit.now),
-        ends: Moment::new(session.expires_at, visit.now),
+        begun: Moment::new(session.created_at, visitor.now),
+        ends: Moment::new(session.expires_at, visitor.now),
     };
     let page = AccountPage {
-        shell: Shell::new(visit, "account"),
-        role: visit.user.role.as_str(),
-        has_password: visit.user.password_hash.is_some(),
+        shell: Shell::new(visitor, "account"),
+        role: visitor.user.role.as_str(),
+        has_password: visitor.user.password_hash.is_some(),
         sessions: sessions.iter().map(row).collect(),
         problem,
         done,

@@ -9,8 +9,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    page::{Answer, Moment, Shell, exact, rendered},
-    visit::Visit,
+    page::{Moment, PageResult, Shell, exact, rendered},
+    visit::SignedIn,
 };
 use crate::{
     domain::{
@@ -67,9 +67,9 @@ pub struct ActivityQuery {
     before: String,
 }
 
-pub async fn list(visit: Visit, Query(query): Query<ActivityQuery>) -> Answer {
+pub async fn list(visitor: SignedIn, Query(query): Query<ActivityQuery>) -> PageResult {
     let kind = KINDS.iter().find(|(kind, _)| *kind == query.kind).map_or("", |(kind, _)| kind);
-    let actor = if visit.is_admin() { Uuid::try_parse(&query.who).ok().map(UserId) } else { Some(visit.user.id) };
+    let actor = if visitor.is_admin() { Uuid::try_parse(&query.who).ok().map(UserId) } else { Some(visitor.user.id) };
     let filter = EventFilter {
         action: kind.to_owned(),
         actor,
@@ -77,7 +77,7 @@ pub async fn list(visit: Visit, Query(query): Query<ActivityQuery>) -> Answer {
         before: Uuid::try_parse(&query.before).ok(),
         limit: PER_PAGE + 1,
     };
-    let mut events = visit.store.events(&filter).await?;
+    let mut events = visitor.store.events(&filter).await?;
     let more = events.len() > PER_PAGE as usize;
     events.truncate(PER_PAGE as usize);
     let older = events.last().filter(|_| more).map(|last| {
@@ -85,28 +85,28 @@ pub async fn list(visit: Visit, Query(query): Query<ActivityQuery>) -> Answer {
             [("kind", kind), ("who", &*query.who), ("target", query.target.trim()), ("before", &last.id.to_string())];
         format!("/activity?{}", serde_urlencoded::to_string(pairs).unwrap_or_default())
     });
-    let everyone = users::list(&*visit.store).await?;
-    let names = Names::of(&visit, &everyone, &events).await?;
+    let everyone = users::list(&*visitor.store).await?;
+    let names = AuditNames::of(&visitor, &everyone, &events).await?;
     let person = |user: &User| (user.id.to_string(), user.email.to_string(), actor == Some(user.id));
     let page = ActivityPage {
-        shell: Shell::new(&visit, "activity"),
+        shell: Shell::new(&visitor, "activity"),
         kinds: KINDS.iter().map(|(value, label)| (*value, *label, *value == kind)).collect(),
-        people: if visit.is_admin() { everyone.iter().map(person).collect() } else { Vec::new() },
+        people: if visitor.is_admin() { everyone.iter().map(person).collect() } else { Vec::new() },
         target: filter.target.clone(),
-        events: events.iter().map(|event| names.row(event, &visit)).collect(),
+        events: events.iter().map(|event| names.row(event, &visitor)).collect(),
         older,
     };
     Ok(rendered(StatusCode::OK, &page))
 }
 
 /// What ids are called.
-struct Names {
+struct AuditNames {
     users: HashMap<String, String>,
     tokens: HashMap<String, String>,
 }
 
-impl Names {
-    async fn of(visit: &Visit, everyone: &[User], events: &[StoredEvent]) -> Result<Self, ApiError> {
+impl AuditNames {
+    async fn of(visitor: &SignedIn, everyone: &[User], events: &[StoredEvent]) -> Result<Self, ApiError> {
         let users = everyone.iter().map(|user| (user.id.to_string(), user.email.to_string())).collect();
         let mut tokens = HashMap::new();
         for event in
@@ -116,7 +116,7 @@ impl Names {
                 continue;
             }
             if let Ok(uid) = event.target.parse::<TokenUid>()
-                && let Some(token) = visit.store.token(uid).await?
+                && let Some(token) = visitor.store.token(uid).await?
             {
                 tokens.insert(event.target.clone(), token.name);
             }
@@ -124,7 +124,7 @@ impl Names {
         Ok(Self { users, tokens })
     }
 
-    fn row(&self, event: &StoredEvent, visit: &Visit) -> EventRow {
+    fn row(&self, event: &StoredEvent, visitor: &SignedIn) -> EventRow {
         let who = match (event.actor_kind.as_str(), event.actor) {
             ("user", Some(id)) => self.users.get(&id.to_string()).cloned().unwrap_or_else(|| id.to_string()),
             ("cli", _) => "The command line".to_owned(),
@@ -132,7 +132,7 @@ impl Names {
         };
         let (object, link) = self.object(event);
         EventRow {
-            at: Moment::new(event.at, visit.now),
+            at: Moment::new(event.at, visitor.now),
             what: verb(&event.action).to_owned(),
             detail: detail(&event.detail, &event.action),
             who,

@@ -4,8 +4,8 @@ use askama::Template;
 use axum::http::StatusCode;
 
 use super::{
-    page::{self, Answer, Moment, Shell, rendered},
-    visit::{Submitted, Visit},
+    page::{self, Moment, PageResult, Shell, rendered},
+    visit::{CsrfForm, SignedIn},
 };
 use crate::{
     domain::{
@@ -31,32 +31,32 @@ struct ApprovePage {
 }
 
 /// Looking at it decides nothing.
-pub async fn show(visit: &Visit, text: &str) -> Answer {
+pub async fn show(visitor: &SignedIn, text: &str) -> PageResult {
     let code = OneTimeCode::parse(text).ok_or(DeviceLoginError::Over)?;
-    let login = device_login::waiting(&visit.context(), &code).await?;
+    let login = device_login::waiting(&visitor.context(), &code).await?;
     let page = ApprovePage {
-        shell: Shell::new(visit, "tokens"),
+        shell: Shell::new(visitor, "tokens"),
         code: code.expose(),
         asked_from: login.asked_from,
         asked_with: login.asked_with,
-        asked: Moment::new(login.created_at, visit.now),
-        ends: Moment::new(login.expires_at, visit.now),
-        lifetime: visit.config.tokens.default_lifetime.map(format_duration),
+        asked: Moment::new(login.created_at, visitor.now),
+        ends: Moment::new(login.expires_at, visitor.now),
+        lifetime: visitor.config.tokens.default_lifetime.map(format_duration),
     };
     Ok(rendered(StatusCode::OK, &page))
 }
 
-pub async fn decide(Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
+pub async fn decide(CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
     let code = OneTimeCode::parse(fields.text("code")).ok_or(DeviceLoginError::Over)?;
     if fields.text("decision") != "approve" {
-        device_login::refuse(&visit.context(), &code, &visit.user).await?;
+        device_login::refuse(&visitor.context(), &code, &visitor.user).await?;
         let text = "The command line is told that its credentials are bad. You can close this page.";
         return Ok(page::message(StatusCode::OK, "Refused", text));
     }
     let all = Some(Scope::Deployment(DeploymentPattern::All)).filter(|_| fields.on("endpoints"));
     let scopes = ScopeSet::new([Scope::Api].into_iter().chain(all));
     let scopes = scopes.map_err(|error| ApiError::invalid(error.to_string()))?;
-    device_login::approve(&visit.context(), &code, &visit.user, scopes).await?;
+    device_login::approve(&visitor.context(), &code, &visitor.user, scopes).await?;
     let text = "The command line takes its token now. You can close this page.";
     Ok(page::message(StatusCode::OK, "Approved", text))
 }

@@ -6,10 +6,10 @@ use askama::Template;
 use axum::{extract::Path, http::StatusCode};
 
 use super::{
-    page::{self, Answer, Moment, Shell, number, redirect, rendered, sentence},
+    page::{self, Moment, PageResult, Shell, number, redirect, rendered, sentence},
     recipes::{Recipe, calls},
     tokens::scope_words,
-    visit::{Fields, Submitted, Visit},
+    visit::{CsrfForm, Fields, SignedIn},
 };
 use crate::{
     domain::{
@@ -36,7 +36,7 @@ const MAX_TOKENS: u32 = 20;
 struct DeploymentsPage {
     shell: Shell,
     rows: Vec<Row>,
-    /// Names that only another gateway knows more of.
+    /// AuditNames that only another gateway knows more of.
     elsewhere: Vec<String>,
 }
 
@@ -85,13 +85,13 @@ struct DeploymentForm {
     shell: Shell,
     /// A new one.
     new: bool,
-    values: Values,
+    values: FormValues,
     problem: Option<String>,
 }
 
 /// What the fields hold, as they are typed.
 #[derive(Default)]
-struct Values {
+struct FormValues {
     name: String,
     upstreams: String,
     hosts: String,
@@ -121,50 +121,50 @@ struct RemovedPage {
     touched: Vec<TouchedToken>,
 }
 
-pub async fn list(visit: Visit) -> Answer {
-    let listed = deployments::list(&visit.context()).await?;
-    let elsewhere = deployments::declared_elsewhere(&visit.context(), &listed).await?;
+pub async fn list(visitor: SignedIn) -> PageResult {
+    let listed = deployments::list(&visitor.context()).await?;
+    let elsewhere = deployments::declared_elsewhere(&visitor.context(), &listed).await?;
     let page = DeploymentsPage {
-        shell: Shell::new(&visit, "deployments"),
-        rows: rows(&visit, &listed).await?,
+        shell: Shell::new(&visitor, "deployments"),
+        rows: rows(&visitor, &listed).await?,
         elsewhere: elsewhere.iter().map(ToString::to_string).collect(),
     };
     Ok(rendered(StatusCode::OK, &page))
 }
 
-pub async fn show(visit: Visit, Path(name): Path<String>) -> Answer {
-    deployment_page(&visit, &name, None).await
+pub async fn show(visitor: SignedIn, Path(name): Path<String>) -> PageResult {
+    deployment_page(&visitor, &name, None).await
 }
 
-pub async fn new(visit: Visit) -> Answer {
-    visit.needs_admin()?;
-    let values = values_of_settings(&visit.config.proxy.deployment_defaults);
-    form_page(&visit, StatusCode::OK, true, values, None)
+pub async fn new(visitor: SignedIn) -> PageResult {
+    visitor.needs_admin()?;
+    let values = values_of_settings(&visitor.config.proxy.deployment_defaults);
+    form_page(&visitor, StatusCode::OK, true, values, None)
 }
 
-pub async fn add(Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
-    visit.needs_admin()?;
+pub async fn add(CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+    visitor.needs_admin()?;
     let added = async {
         let name: DeploymentName = fields.text("name").parse().map_err(invalid("Name"))?;
-        let Parts { upstreams, hosts, listen, protected, settings } = parts(&visit, &fields)?;
+        let DeploymentFields { upstreams, hosts, listen, protected, settings } = read_fields(&visitor, &fields)?;
         let spec = DeploymentSpec { name, hosts, listen, upstreams, protected, terminated: false, settings };
-        deployments::add(&visit.context(), &spec).await?;
+        deployments::add(&visitor.context(), &spec).await?;
         Ok::<_, ApiError>(spec.name)
     };
     match added.await {
         Ok(name) => {
-            visit.management.gateway.settled(&visit.store).await;
+            visitor.management.gateway.settled(&visitor.store).await;
             Ok(redirect(&format!("/deployments/{name}")))
         }
-        Err(error) => again(&visit, true, &fields, &error),
+        Err(error) => again(&visitor, true, &fields, &error),
     }
 }
 
-pub async fn edit(visit: Visit, Path(name): Path<String>) -> Answer {
-    visit.needs_admin()?;
-    let spec = editable(&visit, &name).await?.spec;
+pub async fn edit(visitor: SignedIn, Path(name): Path<String>) -> PageResult {
+    visitor.needs_admin()?;
+    let spec = editable(&visitor, &name).await?.spec;
     let lines = |items: Vec<String>| items.join("\n");
-    let values = Values {
+    let values = FormValues {
         upstreams: lines(spec.upstreams.iter().map(ToString::to_string).collect()),
         hosts: lines(spec.hosts.iter().map(ToString::to_string).collect()),
         listen: spec.listen.map(|address| address.to_string()).unwrap_or_default(),
@@ -172,14 +172,14 @@ pub async fn edit(visit: Visit, Path(name): Path<String>) -> Answer {
         name,
         ..values_of_settings(&spec.settings)
     };
-    form_page(&visit, StatusCode::OK, false, values, None)
+    form_page(&visitor, StatusCode::OK, false, values, None)
 }
 
-pub async fn update(Path(name): Path<String>, Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
-    visit.needs_admin()?;
-    let spec = editable(&visit, &name).await?.spec;
+pub async fn update(Path(name): Path<String>, CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+    visitor.needs_admin()?;
+    let spec = editable(&visitor, &name).await?.spec;
     let updated = async {
-        let Parts { upstreams, hosts, listen, protected, settings } = parts(&visit, &fields)?;
+        let DeploymentFields { upstreams, hosts, listen, protected, settings } = read_fields(&visitor, &fields)?;
         let change = UpdateDeployment {
             hosts: Some(hosts),
             upstreams: Some(upstreams),
@@ -187,54 +187,54 @@ pub async fn update(Path(name): Path<String>, Submitted { who: visit, fields }: 
             protected: Some(protected),
             settings: Some(settings),
         };
-        Ok::<_, ApiError>(deployments::update(&visit.context(), &spec.name, change).await?)
+        Ok::<_, ApiError>(deployments::update(&visitor.context(), &spec.name, change).await?)
     };
     match updated.await {
         Ok(_) => {
-            visit.management.gateway.settled(&visit.store).await;
-            deployment_page(&visit, &name, Some("The Deployment is changed.".to_owned())).await
+            visitor.management.gateway.settled(&visitor.store).await;
+            deployment_page(&visitor, &name, Some("The Deployment is changed.".to_owned())).await
         }
-        Err(error) => again(&visit, false, &fields, &error),
+        Err(error) => again(&visitor, false, &fields, &error),
     }
 }
 
-pub async fn terminate(Path(name): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
-    visit.needs_admin()?;
-    let spec = editable(&visit, &name).await?.spec;
-    deployments::terminate(&visit.context(), &spec.name).await?;
-    visit.management.gateway.settled(&visit.store).await;
-    deployment_page(&visit, &name, Some("Terminated: callers get 503 until you start it again.".to_owned())).await
+pub async fn terminate(Path(name): Path<String>, CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+    visitor.needs_admin()?;
+    let spec = editable(&visitor, &name).await?.spec;
+    deployments::terminate(&visitor.context(), &spec.name).await?;
+    visitor.management.gateway.settled(&visitor.store).await;
+    deployment_page(&visitor, &name, Some("Terminated: callers get 503 until you start it again.".to_owned())).await
 }
 
-pub async fn start(Path(name): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
-    visit.needs_admin()?;
-    let spec = editable(&visit, &name).await?.spec;
-    deployments::start(&visit.context(), &spec.name).await?;
-    visit.management.gateway.settled(&visit.store).await;
-    deployment_page(&visit, &name, Some("Started: requests are forwarded again.".to_owned())).await
+pub async fn start(Path(name): Path<String>, CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+    visitor.needs_admin()?;
+    let spec = editable(&visitor, &name).await?.spec;
+    deployments::start(&visitor.context(), &spec.name).await?;
+    visitor.management.gateway.settled(&visitor.store).await;
+    deployment_page(&visitor, &name, Some("Started: requests are forwarded again.".to_owned())).await
 }
 
-pub async fn ask_remove(visit: Visit, Path(name): Path<String>) -> Answer {
-    visit.needs_admin()?;
-    editable(&visit, &name).await?;
-    Ok(rendered(StatusCode::OK, &RemovePage { shell: Shell::new(&visit, "deployments"), name }))
+pub async fn ask_remove(visitor: SignedIn, Path(name): Path<String>) -> PageResult {
+    visitor.needs_admin()?;
+    editable(&visitor, &name).await?;
+    Ok(rendered(StatusCode::OK, &RemovePage { shell: Shell::new(&visitor, "deployments"), name }))
 }
 
-pub async fn remove(Path(name): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
-    visit.needs_admin()?;
-    let spec = editable(&visit, &name).await?.spec;
-    let touched = deployments::remove(&visit.context(), &spec.name).await?;
-    visit.management.gateway.settled(&visit.store).await;
-    Ok(rendered(StatusCode::OK, &RemovedPage { shell: Shell::new(&visit, "deployments"), name, touched }))
+pub async fn remove(Path(name): Path<String>, CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+    visitor.needs_admin()?;
+    let spec = editable(&visitor, &name).await?.spec;
+    let touched = deployments::remove(&visitor.context(), &spec.name).await?;
+    visitor.management.gateway.settled(&visitor.store).await;
+    Ok(rendered(StatusCode::OK, &RemovedPage { shell: Shell::new(&visitor, "deployments"), name, touched }))
 }
 
 // === what the pages are made of ===
 
-async fn rows(visit: &Visit, listed: &[Listed]) -> Result<Vec<Row>, ApiError> {
+async fn rows(visitor: &SignedIn, listed: &[Listed]) -> Result<Vec<Row>, ApiError> {
     let specs: Vec<DeploymentSpec> = listed.iter().map(|listed| listed.spec.clone()).collect();
     let statuses = probe::statuses(&specs).await;
-    let since = traffic::minute(visit.now) - MINUTES;
-    let sums = visit.store.traffic(since, i64::MAX).await?;
+    let since = traffic::minute(visitor.now) - MINUTES;
+    let sums = visitor.store.traffic(since, i64::MAX).await?;
     let requests: HashMap<&str, u64> = sums
         .iter()
         .filter(|sum| sum.metric == traffic::REQUESTS)
@@ -249,7 +249,7 @@ async fn rows(visit: &Visit, listed: &[Listed]) -> Result<Vec<Row>, ApiError> {
             _ => "bad",
         },
         protected: listed.spec.protected,
-        url: visit.url(&listed.spec),
+        url: visitor.url(&listed.spec),
         hosts: listed.spec.hosts.iter().map(ToString::to_string).collect(),
         upstreams: listed.spec.upstreams.iter().map(ToString::to_string).collect(),
         from_file: listed.source == Source::Configuration,
@@ -259,14 +259,14 @@ async fn rows(visit: &Visit, listed: &[Listed]) -> Result<Vec<Row>, ApiError> {
     Ok(listed.iter().zip(statuses).map(row).collect())
 }
 
-async fn deployment_page(visit: &Visit, name: &str, done: Option<String>) -> Answer {
-    let listed = find(visit, name).await?;
+async fn deployment_page(visitor: &SignedIn, name: &str, done: Option<String>) -> PageResult {
+    let listed = find(visitor, name).await?;
     let spec = &listed.spec;
-    let Some(row) = rows(visit, std::slice::from_ref(&listed)).await?.pop() else {
+    let Some(row) = rows(visitor, std::slice::from_ref(&listed)).await?.pop() else {
         return Err(unknown(name).into());
     };
-    let owner = (!visit.is_admin()).then_some(visit.user.id);
-    let tokens = visit.store.tokens_opening(&spec.name, owner, visit.now, MAX_TOKENS).await?;
+    let owner = (!visitor.is_admin()).then_some(visitor.user.id);
+    let tokens = visitor.store.tokens_opening(&spec.name, owner, visitor.now, MAX_TOKENS).await?;
     let line = |token: &crate::domain::token::TokenRecord| TokenLine {
         uid: token.uid.to_string(),
         name: token.name.clone(),
@@ -279,12 +279,12 @@ async fn deployment_page(visit: &Visit, name: &str, done: Option<String>) -> Ans
             .join(", "),
     };
     let page = DeploymentPage {
-        shell: Shell::new(visit, "deployments"),
-        editable: visit.is_admin() && !row.from_file,
+        shell: Shell::new(visitor, "deployments"),
+        editable: visitor.is_admin() && !row.from_file,
         terminated: spec.terminated,
         listen: spec.listen.map(|address| address.to_string()),
         settings: settings_words(&spec.settings),
-        created: listed.created_at.map(|at| Moment::new(at, visit.now)),
+        created: listed.created_at.map(|at| Moment::new(at, visitor.now)),
         recipes: row.url.as_deref().map(|url| calls("$TOKEN", url)).unwrap_or_default(),
         more_tokens: tokens.total - tokens.items.len() as u64,
         tokens: tokens.items.iter().map(line).collect(),
@@ -314,14 +314,14 @@ fn settings_words(settings: &DeploymentSettings) -> Vec<(&'static str, String)> 
     ]
 }
 
-async fn find(visit: &Visit, name: &str) -> Result<Listed, ApiError> {
-    let mut all = deployments::list(&visit.context()).await?;
+async fn find(visitor: &SignedIn, name: &str) -> Result<Listed, ApiError> {
+    let mut all = deployments::list(&visitor.context()).await?;
     all.retain(|listed| !listed.shadowed && listed.spec.name.as_str() == name);
     all.pop().ok_or_else(|| unknown(name))
 }
 
-async fn editable(visit: &Visit, name: &str) -> Result<Listed, ApiError> {
-    let listed = find(visit, name).await?;
+async fn editable(visitor: &SignedIn, name: &str) -> Result<Listed, ApiError> {
+    let listed = find(visitor, name).await?;
     match listed.source {
         Source::Store => Ok(listed),
         Source::Configuration => Err(DeploymentError::Declared(listed.spec.name).into()),
@@ -334,7 +334,7 @@ fn unknown(name: &str) -> ApiError {
 
 // === the form ===
 
-struct Parts {
+struct DeploymentFields {
     upstreams: Vec<crate::domain::deployment::UpstreamUrl>,
     hosts: BTreeSet<crate::domain::host::HostName>,
     listen: Option<std::net::SocketAddr>,
@@ -342,8 +342,8 @@ struct Parts {
     settings: DeploymentSettings,
 }
 
-fn parts(visit: &Visit, fields: &Fields) -> Result<Parts, ApiError> {
-    let defaults = &visit.config.proxy.deployment_defaults;
+fn read_fields(visitor: &SignedIn, fields: &Fields) -> Result<DeploymentFields, ApiError> {
+    let defaults = &visitor.config.proxy.deployment_defaults;
     let duration = |name: &'static str, label: &'static str, default: std::time::Duration| match fields.text(name) {
         "" => Ok(default),
         text => match parse_duration(text) {
@@ -354,7 +354,7 @@ fn parts(visit: &Visit, fields: &Fields) -> Result<Parts, ApiError> {
     let listen = Some(fields.text("listen")).filter(|text| !text.is_empty());
     let max_body = Some(fields.text("max_body")).filter(|text| !text.is_empty());
     let read = |label| invalid(label);
-    Ok(Parts {
+    Ok(DeploymentFields {
         upstreams: fields
             .words("upstreams")
             .map(|word| word.parse().map_err(read("Upstreams")))
@@ -383,8 +383,8 @@ fn invalid<E: std::fmt::Display>(label: &'static str) -> impl Fn(E) -> ApiError 
     move |error| ApiError::invalid(format!("{label}: {error}"))
 }
 
-fn values_of_settings(settings: &DeploymentSettings) -> Values {
-    Values {
+fn values_of_settings(settings: &DeploymentSettings) -> FormValues {
+    FormValues {
         cors_origins: settings.cors_origins.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
         connect_timeout: format_duration(settings.connect_timeout),
         first_byte_timeout: format_duration(settings.first_byte_timeout),
@@ -392,13 +392,13 @@ fn values_of_settings(settings: &DeploymentSettings) -> Values {
         max_body: settings.max_body_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
         forward_authorization: settings.forward_authorization,
         allow_pickle: settings.allow_pickle,
-        ..Values::default()
+        ..FormValues::default()
     }
 }
 
-fn again(visit: &Visit, new: bool, fields: &Fields, error: &ApiError) -> Answer {
+fn again(visitor: &SignedIn, new: bool, fields: &Fields, error: &ApiError) -> PageResult {
     let text = |name: &str| fields.text(name).to_owned();
-    let values = Values {
+    let values = FormValues {
         name: text("name"),
         upstreams: text("upstreams"),
         hosts: text("hosts"),
@@ -412,9 +412,15 @@ fn again(visit: &Visit, new: bool, fields: &Fields, error: &ApiError) -> Answer 
         forward_authorization: fields.on("forward_authorization"),
         allow_pickle: fields.on("allow_pickle"),
     };
-    form_page(visit, error.status(), new, values, Some(sentence(error.text())))
+    form_page(visitor, error.status(), new, values, Some(sentence(error.text())))
 }
 
-fn form_page(visit: &Visit, status: StatusCode, new: bool, values: Values, problem: Option<String>) -> Answer {
-    Ok(page::rendered(status, &DeploymentForm { shell: Shell::new(visit, "deployments"), new, values, problem }))
+fn form_page(
+    visitor: &SignedIn,
+    status: StatusCode,
+    new: bool,
+    values: FormValues,
+    problem: Option<String>,
+) -> PageResult {
+    Ok(page::rendered(status, &DeploymentForm { shell: Shell::new(visitor, "deployments"), new, values, problem }))
 }

@@ -31,9 +31,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    page::{self, Answer, redirect},
+    page::{self, PageResult, redirect},
     sign_in,
-    visit::{Guest, local},
+    visit::{Anonymous, local},
 };
 use crate::{
     config::OidcConfig,
@@ -126,10 +126,10 @@ enum FlowError {
 }
 
 /// To the provider.
-pub async fn begin(Query(Next { next }): Query<Next>, guest: Guest) -> Answer {
-    let Some(config) = &guest.config.management.oidc else { return Ok(not_configured()) };
-    guest.management.limits.sign_ins.allow(guest.address)?;
-    let provider = match provider(config, &redirect_uri(&guest)).await {
+pub async fn begin(Query(Next { next }): Query<Next>, visitor: Anonymous) -> PageResult {
+    let Some(config) = &visitor.config.management.oidc else { return Ok(not_configured()) };
+    visitor.management.limits.sign_ins.allow(visitor.address)?;
+    let provider = match provider(config, &redirect_uri(&visitor)).await {
         Ok(provider) => provider,
         Err(error) => return Ok(failed(&error)),
     };
@@ -148,16 +148,16 @@ pub async fn begin(Query(Next { next }): Query<Next>, guest: Guest) -> Answer {
     };
     let mut response = redirect(url.as_str());
     let value = serde_urlencoded::to_string(&begun).unwrap_or_default();
-    guest.set_cookie(&mut response, cookie::SIGN_ON, &value, FLOW_LIFETIME);
+    visitor.set_cookie(&mut response, cookie::SIGN_ON, &value, FLOW_LIFETIME);
     Ok(response)
 }
 
 /// Back from the provider.
-pub async fn finish(guest: Guest, RawQuery(query): RawQuery, headers: axum::http::HeaderMap) -> Answer {
-    let Some(config) = &guest.config.management.oidc else { return Ok(not_configured()) };
+pub async fn finish(visitor: Anonymous, RawQuery(query): RawQuery, headers: axum::http::HeaderMap) -> PageResult {
+    let Some(config) = &visitor.config.management.oidc else { return Ok(not_configured()) };
     let fields = headers.get_all(header::COOKIE).iter().map(header::HeaderValue::as_bytes);
     let begun =
-        cookie::get(fields, guest.https, cookie::SIGN_ON).and_then(|text| serde_urlencoded::from_str(text).ok());
+        cookie::get(fields, visitor.https, cookie::SIGN_ON).and_then(|text| serde_urlencoded::from_str(text).ok());
     let came: Option<CameBack> = serde_urlencoded::from_str(&query.unwrap_or_default()).ok();
     let (Some(begun), Some(came)): (Option<Begun>, _) = (begun, came) else { return Ok(too_late()) };
     if came.state != begun.state {
@@ -168,7 +168,7 @@ pub async fn finish(guest: Guest, RawQuery(query): RawQuery, headers: axum::http
         let text = format!("Your provider says: {why}. Try again, or sign in with a password.");
         return Ok(page::message(StatusCode::FORBIDDEN, "You were not signed in", &text));
     }
-    let claims = match claims(config, &redirect_uri(&guest), &begun, came.code).await {
+    let claims = match claims(config, &redirect_uri(&visitor), &begun, came.code).await {
         Ok(claims) => claims,
         Err(error) => return Ok(failed(&error)),
     };
@@ -176,9 +176,9 @@ pub async fn finish(guest: Guest, RawQuery(query): RawQuery, headers: axum::http
         let text = "Your account at the provider is not among those that may sign in here. Ask an admin.";
         return Ok(page::message(StatusCode::FORBIDDEN, "You may not sign in here", text));
     };
-    let user = oidc::user(&guest.context(), &claims).await?;
-    let mut response = sign_in::begin(&guest, &user, "single sign-on", local(&begun.next)).await?;
-    guest.set_cookie(&mut response, cookie::SIGN_ON, "", 0);
+    let user = oidc::user(&visitor.context(), &claims).await?;
+    let mut response = sign_in::begin(&visitor, &user, "single sign-on", local(&begun.next)).await?;
+    visitor.set_cookie(&mut response, cookie::SIGN_ON, "", 0);
     Ok(response)
 }
 
@@ -255,8 +255,8 @@ async fn provider(config: &OidcConfig, redirect_uri: &str) -> Result<Provider, F
     Ok(client.set_redirect_uri(redirect_uri))
 }
 
-fn redirect_uri(guest: &Guest) -> String {
-    format!("{}/sign-in/oidc/callback", address::management(&guest.config.management))
+fn redirect_uri(visitor: &Anonymous) -> String {
+    format!("{}/sign-in/oidc/callback", address::management(&visitor.config.management))
 }
 
 fn connector() -> Result<Connector, FlowError> {

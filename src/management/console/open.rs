@@ -5,8 +5,8 @@ use axum::{extract::Query, http::StatusCode};
 use serde::Deserialize;
 
 use super::{
-    page::{Answer, message, redirect},
-    visit::Visit,
+    page::{PageResult, message, redirect},
+    visit::SignedIn,
 };
 use crate::{
     domain::{code::CodeHash, deployment::DeploymentSpec, host::Authority},
@@ -28,7 +28,7 @@ pub struct Asked {
     nonce: String,
 }
 
-pub async fn open(visit: Visit, Query(asked): Query<Asked>) -> Answer {
+pub async fn open(visitor: SignedIn, Query(asked): Query<Asked>) -> PageResult {
     let Some(nonce) = hash(&asked.nonce) else {
         return Ok(message(
             StatusCode::BAD_REQUEST,
@@ -36,20 +36,20 @@ pub async fn open(visit: Visit, Query(asked): Query<Asked>) -> Answer {
             "Open the Deployment itself, and sign in there.",
         ));
     };
-    let listed = deployments::list(&visit.context()).await?;
+    let listed = deployments::list(&visitor.context()).await?;
     let served = listed.iter().filter(|listed| !listed.shadowed);
-    let found = served.filter_map(|listed| Some((&listed.spec, visit.own_address(&listed.spec, &asked.at)?))).next();
+    let found = served.filter_map(|listed| Some((&listed.spec, visitor.own_address(&listed.spec, &asked.at)?))).next();
     let Some((spec, address)) = found else {
         let text = "This console knows of no Deployment at the address that you come from. If something stands in front of \
                     the gateway, proxy.public_url must say how browsers reach it.";
         return Ok(message(StatusCode::NOT_FOUND, "No such Deployment", text));
     };
-    let code = browser_sessions::hand_over(&visit.context(), &visit.user, spec.name.clone(), nonce).await?;
+    let code = browser_sessions::hand_over(&visitor.context(), &visitor.user, spec.name.clone(), nonce).await?;
     let query = serde_urlencoded::to_string([("code", code.expose()), ("to", asked.to)]).unwrap_or_default();
     Ok(redirect(&format!("{address}/-/hand-over?{query}")))
 }
 
-impl Visit {
+impl SignedIn {
     /// Where this browser reaches a Deployment. `None`: nowhere, as configured.
     pub fn url(&self, spec: &DeploymentSpec) -> Option<String> {
         let proxy = &self.config.proxy;

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::{
     charts::{self, Bars, Line, Share},
-    page::{Answer, Shell, exact, number, rendered},
-    visit::Visit,
+    page::{PageResult, Shell, exact, number, rendered},
+    visit::SignedIn,
 };
 use crate::{
     domain::{timestamp::Timestamp, token::TokenUid, usage::Traffic},
@@ -45,12 +45,12 @@ pub struct Range {
     range: String,
 }
 
-pub async fn show(visit: Visit, Query(range): Query<Range>) -> Answer {
+pub async fn show(visitor: SignedIn, Query(range): Query<Range>) -> PageResult {
     let day = range.range == "day";
     let (minutes, step) = if day { (24 * 60, 30) } else { (60, 2) };
-    let last = traffic::minute(visit.now).div_euclid(step) * step;
+    let last = traffic::minute(visitor.now).div_euclid(step) * step;
     let first = last - minutes + step;
-    let sums = visit.store.traffic(first, step).await?;
+    let sums = visitor.store.traffic(first, step).await?;
     let slots: Vec<i64> = (0..minutes / step).map(|at| first + at * step).collect();
 
     let total = |metric: &str| -> u64 { of(&sums, metric).map(|sum| sum.total).sum() };
@@ -67,7 +67,7 @@ pub async fn show(visit: Visit, Query(range): Query<Range>) -> Answer {
     let refused: u64 = sums.iter().filter(|sum| sum.metric.starts_with(REFUSED)).map(|sum| sum.total).sum();
     let requests = total(REQUESTS);
     let page = OverviewPage {
-        shell: Shell::new(&visit, "overview"),
+        shell: Shell::new(&visitor, "overview"),
         day,
         quiet: requests + refused == 0,
         requests: number(requests),
@@ -82,7 +82,7 @@ pub async fn show(visit: Visit, Query(range): Query<Range>) -> Answer {
         slowest: millis(slowest),
         refusals: refusals(&sums),
         deployments: top(&sums, REQUESTS, |name| (name.to_owned(), format!("/deployments/{name}"))),
-        tokens: tokens(&visit, &sums).await?,
+        tokens: tokens(&visitor, &sums).await?,
     };
     Ok(rendered(StatusCode::OK, &page))
 }
@@ -154,7 +154,7 @@ fn largest(rows: impl Iterator<Item = (String, String, u64)>) -> Vec<Share> {
 }
 
 /// Those that are theirs to see.
-async fn tokens(visit: &Visit, sums: &[Traffic]) -> Result<Vec<Share>, ApiError> {
+async fn tokens(visitor: &SignedIn, sums: &[Traffic]) -> Result<Vec<Share>, ApiError> {
     let mut totals: HashMap<&str, u64> = HashMap::new();
     for sum in of(sums, TOKEN) {
         *totals.entry(&sum.subject).or_default() += sum.total;
@@ -167,7 +167,7 @@ async fn tokens(visit: &Visit, sums: &[Traffic]) -> Result<Vec<Share>, ApiError>
             break;
         }
         let Ok(parsed) = uid.parse::<TokenUid>() else { continue };
-        if let Some(token) = visit.store.token(parsed).await?.filter(|token| visit.manages(token.owner)) {
+        if let Some(token) = visitor.store.token(parsed).await?.filter(|token| visitor.manages(token.owner)) {
             rows.push((token.name, format!("/api_tokens/{uid}"), total));
         }
     }

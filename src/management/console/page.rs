@@ -9,7 +9,7 @@ use axum::{
 };
 use time::OffsetDateTime;
 
-use super::visit::Visit;
+use super::visit::SignedIn;
 use crate::{domain::timestamp::Timestamp, management::error::ApiError};
 
 /// Nothing but our own stylesheet, script and forms, and nobody may frame it.
@@ -28,20 +28,20 @@ pub struct Shell {
 }
 
 impl Shell {
-    pub fn new(visit: &Visit, here: &'static str) -> Self {
+    pub fn new(visitor: &SignedIn, here: &'static str) -> Self {
         Self {
-            user: visit.user.name.clone(),
-            email: visit.user.email.to_string(),
-            admin: visit.is_admin(),
-            csrf: visit.csrf_token().to_owned(),
+            user: visitor.user.name.clone(),
+            email: visitor.user.email.to_string(),
+            admin: visitor.is_admin(),
+            csrf: visitor.csrf_token().to_owned(),
             here,
-            organization: visit.config.organization.clone(),
+            organization: visitor.config.organization.clone(),
         }
     }
 }
 
 /// The result of every page.
-pub type Answer = Result<Response, Problem>;
+pub type PageResult = Result<Response, Problem>;
 
 /// An error as a page.
 pub struct Problem(ApiError);

@@ -1,6 +1,6 @@
 //! What to paste to use a token, for each way of calling.
 
-use super::visit::Visit;
+use super::visit::SignedIn;
 use crate::{
     domain::scope::{Scope, ScopeSet},
     management::error::ApiError,
@@ -16,17 +16,17 @@ pub struct Recipe {
 }
 
 /// Those that the token's scopes are good for.
-pub async fn recipes(visit: &Visit, token: &str, scopes: &ScopeSet) -> Result<Vec<Recipe>, ApiError> {
+pub async fn recipes(visitor: &SignedIn, token: &str, scopes: &ScopeSet) -> Result<Vec<Recipe>, ApiError> {
     let mut recipes = Vec::new();
     let endpoint = scopes.iter().any(|scope| matches!(scope, Scope::Deployment(_)));
     if endpoint {
-        let listed = deployments::list(&visit.context()).await?;
+        let listed = deployments::list(&visitor.context()).await?;
         let reachable =
             listed.iter().filter(|listed| !listed.shadowed && scopes.opens_deployment(listed.spec.name.as_str()));
-        let url = reachable.filter_map(|listed| visit.url(&listed.spec)).next();
+        let url = reachable.filter_map(|listed| visitor.url(&listed.spec)).next();
         recipes.extend(calls(
             token,
-            &url.unwrap_or_else(|| address::listener(&visit.config.proxy, visit.config.proxy.listen)),
+            &url.unwrap_or_else(|| address::listener(&visitor.config.proxy, visitor.config.proxy.listen)),
         ));
     }
     if scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(_))) {
@@ -34,7 +34,7 @@ pub async fn recipes(visit: &Visit, token: &str, scopes: &ScopeSet) -> Result<Ve
             id: "cloud",
             title: "BentoML CLI",
             text: "Logs the stock bentoml command in, so that it manages this gateway.".to_owned(),
-            code: format!("bentoml cloud login --api-token '{token}' --endpoint {}", visit.console_url()),
+            code: format!("bentoml cloud login --api-token '{token}' --endpoint {}", visitor.console_url()),
         });
     }
     Ok(recipes)

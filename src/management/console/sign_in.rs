@@ -9,8 +9,8 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    page::{self, Answer, redirect, sentence},
-    visit::{Guest, Submitted, Visit, local},
+    page::{self, PageResult, redirect, sentence},
+    visit::{Anonymous, CsrfForm, SignedIn, local},
 };
 use crate::{
     domain::{
@@ -70,43 +70,43 @@ pub struct Link {
     code: String,
 }
 
-pub async fn show(Query(Next { next }): Query<Next>, guest: Guest) -> Response {
-    if guest.session().is_some() {
+pub async fn show(Query(Next { next }): Query<Next>, visitor: Anonymous) -> Response {
+    if visitor.session().is_some() {
         return redirect(local(&next));
     }
-    sign_in_page(&guest, StatusCode::OK, local(&next), "", None)
+    sign_in_page(&visitor, StatusCode::OK, local(&next), "", None)
 }
 
-pub async fn sign_in(Submitted { who: guest, fields }: Submitted<Guest>) -> Answer {
+pub async fn sign_in(CsrfForm { who: visitor, fields }: CsrfForm<Anonymous>) -> PageResult {
     let next = local(fields.text("next"));
-    match check_password(&guest, fields.text("email"), fields.exact("password")).await {
-        Ok(user) => Ok(begin(&guest, &user, "password", next).await?),
+    match check_password(&visitor, fields.text("email"), fields.exact("password")).await {
+        Ok(user) => Ok(begin(&visitor, &user, "password", next).await?),
         Err(error) if error.status().is_server_error() => Err(error.into()),
         Err(error) => {
-            Ok(sign_in_page(&guest, error.status(), next, fields.text("email"), Some(sentence(error.text()))))
+            Ok(sign_in_page(&visitor, error.status(), next, fields.text("email"), Some(sentence(error.text()))))
         }
     }
 }
 
 /// Each account and each address may try so often only. The answer and its time are the same for an unknown user.
-async fn check_password(guest: &Guest, email: &str, password: &str) -> Result<User, ApiError> {
-    let limits = &guest.management.limits;
-    limits.sign_ins.allow(guest.address)?;
+async fn check_password(visitor: &Anonymous, email: &str, password: &str) -> Result<User, ApiError> {
+    let limits = &visitor.management.limits;
+    limits.sign_ins.allow(visitor.address)?;
     let wrong = || ApiError::unauthorized("sign_in_failed", "the e-mail address or the password is wrong");
     let email: Email = email.parse().map_err(|_| wrong())?;
     limits.accounts.allow(email.clone())?;
     let _turn = limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
-    users::sign_in(&guest.context(), &email, password.to_owned()).await?.ok_or_else(wrong)
+    users::sign_in(&visitor.context(), &email, password.to_owned()).await?.ok_or_else(wrong)
 }
 
 /// Signs the browser in, with an id that nobody knew before; the session that it had is over.
-pub async fn begin(guest: &Guest, user: &User, method: &'static str, next: &str) -> Result<Response, ApiError> {
-    if let Some(earlier) = guest.session() {
-        sessions::end(&guest.context(), earlier).await?;
+pub async fn begin(visitor: &Anonymous, user: &User, method: &'static str, next: &str) -> Result<Response, ApiError> {
+    if let Some(earlier) = visitor.session() {
+        sessions::end(&visitor.context(), earlier).await?;
     }
-    let lifetime = guest.config.management.session_lifetime;
-    let address = guest.address.to_string();
-    let code = sessions::begin(&guest.context(), user, address, &guest.client, lifetime, method).await?;
+    let lifetime = visitor.config.management.session_lifetime;
+    let address = visitor.address.to_string();
+    let code = sessions::begin(&visitor.context(), user, address, &visitor.client, lifetime, method).await?;
     // What leads to a Deployment's host may not follow a form directly: browsers hold the page's `form-action` against the
     // whole chain of redirects.
     let mut response = if next.starts_with("/open?") {
@@ -114,42 +114,42 @@ pub async fn begin(guest: &Guest, user: &User, method: &'static str, next: &str)
     } else {
         redirect(next)
     };
-    guest.set_cookie(&mut response, cookie::CONSOLE, &code.expose(), lifetime.as_secs());
+    visitor.set_cookie(&mut response, cookie::CONSOLE, &code.expose(), lifetime.as_secs());
     Ok(response)
 }
 
-pub async fn sign_out(Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
-    sessions::end(&visit.context(), &visit.session).await?;
+pub async fn sign_out(CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+    sessions::end(&visitor.context(), &visitor.session).await?;
     let mut response = redirect("/sign-in");
-    visit.set_cookie(&mut response, cookie::CONSOLE, "", 0);
+    visitor.set_cookie(&mut response, cookie::CONSOLE, "", 0);
     Ok(response)
 }
 
-fn sign_in_page(guest: &Guest, status: StatusCode, next: &str, email: &str, problem: Option<String>) -> Response {
-    let single_sign_on = guest.config.management.oidc.as_ref().map(|oidc| oidc.label.as_str());
-    let organization = &guest.config.organization;
-    let csrf = guest.form_token();
-    guest.page(status, &SignInPage { csrf, organization, next, email, single_sign_on, problem })
+fn sign_in_page(visitor: &Anonymous, status: StatusCode, next: &str, email: &str, problem: Option<String>) -> Response {
+    let single_sign_on = visitor.config.management.oidc.as_ref().map(|oidc| oidc.label.as_str());
+    let organization = &visitor.config.organization;
+    let csrf = visitor.form_token();
+    visitor.page(status, &SignInPage { csrf, organization, next, email, single_sign_on, problem })
 }
 
 // === links that work once ===
 
-pub async fn welcome(Query(Link { code }): Query<Link>, guest: Guest) -> Answer {
-    let Some((code, user)) = invited(&guest, &code).await? else { return Ok(used_up()) };
+pub async fn welcome(Query(Link { code }): Query<Link>, visitor: Anonymous) -> PageResult {
+    let Some((code, user)) = invited(&visitor, &code).await? else { return Ok(used_up()) };
     // The name and the address that the first start has made up are nobody's.
     let empty = if may_choose_email(&user) { ("", "") } else { (&*user.name, user.email.as_str()) };
-    Ok(welcome_page(&guest, StatusCode::OK, &code, &user, empty, None))
+    Ok(welcome_page(&visitor, StatusCode::OK, &code, &user, empty, None))
 }
 
-pub async fn accept(Submitted { who: guest, fields }: Submitted<Guest>) -> Answer {
-    guest.management.limits.sign_ins.allow(guest.address)?;
-    let Some((code, user)) = invited(&guest, fields.text("code")).await? else { return Ok(used_up()) };
+pub async fn accept(CsrfForm { who: visitor, fields }: CsrfForm<Anonymous>) -> PageResult {
+    visitor.management.limits.sign_ins.allow(visitor.address)?;
+    let Some((code, user)) = invited(&visitor, fields.text("code")).await? else { return Ok(used_up()) };
     let again = |error: ApiError| {
         if error.status().is_server_error() {
             return Err(error.into());
         }
         let typed = (fields.text("name"), fields.text("email"));
-        Ok(welcome_page(&guest, error.status(), &code, &user, typed, Some(sentence(error.text()))))
+        Ok(welcome_page(&visitor, error.status(), &code, &user, typed, Some(sentence(error.text()))))
     };
     let email = if may_choose_email(&user) { fields.text("email").parse() } else { Ok(user.email.clone()) };
     let email = match email {
@@ -161,19 +161,19 @@ pub async fn accept(Submitted { who: guest, fields }: Submitted<Guest>) -> Answe
     }
     let introduction =
         Introduction { name: fields.text("name").to_owned(), email, password: fields.exact("password").to_owned() };
-    let turn = guest.management.limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
-    let accepted = invitations::accept(&guest.context(), &code, introduction).await;
+    let turn = visitor.management.limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
+    let accepted = invitations::accept(&visitor.context(), &code, introduction).await;
     drop(turn);
     match accepted {
-        Ok(Some(user)) => Ok(begin(&guest, &user, "link", "/").await?),
+        Ok(Some(user)) => Ok(begin(&visitor, &user, "link", "/").await?),
         Ok(None) => Ok(used_up()),
         Err(error) => again(error.into()),
     }
 }
 
-async fn invited(guest: &Guest, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {
+async fn invited(visitor: &Anonymous, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {
     let Some(code) = OneTimeCode::parse(text) else { return Ok(None) };
-    Ok(invitations::find(&guest.context(), &code).await?.map(|user| (code, user)))
+    Ok(invitations::find(&visitor.context(), &code).await?.map(|user| (code, user)))
 }
 
 /// The one that the first start makes up.
@@ -183,7 +183,7 @@ fn may_choose_email(user: &User) -> bool {
 
 /// `name` and `email` are what the fields hold.
 fn welcome_page(
-    guest: &Guest,
+    visitor: &Anonymous,
     status: StatusCode,
     code: &OneTimeCode,
     user: &User,
@@ -192,15 +192,15 @@ fn welcome_page(
 ) -> Response {
     let choose_email = may_choose_email(user);
     let page = WelcomePage {
-        csrf: guest.form_token(),
-        organization: &guest.config.organization,
+        csrf: visitor.form_token(),
+        organization: &visitor.config.organization,
         code: code.expose(),
         name,
         email: if choose_email { email } else { user.email.as_str() },
         choose_email,
         problem,
     };
-    guest.page(status, &page)
+    visitor.page(status, &page)
 }
 
 fn used_up() -> Response {

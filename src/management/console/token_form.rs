@@ -6,9 +6,9 @@ use askama::Template;
 use axum::{extract::Path, http::StatusCode};
 
 use super::{
-    page::{self, Answer, Shell, rendered, sentence},
+    page::{self, PageResult, Shell, rendered, sentence},
     tokens::{created, expiry_text, live, pattern_text, receipt_text, token_page},
-    visit::{Fields, Submitted, Visit},
+    visit::{CsrfForm, Fields, SignedIn},
 };
 use crate::{
     domain::{
@@ -40,7 +40,7 @@ struct TokenForm {
     shell: Shell,
     /// Empty: a new one.
     uid: String,
-    values: Values,
+    values: FormValues,
     deployments: Vec<Choice>,
     narrow: Vec<Choice>,
     narrow_chosen: bool,
@@ -56,7 +56,7 @@ struct TokenForm {
 
 /// What the fields hold.
 #[derive(Default)]
-struct Values {
+struct FormValues {
     name: String,
     description: String,
     developer: bool,
@@ -82,41 +82,41 @@ struct Preset {
     chosen: bool,
 }
 
-pub async fn new(visit: Visit) -> Answer {
-    let values = Values { expires: proposed(&visit), ..Values::default() };
-    form_page(&visit, StatusCode::OK, "", values, &HashSet::new(), None).await
+pub async fn new(visitor: SignedIn) -> PageResult {
+    let values = FormValues { expires: proposed(&visitor), ..FormValues::default() };
+    form_page(&visitor, StatusCode::OK, "", values, &HashSet::new(), None).await
 }
 
-pub async fn create(Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
+pub async fn create(CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
     let made = async {
         let request = CreateToken {
             name: fields.text("name").to_owned(),
             description: fields.text("description").to_owned(),
             scopes: Some(scopes(&fields)?),
             expiry: expiry(&fields)?.unwrap_or_default(),
-            owner: Some(visit.user.email.clone()),
+            owner: Some(visitor.user.email.clone()),
         };
-        Ok::<_, ApiError>(tokens::create(&visit.context(), request).await?)
+        Ok::<_, ApiError>(tokens::create(&visitor.context(), request).await?)
     };
     match made.await {
-        Ok(issued) => created(&visit, issued, None).await,
-        Err(error) => again(&visit, "", &fields, error).await,
+        Ok(issued) => created(&visitor, issued, None).await,
+        Err(error) => again(&visitor, "", &fields, error).await,
     }
 }
 
-pub async fn edit(visit: Visit, Path(uid): Path<String>) -> Answer {
-    let record = live(&visit, &uid).await?;
+pub async fn edit(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
+    let record = live(&visitor, &uid).await?;
     let chosen = record.scopes.iter().map(Scope::to_string).collect();
     let mut values = values_of(&record.scopes);
     values.name.clone_from(&record.name);
     values.description.clone_from(&record.description);
     values.expires = "keep".to_owned();
     values.current_expiry = expiry_text(record.expires_at);
-    form_page(&visit, StatusCode::OK, &uid, values, &chosen, None).await
+    form_page(&visitor, StatusCode::OK, &uid, values, &chosen, None).await
 }
 
-pub async fn update(Path(uid): Path<String>, Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
-    let record = live(&visit, &uid).await?;
+pub async fn update(Path(uid): Path<String>, CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+    let record = live(&visitor, &uid).await?;
     let updated = async {
         let change = UpdateToken {
             name: Some(fields.text("name").to_owned()),
@@ -124,14 +124,14 @@ pub async fn update(Path(uid): Path<String>, Submitted { who: visit, fields }: S
             scopes: Some(scopes(&fields)?),
             expiry: expiry(&fields)?,
         };
-        Ok::<_, ApiError>(tokens::update(&visit.context(), record.uid, change).await?)
+        Ok::<_, ApiError>(tokens::update(&visitor.context(), record.uid, change).await?)
     };
     match updated.await {
         Ok(record) => {
-            let receipt = visit.management.gateway.settled(&visit.store).await;
-            token_page(&visit, &record, Some(format!("Updated. {}", receipt_text(receipt.as_ref())))).await
+            let receipt = visitor.management.gateway.settled(&visitor.store).await;
+            token_page(&visitor, &record, Some(format!("Updated. {}", receipt_text(receipt.as_ref())))).await
         }
-        Err(error) => again(&visit, &uid, &fields, error).await,
+        Err(error) => again(&visitor, &uid, &fields, error).await,
     }
 }
 
@@ -183,7 +183,7 @@ fn expiry(fields: &Fields) -> Result<Option<Expiry>, ApiError> {
 }
 
 /// The form once more, with what was typed and what is wrong with it.
-async fn again(visit: &Visit, uid: &str, fields: &Fields, error: ApiError) -> Answer {
+async fn again(visitor: &SignedIn, uid: &str, fields: &Fields, error: ApiError) -> PageResult {
     if error.status().is_server_error() {
         return Err(error.into());
     }
@@ -192,7 +192,7 @@ async fn again(visit: &Visit, uid: &str, fields: &Fields, error: ApiError) -> An
         .map(|name| format!("deployment:{name}"))
         .chain(fields.all("narrow").map(str::to_owned))
         .collect();
-    let values = Values {
+    let values = FormValues {
         name: fields.text("name").to_owned(),
         description: fields.text("description").to_owned(),
         developer: fields.on("developer"),
@@ -203,11 +203,11 @@ async fn again(visit: &Visit, uid: &str, fields: &Fields, error: ApiError) -> An
         patterns: fields.all("deployment").filter(|name| name.contains('*')).map(str::to_owned).collect(),
         current_expiry: String::new(),
     };
-    form_page(visit, error.status(), uid, values, &chosen, Some(sentence(error.text()))).await
+    form_page(visitor, error.status(), uid, values, &chosen, Some(sentence(error.text()))).await
 }
 
-fn values_of(scopes: &ScopeSet) -> Values {
-    let mut values = Values::default();
+fn values_of(scopes: &ScopeSet) -> FormValues {
+    let mut values = FormValues::default();
     for scope in scopes.iter() {
         match scope {
             Scope::Deployment(pattern) => {
@@ -225,40 +225,40 @@ fn values_of(scopes: &ScopeSet) -> Values {
 }
 
 /// Never longer than is allowed.
-fn proposed(visit: &Visit) -> String {
+fn proposed(visitor: &SignedIn) -> String {
     let allowed =
-        |days: u32| visit.config.tokens.max_lifetime.is_none_or(|max| u64::from(days) * 86_400 <= max.as_secs());
+        |days: u32| visitor.config.tokens.max_lifetime.is_none_or(|max| u64::from(days) * 86_400 <= max.as_secs());
     let days = PRESETS.into_iter().rev().find(|days| *days <= DEFAULT_DAYS && allowed(*days));
     days.map_or_else(|| "date".to_owned(), |days| days.to_string())
 }
 
 async fn form_page(
-    visit: &Visit,
+    visitor: &SignedIn,
     status: StatusCode,
     uid: &str,
-    values: Values,
+    values: FormValues,
     chosen: &HashSet<String>,
     problem: Option<String>,
-) -> Answer {
-    let listed = deployments::list(&visit.context()).await?;
-    let elsewhere = deployments::declared_elsewhere(&visit.context(), &listed).await?;
+) -> PageResult {
+    let listed = deployments::list(&visitor.context()).await?;
+    let elsewhere = deployments::declared_elsewhere(&visitor.context(), &listed).await?;
     let mut names: Vec<String> =
         listed.iter().filter(|listed| !listed.shadowed).map(|listed| listed.spec.name.to_string()).collect();
     names.extend(elsewhere.iter().map(ToString::to_string));
     names.sort();
     names.dedup();
     let choice = |value: String, label: String, scope: &str| Choice { chosen: chosen.contains(scope), value, label };
-    let max = visit.config.tokens.max_lifetime;
-    let after = |days: u32| visit.now.saturating_add(Duration::from_secs(u64::from(days) * 86_400));
+    let max = visitor.config.tokens.max_lifetime;
+    let after = |days: u32| visitor.now.saturating_add(Duration::from_secs(u64::from(days) * 86_400));
     let presets =
-        PRESETS.into_iter().filter(|days| max.is_none_or(|max| after(*days) <= visit.now.saturating_add(max)));
+        PRESETS.into_iter().filter(|days| max.is_none_or(|max| after(*days) <= visitor.now.saturating_add(max)));
     let sentence = match values.expires.parse::<u32>() {
         Ok(days) => expiry_text(Some(after(days))),
         Err(_) if values.expires == "never" => expiry_text(None),
         Err(_) => values.current_expiry.clone(),
     };
     let page = TokenForm {
-        shell: Shell::new(visit, "tokens"),
+        shell: Shell::new(visitor, "tokens"),
         narrow_chosen: NARROW.iter().any(|(scope, _)| chosen.contains(*scope)),
         uid: uid.to_owned(),
         deployments: names
@@ -275,7 +275,7 @@ async fn form_page(
             .collect(),
         max: max.map(format_duration),
         earliest: page::date(after(1)),
-        latest: max.map(|max| page::date(visit.now.saturating_add(max))).unwrap_or_default(),
+        latest: max.map(|max| page::date(visitor.now.saturating_add(max))).unwrap_or_default(),
         sentence,
         values,
         problem,

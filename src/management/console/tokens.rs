@@ -14,9 +14,9 @@ use serde::Deserialize;
 use super::{
     approve,
     charts::{self, Bars},
-    page::{self, Answer, Moment, Shell, number, redirect, rendered, sentence},
+    page::{self, Moment, PageResult, Shell, number, redirect, rendered, sentence},
     recipes::{Recipe, recipes},
-    visit::{Submitted, Visit},
+    visit::{CsrfForm, SignedIn},
 };
 use crate::{
     domain::{
@@ -145,11 +145,11 @@ pub struct ListQuery {
     deleted: String,
 }
 
-pub async fn list(visit: Visit, Query(query): Query<ListQuery>) -> Answer {
+pub async fn list(visitor: SignedIn, Query(query): Query<ListQuery>) -> PageResult {
     if let Some(code) = &query.code {
-        return approve::show(&visit, code).await;
+        return approve::show(&visitor, code).await;
     }
-    let everybody = visit.is_admin() && query.owner == "everybody";
+    let everybody = visitor.is_admin() && query.owner == "everybody";
     let (order, order_text) = match query.sort.as_str() {
         "name" => (TokenOrder::Name, "name"),
         "expires" => (TokenOrder::Expires, "expires"),
@@ -158,15 +158,15 @@ pub async fn list(visit: Visit, Query(query): Query<ListQuery>) -> Answer {
     };
     let filter = TokenFilter {
         search: Some(query.q.trim().to_owned()).filter(|text| !text.is_empty()),
-        owner: (!everybody).then_some(visit.user.id),
+        owner: (!everybody).then_some(visitor.user.id),
         revoked: !query.deleted.is_empty(),
         order,
         offset: query.page.saturating_mul(PER_PAGE),
         limit: PER_PAGE,
     };
-    let found = tokens::list(&visit.context(), &filter).await?;
-    let around = Around::of(&visit, &found.items).await?;
-    let rows: Vec<Row> = found.items.iter().map(|record| around.row(record)).collect();
+    let found = tokens::list(&visitor.context(), &filter).await?;
+    let context = TokenListContext::of(&visitor, &found.items).await?;
+    let rows: Vec<Row> = found.items.iter().map(|record| context.row(record)).collect();
     let link = |page: u32| {
         let pairs = [
             ("q", query.q.trim()),
@@ -179,7 +179,7 @@ pub async fn list(visit: Visit, Query(query): Query<ListQuery>) -> Answer {
     };
     let (first, last) = (u64::from(filter.offset) + 1, u64::from(filter.offset) + rows.len() as u64);
     let page = TokensPage {
-        shell: Shell::new(&visit, "tokens"),
+        shell: Shell::new(&visitor, "tokens"),
         none_yet: found.total == 0 && filter.search.is_none(),
         showing: if rows.is_empty() { String::new() } else { format!("{first}–{last} of {}", number(found.total)) },
         search: query.q.trim().to_owned(),
@@ -193,51 +193,51 @@ pub async fn list(visit: Visit, Query(query): Query<ListQuery>) -> Answer {
     Ok(rendered(StatusCode::OK, &page))
 }
 
-pub async fn show(visit: Visit, Path(uid): Path<String>) -> Answer {
-    let record = find(&visit, &uid).await?;
-    token_page(&visit, &record, None).await
+pub async fn show(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
+    let record = find(&visitor, &uid).await?;
+    token_page(&visitor, &record, None).await
 }
 
-pub async fn ask_rotate(visit: Visit, Path(uid): Path<String>) -> Answer {
-    let record = live(&visit, &uid).await?;
-    rotate_page(&visit, StatusCode::OK, &record, None)
+pub async fn ask_rotate(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
+    let record = live(&visitor, &uid).await?;
+    rotate_page(&visitor, StatusCode::OK, &record, None)
 }
 
-pub async fn rotate(Path(uid): Path<String>, Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
-    let record = live(&visit, &uid).await?;
+pub async fn rotate(Path(uid): Path<String>, CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+    let record = live(&visitor, &uid).await?;
     let Ok(overlap) = parse_duration(fields.text("overlap")) else {
         let problem = "The overlap is a length of time: 0s, 1h, 24h or 7d.".to_owned();
-        return rotate_page(&visit, StatusCode::BAD_REQUEST, &record, Some(problem));
+        return rotate_page(&visitor, StatusCode::BAD_REQUEST, &record, Some(problem));
     };
-    match tokens::rotate(&visit.context(), record.uid, Some(overlap)).await {
-        Ok((issued, old_until)) => created(&visit, issued, Some(old_until)).await,
+    match tokens::rotate(&visitor.context(), record.uid, Some(overlap)).await {
+        Ok((issued, old_until)) => created(&visitor, issued, Some(old_until)).await,
         Err(error) => {
             let error = ApiError::from(error);
-            rotate_page(&visit, error.status(), &record, Some(sentence(error.text())))
+            rotate_page(&visitor, error.status(), &record, Some(sentence(error.text())))
         }
     }
 }
 
-pub async fn ask_delete(visit: Visit, Path(uid): Path<String>) -> Answer {
-    let record = live(&visit, &uid).await?;
+pub async fn ask_delete(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
+    let record = live(&visitor, &uid).await?;
     let page = DeletePage {
-        shell: Shell::new(&visit, "tokens"),
+        shell: Shell::new(&visitor, "tokens"),
         uid,
         name: record.name,
-        last_used: record.last_used_at.map(|at| Moment::new(at, visit.now)),
+        last_used: record.last_used_at.map(|at| Moment::new(at, visitor.now)),
     };
     Ok(rendered(StatusCode::OK, &page))
 }
 
-pub async fn delete(Path(uid): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
-    let record = find(&visit, &uid).await?;
+pub async fn delete(Path(uid): Path<String>, CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+    let record = find(&visitor, &uid).await?;
     if record.revoked_at.is_some() {
         return Ok(redirect("/api_tokens"));
     }
-    tokens::revoke(&visit.context(), record.uid).await?;
-    let receipt = visit.management.gateway.settled(&visit.store).await;
+    tokens::revoke(&visitor.context(), record.uid).await?;
+    let receipt = visitor.management.gateway.settled(&visitor.store).await;
     let page = DeletedPage {
-        shell: Shell::new(&visit, "tokens"),
+        shell: Shell::new(&visitor, "tokens"),
         name: record.name,
         receipt: receipt_text(receipt.as_ref()),
         missing: receipt.map(|receipt| receipt.missing).unwrap_or_default(),
@@ -248,19 +248,19 @@ pub async fn delete(Path(uid): Path<String>, Submitted { who: visit, .. }: Submi
 // === what the pages are made of ===
 
 /// What is shown beside the records of tokens.
-struct Around {
+struct TokenListContext {
     owners: HashMap<UserId, User>,
     usage: HashMap<TokenUid, u64>,
     now: Timestamp,
 }
 
-impl Around {
-    async fn of(visit: &Visit, records: &[TokenRecord]) -> Result<Self, ApiError> {
-        let owners = users::list(&*visit.store).await?.into_iter().map(|user| (user.id, user)).collect();
-        let Day(today) = Day::from(visit.now);
+impl TokenListContext {
+    async fn of(visitor: &SignedIn, records: &[TokenRecord]) -> Result<Self, ApiError> {
+        let owners = users::list(&*visitor.store).await?.into_iter().map(|user| (user.id, user)).collect();
+        let Day(today) = Day::from(visitor.now);
         let uids: Vec<TokenUid> = records.iter().map(|record| record.uid).collect();
-        let usage = visit.store.usage_of(&uids, Day(today - USAGE_DAYS + 1)).await?;
-        Ok(Self { owners, usage, now: visit.now })
+        let usage = visitor.store.usage_of(&uids, Day(today - USAGE_DAYS + 1)).await?;
+        Ok(Self { owners, usage, now: visitor.now })
     }
 
     fn row(&self, record: &TokenRecord) -> Row {
@@ -314,54 +314,54 @@ pub fn pattern_text(scope: &Scope) -> String {
     text.strip_prefix("deployment:").map(str::to_owned).unwrap_or(text)
 }
 
-async fn find(visit: &Visit, uid: &str) -> Result<TokenRecord, ApiError> {
+async fn find(visitor: &SignedIn, uid: &str) -> Result<TokenRecord, ApiError> {
     let unknown = || ApiError::not_found(format!("there is no API token {}", quoted(uid)));
     let parsed: TokenUid = uid.parse().map_err(|_| unknown())?;
-    let record = visit.store.token(parsed).await?;
-    record.filter(|record| visit.manages(record.owner)).ok_or_else(unknown)
+    let record = visitor.store.token(parsed).await?;
+    record.filter(|record| visitor.manages(record.owner)).ok_or_else(unknown)
 }
 
-pub async fn live(visit: &Visit, uid: &str) -> Result<TokenRecord, ApiError> {
-    let record = find(visit, uid).await?;
+pub async fn live(visitor: &SignedIn, uid: &str) -> Result<TokenRecord, ApiError> {
+    let record = find(visitor, uid).await?;
     let deleted = || ApiError::not_found("this token was deleted");
     if record.revoked_at.is_none() { Ok(record) } else { Err(deleted()) }
 }
 
-pub async fn token_page(visit: &Visit, record: &TokenRecord, done: Option<String>) -> Answer {
-    let Day(today) = Day::from(visit.now);
+pub async fn token_page(visitor: &SignedIn, record: &TokenRecord, done: Option<String>) -> PageResult {
+    let Day(today) = Day::from(visitor.now);
     let first = today - USAGE_DAYS + 1;
-    let days = visit.store.token_usage(record.uid, Day(first)).await?;
+    let days = visitor.store.token_usage(record.uid, Day(first)).await?;
     let by_day: HashMap<i32, u64> = days.iter().map(|day| (day.day.0, day.requests)).collect();
     let series = (first..=today).map(|day| (Day(day).to_string(), by_day.get(&day).copied().unwrap_or(0)));
-    let around = Around::of(visit, std::slice::from_ref(record)).await?;
+    let context = TokenListContext::of(visitor, std::slice::from_ref(record)).await?;
     let page = TokenPage {
-        shell: Shell::new(visit, "tokens"),
+        shell: Shell::new(visitor, "tokens"),
         live: record.revoked_at.is_none(),
         chart: charts::bars(series.collect()),
         total: number(days.iter().map(|day| day.requests).sum()),
-        row: around.row(record),
+        row: context.row(record),
         done,
     };
     Ok(rendered(StatusCode::OK, &page))
 }
 
-fn rotate_page(visit: &Visit, status: StatusCode, record: &TokenRecord, problem: Option<String>) -> Answer {
+fn rotate_page(visitor: &SignedIn, status: StatusCode, record: &TokenRecord, problem: Option<String>) -> PageResult {
     let page = RotatePage {
-        shell: Shell::new(visit, "tokens"),
+        shell: Shell::new(visitor, "tokens"),
         uid: record.uid.to_string(),
         name: record.name.clone(),
-        overlap: format_duration(visit.config.tokens.rotation_overlap),
+        overlap: format_duration(visitor.config.tokens.rotation_overlap),
         problem,
     };
     Ok(rendered(status, &page))
 }
 
 /// The one page that shows a token's text.
-pub async fn created(visit: &Visit, issued: Issued, old_until: Option<Timestamp>) -> Answer {
-    let receipt = visit.management.gateway.settled(&visit.store).await;
+pub async fn created(visitor: &SignedIn, issued: Issued, old_until: Option<Timestamp>) -> PageResult {
+    let receipt = visitor.management.gateway.settled(&visitor.store).await;
     let page = CreatedPage {
-        shell: Shell::new(visit, "tokens"),
-        recipes: recipes(visit, issued.text.expose(), &issued.record.scopes).await?,
+        shell: Shell::new(visitor, "tokens"),
+        recipes: recipes(visitor, issued.text.expose(), &issued.record.scopes).await?,
         expires: expiry_text(issued.record.expires_at),
         name: issued.record.name,
         text: issued.text.expose().to_owned(),

@@ -4,8 +4,8 @@ use askama::Template;
 use axum::{extract::Path, http::StatusCode};
 
 use super::{
-    page::{Answer, Moment, Shell, exact, rendered, sentence},
-    visit::{Submitted, Visit},
+    page::{Moment, PageResult, Shell, exact, rendered, sentence},
+    visit::{CsrfForm, SignedIn},
 };
 use crate::{
     domain::user::{Email, Role, User, UserId},
@@ -50,7 +50,7 @@ struct Link {
 
 /// What the page says beside its list.
 #[derive(Default)]
-struct Said {
+struct Flash {
     link: Option<Link>,
     problem: Option<String>,
     done: Option<String>,
@@ -59,12 +59,12 @@ struct Said {
     admin: bool,
 }
 
-pub async fn list(visit: Visit) -> Answer {
-    users_page(&visit, StatusCode::OK, Said::default()).await
+pub async fn list(visitor: SignedIn) -> PageResult {
+    users_page(&visitor, StatusCode::OK, Flash::default()).await
 }
 
-pub async fn invite(Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
-    visit.needs_admin()?;
+pub async fn invite(CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+    visitor.needs_admin()?;
     let admin = fields.text("role") == "admin";
     let invited = async {
         let email: Email =
@@ -76,90 +76,91 @@ pub async fn invite(Submitted { who: visit, fields }: Submitted<Visit>) -> Answe
         };
         let role = if admin { Role::Admin } else { Role::Member };
         let request = CreateUser { email, name, role, password: None };
-        let user = users::create(&visit.context(), request).await?;
-        link_for(&visit, &user).await
+        let user = users::create(&visitor.context(), request).await?;
+        link_for(&visitor, &user).await
     };
     match invited.await {
-        Ok(link) => users_page(&visit, StatusCode::OK, Said { link: Some(link), ..Said::default() }).await,
+        Ok(link) => users_page(&visitor, StatusCode::OK, Flash { link: Some(link), ..Flash::default() }).await,
         Err(error) => {
-            let said = Said {
+            let said = Flash {
                 problem: Some(sentence(error.text())),
                 email: fields.text("email").to_owned(),
                 name: fields.text("name").to_owned(),
                 admin,
-                ..Said::default()
+                ..Flash::default()
             };
-            users_page(&visit, error.status(), said).await
+            users_page(&visitor, error.status(), said).await
         }
     }
 }
 
 /// Another link, for who has lost theirs, or their password.
-pub async fn link(Path(id): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
-    visit.needs_admin()?;
-    let user = find(&visit, &id).await?;
-    let link = link_for(&visit, &user).await?;
-    users_page(&visit, StatusCode::OK, Said { link: Some(link), ..Said::default() }).await
+pub async fn link(Path(id): Path<String>, CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+    visitor.needs_admin()?;
+    let user = find(&visitor, &id).await?;
+    let link = link_for(&visitor, &user).await?;
+    users_page(&visitor, StatusCode::OK, Flash { link: Some(link), ..Flash::default() }).await
 }
 
-pub async fn set_role(Path(id): Path<String>, Submitted { who: visit, fields }: Submitted<Visit>) -> Answer {
-    visit.needs_admin()?;
-    let user = find(&visit, &id).await?;
+pub async fn set_role(Path(id): Path<String>, CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+    visitor.needs_admin()?;
+    let user = find(&visitor, &id).await?;
     let role = if fields.text("role") == "admin" { Role::Admin } else { Role::Member };
     let change = UpdateUser { name: None, role: Some(role) };
-    let updated = users::update(&visit.context(), &user.email, change).await;
+    let updated = users::update(&visitor.context(), &user.email, change).await;
     let done = format!("{} is {} now.", user.email, if role == Role::Admin { "an admin" } else { "a member" });
-    said(&visit, updated.map(|_| done)).await
+    said(&visitor, updated.map(|_| done)).await
 }
 
 /// And with them all their tokens and sessions, at once.
-pub async fn disable(Path(id): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
-    visit.needs_admin()?;
-    let user = find(&visit, &id).await?;
-    let disabled = users::disable(&visit.context(), &user.email).await;
-    visit.management.gateway.settled(&visit.store).await;
-    said(&visit, disabled.map(|()| format!("{} is disabled, and so are their tokens and sessions.", user.email))).await
+pub async fn disable(Path(id): Path<String>, CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+    visitor.needs_admin()?;
+    let user = find(&visitor, &id).await?;
+    let disabled = users::disable(&visitor.context(), &user.email).await;
+    visitor.management.gateway.settled(&visitor.store).await;
+    said(&visitor, disabled.map(|()| format!("{} is disabled, and so are their tokens and sessions.", user.email)))
+        .await
 }
 
 /// Their tokens that are not over work again; sessions that were ended stay so.
-pub async fn enable(Path(id): Path<String>, Submitted { who: visit, .. }: Submitted<Visit>) -> Answer {
-    visit.needs_admin()?;
-    let user = find(&visit, &id).await?;
-    let enabled = users::enable(&visit.context(), &user.email).await;
-    visit.management.gateway.settled(&visit.store).await;
-    said(&visit, enabled.map(|()| format!("{} is enabled again.", user.email))).await
+pub async fn enable(Path(id): Path<String>, CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+    visitor.needs_admin()?;
+    let user = find(&visitor, &id).await?;
+    let enabled = users::enable(&visitor.context(), &user.email).await;
+    visitor.management.gateway.settled(&visitor.store).await;
+    said(&visitor, enabled.map(|()| format!("{} is enabled again.", user.email))).await
 }
 
-async fn said<E: Into<ApiError>>(visit: &Visit, outcome: Result<String, E>) -> Answer {
+async fn said<E: Into<ApiError>>(visitor: &SignedIn, outcome: Result<String, E>) -> PageResult {
     match outcome.map_err(Into::into) {
-        Ok(done) => users_page(visit, StatusCode::OK, Said { done: Some(done), ..Said::default() }).await,
+        Ok(done) => users_page(visitor, StatusCode::OK, Flash { done: Some(done), ..Flash::default() }).await,
         Err(error) if error.status().is_server_error() => Err(error.into()),
         Err(error) => {
-            let said = Said { problem: Some(sentence(error.text())), ..Said::default() };
-            users_page(visit, error.status(), said).await
+            let said = Flash { problem: Some(sentence(error.text())), ..Flash::default() };
+            users_page(visitor, error.status(), said).await
         }
     }
 }
 
-async fn link_for(visit: &Visit, user: &User) -> Result<Link, ApiError> {
-    let lifetime = visit.config.management.invitation_lifetime;
-    let code = invitations::invite(&visit.context(), user, lifetime).await?;
+async fn link_for(visitor: &SignedIn, user: &User) -> Result<Link, ApiError> {
+    let lifetime = visitor.config.management.invitation_lifetime;
+    let code = invitations::invite(&visitor.context(), user, lifetime).await?;
     Ok(Link {
         email: user.email.to_string(),
-        url: format!("{}/welcome?code={}", visit.console_url(), code.expose()),
-        ends: exact(visit.now.saturating_add(lifetime)),
+        url: format!("{}/welcome?code={}", visitor.console_url(), code.expose()),
+        ends: exact(visitor.now.saturating_add(lifetime)),
     })
 }
 
-async fn find(visit: &Visit, id: &str) -> Result<User, ApiError> {
+async fn find(visitor: &SignedIn, id: &str) -> Result<User, ApiError> {
     let unknown = || ApiError::not_found(format!("there is no user {}", quoted(id)));
     let parsed = uuid::Uuid::try_parse(id).map_err(|_| unknown())?;
-    visit.store.user(UserId(parsed)).await?.ok_or_else(unknown)
+    visitor.store.user(UserId(parsed)).await?.ok_or_else(unknown)
 }
 
-async fn users_page(visit: &Visit, status: StatusCode, said: Said) -> Answer {
-    visit.needs_admin()?;
-    let users = users::list(&*visit.store).await?;
+async fn users_page(visitor: &SignedIn, status: StatusCode, said: Flash) -> PageResult {
+    visitor.needs_admin()?;
+    let users = users::list(&*visitor.store).await?;
     let row = |user: &User| {
         let (status, class) = match user {
             user if user.disabled_at.is_some() => ("Disabled", "off"),
@@ -173,13 +174,13 @@ async fn users_page(visit: &Visit, status: StatusCode, said: Said) -> Answer {
             admin: user.role == Role::Admin,
             status,
             class,
-            created: Moment::new(user.created_at, visit.now),
-            me: user.id == visit.user.id,
+            created: Moment::new(user.created_at, visitor.now),
+            me: user.id == visitor.user.id,
             disabled: user.disabled_at.is_some(),
         }
     };
-    let Said { link, problem, done, email, name, admin } = said;
-    let shell = Shell::new(visit, "users");
+    let Flash { link, problem, done, email, name, admin } = said;
+    let shell = Shell::new(visitor, "users");
     let page = UsersPage { shell, rows: users.iter().map(row).collect(), link, email, name, admin, problem, done };
     Ok(rendered(status, &page))
 }

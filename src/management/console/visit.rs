@@ -1,6 +1,6 @@
 //! Who looks at a page, and that a form was sent by the person whom it was made for.
 //!
-//! A handler gets a [`Visit`] or a [`Guest`] and, if it changes anything, a [`Submitted`] form: these are made here only,
+//! A handler gets a [`SignedIn`] or a [`Anonymous`] and, if it changes anything, a [`CsrfForm`] form: these are made here only,
 //! after the checks, so that no page can forget them.
 
 use std::{
@@ -41,7 +41,7 @@ const MAX_FORM: usize = 64 * 1024;
 pub const CSRF_FIELD: &str = "csrf";
 
 /// Somebody with a browser.
-pub struct Guest {
+pub struct Anonymous {
     pub management: Arc<Management>,
     pub store: SharedStore,
     pub config: Arc<Config>,
@@ -59,15 +59,15 @@ pub struct Guest {
 }
 
 /// Somebody who has signed in.
-pub struct Visit {
-    guest: Guest,
+pub struct SignedIn {
+    visitor: Anonymous,
     pub user: User,
     pub session: ConsoleSession,
     csrf: String,
 }
 
 /// A form that was sent from a page of ours by the browser that the page was made for.
-pub struct Submitted<W> {
+pub struct CsrfForm<W> {
     pub who: W,
     pub fields: Fields,
 }
@@ -76,23 +76,26 @@ pub struct Submitted<W> {
 pub struct Fields(Vec<(String, String)>);
 
 /// Why nobody gets to the page.
-pub enum Turned {
+pub enum PageRejection {
     /// Nobody has signed in. With where they wanted to go, if that is a page.
     SignIn(Option<String>),
     Refused(ApiError),
 }
 
 /// Who a form can be made for.
-pub trait Presence: Sized + Send {
-    fn meet(head: &mut Parts, management: &Arc<Management>) -> impl Future<Output = Result<Self, Turned>> + Send;
+pub trait FromBrowser: Sized + Send {
+    fn extract(
+        head: &mut Parts,
+        management: &Arc<Management>,
+    ) -> impl Future<Output = Result<Self, PageRejection>> + Send;
 
-    fn guest(&self) -> &Guest;
+    fn visitor(&self) -> &Anonymous;
 
     /// What a form of theirs must carry.
     fn csrf(&self) -> &str;
 }
 
-impl Guest {
+impl Anonymous {
     async fn read(head: &Parts, management: &Arc<Management>) -> Result<Self, ApiError> {
         let store = management.store()?;
         let config = management.config.load_full();
@@ -110,7 +113,7 @@ impl Guest {
             None => (system::new_code()?, false),
         };
         let client = head.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        let mut guest = Self {
+        let mut visitor = Self {
             management: Arc::clone(management),
             store,
             config,
@@ -123,10 +126,10 @@ impl Guest {
             session: None,
         };
         if let Some(code) = session {
-            let found = sessions::find(&guest.context(), &code).await?;
-            guest.session = found.map(|(session, user)| (code, session, user));
+            let found = sessions::find(&visitor.context(), &code).await?;
+            visitor.session = found.map(|(session, user)| (code, session, user));
         }
-        Ok(guest)
+        Ok(visitor)
     }
 
     /// For what anybody may do.
@@ -175,10 +178,10 @@ impl Guest {
 /// A sign-in page may stay open for so long, seconds.
 const FORM_LIFETIME: u64 = 24 * 3600;
 
-impl Visit {
+impl SignedIn {
     /// For the verbs of [`service`](crate::service), on behalf of who has signed in.
     pub fn context(&self) -> Context<'_> {
-        self.guest.context_of(Actor::User(self.user.id), Grantor::Person(self.user.role))
+        self.visitor.context_of(Actor::User(self.user.id), Grantor::Person(self.user.role))
     }
 
     pub fn is_admin(&self) -> bool {
@@ -201,20 +204,20 @@ impl Visit {
     }
 }
 
-impl Deref for Visit {
-    type Target = Guest;
+impl Deref for SignedIn {
+    type Target = Anonymous;
 
-    fn deref(&self) -> &Guest {
-        &self.guest
+    fn deref(&self) -> &Anonymous {
+        &self.visitor
     }
 }
 
-impl Presence for Guest {
-    async fn meet(head: &mut Parts, management: &Arc<Management>) -> Result<Self, Turned> {
+impl FromBrowser for Anonymous {
+    async fn extract(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
         Ok(Self::read(head, management).await?)
     }
 
-    fn guest(&self) -> &Guest {
+    fn visitor(&self) -> &Anonymous {
         self
     }
 
@@ -223,20 +226,20 @@ impl Presence for Guest {
     }
 }
 
-impl Presence for Visit {
-    async fn meet(head: &mut Parts, management: &Arc<Management>) -> Result<Self, Turned> {
-        let mut guest = Guest::read(head, management).await?;
-        match guest.session.take() {
-            Some((code, session, user)) => Ok(Self { csrf: csrf(&code), guest, user, session }),
+impl FromBrowser for SignedIn {
+    async fn extract(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
+        let mut visitor = Anonymous::read(head, management).await?;
+        match visitor.session.take() {
+            Some((code, session, user)) => Ok(Self { csrf: csrf(&code), visitor, user, session }),
             None => {
                 let wanted = head.uri.path_and_query().map(|target| target.as_str().to_owned());
-                Err(Turned::SignIn(wanted.filter(|_| head.method == Method::GET)))
+                Err(PageRejection::SignIn(wanted.filter(|_| head.method == Method::GET)))
             }
         }
     }
 
-    fn guest(&self) -> &Guest {
-        &self.guest
+    fn visitor(&self) -> &Anonymous {
+        &self.visitor
     }
 
     fn csrf(&self) -> &str {
@@ -244,29 +247,29 @@ impl Presence for Visit {
     }
 }
 
-impl FromRequestParts<Arc<Management>> for Guest {
-    type Rejection = Turned;
+impl FromRequestParts<Arc<Management>> for Anonymous {
+    type Rejection = PageRejection;
 
-    async fn from_request_parts(head: &mut Parts, management: &Arc<Management>) -> Result<Self, Turned> {
-        Self::meet(head, management).await
+    async fn from_request_parts(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
+        Self::extract(head, management).await
     }
 }
 
-impl FromRequestParts<Arc<Management>> for Visit {
-    type Rejection = Turned;
+impl FromRequestParts<Arc<Management>> for SignedIn {
+    type Rejection = PageRejection;
 
-    async fn from_request_parts(head: &mut Parts, management: &Arc<Management>) -> Result<Self, Turned> {
-        Self::meet(head, management).await
+    async fn from_request_parts(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
+        Self::extract(head, management).await
     }
 }
 
-impl<W: Presence> FromRequest<Arc<Management>> for Submitted<W> {
-    type Rejection = Turned;
+impl<W: FromBrowser> FromRequest<Arc<Management>> for CsrfForm<W> {
+    type Rejection = PageRejection;
 
-    async fn from_request(request: Request, management: &Arc<Management>) -> Result<Self, Turned> {
+    async fn from_request(request: Request, management: &Arc<Management>) -> Result<Self, PageRejection> {
         let (mut head, body) = request.into_parts();
-        let who = W::meet(&mut head, management).await?;
-        if !is_own_page(&head.headers, who.guest()) {
+        let who = W::extract(&mut head, management).await?;
+        if !is_own_page(&head.headers, who.visitor()) {
             return Err(forged("this form was sent by a page of another site"));
         }
         let body = to_bytes(body, MAX_FORM).await;
@@ -274,7 +277,7 @@ impl<W: Presence> FromRequest<Arc<Management>> for Submitted<W> {
         let fields = serde_urlencoded::from_bytes(&body);
         let fields = Fields(fields.map_err(|_| ApiError::invalid("the form cannot be read"))?);
         let expected = match who.csrf() {
-            "" => who.guest().form_token(),
+            "" => who.visitor().form_token(),
             csrf => csrf.to_owned(),
         };
         if !constant_time_eq(fields.text(CSRF_FIELD).as_bytes(), expected.as_bytes()) {
@@ -323,7 +326,7 @@ pub fn local(next: &str) -> &str {
 }
 
 /// Browsers say where a form comes from. Deployments may live on sibling hosts, so `SameSite` is not enough.
-fn is_own_page(headers: &HeaderMap, guest: &Guest) -> bool {
+fn is_own_page(headers: &HeaderMap, visitor: &Anonymous) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin";
     }
@@ -337,8 +340,8 @@ fn is_own_page(headers: &HeaderMap, guest: &Guest) -> bool {
         let parsed = host::Authority::parse(text.as_bytes()).ok()?;
         Some((parsed.host.into_owned(), parsed.port.unwrap_or(default_port)))
     };
-    let public = guest.config.management.public_url.as_ref().map(|public| public.origin() == origin);
-    public == Some(true) || read(authority).is_some_and(|origin| read(&guest.host) == Some(origin))
+    let public = visitor.config.management.public_url.as_ref().map(|public| public.origin() == origin);
+    public == Some(true) || read(authority).is_some_and(|origin| read(&visitor.host) == Some(origin))
 }
 
 fn csrf(code: &OneTimeCode) -> String {
@@ -350,17 +353,17 @@ fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
     blake3::hash(one) == blake3::hash(other)
 }
 
-fn forged(text: &str) -> Turned {
-    Turned::Refused(ApiError::new(StatusCode::FORBIDDEN, "cross_site", text))
+fn forged(text: &str) -> PageRejection {
+    PageRejection::Refused(ApiError::new(StatusCode::FORBIDDEN, "cross_site", text))
 }
 
-impl From<ApiError> for Turned {
+impl From<ApiError> for PageRejection {
     fn from(error: ApiError) -> Self {
         Self::Refused(error)
     }
 }
 
-impl IntoResponse for Turned {
+impl IntoResponse for PageRejection {
     fn into_response(self) -> Response {
         match self {
             Self::SignIn(Some(wanted)) => {
