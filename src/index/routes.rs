@@ -67,6 +67,7 @@ pub struct Asked<'a> {
 /// The answer of the routing table. It has authorised nobody.
 #[derive(Clone, Debug)]
 pub struct Route<'a> {
+    pub asked: Asked<'a>,
     /// `None`: nothing answers there.
     pub deployment: Option<Arc<Deployment>>,
     /// The Deployment that the request itself spells out, by host or path, whether it exists or not.
@@ -101,20 +102,26 @@ impl RoutingTable {
 
     /// In this order: own listener, custom host, `NAME.<base_domain>`, path prefix, default Deployment.
     pub fn find<'a>(&self, asked: Asked<'a>) -> Route<'a> {
+        let to = |deployment: Option<&Arc<Deployment>>| Route {
+            asked,
+            deployment: deployment.cloned(),
+            spelled_out: None,
+            prefix_len: 0,
+        };
         if let Some(address) = asked.listener {
-            return Route::to(self.by_listener.get(&address));
+            return to(self.by_listener.get(&address));
         }
         if let Some(deployment) = self.by_host.get(asked.host) {
-            return Route::to(Some(deployment));
+            return to(Some(deployment));
         }
         if let Some(name) = self.name_under_base_domain(asked.host) {
-            return Route { spelled_out: Some(name), ..Route::to(self.by_name.get(name)) };
+            return Route { spelled_out: Some(name), ..to(self.by_name.get(name)) };
         }
         if let Some(name) = self.name_in_path(asked.path) {
             let prefix_len = PATH_PREFIX.len() + name.len();
-            return Route { spelled_out: Some(name), prefix_len, ..Route::to(self.by_name.get(name)) };
+            return Route { spelled_out: Some(name), prefix_len, ..to(self.by_name.get(name)) };
         }
-        Route::to(self.rules.default_deployment.as_ref().and_then(|name| self.by_name.get(name)))
+        to(self.rules.default_deployment.as_ref().and_then(|name| self.by_name.get(name)))
     }
 
     /// Addresses on which a Deployment has a listener of its own.
@@ -138,10 +145,6 @@ impl RoutingTable {
 }
 
 impl Route<'_> {
-    fn to(deployment: Option<&Arc<Deployment>>) -> Self {
-        Self { deployment: deployment.cloned(), spelled_out: None, prefix_len: 0 }
-    }
-
     /// The same, as the decision asks it.
     pub fn requested(&self) -> Requested<'_> {
         match &self.deployment {

@@ -6,10 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::{runtime::Handle, sync::Semaphore};
@@ -46,8 +43,10 @@ pub struct Verifier {
     hasher: SecretHasher,
     /// Runs the blocking work.
     runtime: Handle,
-    slots: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    /// As many first verifications run at once.
+    slots: Semaphore,
+    /// As many wait or run.
+    waiting: Semaphore,
     /// Tokens whose first verification is under way: the others who bring the same one wait for it.
     running: Mutex<HashMap<LookupId, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -97,23 +96,36 @@ impl Verifier {
             key,
             hasher,
             runtime,
-            slots: Arc::new(Semaphore::new(parallelism)),
-            waiting: AtomicUsize::new(0),
+            slots: Semaphore::new(parallelism),
+            waiting: Semaphore::new(MAX_WAITING),
             running: Mutex::default(),
         })
     }
 
-    /// Proves that the token is one of `index`, at once or after its first verification.
+    /// Proves that the token is one of `index`, at once or after its first verification. The entry is the one that the
+    /// index holds when this returns: what was changed during the wait is in it.
     ///
     /// # Errors
     /// [`NotProven`].
     pub async fn authenticate(&self, index: &Index, token: PresentedToken<'_>) -> Result<ProvenToken, NotProven> {
+        loop {
+            if let Some(proven) = self.authenticate_now(index, token)? {
+                return Ok(proven);
+            }
+            self.prove(&index.tokens, token).await?;
+        }
+    }
+
+    /// The same without waiting. `None`: [`Verifier::prove`] has to come first.
+    ///
+    /// # Errors
+    /// [`NotProven`].
+    pub fn authenticate_now(&self, index: &Index, token: PresentedToken<'_>) -> Result<Option<ProvenToken>, NotProven> {
         match self.look_up(&index.tokens, token) {
-            Lookup::Proven(proven) => Ok(proven),
-            Lookup::WrongSecret => Err(NotProven::Invalid),
+            Lookup::Proven(proven) => Ok(Some(proven)),
+            Lookup::Unproven(_) => Ok(None),
             Lookup::Unknown if !index.condition.is_current() => Err(NotProven::StoreAway),
-            Lookup::Unknown => Err(NotProven::Invalid),
-            Lookup::Unproven(entry) => self.prove(token, entry).await?.ok_or(NotProven::Invalid),
+            Lookup::Unknown | Lookup::WrongSecret => Err(NotProven::Invalid),
         }
     }
 
@@ -134,28 +146,27 @@ impl Verifier {
         }
     }
 
-    /// Proves the secret by Argon2. `None`: it is wrong.
+    /// Verifies the secret by Argon2 and leaves the result in the index, which is then to be asked again: while this
+    /// waited, the follower may have revoked the token, narrowed it or taken it away.
     ///
     /// # Errors
-    /// [`VerifyError`].
-    pub async fn prove(
-        &self,
-        token: PresentedToken<'_>,
-        entry: Arc<Entry>,
-    ) -> Result<Option<ProvenToken>, VerifyError> {
-        let _place = self.take_place()?;
-        let turn = self.turn(entry.lookup_id());
+    /// [`NotProven`].
+    pub async fn prove(&self, index: &TokenIndex, token: PresentedToken<'_>) -> Result<(), NotProven> {
+        let _waiting = self.waiting.try_acquire().map_err(|_| VerifyError::Overloaded)?;
+        let turn = self.turn(token.lookup_id());
         let _mine = turn.mutex.lock().await;
+        // Somebody with the same token may have had a turn before.
+        let Lookup::Unproven(entry) = self.look_up(index, token) else { return Ok(()) };
+        if !self.run_argon2(token, &entry).await? {
+            return Err(NotProven::Invalid);
+        }
         let fingerprint = self.fingerprint(token);
-        if let Some(expected) = entry.fingerprint.get() {
-            return Ok((fingerprint == *expected).then_some(ProvenToken(entry)));
+        let _ = entry.fingerprint.set(fingerprint);
+        // The entry that the follower has put in its place meanwhile need not be verified again.
+        if let Some(current) = index.find(token.lookup_id()).filter(|current| current.hash == entry.hash) {
+            let _ = current.fingerprint.set(fingerprint);
         }
-        if self.run_argon2(token, &entry).await? {
-            let _ = entry.fingerprint.set(fingerprint);
-            Ok(Some(ProvenToken(entry)))
-        } else {
-            Ok(None)
-        }
+        Ok(())
     }
 
     async fn run_argon2(&self, token: PresentedToken<'_>, entry: &Arc<Entry>) -> Result<bool, VerifyError> {
@@ -168,11 +179,6 @@ impl Verifier {
 
     fn fingerprint(&self, token: PresentedToken<'_>) -> blake3::Hash {
         blake3::keyed_hash(&self.key, token.secret_bytes())
-    }
-
-    fn take_place(&self) -> Result<Place<'_>, VerifyError> {
-        let place = Place(&self.waiting);
-        if self.waiting.fetch_add(1, Relaxed) >= MAX_WAITING { Err(VerifyError::Overloaded) } else { Ok(place) }
     }
 
     fn turn(&self, id: LookupId) -> Turn<'_> {
@@ -195,14 +201,5 @@ impl Drop for Turn<'_> {
         if Arc::strong_count(&self.mutex) == 2 {
             running.remove(&self.id);
         }
-    }
-}
-
-/// One of the [`MAX_WAITING`] places, given back on drop.
-struct Place<'a>(&'a AtomicUsize);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -175,7 +175,7 @@ impl Visit<'_> {
                 return self.sign_in_page(StatusCode::BAD_REQUEST, &to, Some(problem));
             }
         };
-        let permit = match self.gate.admit(self.route, Ok(Some(Credential::Token(presented))), system::now()).await {
+        let permit = match self.gate.admit(self.route, Ok(Some(Credential::Token(presented)))).await {
             Ok(permit) => permit,
             Err(denial) => return self.denied(denial, &to),
         };
@@ -243,7 +243,7 @@ impl Visit<'_> {
             credential::session(&self.head.headers, self.forwarding.https, &deployment.spec.name)
         });
         let signed_in = match session {
-            Some(text) => self.gate.admit(self.route, Ok(Some(Credential::Session(text))), system::now()).await.is_ok(),
+            Some(text) => self.gate.admit(self.route, Ok(Some(Credential::Session(text)))).await.is_ok(),
             None => false,
         };
         page(StatusCode::OK, &SignedIn { base: &self.base(), host: &self.host(), signed_in })

@@ -24,6 +24,14 @@ pub enum Credential<'a> {
     Session(PresentedToken<'a>),
 }
 
+impl<'a> Credential<'a> {
+    pub fn text(self) -> PresentedToken<'a> {
+        match self {
+            Self::Token(text) | Self::Session(text) => text,
+        }
+    }
+}
+
 /// The session of a browser at that Deployment, which counts only if there is no other credential. One that is not of
 /// ours is none.
 pub fn session<'a>(headers: &'a HeaderMap, https: bool, deployment: &DeploymentName) -> Option<PresentedToken<'a>> {

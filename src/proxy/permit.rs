@@ -22,6 +22,7 @@ use crate::{
         usage::Usage,
         verify::{ProvenToken, Verifier},
     },
+    system,
 };
 
 /// Allowed: this request to this Deployment, by this token or because the Deployment is public.
@@ -41,7 +42,10 @@ pub struct Gate<'a> {
 }
 
 impl Gate<'_> {
-    /// The decision table of `docs/architecture.md`, row by row.
+    /// The decision, after the first verification of a token where there was none yet.
+    ///
+    /// That one waits, and a request must not get by with what held before: after it the routing table, the index and
+    /// the clock are asked anew. So once a change has its receipt, no request is admitted against it.
     ///
     /// # Errors
     /// [`Denial`].
@@ -49,8 +53,29 @@ impl Gate<'_> {
         &self,
         route: &Route<'_>,
         credential: Result<Option<Credential<'_>>, BadCredential>,
-        now: Timestamp,
     ) -> Result<Permit, Denial> {
+        let mut undecided = match self.decide(route, credential, system::now())? {
+            Admission::Permit(permit) => return Ok(permit),
+            Admission::Unproven(token) => token,
+        };
+        loop {
+            self.prove(undecided).await?;
+            let route = self.index.routes.load().find(route.asked);
+            match self.decide(&route, credential, system::now())? {
+                Admission::Permit(permit) => return Ok(permit),
+                // The follower has replaced what was just verified by an entry that has never been.
+                Admission::Unproven(token) => undecided = token,
+            }
+        }
+    }
+
+    /// The decision table of `docs/architecture.md`, row by row. It does not wait: what it reads is what holds now.
+    fn decide<'c>(
+        &self,
+        route: &Route<'_>,
+        credential: Result<Option<Credential<'c>>, BadCredential>,
+        now: Timestamp,
+    ) -> Result<Admission<'c>, Denial> {
         self.index.condition.usable().map_err(|reason| Denial::Trouble(reason.into()))?;
         if let Some(deployment) = &route.deployment
             && !deployment.spec.protected
@@ -58,33 +83,48 @@ impl Gate<'_> {
             if deployment.spec.terminated {
                 return Err(Denial::Terminated);
             }
-            return Ok(Permit::new(deployment, None, route));
+            return Ok(Admission::Permit(Permit::new(deployment, None, route)));
         }
-        let proven = match credential?.ok_or(Denial::NoCredential)? {
-            Credential::Token(token) => self.verifier.authenticate(self.index, token).await?,
-            Credential::Session(text) => {
-                let deployment = route.deployment.as_ref().ok_or(Denial::NoCredential)?;
-                let proven = self.verifier.authenticate(self.index, text).await.map_err(Denial::of_session)?;
-                let here = proven.entry().is_session_of(&deployment.spec.name);
-                let over = decision::alive(&proven.entry().holder(), now) == Err(Refusal::Rotated);
-                if !here || over {
-                    return Err(Denial::SessionOver);
-                }
-                proven
+        let credential = credential?.ok_or(Denial::NoCredential)?;
+        let Some(proven) = self.authenticate(credential)? else { return Ok(Admission::Unproven(credential)) };
+        if let Credential::Session(_) = credential {
+            let deployment = route.deployment.as_ref().ok_or(Denial::NoCredential)?;
+            let here = proven.entry().is_session_of(&deployment.spec.name);
+            let over = decision::alive(&proven.entry().holder(), now) == Err(Refusal::Rotated);
+            if !here || over {
+                return Err(Denial::SessionOver);
             }
-        };
+        }
         let decided = decision::decide(proven.entry().holder(), route.requested(), now);
         let refused = |refusal| Denial::Refused { refusal, token: proven.entry().uid };
         match (decided, &route.deployment) {
             (Ok(()), Some(deployment)) if deployment.spec.terminated => Err(Denial::Terminated),
             (Ok(()), Some(deployment)) => {
                 self.usage.note(&proven, now);
-                Ok(Permit::new(deployment, Some(proven), route))
+                Ok(Admission::Permit(Permit::new(deployment, Some(proven), route)))
             }
             (Ok(()), None) => Err(refused(Refusal::NoSuchDeployment)),
             (Err(refusal), _) => Err(refused(refusal)),
         }
     }
+
+    /// `None`: the secret was never proven in this process.
+    fn authenticate(&self, credential: Credential<'_>) -> Result<Option<ProvenToken>, Denial> {
+        let proven = self.verifier.authenticate_now(self.index, credential.text());
+        proven.map_err(|reason| Denial::of(reason, credential))
+    }
+
+    async fn prove(&self, credential: Credential<'_>) -> Result<(), Denial> {
+        let proven = self.verifier.prove(&self.index.tokens, credential.text()).await;
+        proven.map_err(|reason| Denial::of(reason, credential))
+    }
+}
+
+/// What can be decided at once.
+enum Admission<'c> {
+    Permit(Permit),
+    /// Nothing, before this has been proven.
+    Unproven(Credential<'c>),
 }
 
 impl Permit {

@@ -41,7 +41,6 @@ use super::{
 use crate::{
     domain::deployment::DeploymentName,
     index::routes::{Asked, Route, Upstream},
-    system,
     telemetry::access_log::End,
 };
 
@@ -159,7 +158,7 @@ impl Received<'_> {
 
             // 4. Whether it may: the only maker of a permit.
             let credential = self.credential(&head, &target, &route, &forwarding, websocket)?;
-            let permit = visit.gate.admit(&route, credential, system::now()).await?;
+            let permit = visit.gate.admit(&route, credential).await?;
             record.deployment(permit.spec().name.as_str());
             record.token(permit.token_uid());
 

@@ -14,7 +14,7 @@ use http::{
 use serde::Serialize;
 
 use super::{
-    credential::BadCredential,
+    credential::{BadCredential, Credential},
     target::BadTarget,
     watch::{Cut, Timer},
 };
@@ -370,10 +370,10 @@ impl Detail<'_> {
 
 impl Denial {
     /// A session that is not known is over: there is nothing in a cookie that its browser could mend.
-    pub fn of_session(reason: NotProven) -> Self {
-        match reason {
-            NotProven::Invalid => Self::SessionOver,
-            other => other.into(),
+    pub fn of(reason: NotProven, credential: Credential<'_>) -> Self {
+        match (reason, credential) {
+            (NotProven::Invalid, Credential::Session(_)) => Self::SessionOver,
+            (reason, _) => reason.into(),
         }
     }
 }

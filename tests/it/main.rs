@@ -23,6 +23,7 @@ mod lifecycle;
 mod management;
 mod proxy_curl;
 mod proxy_decision;
+mod proxy_first_verification;
 mod proxy_framing;
 mod proxy_headers;
 mod proxy_protocols;

@@ -1,0 +1,120 @@
+//! The first request with a token waits for Argon2. What changes during that wait counts: the request is decided as the
+//! token and the Deployment are when the wait is over.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    SOON,
+    gateway::{Gateway, deployment},
+    http::{Answer, Caller, Stop, get},
+    upstream::Upstream,
+    wait_until,
+};
+
+/// Asks the management API, which answers once every gateway decides by the change.
+fn api(gateway: &Gateway, admin: &str, method: &str, path: &str, body: &Value) -> Value {
+    let body = body.to_string();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: gateway\r\nx-yatai-api-token: {admin}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = Caller::connect(gateway.management).ask(request);
+    assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
+    answer.json()
+}
+
+/// A first request that waits, and what must become of it.
+struct Row {
+    name: &'static str,
+    host: &'static str,
+    status: u16,
+    code: &'static str,
+}
+
+const TABLE: [Row; 8] = [
+    Row { name: "unchanged", host: "a.test", status: 200, code: "" },
+    Row { name: "revoked", host: "a.test", status: 401, code: "token_revoked" },
+    Row { name: "narrowed", host: "a.test", status: 403, code: "insufficient_scope" },
+    Row { name: "rotated", host: "a.test", status: 401, code: "token_rotated" },
+    Row { name: "disabled", host: "a.test", status: 401, code: "owner_disabled" },
+    Row { name: "expired", host: "a.test", status: 401, code: "token_expired" },
+    Row { name: "terminated", host: "stopped.test", status: 503, code: "deployment_terminated" },
+    Row { name: "removed", host: "gone.test", status: 404, code: "deployment_not_found" },
+];
+
+/// A token whose secret takes seconds to verify. With one worker there is one verification at a time: all others wait.
+fn slow_token(gateway: &Gateway) -> String {
+    let mut create = gateway.cli_command(&["token", "create", "slow", "--scope", "deployment:*", "-o", "json"]);
+    create.env("BENTO_GATEWAY__TOKENS__ARGON2__MEMORY_KIB", "65536");
+    create.env("BENTO_GATEWAY__TOKENS__ARGON2__ITERATIONS", "60");
+    let made: Value = serde_json::from_slice(&create.output().unwrap().stdout).unwrap();
+    made["token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_changes_during_a_first_verification_counts() {
+    let upstream = Upstream::named("a");
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let admin = gateway.token(&["api", "deployment:*"]).text;
+    let api = |method: &str, path: &str, body: Value| api(&gateway, &admin, method, path, &body);
+    let slow = slow_token(&gateway);
+    for name in ["stopped", "gone"] {
+        let upstream = format!("http://{}", upstream.address);
+        let hosts = [format!("{name}.test")];
+        api("POST", "/api/v2/deployments", json!({ "name": name, "upstreams": [upstream], "hosts": hosts }));
+    }
+    let leaver = json!({ "email": "leaver@example.com", "name": "Leaver" });
+    api("POST", "/api/v1/users", leaver);
+    // Made by the API, so that the gateway knows them without having verified one.
+    let tokens = TABLE.map(|Row { name, .. }| {
+        let owner = (name == "disabled").then_some("leaver@example.com");
+        let expired_at = if name == "expired" { "1s" } else { "never" };
+        let new = json!({ "name": name, "scopes": ["deployment:*"], "owner": owner, "expired_at": expired_at });
+        api("POST", "/api/v1/api_tokens", new)
+    });
+    let path = |name: &str| {
+        let at = TABLE.iter().position(|row| row.name == name).unwrap();
+        format!("/api/v1/api_tokens/{}", tokens[at]["uid"].as_str().unwrap())
+    };
+
+    let mut first = gateway.connect();
+    first.send(get("a.test", "/slow", &slow));
+    // An answer to a request that was sent later: the worker has begun with those before.
+    assert_eq!(gateway.code_of("nonsense"), "token_malformed");
+    let mut waiting = [(); TABLE.len()].map(|()| gateway.connect());
+    for ((caller, row), token) in waiting.iter_mut().zip(&TABLE).zip(&tokens) {
+        caller.send(get(row.host, &format!("/{}", row.name), token["token"].as_str().unwrap()));
+    }
+    assert_eq!(gateway.code_of("nonsense"), "token_malformed");
+
+    api("POST", &format!("{}/revoke", path("revoked")), json!({}));
+    api("PATCH", &path("narrowed"), json!({ "scopes": ["deployment:stopped"] }));
+    api("POST", &format!("{}/rotate", path("rotated")), json!({ "overlap": "0s" }));
+    api("POST", "/api/v1/users/leaver@example.com/disable", json!({}));
+    api("POST", "/api/v2/deployments/stopped/terminate", json!({}));
+    api("DELETE", "/api/v2/deployments/gone", json!({}));
+    wait_until("the token has expired", SOON, || {
+        api("GET", &path("expired"), Value::Null)["is_expired"].as_bool().unwrap()
+    });
+    for (caller, row) in waiting.iter_mut().zip(&TABLE) {
+        caller.read_timeout(Duration::from_millis(1));
+        let early = caller.try_head().map(|answer: Answer| answer.status);
+        assert_eq!(early, Err(Stop::TimedOut), "{}: the verification was over before the change", row.name);
+    }
+
+    first.read_timeout(6 * SOON);
+    assert_eq!(first.answer(false).status, 200);
+    for (caller, row) in waiting.iter_mut().zip(&TABLE) {
+        caller.read_timeout(SOON);
+        let answer = caller.answer(false);
+        assert_eq!((answer.status, answer.code().as_str()), (row.status, row.code), "{}", row.name);
+    }
+    let mut reached: Vec<String> = upstream.requests().into_iter().map(|request| request.target).collect();
+    // What the gateway asks by itself of a new Deployment.
+    reached.retain(|target| target != "/readyz");
+    reached.sort();
+    assert_eq!(reached, ["/slow", "/unchanged"]);
+}
