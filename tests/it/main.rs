@@ -36,4 +36,5 @@ mod shutdown;
 mod store_contract;
 mod store_faults;
 mod store_management;
+mod store_migration;
 mod store_people;
