@@ -38,13 +38,9 @@ use crate::{
         worker::{self, Command, WorkerHandle, WorkerParts},
     },
     secret_hash::{HashError, SecretHasher},
-    service::{
-        self, Context,
-        bootstrap::{BootstrapError, FirstStart},
-        receipt::BEAT,
-    },
+    service::{self, Context, bootstrap::FirstStart, receipt::BEAT},
     store::{self, ReplicaId, SharedStore, StoreError},
-    system::{self, NoEntropy},
+    system::{self, NoEntropy, Os, System},
     telemetry::{
         self, Style,
         access_log::AccessLog,
@@ -76,7 +72,7 @@ pub enum ServeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Bootstrap(#[from] BootstrapError),
+    Bootstrap(#[from] service::Error),
     #[error(transparent)]
     Hash(#[from] HashError),
     #[error(transparent)]
@@ -115,7 +111,7 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
 
     let listeners = Listeners::open(&config.proxy, &workers, Arc::clone(&gateway.index))?;
     tokio::spawn(listeners.follow_routes());
-    let manager = Arc::new(Management::new(Arc::clone(&gateway), config.clone()));
+    let manager = Arc::new(Management::new(Arc::clone(&gateway), config.clone(), Arc::new(Os)));
     tokio::spawn(axum::serve(management, management::service(Arc::clone(&manager))).into_future());
     let reloader = Reloader::new(&config, sources, Arc::clone(&manager), declared, workers.tls.clone())?;
     tokio::spawn(reloader.run());
@@ -290,7 +286,8 @@ async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<FirstS
         actor: Actor::System,
         grantor: Grantor::Operator,
         request: None,
-        now: system::now(),
+        system: &Os,
+        now: Os.now(),
     };
     let link_lifetime = config.management.invitation_lifetime;
     Ok(service::bootstrap::bootstrap(&context, &config.organization, link_lifetime).await?)

@@ -10,7 +10,7 @@ use crate::{
     domain::{audit::Actor, rights::Grantor},
     service::Context,
     store::{self, SharedStore},
-    system,
+    system::{Os, System},
 };
 
 /// Names the configuration file where `--config` does not.
@@ -61,7 +61,8 @@ impl OpenStore {
             actor: Actor::Cli,
             grantor: Grantor::Operator,
             request: None,
-            now: system::now(),
+            system: &Os,
+            now: Os.now(),
         }
     }
 

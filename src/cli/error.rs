@@ -3,7 +3,7 @@
 use std::io;
 
 use super::exit::ExitStatus;
-use crate::{config::ConfigProblems, service::Refusal};
+use crate::{config::ConfigProblems, service};
 
 #[derive(Debug)]
 pub enum CliError {
@@ -30,9 +30,10 @@ impl CliError {
     }
 }
 
-impl<R: Refusal> From<R> for CliError {
-    fn from(refusal: R) -> Self {
-        Self::Failed { message: refusal.to_string(), hint: refusal.hint(), status: refusal.kind().into() }
+impl<E: Into<service::Error>> From<E> for CliError {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        Self::Failed { message: error.to_string(), hint: error.hint(), status: error.kind().into() }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
         user::UserId,
     },
     service::{
-        Issued,
+        self, Issued,
         receipt::{Receipt, receipt},
         tokens::{self, CreateToken},
         users,
@@ -39,20 +39,13 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
         TokenCommand::List { search, owner, limit } => {
             let owner = match owner {
                 None => None,
-                Some(email) => {
-                    let users = store.block_on(users::list(context.store))?;
-                    let owner = users.into_iter().find(|user| user.email == email);
-                    Some(owner.ok_or_else(|| CliError::from(users::UserError::NotFound(email)))?.id)
-                }
+                Some(email) => Some(store.block_on(users::find(context.store, &email))?.id),
             };
-            list(
-                &store,
-                &TokenFilter { search, owner, revoked: true, order: TokenOrder::Newest, offset: 0, limit },
-                printer,
-            )
+            let filter = TokenFilter { search, owner, revoked: true, order: TokenOrder::Newest, offset: 0, limit };
+            list(&store, &filter, printer)
         }
         TokenCommand::Get { uid } => {
-            let record = store.block_on(tokens::get(&context, uid))?;
+            let record = store.block_on(context.store.token(uid))?.ok_or(service::Error::TokenNotFound(uid))?;
             print_one(&store, &record, None, printer)
         }
         TokenCommand::Revoke { uid } => {
@@ -115,7 +108,7 @@ struct List<'a> {
 
 fn list(store: &OpenStore, filter: &TokenFilter, printer: &mut Printer<'_>) -> Result<(), CliError> {
     let context = store.context();
-    let page = store.block_on(tokens::list(&context, filter))?;
+    let page = store.block_on(context.store.list_tokens(filter))?;
     let emails = emails(store)?;
     let view = |record| view(record, context.now, &emails, None);
     let data = List { items: page.items.iter().map(view).collect(), total: page.total };
@@ -192,7 +185,7 @@ fn view<'a>(
 }
 
 fn emails(store: &OpenStore) -> Result<HashMap<UserId, String>, CliError> {
-    let users = store.block_on(users::list(store.context().store))?;
+    let users = store.block_on(store.context().store.list_users())?;
     Ok(users.into_iter().map(|user| (user.id, user.email.to_string())).collect())
 }
 

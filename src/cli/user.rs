@@ -51,7 +51,7 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
             Ok(())
         }
         UserCommand::List => {
-            let users = store.block_on(users::list(context.store))?;
+            let users = store.block_on(context.store.list_users())?;
             printer.answer(&users, || table(["EMAIL", "NAME", "ROLE", "STATUS", "CREATED"], users.iter().map(row)))
         }
         UserCommand::SetPassword { email, stdin } => {

@@ -9,6 +9,7 @@ pub mod decision;
 pub mod deployment;
 pub mod host;
 pub mod login;
+pub mod password;
 pub mod rights;
 pub mod scope;
 pub mod session;

@@ -17,7 +17,7 @@ use crate::{
         token_text::{PREFIX, SESSION_PREFIX},
     },
     index::verify::{NotProven, VerifyError},
-    service::{Kind, Refusal},
+    service::{self, Kind},
 };
 
 /// Characters of what the caller has named that an error repeats.
@@ -132,26 +132,27 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl<R: Refusal> From<R> for ApiError {
-    fn from(refusal: R) -> Self {
+impl<E: Into<service::Error>> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        let error = error.into();
         let said = |status, code| {
-            let error = Self::new(status, code, refusal.to_string());
-            match refusal.hint() {
-                Some(hint) => error.and(&hint),
-                None => error,
+            let answer = Self::new(status, code, error.to_string());
+            match error.hint() {
+                Some(hint) => answer.and(&hint),
+                None => answer,
             }
         };
-        match refusal.kind() {
+        match error.kind() {
             Kind::Invalid => said(StatusCode::BAD_REQUEST, "invalid"),
             Kind::Conflict => said(StatusCode::CONFLICT, "conflict"),
             Kind::Forbidden => said(StatusCode::FORBIDDEN, "forbidden"),
             // The hints speak of the gateway's own command line, which whoever asks here need not have.
-            Kind::NotFound => Self::not_found(refusal.to_string()),
+            Kind::NotFound => Self::not_found(error.to_string()),
             Kind::Unavailable => {
-                error!(error = %refusal, "a management request failed");
+                error!(%error, "a management request failed");
                 Self::store_away()
             }
-            Kind::Internal => Self::internal(&refusal),
+            Kind::Internal => Self::internal(&error),
         }
     }
 }

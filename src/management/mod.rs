@@ -40,6 +40,7 @@ use crate::{
     index::condition::{NotReady, Unusable},
     proxy::Gateway,
     store::{Organization, SharedStore},
+    system::System,
 };
 
 /// Longest a management request may take.
@@ -50,12 +51,14 @@ pub struct Management {
     pub gateway: Arc<Gateway>,
     /// In force; another one after a reload.
     pub config: ArcSwap<Config>,
+    /// Where the times, ids and secrets of answers come from.
+    system: Arc<dyn System>,
     limits: Limits,
 }
 
 impl Management {
-    pub fn new(gateway: Arc<Gateway>, config: Config) -> Self {
-        Self { gateway, config: ArcSwap::from_pointee(config), limits: Limits::new() }
+    pub fn new(gateway: Arc<Gateway>, config: Config, system: Arc<dyn System>) -> Self {
+        Self { gateway, config: ArcSwap::from_pointee(config), system, limits: Limits::new() }
     }
 
     fn store(&self) -> Result<SharedStore, ApiError> {

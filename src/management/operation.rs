@@ -33,7 +33,6 @@ use crate::{
     domain::{audit::RequestKey, rights::Permission, timestamp::Timestamp},
     service::Context,
     store::SharedStore,
-    system,
 };
 
 /// Largest body, bytes. The largest that anybody needs is a list of leaked tokens.
@@ -122,6 +121,7 @@ impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
             declared: &self.config.deployments,
             actor: self.caller.actor(),
             grantor: self.caller.grantor(),
+            system: &*self.management.system,
             request: self.request.as_ref(),
             now: self.now,
         }
@@ -217,7 +217,7 @@ where
     let request = if idempotent { request_key(&head, &bytes)? } else { None };
     let param = path.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
     let config = management.config.load_full();
-    let now = system::now();
+    let now = management.system.now();
     Ok(ApiRequest {
         management,
         store,

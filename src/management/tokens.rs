@@ -22,7 +22,7 @@ use crate::{
     service::{
         idempotency,
         receipt::Receipt,
-        tokens::{self, CreateToken, Expiry, TokenError, UpdateToken},
+        tokens::{self, CreateToken, Expiry, UpdateToken},
     },
     store::{Organization, TokenFilter, TokenOrder},
 };
@@ -138,7 +138,7 @@ pub async fn list(call: ApiRequest<Caller, ListTokens>) -> Result<List<TokenView
         offset: call.query.start.unwrap_or(0),
         limit: count,
     };
-    let page = tokens::list(&call.context(), &filter).await?;
+    let page = call.store.list_tokens(&filter).await?;
     let context = ViewContext::of(&call).await?;
     let mut items: Vec<TokenView> = page.items.iter().filter_map(|record| context.view(record)).collect();
     if cannot_page && page.total > items.len() as u64 {
@@ -323,11 +323,8 @@ async fn receipt<P, Q, B>(call: &ApiRequest<P, Q, B>) -> Option<Receipt> {
 /// A token that is the caller's to see. Whether another one exists is nobody's business, so that is the same answer.
 async fn visible<Q, B>(call: &ApiRequest<Caller, Q, B>, uid: &str) -> Result<TokenRecord, ApiError> {
     let parsed: TokenUid = uid.parse().map_err(|_| unknown(uid))?;
-    match tokens::get(&call.context(), parsed).await {
-        Ok(record) if call.caller.manages(record.owner) => Ok(record),
-        Ok(_) | Err(TokenError::NotFound(_)) => Err(unknown(uid)),
-        Err(error) => Err(error.into()),
-    }
+    let record = call.store.token(parsed).await?.filter(|record| call.caller.manages(record.owner));
+    record.ok_or_else(|| unknown(uid))
 }
 
 /// One that was not deleted: to the `bentoml` client a deleted one is gone.

@@ -41,7 +41,7 @@ pub struct ChangedUser {
 }
 
 pub async fn list(call: ApiRequest<Caller>) -> Result<List<PersonView>, ApiError> {
-    let items: Vec<PersonView> = users::list(&*call.store).await?.iter().map(views::person).collect();
+    let items: Vec<PersonView> = call.store.list_users().await?.iter().map(views::person).collect();
     let total = items.len() as u64;
     Ok(List { start: 0, count: total, total, items })
 }

@@ -39,12 +39,12 @@ use crate::{
     },
     index::routes::Route,
     service::{
-        Context, Kind, Refusal,
-        browser_sessions::{self, BrowserSession, BrowserSessionError},
+        self, Context, Kind,
+        browser_sessions::{self, BrowserSession},
         deployments::address,
     },
     store::{SharedStore, StoreError},
-    system,
+    system::{self, Os, System},
 };
 
 /// Ours at every address of the proxy, public Deployments' too.
@@ -211,7 +211,7 @@ impl Visit<'_> {
         let nonce = cookie::get(self.cookies(), self.forwarding.https, NONCE).and_then(OneTimeCode::parse);
         let name = self.route.deployment.as_ref().map(|deployment| deployment.spec.name.clone());
         let (Some(code), Some(nonce), Some(name)) = (code, nonce, name) else {
-            return self.denied_text(&BrowserSessionError::Over.to_string(), StatusCode::BAD_REQUEST, &to);
+            return self.denied_text(&service::Error::SignInOver.to_string(), StatusCode::BAD_REQUEST, &to);
         };
         let lifetime = self.settings.browser.session_lifetime;
         let deployment = name.clone();
@@ -253,12 +253,7 @@ impl Visit<'_> {
         page(status, &SignIn { base: &self.base(), to, console: self.console().is_some(), problem })
     }
 
-    fn begun(
-        &self,
-        begun: Result<BrowserSession, BrowserSessionError>,
-        deployment: &DeploymentName,
-        to: &str,
-    ) -> Response<Bytes> {
+    fn begun(&self, begun: service::Result<BrowserSession>, deployment: &DeploymentName, to: &str) -> Response<Bytes> {
         match begun {
             Ok(BrowserSession { text, until }) => {
                 let name = cookie::session(deployment.as_str());
@@ -339,10 +334,10 @@ impl Visit<'_> {
 
     /// Works with the store, which the threads of the proxy do not wait for, until every gateway decides by what was done:
     /// the next request may go to any.
-    async fn in_store<T, F>(&self, work: impl FnOnce(Arc<Opened>) -> F) -> Result<T, BrowserSessionError>
+    async fn in_store<T, F>(&self, work: impl FnOnce(Arc<Opened>) -> F) -> service::Result<T>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, BrowserSessionError>> + Send + 'static,
+        F: Future<Output = service::Result<T>> + Send + 'static,
     {
         let away = |text: &str| StoreError::Unavailable(text.to_owned());
         let store = self.gateway.opened.get().cloned().ok_or_else(|| away("it has not been reached yet"))?;
@@ -374,7 +369,8 @@ impl Opened {
             actor: Actor::System,
             grantor: Grantor::Nobody,
             request: None,
-            now: system::now(),
+            system: &Os,
+            now: Os.now(),
         }
     }
 }
@@ -403,7 +399,7 @@ fn is_local(host: &str, client: IpAddr) -> bool {
     client.is_loopback() || matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-fn status(error: &BrowserSessionError) -> StatusCode {
+fn status(error: &service::Error) -> StatusCode {
     match error.kind() {
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,

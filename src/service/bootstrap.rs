@@ -4,66 +4,44 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{
-    Context, Issued, Kind, Refusal,
-    tokens::{Expiry, RefusedExpiry},
-};
+use super::{Context, Draft, Issued, Result, tokens::Expiry};
 use crate::{
     domain::{
         audit::Action,
         code::OneTimeCode,
-        scope::{InvalidScopeSet, ScopeSet},
+        scope::ScopeSet,
         session::Invitation,
-        token::{TokenRecord, TokenUid},
-        user::{Email, InvalidEmail, Role, User, UserId},
+        token::SecretRecord,
+        user::{Email, Role, User, UserId},
     },
-    secret_hash::HashError,
-    store::{Bootstrap, StoreError},
-    system::{self, NoEntropy},
+    store::Bootstrap,
 };
 
 /// Has no password, so nobody can sign in with it until one is set.
 pub const FIRST_ADMIN: &str = "admin@localhost";
 pub const FIRST_TOKEN: &str = "first";
 
-#[derive(Debug, thiserror::Error)]
-pub enum BootstrapError {
-    #[error(transparent)]
-    Expiry(#[from] RefusedExpiry),
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    #[error(transparent)]
-    NoEntropy(#[from] NoEntropy),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The constants above are wrong.
-    #[error(transparent)]
-    Email(#[from] InvalidEmail),
-    #[error(transparent)]
-    Scopes(#[from] InvalidScopeSet),
-}
-
 /// What exists in clear for the last time.
 #[derive(Debug)]
 pub struct FirstStart {
-    /// `None`: no first token is wanted (`tokens.first_token`).
+    /// `None`: the configuration wants no first token (`tokens.first_token`).
     pub token: Option<Issued>,
-    /// Of the link by which the first admin sets their password.
+    /// Goes into the link by which the first admin sets their password.
     pub invitation: OneTimeCode,
 }
 
-/// What this call made, if it did. `None`: the store is set up already, by whomever. `link_lifetime` is that of the
-/// admin's link.
+/// What this call has set up. `None`: this or another process has set up the store before. `link_lifetime` is that of
+/// the admin's link.
 ///
 /// # Errors
-/// [`BootstrapError`].
+/// The store's, and [`Error::Expiry`](super::Error::Expiry) if `tokens.default_lifetime` is not allowed.
 pub async fn bootstrap(
     context: &Context<'_>,
     organization: &str,
     link_lifetime: Duration,
-) -> Result<Option<FirstStart>, BootstrapError> {
+) -> Result<Option<FirstStart>> {
     let admin = User {
-        id: UserId(system::new_id(context.now)?),
+        id: UserId(context.system.new_id(context.now)?),
         name: "Admin".to_owned(),
         email: FIRST_ADMIN.parse::<Email>()?,
         role: Role::Admin,
@@ -71,59 +49,33 @@ pub async fn bootstrap(
         created_at: context.now,
         disabled_at: None,
     };
-    let detail = json!({ "admin": admin.id });
-    let event = context.event(Action::Bootstrapped, organization, detail)?;
-    let (issued, token) = if context.tokens.first_token {
-        let (text, secret) = context.new_secret()?;
-        let record = first_token(context, admin.id)?;
-        (Some(Issued { record: record.clone(), text }), Some((record, secret)))
-    } else {
-        (None, None)
-    };
-    let code = system::new_code()?;
+    let event = context.event(Action::Bootstrapped, organization, json!({ "admin": admin.id }))?;
+    let first_token = if context.tokens.first_token { Some(first_token(context, admin.id)?) } else { None };
+    let code = context.system.new_code()?;
     let invitation = Invitation {
         code_hash: code.hash(),
         user: admin.id,
         created_at: context.now,
         expires_at: context.now.saturating_add(link_lifetime),
     };
+    let token = first_token.as_ref().map(|(issued, secret)| (issued.record.clone(), secret.clone()));
     let first = Bootstrap { organization: organization.to_owned(), admin, token, invitation, event };
-    let made = context.store.bootstrap(&first).await?;
-    Ok(made.then_some(FirstStart { token: issued, invitation: code }))
+    let set_up = context.store.bootstrap(&first).await?;
+    Ok(set_up.then(|| FirstStart { token: first_token.map(|(issued, _)| issued), invitation: code }))
 }
 
-fn first_token(context: &Context<'_>, owner: UserId) -> Result<TokenRecord, BootstrapError> {
-    Ok(TokenRecord {
-        uid: TokenUid(system::new_id(context.now)?),
+/// Its creation has no audit event of its own: it is a part of the set-up.
+fn first_token(context: &Context<'_>, owner: UserId) -> Result<(Issued, SecretRecord)> {
+    let draft = Draft {
+        uid: context.new_uid()?,
         name: FIRST_TOKEN.to_owned(),
         description: "Made when the store was set up".to_owned(),
         scopes: ScopeSet::parse(["api", "deployment:*"])?,
         owner,
-        created_at: context.now,
         expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
-        revoked_at: None,
-        last_used_at: None,
-    })
-}
-
-impl Refusal for BootstrapError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Expiry(_) => Kind::Invalid,
-            Self::Hash(error) => error.kind(),
-            Self::NoEntropy(error) => error.kind(),
-            Self::Store(error) => error.kind(),
-            Self::Email(_) | Self::Scopes(_) => Kind::Internal,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Expiry(_) => Some("correct tokens.default_lifetime".to_owned()),
-            Self::Store(error) => error.hint(),
-            _ => None,
-        }
-    }
+    };
+    let (issued, secret, _) = context.issue(draft)?;
+    Ok((issued, secret))
 }
 
 #[cfg(test)]
@@ -131,11 +83,14 @@ mod tests {
     use super::*;
     use crate::{
         config::{Config, Overrides, Sources, load},
-        domain::{audit::Actor, rights::Grantor, timestamp::Timestamp},
+        domain::{
+            audit::Actor,
+            rights::Grantor,
+            timestamp::{DAY, Timestamp},
+        },
         store::{self, SharedStore, TokenFilter, TokenOrder},
+        system::Os,
     };
-
-    const DAY: Duration = Duration::from_secs(86_400);
 
     async fn store(dir: &tempfile::TempDir) -> (Config, SharedStore) {
         let url = format!("sqlite:{}", dir.path().join("gateway.db").display());
@@ -149,7 +104,7 @@ mod tests {
         let (tokens, declared) = (&config.tokens, &config.deployments[..]);
         let (actor, grantor) = (Actor::System, Grantor::Operator);
         let now = Timestamp::from_millis(1_000);
-        Context { store: store.as_ref(), tokens, declared, actor, grantor, request: None, now }
+        Context { store: store.as_ref(), tokens, declared, actor, grantor, request: None, system: &Os, now }
     }
 
     #[tokio::test]

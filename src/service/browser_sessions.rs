@@ -1,54 +1,27 @@
-//! Browsers that sign in to a Deployment: a session is a further secret of an API token, good for that one Deployment
-//! and in a cookie only. All that ends the token ends it, too.
+//! Browsers that sign in to a Deployment. A browser session is a further secret of an API token, which opens that one
+//! Deployment and works in a cookie only. Whatever ends the token ends the session, too.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{
-    Context, Kind, Refusal,
-    tokens::{Expiry, RefusedExpiry},
-};
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        code::{CodeHash, OneTimeCode},
-        deployment::DeploymentName,
-        scope::{DeploymentPattern, InvalidScopeSet, Scope, ScopeSet},
-        session::HandOver,
-        timestamp::Timestamp,
-        token::{TokenRecord, TokenStatus, TokenUid},
-        token_text::{LookupId, TokenText},
-        user::User,
-    },
-    secret_hash::HashError,
-    store::StoreError,
-    system::{self, NoEntropy},
+use super::{Context, Draft, Error, Result, tokens::Expiry};
+use crate::domain::{
+    audit::{Action, Actor},
+    code::{CodeHash, OneTimeCode},
+    deployment::DeploymentName,
+    scope::{DeploymentPattern, Scope, ScopeSet},
+    session::HandOver,
+    timestamp::{DAY, Timestamp},
+    token::{TokenRecord, TokenStatus, TokenUid},
+    token_text::{LookupId, TokenText},
+    user::{User, UserId},
 };
 
-/// From the console's answer to the Deployment's: a redirect.
+/// How long the browser may take from the console to the Deployment, which is one redirect.
 const HAND_OVER_LIFETIME: Duration = Duration::from_secs(60);
-/// Sessions that were over for so long are forgotten.
-const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
-
-#[derive(Debug, thiserror::Error)]
-pub enum BrowserSessionError {
-    #[error("this sign-in is over or was begun in another browser; begin it again")]
-    Over,
-    #[error("the token was revoked")]
-    Revoked,
-    #[error(transparent)]
-    Expiry(#[from] RefusedExpiry),
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    #[error(transparent)]
-    NoEntropy(#[from] NoEntropy),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// One scope is never none.
-    #[error(transparent)]
-    Scopes(#[from] InvalidScopeSet),
-}
+/// How long the store remembers sessions that have ended.
+const REMEMBERED: Duration = DAY;
 
 /// A session that has just begun.
 #[derive(Debug)]
@@ -58,93 +31,89 @@ pub struct BrowserSession {
     pub until: Timestamp,
 }
 
-/// Begins a session of `token`, which was proven to be good for the Deployment.
+/// Begins a session of `token`. The caller has proven that the token opens the Deployment.
 ///
 /// # Errors
-/// [`BrowserSessionError`].
+/// [`Error::TokenRevoked`].
 pub async fn sign_in(
     context: &Context<'_>,
     token: TokenUid,
     deployment: &DeploymentName,
     lifetime: Duration,
-) -> Result<BrowserSession, BrowserSessionError> {
-    let record = context.store.token(token).await?.ok_or(BrowserSessionError::Revoked)?;
+) -> Result<BrowserSession> {
+    let record = context.store.token(token).await?.ok_or(Error::TokenRevoked(token))?;
     add(context, &record, deployment, lifetime).await
 }
 
-/// A code by which the browser that has `nonce` gets a session for the Deployment.
+/// A code for which the browser that has the nonce gets a session for the Deployment.
 ///
 /// # Errors
-/// [`BrowserSessionError`].
+/// The store's.
 pub async fn hand_over(
     context: &Context<'_>,
     user: &User,
     deployment: DeploymentName,
     nonce_hash: CodeHash,
-) -> Result<OneTimeCode, BrowserSessionError> {
-    let code = system::new_code()?;
+) -> Result<OneTimeCode> {
+    let code = context.system.new_code()?;
     let expires_at = context.now.saturating_add(HAND_OVER_LIFETIME);
     let hand_over = HandOver { code_hash: code.hash(), nonce_hash, user: user.id, deployment, expires_at };
     context.store.insert_hand_over(&hand_over, context.now).await?;
     Ok(code)
 }
 
-/// Begins the session that `code` stands for. It belongs to the token that the user has for browsers at this Deployment,
-/// which is made if need be: it is listed and can be deleted like any other.
+/// Begins the session that `code` stands for. It belongs to the token that the user has for browsers at this Deployment.
+/// If there is none yet, it is made; its owner can list and delete it like any other.
 ///
 /// # Errors
-/// [`BrowserSessionError::Over`], and ours.
+/// [`Error::SignInOver`].
 pub async fn redeem(
     context: &Context<'_>,
     code: &OneTimeCode,
     nonce: &OneTimeCode,
     deployment: &DeploymentName,
     lifetime: Duration,
-) -> Result<BrowserSession, BrowserSessionError> {
+) -> Result<BrowserSession> {
     let taken = context.store.take_hand_over(&code.hash(), &nonce.hash(), deployment, context.now).await?;
-    let user = taken.ok_or(BrowserSessionError::Over)?;
+    let user = taken.ok_or(Error::SignInOver)?;
     let context = &Context { actor: Actor::User(user.id), ..*context };
     let name = format!("Browser: {deployment}");
-    let scopes = ScopeSet::new([Scope::Deployment(DeploymentPattern::Exact(deployment.clone()))])?;
     if let Some(known) = context.store.token_by_name(user.id, &name).await? {
-        if known.status(context.now) == TokenStatus::Active && opens(&known.scopes, deployment) {
+        if known.status(context.now) == TokenStatus::Active && known.scopes.opens_deployment(deployment.as_str()) {
             return add(context, &known, deployment, lifetime).await;
         }
-        // It has expired, or opens something else by now: another one takes its name.
+        // It has expired, or somebody has changed its scopes. A new token takes its name.
         let event = context.event(Action::TokenRevoked, known.uid, json!({ "name": known.name }))?;
         context.store.revoke_token(known.uid, context.now, &event).await?;
     }
-    let record = TokenRecord {
-        uid: TokenUid(system::new_id(context.now)?),
-        name,
-        description:
-            "Made when you opened the Deployment from the console. Deleting it signs all your browsers out there."
-                .to_owned(),
-        scopes,
-        owner: user.id,
-        created_at: context.now,
-        expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
-        revoked_at: None,
-        last_used_at: None,
-    };
+    let (record, event) = context.new_token(browser_token(context, user.id, name, deployment)?)?;
     let until = until(context, &record, lifetime);
     let (text, secret) = context.new_session_secret(deployment, until)?;
-    let detail = json!({
-        "name": record.name, "scopes": record.scopes, "expires_at": record.expires_at, "owner": record.owner
-    });
-    let event = context.event(Action::TokenCreated, record.uid, detail)?;
     context.store.insert_token(&record, &secret, &event).await?;
     Ok(BrowserSession { text, until })
 }
 
-/// Ends the session, if it is not over.
+/// Ends the session, unless it has ended already.
 ///
 /// # Errors
 /// The store's.
-pub async fn sign_out(context: &Context<'_>, session: LookupId, token: TokenUid) -> Result<(), BrowserSessionError> {
+pub async fn sign_out(context: &Context<'_>, session: LookupId, token: TokenUid) -> Result<()> {
     let event = context.event(Action::BrowserSignedOut, token, json!({}))?;
     context.store.end_browser_session(session, &event).await?;
     Ok(())
+}
+
+fn browser_token(context: &Context<'_>, owner: UserId, name: String, deployment: &DeploymentName) -> Result<Draft> {
+    Ok(Draft {
+        uid: context.new_uid()?,
+        name,
+        description:
+            "Made when you opened the Deployment from the console. Deleting it signs all your browsers out there."
+                .to_owned(),
+        scopes: ScopeSet::new([Scope::Deployment(DeploymentPattern::Exact(deployment.clone()))])?,
+        owner,
+        expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
+    })
 }
 
 async fn add(
@@ -152,40 +121,18 @@ async fn add(
     token: &TokenRecord,
     deployment: &DeploymentName,
     lifetime: Duration,
-) -> Result<BrowserSession, BrowserSessionError> {
+) -> Result<BrowserSession> {
     let until = until(context, token, lifetime);
     let (text, secret) = context.new_session_secret(deployment, until)?;
     let context = Context { actor: Actor::User(token.owner), ..*context };
     let event = context.event(Action::BrowserSignedIn, token.uid, json!({ "deployment": deployment }))?;
-    let forget = context.now.as_millis().saturating_sub(REMEMBERED.as_millis() as i64);
-    let added =
-        context.store.insert_browser_session(token.uid, &secret, Timestamp::from_millis(forget), &event).await?;
-    if added { Ok(BrowserSession { text, until }) } else { Err(BrowserSessionError::Revoked) }
+    let forget = context.now.saturating_sub(REMEMBERED);
+    let added = context.store.insert_browser_session(token.uid, &secret, forget, &event).await?;
+    if added { Ok(BrowserSession { text, until }) } else { Err(Error::TokenRevoked(token.uid)) }
 }
 
-/// Never longer than the token.
+/// When the session ends: after `lifetime`, and never later than its token.
 fn until(context: &Context<'_>, token: &TokenRecord, lifetime: Duration) -> Timestamp {
     let until = context.now.saturating_add(lifetime);
     token.expires_at.map_or(until, |expires_at| until.min(expires_at))
-}
-
-fn opens(scopes: &ScopeSet, deployment: &DeploymentName) -> bool {
-    scopes.opens_deployment(deployment.as_str())
-}
-
-impl Refusal for BrowserSessionError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Over => Kind::Invalid,
-            Self::Revoked => Kind::Conflict,
-            Self::Expiry(_) | Self::Scopes(_) => Kind::Internal,
-            Self::Hash(error) => error.kind(),
-            Self::NoEntropy(error) => error.kind(),
-            Self::Store(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        None
-    }
 }

@@ -1,39 +1,34 @@
-//! Links by which people come to an account: the first admin's, those of whom an admin invites, and those of whom has
-//! lost a password.
+//! Links by which people set their password: the first admin's, those of people whom an admin invites, and those of
+//! people who have lost theirs.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Context, tidy_name, users::UserError};
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        code::OneTimeCode,
-        session::Invitation,
-        user::{Email, User},
-    },
-    service::users::password,
-    store::StoreError,
-    system,
+use super::{Context, Error, Result, tidy_name, users::password};
+use crate::domain::{
+    audit::{Action, Actor},
+    code::OneTimeCode,
+    session::Invitation,
+    user::{Email, User},
 };
 
-/// What somebody says of themselves as they accept.
-pub struct Introduction {
+/// What people enter as they accept an invitation.
+pub struct Acceptance {
     pub name: String,
     pub email: Email,
     pub password: String,
 }
 
-/// A new link for the user; earlier ones are good no more. What is returned is in the link and nowhere else.
+/// A new link for the user; earlier ones stop working. The returned code stands in the link and nowhere else.
 ///
 /// # Errors
-/// [`UserError::AlreadyDisabled`], and the store's.
-pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> Result<OneTimeCode, UserError> {
+/// [`Error::UserDisabled`].
+pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> Result<OneTimeCode> {
     if user.disabled_at.is_some() {
-        return Err(UserError::AlreadyDisabled(user.email.clone()));
+        return Err(Error::UserDisabled(user.email.clone()));
     }
-    let code = system::new_code()?;
+    let code = context.system.new_code()?;
     let invitation = Invitation {
         code_hash: code.hash(),
         user: user.id,
@@ -45,26 +40,14 @@ pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> R
     Ok(code)
 }
 
-/// Whose link it is. `None`: it was used, is over, or never was.
+/// The user as they are afterwards. `None`: the link was used before, has expired or never existed.
 ///
 /// # Errors
-/// The store's.
-pub async fn find(context: &Context<'_>, code: &OneTimeCode) -> Result<Option<User>, StoreError> {
-    Ok(context.store.invitation(&code.hash(), context.now).await?.map(|(_, user)| user))
-}
-
-/// The user as they are afterwards. `None`: somebody has used the link before, or it is over.
-///
-/// # Errors
-/// [`UserError::Name`], [`UserError::Password`], and the store's conflict if the address is taken.
-pub async fn accept(
-    context: &Context<'_>,
-    code: &OneTimeCode,
-    introduction: Introduction,
-) -> Result<Option<User>, UserError> {
-    let Some(user) = find(context, code).await? else { return Ok(None) };
-    let Introduction { name, email, password } = introduction;
-    let name = tidy_name(&name).ok_or(UserError::Name(name))?;
+/// [`Error::UserName`], [`Error::Password`], and the store's conflict if the address is taken.
+pub async fn accept(context: &Context<'_>, code: &OneTimeCode, acceptance: Acceptance) -> Result<Option<User>> {
+    let Some((_, user)) = context.store.invitation(&code.hash(), context.now).await? else { return Ok(None) };
+    let Acceptance { name, email, password } = acceptance;
+    let name = tidy_name(&name).ok_or(Error::UserName(name))?;
     let password_hash = Some(password::hash(context, password).await?.into_string());
     let user = User { name, email, password_hash, ..user };
     let context = Context { actor: Actor::User(user.id), ..*context };

@@ -1,23 +1,24 @@
-//! What people do with a gateway, one verb a file: checks the request, writes one change to the store, answers.
+//! What people do with a gateway, one verb a file: a verb checks the request, writes one change to the store and answers.
 //!
-//! Shared by the command line and the HTTP API, so nothing here prints or knows of either. The time is an argument.
+//! The command line, the API and the console share the verbs, so nothing here prints or knows of HTTP. What only reads
+//! asks the store itself.
 
 pub mod bootstrap;
 pub mod browser_sessions;
 pub mod deployments;
 pub mod device_login;
+mod error;
 pub mod idempotency;
 pub mod invitations;
 pub mod oidc;
 pub mod receipt;
-pub mod refusal;
 pub mod sessions;
 pub mod tokens;
 pub mod users;
 
-pub use refusal::{Kind, Refusal};
+pub use error::{Error, Kind, Result};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     config::TokenConfig,
@@ -25,27 +26,38 @@ use crate::{
         audit::{Action, Actor, AuditEvent, RequestKey},
         deployment::{DeploymentName, DeploymentSpec},
         rights::Grantor,
+        scope::ScopeSet,
         timestamp::Timestamp,
-        token::{SecretRecord, TokenRecord},
+        token::{SecretRecord, TokenRecord, TokenUid},
         token_text::TokenText,
+        user::UserId,
     },
-    secret_hash::{HashError, SecretHasher},
+    secret_hash::SecretHasher,
     store::Store,
-    system::{self, NoEntropy},
+    system::System,
 };
 
-/// What a verb works with and on whose behalf.
+/// Longest name of a token or user, characters.
+const MAX_NAME_CHARS: usize = 100;
+/// Longest description of a token, characters.
+pub const MAX_DESCRIPTION_CHARS: usize = 1000;
+
+/// What a verb works with, and for whom.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub store: &'a dyn Store,
     pub tokens: &'a TokenConfig,
-    /// Deployments of this process's file and flags.
+    /// Deployments that this process has from its configuration file and flags.
     pub declared: &'a [DeploymentSpec],
+    /// Who acts, for the audit trail.
     pub actor: Actor,
-    /// On whose word scopes are granted: no verb makes a token that may do more than its maker.
+    /// Who grants scopes: no verb makes a token that may do more than its grantor.
     pub grantor: Grantor<'a>,
-    /// The caller's name for the request. `None`: it has none.
+    /// The `Idempotency-Key` of the request. `None`: it has none.
     pub request: Option<&'a RequestKey>,
+    /// Where ids and secrets come from.
+    pub system: &'a dyn System,
+    /// One time for the whole verb.
     pub now: Timestamp,
 }
 
@@ -56,45 +68,73 @@ pub struct Issued {
     pub text: TokenText,
 }
 
+/// What is decided about a token before it is issued.
+struct Draft {
+    uid: TokenUid,
+    name: String,
+    description: String,
+    scopes: ScopeSet,
+    owner: UserId,
+    /// `None`: it does not expire.
+    expires_at: Option<Timestamp>,
+}
+
 impl Context<'_> {
-    fn event(&self, action: Action, target: impl ToString, detail: Value) -> Result<AuditEvent, NoEntropy> {
-        let id = system::new_id(self.now)?;
+    fn event(&self, action: Action, target: impl ToString, detail: Value) -> Result<AuditEvent> {
+        let id = self.system.new_id(self.now)?;
         let request = self.request.cloned();
         Ok(AuditEvent { id, at: self.now, action, actor: self.actor, target: target.to_string(), detail, request })
     }
 
-    fn new_secret(&self) -> Result<(TokenText, SecretRecord), HashError> {
-        let text = system::new_token_text()?;
+    fn new_uid(&self) -> Result<TokenUid> {
+        Ok(TokenUid(self.system.new_id(self.now)?))
+    }
+
+    /// The token, its secret as the store keeps it, and the audit event. The verb writes them, with whatever else its
+    /// change consists of.
+    fn issue(&self, draft: Draft) -> Result<(Issued, SecretRecord, AuditEvent)> {
+        let (record, event) = self.new_token(draft)?;
+        let (text, secret) = self.new_secret()?;
+        Ok((Issued { record, text }, secret, event))
+    }
+
+    /// A token's record without a secret of its own, and the audit event.
+    fn new_token(&self, draft: Draft) -> Result<(TokenRecord, AuditEvent)> {
+        let Draft { uid, name, description, scopes, owner, expires_at } = draft;
+        let detail = json!({ "name": name, "scopes": scopes, "expires_at": expires_at, "owner": owner });
+        let event = self.event(Action::TokenCreated, uid, detail)?;
+        let (created_at, revoked_at, last_used_at) = (self.now, None, None);
+        let record =
+            TokenRecord { uid, name, description, scopes, owner, created_at, expires_at, revoked_at, last_used_at };
+        Ok((record, event))
+    }
+
+    fn new_secret(&self) -> Result<(TokenText, SecretRecord)> {
+        let text = self.system.new_token_text()?;
         let record = self.hashed(&text)?;
         Ok((text, record))
     }
 
-    /// The secret of a browser session.
-    fn new_session_secret(
-        &self,
-        deployment: &DeploymentName,
-        until: Timestamp,
-    ) -> Result<(TokenText, SecretRecord), HashError> {
-        let text = system::new_session_text()?;
+    /// The secret of a browser session at `deployment`, which ends at `until`.
+    fn new_session_secret(&self, deployment: &DeploymentName, until: Timestamp) -> Result<(TokenText, SecretRecord)> {
+        let text = self.system.new_session_text()?;
         let record = self.hashed(&text)?;
         Ok((text, SecretRecord { retires_at: Some(until), session: Some(deployment.clone()), ..record }))
     }
 
-    fn hashed(&self, text: &TokenText) -> Result<SecretRecord, HashError> {
+    fn hashed(&self, text: &TokenText) -> Result<SecretRecord> {
         let hasher = SecretHasher::for_tokens(self.tokens.argon2, self.tokens.pepper.clone())?;
         let hash = hasher.hash_token(text.presented())?;
         Ok(SecretRecord { lookup_id: text.presented().lookup_id(), hash, retires_at: None, session: None })
     }
 }
 
-/// A name of a token or user: trimmed, 1 to 100 characters, none of them a control character.
+/// The name of a token or user without white space around it. `None`: it is empty, too long or has control characters.
 fn tidy_name(text: &str) -> Option<String> {
     let text = text.trim();
     let fits = (1..=MAX_NAME_CHARS).contains(&text.chars().count());
     (fits && !text.chars().any(char::is_control)).then(|| text.to_owned())
 }
-
-const MAX_NAME_CHARS: usize = 100;
 
 #[cfg(test)]
 mod tests {

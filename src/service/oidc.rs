@@ -1,22 +1,18 @@
-//! Whom a provider of single sign-on vouches for.
+//! Single sign-on: which user an OpenID Connect provider vouches for.
 
 use serde_json::json;
 
 use super::{
-    Context, Kind, Refusal, tidy_name,
-    users::{self, UpdateUser, UserError},
+    Context, Error, Result, tidy_name,
+    users::{self, UpdateUser},
 };
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        session::Identity,
-        user::{Email, Role, User, UserId},
-    },
-    store::StoreError,
-    system::{self, NoEntropy},
+use crate::domain::{
+    audit::{Action, Actor},
+    session::Identity,
+    user::{Email, Role, User, UserId},
 };
 
-/// What the provider says of somebody.
+/// What the provider says about a person.
 #[derive(Clone, Debug)]
 pub struct Claims {
     pub identity: Identity,
@@ -24,59 +20,42 @@ pub struct Claims {
     /// The provider has checked that the address is theirs.
     pub email_verified: bool,
     pub name: Option<String>,
-    /// `None`: it says nothing about roles.
+    /// `None`: the provider says nothing about roles.
     pub role: Option<Role>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum OidcError {
-    #[error("the provider did not tell an e-mail address; ask its operator to grant the scope email")]
-    NoEmail,
-    #[error(
-        "there is an account with that address already, and the provider has not verified that the address is yours; \
-         ask its operator to verify it"
-    )]
-    Unverified,
-    #[error("your account is disabled; ask an admin")]
-    Disabled,
-    #[error(transparent)]
-    User(#[from] UserError),
-    #[error(transparent)]
-    NoEntropy(#[from] NoEntropy),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// The user of that identity: known, linked by a verified address, or made now. Their role follows the provider's word.
+/// The user of that identity: a known one, one whom their verified address links to it, or a new one. Their role becomes
+/// what the provider says.
 ///
 /// # Errors
-/// [`OidcError`].
-pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<User, OidcError> {
+/// [`Error::NoEmail`], [`Error::EmailNotVerified`], [`Error::AccountDisabled`], [`Error::LastAdmin`].
+pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<User> {
     let user = match context.store.user_by_identity(&claims.identity).await? {
         Some(user) => user,
-        None => introduce(context, claims).await?,
+        None => link(context, claims).await?,
     };
     if user.disabled_at.is_some() {
-        return Err(OidcError::Disabled);
+        return Err(Error::AccountDisabled);
     }
     match claims.role {
         Some(role) if role != user.role => {
             let change = UpdateUser { name: None, role: Some(role) };
-            Ok(users::update(&acting(context, user.id), &user.email, change).await?)
+            users::update(&acting(context, user.id), &user.email, change).await
         }
         _ => Ok(user),
     }
 }
 
-async fn introduce(context: &Context<'_>, claims: &Claims) -> Result<User, OidcError> {
-    let email: Email = claims.email.as_deref().and_then(|text| text.parse().ok()).ok_or(OidcError::NoEmail)?;
+/// Links the identity to the user with its address, who is made if there is none.
+async fn link(context: &Context<'_>, claims: &Claims) -> Result<User> {
+    let email: Email = claims.email.as_deref().and_then(|text| text.parse().ok()).ok_or(Error::NoEmail)?;
     let known = context.store.user_by_email(&email).await?;
     let new = known.is_none();
     let user = match known {
-        Some(_) if !claims.email_verified => return Err(OidcError::Unverified),
+        Some(_) if !claims.email_verified => return Err(Error::EmailNotVerified),
         Some(user) => user,
         None => User {
-            id: UserId(system::new_id(context.now)?),
+            id: UserId(context.system.new_id(context.now)?),
             name: claims.name.as_deref().and_then(tidy_name).unwrap_or_else(|| email.to_string()),
             email,
             role: claims.role.unwrap_or(Role::Member),
@@ -86,7 +65,7 @@ async fn introduce(context: &Context<'_>, claims: &Claims) -> Result<User, OidcE
         },
     };
     if user.disabled_at.is_some() {
-        return Err(OidcError::Disabled);
+        return Err(Error::AccountDisabled);
     }
     let detail = json!({ "issuer": claims.identity.issuer, "email": user.email, "new": new });
     let event = acting(context, user.id).event(Action::IdentityLinked, user.id, detail)?;
@@ -96,19 +75,4 @@ async fn introduce(context: &Context<'_>, claims: &Claims) -> Result<User, OidcE
 
 fn acting<'a>(context: &Context<'a>, user: UserId) -> Context<'a> {
     Context { actor: Actor::User(user), ..*context }
-}
-
-impl Refusal for OidcError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::NoEmail | Self::Unverified | Self::Disabled => Kind::Forbidden,
-            Self::User(error) => error.kind(),
-            Self::NoEntropy(error) => error.kind(),
-            Self::Store(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        None
-    }
 }

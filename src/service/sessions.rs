@@ -1,27 +1,22 @@
-//! Who is signed in to the console.
+//! Sessions at the console.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::Context;
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        code::OneTimeCode,
-        session::ConsoleSession,
-        user::{User, UserId},
-    },
-    service::users::UserError,
-    store::StoreError,
-    system,
+use super::{Context, Result};
+use crate::domain::{
+    audit::{Action, Actor},
+    code::OneTimeCode,
+    session::ConsoleSession,
+    user::{User, UserId},
 };
 
-/// Longest of what a browser calls itself that is kept, characters.
+/// How much of the browser's `User-Agent` is kept, characters.
 const MAX_CLIENT_CHARS: usize = 200;
 
-/// A new session, with an id of its own: whatever the browser had before is good for nothing. What is returned goes into
-/// the cookie.
+/// Begins a session. It always has a new id, so that an id which somebody planted in the browser before is worthless.
+/// The returned code goes into the cookie. `method` is how the user signed in, for the audit trail.
 ///
 /// # Errors
 /// The store's.
@@ -32,8 +27,8 @@ pub async fn begin(
     client: &str,
     lifetime: Duration,
     method: &'static str,
-) -> Result<OneTimeCode, UserError> {
-    let code = system::new_code()?;
+) -> Result<OneTimeCode> {
+    let code = context.system.new_code()?;
     let client = client.chars().filter(|c| !c.is_control()).take(MAX_CLIENT_CHARS).collect();
     let detail = json!({ "address": address, "method": method });
     let session = ConsoleSession {
@@ -50,27 +45,19 @@ pub async fn begin(
     Ok(code)
 }
 
-/// The session of a cookie and its user. `None`: there is none, it is over, or the user is disabled.
-///
 /// # Errors
 /// The store's.
-pub async fn find(context: &Context<'_>, code: &OneTimeCode) -> Result<Option<(ConsoleSession, User)>, StoreError> {
-    context.store.session(&code.hash(), context.now).await
-}
-
-/// # Errors
-/// The store's.
-pub async fn end(context: &Context<'_>, session: &ConsoleSession) -> Result<(), UserError> {
+pub async fn end(context: &Context<'_>, session: &ConsoleSession) -> Result<()> {
     let event = context.event(Action::SignedOut, session.user, json!({}))?;
     context.store.end_session(&session.id_hash, &event).await?;
     Ok(())
 }
 
-/// Every session of the user, at the console and at Deployments, but `keep`.
+/// Ends every session of the user, at the console and at Deployments, except `keep`.
 ///
 /// # Errors
 /// The store's.
-pub async fn end_all(context: &Context<'_>, user: UserId, keep: Option<&ConsoleSession>) -> Result<(), UserError> {
+pub async fn end_all(context: &Context<'_>, user: UserId, keep: Option<&ConsoleSession>) -> Result<()> {
     let event = context.event(Action::SessionsEnded, user, json!({}))?;
     Ok(context.store.end_sessions(user, keep.map(|session| &session.id_hash), &event).await?)
 }

@@ -19,7 +19,6 @@ use crate::{
         user::{User, UserId},
     },
     management::error::ApiError,
-    service::users,
     store::{EventFilter, StoredEvent},
 };
 
@@ -85,7 +84,7 @@ pub async fn list(visitor: SignedIn, Query(query): Query<ActivityQuery>) -> Page
             [("kind", kind), ("who", &*query.who), ("target", query.target.trim()), ("before", &last.id.to_string())];
         format!("/activity?{}", serde_urlencoded::to_string(pairs).unwrap_or_default())
     });
-    let everyone = users::list(&*visitor.store).await?;
+    let everyone = visitor.store.list_users().await?;
     let names = AuditNames::of(&visitor, &everyone, &events).await?;
     let person = |user: &User| (user.id.to_string(), user.email.to_string(), actor == Some(user.id));
     let page = ActivityPage {

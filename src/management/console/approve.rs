@@ -14,7 +14,7 @@ use crate::{
         units::format_duration,
     },
     management::error::ApiError,
-    service::device_login::{self, DeviceLoginError},
+    service::{self, device_login},
 };
 
 #[derive(Template)]
@@ -32,7 +32,7 @@ struct ApprovePage {
 
 /// Looking at it decides nothing.
 pub async fn show(visitor: &SignedIn, text: &str) -> PageResult {
-    let code = OneTimeCode::parse(text).ok_or(DeviceLoginError::Over)?;
+    let code = OneTimeCode::parse(text).ok_or(service::Error::DeviceLoginOver)?;
     let login = device_login::waiting(&visitor.context(), &code).await?;
     let page = ApprovePage {
         shell: Shell::new(visitor, "tokens"),
@@ -47,7 +47,7 @@ pub async fn show(visitor: &SignedIn, text: &str) -> PageResult {
 }
 
 pub async fn decide(CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
-    let code = OneTimeCode::parse(fields.text("code")).ok_or(DeviceLoginError::Over)?;
+    let code = OneTimeCode::parse(fields.text("code")).ok_or(service::Error::DeviceLoginOver)?;
     if fields.text("decision") != "approve" {
         device_login::refuse(&visitor.context(), &code, &visitor.user).await?;
         let text = "The command line is told that its credentials are bad. You can close this page.";

@@ -21,7 +21,10 @@ use crate::{
         error::{ApiError, quoted},
         probe,
     },
-    service::deployments::{self, DeploymentError, Listed, Source, UpdateDeployment},
+    service::{
+        self,
+        deployments::{self, Listed, Source, UpdateDeployment},
+    },
     store::TouchedToken,
     telemetry::traffic,
 };
@@ -324,7 +327,7 @@ async fn editable(visitor: &SignedIn, name: &str) -> Result<Listed, ApiError> {
     let listed = find(visitor, name).await?;
     match listed.source {
         Source::Store => Ok(listed),
-        Source::Configuration => Err(DeploymentError::Declared(listed.spec.name).into()),
+        Source::Configuration => Err(service::Error::Declared(listed.spec.name).into()),
     }
 }
 

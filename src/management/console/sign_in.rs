@@ -21,7 +21,7 @@ use crate::{
     management::error::ApiError,
     service::{
         bootstrap::FIRST_ADMIN,
-        invitations::{self, Introduction},
+        invitations::{self, Acceptance},
         sessions, users,
     },
 };
@@ -160,7 +160,7 @@ pub async fn accept(CsrfForm { who: visitor, fields }: CsrfForm<Anonymous>) -> P
         return again(ApiError::invalid("the two passwords differ; type the same one twice"));
     }
     let introduction =
-        Introduction { name: fields.text("name").to_owned(), email, password: fields.exact("password").to_owned() };
+        Acceptance { name: fields.text("name").to_owned(), email, password: fields.exact("password").to_owned() };
     let turn = visitor.management.limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
     let accepted = invitations::accept(&visitor.context(), &code, introduction).await;
     drop(turn);
@@ -173,7 +173,7 @@ pub async fn accept(CsrfForm { who: visitor, fields }: CsrfForm<Anonymous>) -> P
 
 async fn invited(visitor: &Anonymous, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {
     let Some(code) = OneTimeCode::parse(text) else { return Ok(None) };
-    Ok(invitations::find(&visitor.context(), &code).await?.map(|user| (code, user)))
+    Ok(visitor.store.invitation(&code.hash(), visitor.now).await?.map(|(_, user)| (code, user)))
 }
 
 /// The one that the first start makes up.

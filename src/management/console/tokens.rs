@@ -28,7 +28,7 @@ use crate::{
         user::{User, UserId},
     },
     management::error::{ApiError, quoted},
-    service::{Issued, receipt::Receipt, tokens, users},
+    service::{Issued, receipt::Receipt, tokens},
     store::{TokenFilter, TokenOrder},
 };
 
@@ -164,7 +164,7 @@ pub async fn list(visitor: SignedIn, Query(query): Query<ListQuery>) -> PageResu
         offset: query.page.saturating_mul(PER_PAGE),
         limit: PER_PAGE,
     };
-    let found = tokens::list(&visitor.context(), &filter).await?;
+    let found = visitor.store.list_tokens(&filter).await?;
     let context = TokenListContext::of(&visitor, &found.items).await?;
     let rows: Vec<Row> = found.items.iter().map(|record| context.row(record)).collect();
     let link = |page: u32| {
@@ -256,7 +256,7 @@ struct TokenListContext {
 
 impl TokenListContext {
     async fn of(visitor: &SignedIn, records: &[TokenRecord]) -> Result<Self, ApiError> {
-        let owners = users::list(&*visitor.store).await?.into_iter().map(|user| (user.id, user)).collect();
+        let owners = visitor.store.list_users().await?.into_iter().map(|user| (user.id, user)).collect();
         let Day(today) = Day::from(visitor.now);
         let uids: Vec<TokenUid> = records.iter().map(|record| record.uid).collect();
         let usage = visitor.store.usage_of(&uids, Day(today - USAGE_DAYS + 1)).await?;

@@ -160,7 +160,7 @@ async fn find(visitor: &SignedIn, id: &str) -> Result<User, ApiError> {
 
 async fn users_page(visitor: &SignedIn, status: StatusCode, said: Flash) -> PageResult {
     visitor.needs_admin()?;
-    let users = users::list(&*visitor.store).await?;
+    let users = visitor.store.list_users().await?;
     let row = |user: &User| {
         let (status, class) = match user {
             user if user.disabled_at.is_some() => ("Disabled", "off"),

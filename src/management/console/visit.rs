@@ -30,9 +30,8 @@ use crate::{
     },
     management::{Management, error::ApiError},
     proxy::forwarding::{Forwarding, Origin},
-    service::{Context, sessions},
+    service::Context,
     store::SharedStore,
-    system,
 };
 
 /// Largest form, bytes: lists of hosts and upstreams.
@@ -110,14 +109,14 @@ impl Anonymous {
         let (form, session) = (code(head, https, cookie::FORM), code(head, https, cookie::CONSOLE));
         let form = match form {
             Some(code) => (code, true),
-            None => (system::new_code()?, false),
+            None => (management.system.new_code()?, false),
         };
         let client = head.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let mut visitor = Self {
             management: Arc::clone(management),
             store,
             config,
-            now: system::now(),
+            now: management.system.now(),
             address: forwarding.client,
             https,
             host,
@@ -126,7 +125,7 @@ impl Anonymous {
             session: None,
         };
         if let Some(code) = session {
-            let found = sessions::find(&visitor.context(), &code).await?;
+            let found = visitor.store.session(&code.hash(), visitor.now).await?;
             visitor.session = found.map(|(session, user)| (code, session, user));
         }
         Ok(visitor)
@@ -145,6 +144,7 @@ impl Anonymous {
             actor,
             grantor,
             request: None,
+            system: &*self.management.system,
             now: self.now,
         }
     }

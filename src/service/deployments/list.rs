@@ -1,4 +1,4 @@
-//! All Deployments that this process knows of, with where they come from.
+//! All Deployments that this process knows, and where each comes from.
 
 use serde::Serialize;
 
@@ -22,9 +22,9 @@ pub enum Source {
 #[derive(Clone, Debug, Serialize)]
 pub struct Listed {
     pub source: Source,
-    /// A declared Deployment of the same name wins over this one, which is not served.
+    /// A declared Deployment has the same name and takes precedence, so this one is not served.
     pub shadowed: bool,
-    /// `None`: nobody noted when it was declared.
+    /// `None`: it is declared, and nobody records when.
     #[serde(skip)]
     pub created_at: Option<Timestamp>,
     #[serde(flatten)]
@@ -48,7 +48,7 @@ pub async fn list(context: &Context<'_>) -> Result<Vec<Listed>, StoreError> {
     Ok(all)
 }
 
-/// Names that only another process knows more of: a gateway that was started with them in its file or flags.
+/// Names that another gateway has declared from its own file or flags. This process knows nothing else about them.
 ///
 /// # Errors
 /// The store's.

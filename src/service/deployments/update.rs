@@ -4,14 +4,13 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use serde_json::json;
 
-use super::DeploymentError;
 use crate::{
     domain::{
         audit::Action,
         deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
         host::HostName,
     },
-    service::Context,
+    service::{Context, Error, Result},
 };
 
 /// `None` leaves it as it is.
@@ -28,19 +27,15 @@ pub struct UpdateDeployment {
 /// The Deployment as it is afterwards.
 ///
 /// # Errors
-/// [`DeploymentError`].
-pub async fn update(
-    context: &Context<'_>,
-    name: &DeploymentName,
-    change: UpdateDeployment,
-) -> Result<DeploymentSpec, DeploymentError> {
+/// [`Error::Declared`], [`Error::DeploymentNotFound`], [`Error::NoUpstream`], and the store's conflict over a host.
+pub async fn update(context: &Context<'_>, name: &DeploymentName, change: UpdateDeployment) -> Result<DeploymentSpec> {
     let mut spec = stored(context, name).await?;
     if let Some(hosts) = change.hosts {
         spec.hosts = hosts;
     }
     if let Some(upstreams) = change.upstreams {
         if upstreams.is_empty() {
-            return Err(DeploymentError::NoUpstream(name.clone()));
+            return Err(Error::NoUpstream(name.clone()));
         }
         spec.upstreams = upstreams;
     }
@@ -50,17 +45,19 @@ pub async fn update(
     write(context, spec, Action::DeploymentUpdated).await
 }
 
-/// Nothing is forwarded to it any more; requests under way may end. One that is terminated stays so.
+/// Stops forwarding to the Deployment; requests under way may end. Terminating it twice is no error.
 ///
 /// # Errors
-/// [`DeploymentError`].
-pub async fn terminate(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec, DeploymentError> {
+/// [`Error::Declared`], [`Error::DeploymentNotFound`].
+pub async fn terminate(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec> {
     set_terminated(context, name, true, Action::DeploymentTerminated).await
 }
 
+/// Forwards to a terminated Deployment again.
+///
 /// # Errors
-/// [`DeploymentError`].
-pub async fn start(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec, DeploymentError> {
+/// [`Error::Declared`], [`Error::DeploymentNotFound`].
+pub async fn start(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec> {
     set_terminated(context, name, false, Action::DeploymentStarted).await
 }
 
@@ -69,7 +66,7 @@ async fn set_terminated(
     name: &DeploymentName,
     terminated: bool,
     action: Action,
-) -> Result<DeploymentSpec, DeploymentError> {
+) -> Result<DeploymentSpec> {
     let spec = stored(context, name).await?;
     if spec.terminated == terminated {
         return Ok(spec);
@@ -77,19 +74,19 @@ async fn set_terminated(
     write(context, DeploymentSpec { terminated, ..spec }, action).await
 }
 
-async fn stored(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec, DeploymentError> {
+async fn stored(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec> {
     if context.declared.iter().any(|declared| declared.name == *name) {
-        return Err(DeploymentError::Declared(name.clone()));
+        return Err(Error::Declared(name.clone()));
     }
     let all = context.store.list_deployments().await?;
     let found = all.into_iter().find(|stored| stored.spec.name == *name);
-    found.map(|stored| stored.spec).ok_or_else(|| DeploymentError::NotFound(name.clone()))
+    found.map(|stored| stored.spec).ok_or_else(|| Error::DeploymentNotFound(name.clone()))
 }
 
-async fn write(context: &Context<'_>, spec: DeploymentSpec, action: Action) -> Result<DeploymentSpec, DeploymentError> {
+async fn write(context: &Context<'_>, spec: DeploymentSpec, action: Action) -> Result<DeploymentSpec> {
     let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
     let event = context.event(action, &spec.name, detail)?;
-    // Removed by somebody else since it was read.
     let written = context.store.update_deployment(&spec, &event).await?;
-    if written { Ok(spec) } else { Err(DeploymentError::NotFound(spec.name)) }
+    // `false`: somebody has removed it since it was read.
+    if written { Ok(spec) } else { Err(Error::DeploymentNotFound(spec.name)) }
 }

@@ -2,20 +2,19 @@
 
 use serde_json::json;
 
-use super::TokenError;
 use crate::{
     domain::{
         audit::Action,
         token::{TokenRecord, TokenUid},
     },
-    service::Context,
+    service::{Context, Error, Result},
 };
 
-/// The token as it is afterwards. One that was revoked before stays as it was: asking twice is no error.
+/// The token as it is afterwards. A token that was revoked before stays as it was: revoking it twice is no error.
 ///
 /// # Errors
-/// [`TokenError::NotFound`].
-pub async fn revoke(context: &Context<'_>, uid: TokenUid) -> Result<TokenRecord, TokenError> {
+/// [`Error::TokenNotFound`].
+pub async fn revoke(context: &Context<'_>, uid: TokenUid) -> Result<TokenRecord> {
     let event = context.event(Action::TokenRevoked, uid, json!({}))?;
-    context.store.revoke_token(uid, context.now, &event).await?.ok_or(TokenError::NotFound(uid))
+    context.store.revoke_token(uid, context.now, &event).await?.ok_or(Error::TokenNotFound(uid))
 }

@@ -2,14 +2,13 @@
 
 use serde_json::json;
 
-use super::{UserError, password};
+use super::password;
 use crate::{
     domain::{
         audit::Action,
         user::{Email, Role, User, UserId},
     },
-    service::{Context, tidy_name},
-    system,
+    service::{Context, Error, Result, tidy_name},
 };
 
 pub struct CreateUser {
@@ -21,15 +20,15 @@ pub struct CreateUser {
 }
 
 /// # Errors
-/// [`UserError::Name`], [`UserError::Password`], and the store's conflict if the address is taken.
-pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<User, UserError> {
-    let name = tidy_name(&request.name).ok_or(UserError::Name(request.name))?;
+/// [`Error::UserName`], [`Error::Password`], and the store's conflict if the address is taken.
+pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<User> {
+    let name = tidy_name(&request.name).ok_or(Error::UserName(request.name))?;
     let password_hash = match request.password {
         Some(password) => Some(password::hash(context, password).await?.into_string()),
         None => None,
     };
     let user = User {
-        id: UserId(system::new_id(context.now)?),
+        id: UserId(context.system.new_id(context.now)?),
         name,
         email: request.email,
         role: request.role,

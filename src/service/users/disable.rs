@@ -2,33 +2,32 @@
 
 use serde_json::json;
 
-use super::UserError;
 use crate::{
     domain::{
         audit::Action,
         user::{Email, Role, User},
     },
-    service::Context,
-    store::{Store, StoreError},
+    service::{Context, Error, Result},
+    store::Store,
 };
 
 /// # Errors
-/// [`UserError::NotFound`], [`UserError::AlreadyDisabled`], [`UserError::LastAdmin`].
-pub async fn disable(context: &Context<'_>, email: &Email) -> Result<(), UserError> {
-    let user = super::known(context.store, email).await?;
+/// [`Error::UserNotFound`], [`Error::UserAlreadyDisabled`], [`Error::LastAdmin`].
+pub async fn disable(context: &Context<'_>, email: &Email) -> Result<()> {
+    let user = super::find(context.store, email).await?;
     if user.disabled_at.is_some() {
-        return Err(UserError::AlreadyDisabled(email.clone()));
+        return Err(Error::UserAlreadyDisabled(email.clone()));
     }
     let event = context.event(Action::UserDisabled, user.id, json!({}))?;
     if context.store.disable_user(user.id, context.now, &event).await? {
         return Ok(());
     }
     let last = is_last_admin(context.store, &user).await?;
-    Err(if last { UserError::LastAdmin(email.clone()) } else { UserError::AlreadyDisabled(email.clone()) })
+    Err(if last { Error::LastAdmin(email.clone()) } else { Error::UserAlreadyDisabled(email.clone()) })
 }
 
-/// Whether nobody else could manage the gateway: why the store has refused.
-pub(super) async fn is_last_admin(store: &dyn Store, user: &User) -> Result<bool, StoreError> {
+/// Whether nobody else could manage the gateway, which is one reason why the store refuses.
+pub(super) async fn is_last_admin(store: &dyn Store, user: &User) -> Result<bool> {
     if user.role != Role::Admin || user.disabled_at.is_some() {
         return Ok(false);
     }

@@ -1,92 +1,58 @@
-//! Setting a console password.
+//! Setting a console password, and signing in with it.
 
 use serde_json::json;
 
-use super::UserError;
 use crate::{
     domain::{
         audit::Action,
         code::CodeHash,
+        password::{MAX_PASSWORD_BYTES, check},
         user::{Email, User},
     },
     secret_hash::{HashError, SecretHasher},
-    service::Context,
+    service::{Context, Error, Result},
 };
 
-const MIN_CHARS: usize = 12;
-/// Argon2 takes more, but then a request could make us hash megabytes.
-const MAX_BYTES: usize = 1024;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPassword {
-    #[error("the password has {0} characters; expected at least {MIN_CHARS}")]
-    TooShort(usize),
-    #[error("the password has {0} bytes; expected at most {MAX_BYTES}")]
-    TooLong(usize),
-}
-
-/// Ends all sessions of the user but `keep`.
+/// Sets the password and ends all sessions of the user except `keep`.
 ///
 /// # Errors
-/// [`UserError::NotFound`], [`UserError::Password`].
+/// [`Error::UserNotFound`], [`Error::Password`].
 pub async fn set_password(
     context: &Context<'_>,
     email: &Email,
     password: String,
     keep: Option<&CodeHash>,
-) -> Result<(), UserError> {
-    let user = super::known(context.store, email).await?;
+) -> Result<()> {
+    let user = super::find(context.store, email).await?;
     let hash = hash(context, password).await?;
     let event = context.event(Action::UserPasswordSet, user.id, json!({}))?;
     let set = context.store.set_password(user.id, &hash, keep, &event).await?;
-    if set { Ok(()) } else { Err(UserError::NotFound(email.clone())) }
+    if set { Ok(()) } else { Err(Error::UserNotFound(email.clone())) }
 }
 
-/// Takes tens of milliseconds of CPU on purpose, so it runs where it holds nobody up.
-pub(in crate::service) async fn hash(context: &Context<'_>, password: String) -> Result<Box<str>, UserError> {
+/// Argon2 takes tens of milliseconds of CPU on purpose, so it runs on a thread where it holds up nobody else.
+pub(in crate::service) async fn hash(context: &Context<'_>, password: String) -> Result<Box<str>> {
     check(&password)?;
     let hasher = SecretHasher::for_passwords(context.tokens.pepper.clone())?;
     let hashed = tokio::task::spawn_blocking(move || hasher.hash_password(&password)).await;
     Ok(hashed.map_err(|error| HashError::Parameters(error.to_string()))??)
 }
 
-/// The user with that address and password. `None`: no such user, no or another password, or disabled; it takes the same
-/// time whichever it is.
+/// The user with that address and password. `None`: no such user, no password, another password, or disabled. The answer
+/// takes the same time in each case, so that nobody can find out who has an account.
 ///
 /// # Errors
-/// The store's, and Argon2's: our trouble.
-pub async fn sign_in(context: &Context<'_>, email: &Email, password: String) -> Result<Option<User>, UserError> {
+/// The store's and Argon2's, never the caller's.
+pub async fn sign_in(context: &Context<'_>, email: &Email, password: String) -> Result<Option<User>> {
     let user = context.store.user_by_email(email).await?;
     let user = user.filter(|user| user.disabled_at.is_none() && user.password_hash.is_some());
     let stored = user.as_ref().and_then(|user| user.password_hash.clone());
     let hasher = SecretHasher::for_passwords(context.tokens.pepper.clone())?;
     let verified = tokio::task::spawn_blocking(move || match stored {
-        _ if password.len() > MAX_BYTES => Ok(false),
+        _ if password.len() > MAX_PASSWORD_BYTES => Ok(false),
         Some(stored) => hasher.verify_password(&password, &stored),
         None => hasher.hash_password(&password).map(|_| false),
     });
     let verified = verified.await.map_err(|error| HashError::Parameters(error.to_string()))??;
     Ok(user.filter(|_| verified))
-}
-
-fn check(password: &str) -> Result<(), InvalidPassword> {
-    match (password.chars().count(), password.len()) {
-        (chars, _) if chars < MIN_CHARS => Err(InvalidPassword::TooShort(chars)),
-        (_, bytes) if bytes > MAX_BYTES => Err(InvalidPassword::TooLong(bytes)),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths() {
-        assert_eq!(check("twelve chars"), Ok(()));
-        assert_eq!(check("ääääääääääää"), Ok(()));
-        assert_eq!(check("eleven char"), Err(InvalidPassword::TooShort(11)));
-        assert_eq!(check(&"a".repeat(1024)), Ok(()));
-        assert_eq!(check(&"a".repeat(1025)), Err(InvalidPassword::TooLong(1025)));
-    }
 }

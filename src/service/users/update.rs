@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::{UserError, disable::is_last_admin};
+use super::disable::is_last_admin;
 use crate::{
     domain::{
         audit::Action,
         user::{Email, Role, User},
     },
-    service::{Context, tidy_name},
+    service::{Context, Error, Result, tidy_name},
 };
 
 /// `None` leaves it as it is.
@@ -21,11 +21,11 @@ pub struct UpdateUser {
 /// The user as they are afterwards.
 ///
 /// # Errors
-/// [`UserError::NotFound`], [`UserError::Name`], [`UserError::LastAdmin`].
-pub async fn update(context: &Context<'_>, email: &Email, change: UpdateUser) -> Result<User, UserError> {
-    let mut user = super::known(context.store, email).await?;
+/// [`Error::UserNotFound`], [`Error::UserName`], [`Error::LastAdmin`].
+pub async fn update(context: &Context<'_>, email: &Email, change: UpdateUser) -> Result<User> {
+    let mut user = super::find(context.store, email).await?;
     if let Some(name) = change.name {
-        user.name = tidy_name(&name).ok_or(UserError::Name(name))?;
+        user.name = tidy_name(&name).ok_or(Error::UserName(name))?;
     }
     if let Some(role) = change.role {
         user.role = role;
@@ -35,5 +35,5 @@ pub async fn update(context: &Context<'_>, email: &Email, change: UpdateUser) ->
         return Ok(user);
     }
     let last = is_last_admin(context.store, &User { role: Role::Admin, ..user }).await?;
-    Err(if last { UserError::LastAdmin(email.clone()) } else { UserError::NotFound(email.clone()) })
+    Err(if last { Error::LastAdmin(email.clone()) } else { Error::UserNotFound(email.clone()) })
 }

@@ -1,0 +1,196 @@
+//! Why a verb failed. One list for all verbs, so that each surface maps it once: to an exit code, to an HTTP status.
+
+use super::{MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS};
+use crate::{
+    domain::{
+        deployment::DeploymentName,
+        password::InvalidPassword,
+        rights::Forbidden,
+        scope::InvalidScopeSet,
+        timestamp::Timestamp,
+        token::TokenUid,
+        user::{Email, InvalidEmail},
+    },
+    secret_hash::HashError,
+    service::tokens::expiry::RefusedExpiry,
+    store::{Conflict, StoreError},
+    system::NoEntropy,
+};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The text says what happened and what was expected; [`Error::hint`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    // === tokens ===
+    #[error("{0:?} is not a token name; expected 1 to {MAX_NAME_CHARS} characters, none of them a control character")]
+    TokenName(String),
+    #[error("the description has {0} characters; expected at most {MAX_DESCRIPTION_CHARS}")]
+    Description(usize),
+    #[error(transparent)]
+    Scopes(#[from] InvalidScopeSet),
+    /// Most likely a typing error.
+    #[error("there is no Deployment {0}, which the scope deployment:{0} names")]
+    UnknownDeployment(DeploymentName),
+    #[error(transparent)]
+    Expiry(#[from] RefusedExpiry),
+    #[error("there is no token {0}")]
+    TokenNotFound(TokenUid),
+    #[error("the token {0} is revoked")]
+    TokenRevoked(TokenUid),
+    #[error("the token {uid} expired at {at}")]
+    TokenExpired { uid: TokenUid, at: Timestamp },
+    #[error("another request has used this Idempotency-Key; give each request a key of its own")]
+    IdempotencyKeyReused,
+
+    // === users ===
+    #[error("{0:?} is not a user name; expected 1 to {MAX_NAME_CHARS} characters, none of them a control character")]
+    UserName(String),
+    #[error(transparent)]
+    Email(#[from] InvalidEmail),
+    #[error(transparent)]
+    Password(#[from] InvalidPassword),
+    #[error("there is no user {0}")]
+    UserNotFound(Email),
+    #[error("{0} is disabled")]
+    UserDisabled(Email),
+    #[error("{0} is already disabled")]
+    UserAlreadyDisabled(Email),
+    #[error("{0} is not disabled")]
+    UserNotDisabled(Email),
+    #[error("{0} is the last admin; without one, nobody could manage the gateway")]
+    LastAdmin(Email),
+    #[error("there is no admin yet who could own the token")]
+    NoAdmin,
+
+    // === Deployments ===
+    #[error("the Deployment {0} needs at least one upstream")]
+    NoUpstream(DeploymentName),
+    #[error("the Deployment {0} is declared in the configuration, which takes precedence over the store")]
+    Declared(DeploymentName),
+    #[error("there is no Deployment {0} in the store")]
+    DeploymentNotFound(DeploymentName),
+
+    // === signing in ===
+    /// The code of `bentoml cloud login` is unknown, used or expired.
+    #[error("this login does not exist or has ended; run `bentoml cloud login` again")]
+    DeviceLoginOver,
+    /// The browser's hand-over code is unknown, used, expired or another browser's.
+    #[error("this sign-in has ended or was started in another browser; start again")]
+    SignInOver,
+    #[error("the provider did not send an e-mail address; ask its operator to grant the scope email")]
+    NoEmail,
+    #[error(
+        "an account with that address exists already, and the provider has not verified that the address is yours; ask \
+         the provider's operator to verify it"
+    )]
+    EmailNotVerified,
+    #[error("your account is disabled; ask an admin to enable it")]
+    AccountDisabled,
+
+    // === any verb ===
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a surface needs to know of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request itself is not acceptable.
+    Invalid,
+    /// The request contradicts what exists.
+    Conflict,
+    NotFound,
+    /// The caller may not do it; somebody else may.
+    Forbidden,
+    /// The store cannot be used at the moment; nothing was changed.
+    Unavailable,
+    /// The gateway's own fault, or its operator's.
+    Internal,
+}
+
+impl Error {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::TokenName(_)
+            | Self::Description(_)
+            | Self::Scopes(_)
+            | Self::UnknownDeployment(_)
+            | Self::Expiry(_)
+            | Self::UserName(_)
+            | Self::Email(_)
+            | Self::Password(_)
+            | Self::NoUpstream(_)
+            | Self::SignInOver => Kind::Invalid,
+            Self::TokenRevoked(_)
+            | Self::TokenExpired { .. }
+            | Self::IdempotencyKeyReused
+            | Self::UserDisabled(_)
+            | Self::UserAlreadyDisabled(_)
+            | Self::UserNotDisabled(_)
+            | Self::LastAdmin(_)
+            | Self::Declared(_)
+            | Self::DeviceLoginOver
+            | Self::Store(StoreError::Conflict(_)) => Kind::Conflict,
+            Self::TokenNotFound(_) | Self::UserNotFound(_) | Self::NoAdmin | Self::DeploymentNotFound(_) => {
+                Kind::NotFound
+            }
+            Self::NoEmail | Self::EmailNotVerified | Self::AccountDisabled | Self::Forbidden(_) => Kind::Forbidden,
+            Self::Store(StoreError::Unavailable(_) | StoreError::Unusable(_)) => Kind::Unavailable,
+            Self::Hash(_) | Self::NoEntropy(_) | Self::Store(StoreError::Inconsistent(_)) => Kind::Internal,
+        }
+    }
+
+    /// What to do about it. `None`: the text says it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::UnknownDeployment(name) => {
+                return Some(format!(
+                    "`bento-gateway deployment list` shows the Deployments that exist; if {name} is declared in a \
+                     configuration file, give this command the same --config, or start the gateway with it first"
+                ));
+            }
+            Self::Declared(name) => return Some(format!("change [deployments.{name}] there and reload the gateway")),
+            Self::UserDisabled(email) => return Some(format!("enable it first: `bento-gateway user enable {email}`")),
+            Self::Expiry(RefusedExpiry::Past { .. }) => "ask for a time in the future, for example 30d",
+            Self::Expiry(_) => "ask for a shorter lifetime, or raise tokens.max_lifetime",
+            Self::TokenNotFound(_) => "`bento-gateway token list` shows the tokens that exist",
+            Self::TokenRevoked(_) | Self::TokenExpired { .. } => "create a new one: `bento-gateway token create`",
+            Self::UserNotFound(_) => "`bento-gateway user list` shows the users that exist",
+            Self::LastAdmin(_) => "create another admin first: `bento-gateway user create --admin`",
+            Self::NoAdmin => {
+                "run `bento-gateway serve` once, which sets up the store, or `bento-gateway user create --admin`"
+            }
+            Self::NoUpstream(_) => "give one, for example http://127.0.0.1:3000",
+            Self::DeploymentNotFound(_) => "`bento-gateway deployment list` shows the Deployments that exist",
+            Self::Store(error) => store_hint(error),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn store_hint(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Conflict(Conflict::TokenName) => {
+            "choose another name, or revoke that token first; `bento-gateway token list` shows it"
+        }
+        StoreError::Conflict(Conflict::DeploymentName) => {
+            "choose another name, or remove that Deployment first; `bento-gateway deployment list` shows it"
+        }
+        StoreError::Conflict(Conflict::DeploymentHost) => "give each host to one Deployment only",
+        StoreError::Conflict(Conflict::Email) => "`bento-gateway user list` shows it",
+        StoreError::Conflict(Conflict::RequestKey) => "give each request an Idempotency-Key of its own",
+        StoreError::Unavailable(_) => {
+            "check store.url (`bento-gateway config print`), and that the database is running"
+        }
+        StoreError::Unusable(_) => "check store.url, its user and that user's rights (`bento-gateway config print`)",
+        StoreError::Inconsistent(_) => "undo the last manual change to the database, or restore a backup",
+    }
+}
