@@ -127,7 +127,7 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
         _ = interrupt.recv() => {}
     }
     info!(timeout = ?drain_timeout, "draining: no further connections; running requests may end");
-    gateway.index.condition.drain();
+    gateway.index.freshness.drain();
     drain(workers, drain_timeout, &mut interrupt).await;
     drop(end);
     tokio::select! {

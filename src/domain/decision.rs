@@ -20,7 +20,7 @@ pub struct Holder<'a> {
 
 /// What the request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Requested<'a> {
+pub enum Destination<'a> {
     Deployment(&'a str),
     /// No Deployment answers there. `Some`: the name that the request itself spells out, by host or path.
     Unknown(Option<&'a str>),
@@ -28,7 +28,7 @@ pub enum Requested<'a> {
 
 /// Why a proven token does not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Reason {
     Revoked,
     Expired,
     Rotated,
@@ -40,37 +40,37 @@ pub enum Refusal {
 /// Whether the token is good for anything at all.
 ///
 /// # Errors
-/// The first [`Refusal`] that applies.
-pub fn alive(holder: &Holder<'_>, now: Timestamp) -> Result<(), Refusal> {
+/// The first [`Reason`] that applies.
+pub fn alive(holder: &Holder<'_>, now: Timestamp) -> Result<(), Reason> {
     let over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
 
     if holder.revoked_at.is_some() {
-        return Err(Refusal::Revoked);
+        return Err(Reason::Revoked);
     }
     if over(holder.expires_at) {
-        return Err(Refusal::Expired);
+        return Err(Reason::Expired);
     }
     if over(holder.retires_at) {
-        return Err(Refusal::Rotated);
+        return Err(Reason::Rotated);
     }
     if holder.owner_disabled {
-        return Err(Refusal::OwnerDisabled);
+        return Err(Reason::OwnerDisabled);
     }
     Ok(())
 }
 
 /// # Errors
-/// The first [`Refusal`] that applies.
-pub fn decide(holder: Holder<'_>, requested: Requested<'_>, now: Timestamp) -> Result<(), Refusal> {
+/// The first [`Reason`] that applies.
+pub fn decide(holder: Holder<'_>, destination: Destination<'_>, now: Timestamp) -> Result<(), Reason> {
     alive(&holder, now)?;
-    let in_scope = match requested {
-        Requested::Deployment(name) | Requested::Unknown(Some(name)) => holder.scopes.opens_deployment(name),
-        Requested::Unknown(None) => holder.scopes.opens_all_deployments(),
+    let in_scope = match destination {
+        Destination::Deployment(name) | Destination::Unknown(Some(name)) => holder.scopes.opens_deployment(name),
+        Destination::Unknown(None) => holder.scopes.opens_all_deployments(),
     };
-    match (in_scope, requested) {
-        (false, _) => Err(Refusal::OutOfScope),
-        (true, Requested::Unknown(_)) => Err(Refusal::NoSuchDeployment),
-        (true, Requested::Deployment(_)) => Ok(()),
+    match (in_scope, destination) {
+        (false, _) => Err(Reason::OutOfScope),
+        (true, Destination::Unknown(_)) => Err(Reason::NoSuchDeployment),
+        (true, Destination::Deployment(_)) => Ok(()),
     }
 }
 
@@ -82,18 +82,22 @@ mod tests {
     const BEFORE: Timestamp = Timestamp::from_millis(999_999);
     const AFTER: Timestamp = Timestamp::from_millis(1_000_001);
 
-    fn outcome(scopes: &[&str], change: impl FnOnce(&mut Holder<'_>), requested: Requested<'_>) -> Result<(), Refusal> {
+    fn outcome(
+        scopes: &[&str],
+        change: impl FnOnce(&mut Holder<'_>),
+        destination: Destination<'_>,
+    ) -> Result<(), Reason> {
         let scopes = ScopeSet::parse(scopes).unwrap();
         let mut holder =
             Holder { scopes: &scopes, expires_at: None, revoked_at: None, retires_at: None, owner_disabled: false };
         change(&mut holder);
-        decide(holder, requested, NOW)
+        decide(holder, destination, NOW)
     }
 
     #[test]
     fn life() {
-        use Refusal::*;
-        let known = Requested::Deployment("a");
+        use Reason::*;
+        let known = Destination::Deployment("a");
         let all: &[&str] = &["deployment:*"];
         assert_eq!(outcome(all, |_| {}, known), Ok(()));
         assert_eq!(outcome(all, |h| h.expires_at = Some(AFTER), known), Ok(()));
@@ -108,21 +112,21 @@ mod tests {
 
     #[test]
     fn scope_decides_before_existence() {
-        use Refusal::*;
-        let table: &[(&[&str], Requested<'_>, Result<(), Refusal>)] = &[
-            (&["deployment:a"], Requested::Deployment("a"), Ok(())),
-            (&["deployment:a"], Requested::Deployment("b"), Err(OutOfScope)),
-            (&["deployment:a"], Requested::Unknown(Some("b")), Err(OutOfScope)),
-            (&["deployment:a"], Requested::Unknown(Some("a")), Err(NoSuchDeployment)),
-            (&["deployment:a"], Requested::Unknown(None), Err(OutOfScope)),
-            (&["deployment:a*"], Requested::Unknown(None), Err(OutOfScope)),
-            (&["deployment:*"], Requested::Unknown(None), Err(NoSuchDeployment)),
-            (&["deployment:*"], Requested::Unknown(Some("b")), Err(NoSuchDeployment)),
-            (&["api"], Requested::Deployment("a"), Err(OutOfScope)),
-            (&["api"], Requested::Unknown(None), Err(OutOfScope)),
+        use Reason::*;
+        let table: &[(&[&str], Destination<'_>, Result<(), Reason>)] = &[
+            (&["deployment:a"], Destination::Deployment("a"), Ok(())),
+            (&["deployment:a"], Destination::Deployment("b"), Err(OutOfScope)),
+            (&["deployment:a"], Destination::Unknown(Some("b")), Err(OutOfScope)),
+            (&["deployment:a"], Destination::Unknown(Some("a")), Err(NoSuchDeployment)),
+            (&["deployment:a"], Destination::Unknown(None), Err(OutOfScope)),
+            (&["deployment:a*"], Destination::Unknown(None), Err(OutOfScope)),
+            (&["deployment:*"], Destination::Unknown(None), Err(NoSuchDeployment)),
+            (&["deployment:*"], Destination::Unknown(Some("b")), Err(NoSuchDeployment)),
+            (&["api"], Destination::Deployment("a"), Err(OutOfScope)),
+            (&["api"], Destination::Unknown(None), Err(OutOfScope)),
         ];
-        for (scopes, requested, expected) in table {
-            assert_eq!(outcome(scopes, |_| {}, *requested), *expected, "{scopes:?} {requested:?}");
+        for (scopes, destination, expected) in table {
+            assert_eq!(outcome(scopes, |_| {}, *destination), *expected, "{scopes:?} {destination:?}");
         }
     }
 }

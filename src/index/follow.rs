@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    condition::Condition,
+    freshness::Freshness,
     routes::{RouteRules, RoutingTable},
     tokens::{TokenIndex, TokenWriter},
 };
@@ -37,9 +37,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// How long a look at the store may take until a token that is not in the index may be one that was never heard of. A
 /// connection that hangs, or is made again and again, is given up only seconds later, and no good token may be called
 /// unknown for so long.
-const PATIENCE: Duration = Duration::from_millis(250);
+const POLL_LIMIT: Duration = Duration::from_millis(250);
 /// Pause before a lost subscription is made again.
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(1);
 
 /// Passes the store's notifications on. It has a task of its own, since making the subscription must not be cut short by
 /// the next poll.
@@ -49,7 +49,7 @@ async fn listen(store: SharedStore, changed: Arc<Notify>) {
             Ok(()) => changed.notify_one(),
             Err(error) => {
                 debug!(%error, "no notifications from the store; polling goes on");
-                tokio::time::sleep(LISTEN_AGAIN).await;
+                tokio::time::sleep(RESUBSCRIBE_AFTER).await;
             }
         }
     }
@@ -59,7 +59,7 @@ async fn listen(store: SharedStore, changed: Arc<Notify>) {
 pub struct Index {
     pub tokens: TokenIndex,
     pub routes: ArcSwap<RoutingTable>,
-    pub condition: Condition,
+    pub freshness: Freshness,
     /// Counts what was applied, so that running work can be looked at again.
     pub epoch: watch::Sender<u64>,
     /// The sequence that the index is like; -1 before it was first loaded.
@@ -80,7 +80,7 @@ impl Index {
         Self {
             tokens: TokenIndex::new(),
             routes: ArcSwap::default(),
-            condition: Condition::new(),
+            freshness: Freshness::new(),
             epoch: watch::Sender::new(0),
             applied: AtomicI64::new(-1),
             changed: Arc::default(),
@@ -88,7 +88,7 @@ impl Index {
     }
 
     /// Does not wait for the next poll: something was just committed.
-    pub fn look_now(&self) {
+    pub fn poll_now(&self) {
         self.changed.notify_one();
     }
 
@@ -100,7 +100,7 @@ impl Index {
     /// Returns once the store was read for the first time.
     pub async fn loaded(&self) {
         let mut epoch = self.epoch.subscribe();
-        while self.condition.usable().is_err() && epoch.changed().await.is_ok() {}
+        while self.freshness.check().is_err() && epoch.changed().await.is_ok() {}
     }
 
     fn announce(&self) {
@@ -140,35 +140,35 @@ impl Follower {
         let changed_elsewhere = Arc::clone(&self.index.changed);
         tokio::spawn(listen(Arc::clone(&self.store), Arc::clone(&changed_elsewhere)));
         let mut pause = self.config.poll_interval;
-        let mut away = false;
+        let mut unreachable = false;
         let mut declared = self.declared.clone();
         loop {
             // A look that hangs does not hold a reload up. It may be broken off: what it leaves undone is asked for again.
-            let looked = tokio::select! {
-                looked = self.look() => looked,
+            let polled = tokio::select! {
+                polled = self.poll() => polled,
                 changed = declared.changed() => {
                     if changed.is_err() { return }
                     self.declare_anew();
                     continue;
                 }
             };
-            match looked {
+            match polled {
                 Ok(()) => {
-                    if std::mem::take(&mut away) {
+                    if std::mem::take(&mut unreachable) {
                         info!("the store is followed again");
                     }
-                    let first = self.index.condition.usable().is_err();
-                    self.index.condition.loaded(self.config.max_staleness);
+                    let first = self.index.freshness.check().is_err();
+                    self.index.freshness.mark_fresh(self.config.max_staleness);
                     if first {
                         self.index.announce();
                     }
                     pause = self.config.poll_interval;
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut away, true) {
+                    if !std::mem::replace(&mut unreachable, true) {
                         error!(%error, "the store cannot be followed; known tokens go on working, new ones wait");
                     }
-                    self.index.condition.lost_the_store();
+                    self.index.freshness.mark_stale();
                     pause = (pause * 2).min(MAX_BACKOFF);
                 }
             }
@@ -184,14 +184,14 @@ impl Follower {
     }
 
     /// Catches up, and says so while that takes longer than it should.
-    async fn look(&mut self) -> Result<(), StoreError> {
+    async fn poll(&mut self) -> Result<(), StoreError> {
         let index = Arc::clone(&self.index);
-        let mut looking = std::pin::pin!(self.catch_up());
-        match timeout(PATIENCE, &mut looking).await {
-            Ok(looked) => looked,
+        let mut polling = std::pin::pin!(self.catch_up());
+        match timeout(POLL_LIMIT, &mut polling).await {
+            Ok(polled) => polled,
             Err(_) => {
-                index.condition.lost_the_store();
-                looking.await
+                index.freshness.mark_stale();
+                polling.await
             }
         }
     }

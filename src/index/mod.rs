@@ -3,8 +3,8 @@
 //! Request paths only read here. The one writer is [`follow`], which keeps this like the store. Start with
 //! [`tokens`], then [`verify`], which alone can say that a secret is proven.
 
-pub mod condition;
 pub mod follow;
+pub mod freshness;
 pub mod routes;
 pub mod tokens;
 pub mod usage;

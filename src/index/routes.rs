@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::domain::{
-    decision::Requested,
+    decision::Destination,
     deployment::{DeploymentName, DeploymentSpec, UpstreamUrl},
     host::HostName,
 };
@@ -57,7 +57,7 @@ pub struct RouteRules {
 
 /// What a request says about where it wants to go, in canonical form.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RouteKey<'a> {
     /// The Deployment's own listener that the connection came in by. `None`: the common one.
     pub listener: Option<SocketAddr>,
     pub host: &'a str,
@@ -67,11 +67,11 @@ pub struct Asked<'a> {
 /// The answer of the routing table. It has authorised nobody.
 #[derive(Clone, Debug)]
 pub struct Route<'a> {
-    pub asked: Asked<'a>,
+    pub key: RouteKey<'a>,
     /// `None`: nothing answers there.
     pub deployment: Option<Arc<Deployment>>,
     /// The Deployment that the request itself spells out, by host or path, whether it exists or not.
-    pub spelled_out: Option<&'a str>,
+    pub named_deployment: Option<&'a str>,
     /// Bytes of the path that named the Deployment, to be taken off.
     pub prefix_len: usize,
 }
@@ -101,25 +101,25 @@ impl RoutingTable {
     }
 
     /// In this order: own listener, custom host, `NAME.<base_domain>`, path prefix, default Deployment.
-    pub fn find<'a>(&self, asked: Asked<'a>) -> Route<'a> {
+    pub fn find<'a>(&self, key: RouteKey<'a>) -> Route<'a> {
         let to = |deployment: Option<&Arc<Deployment>>| Route {
-            asked,
+            key,
             deployment: deployment.cloned(),
-            spelled_out: None,
+            named_deployment: None,
             prefix_len: 0,
         };
-        if let Some(address) = asked.listener {
+        if let Some(address) = key.listener {
             return to(self.by_listener.get(&address));
         }
-        if let Some(deployment) = self.by_host.get(asked.host) {
+        if let Some(deployment) = self.by_host.get(key.host) {
             return to(Some(deployment));
         }
-        if let Some(name) = self.name_under_base_domain(asked.host) {
-            return Route { spelled_out: Some(name), ..to(self.by_name.get(name)) };
+        if let Some(name) = self.name_under_base_domain(key.host) {
+            return Route { named_deployment: Some(name), ..to(self.by_name.get(name)) };
         }
-        if let Some(name) = self.name_in_path(asked.path) {
+        if let Some(name) = self.name_in_path(key.path) {
             let prefix_len = PATH_PREFIX.len() + name.len();
-            return Route { spelled_out: Some(name), prefix_len, ..to(self.by_name.get(name)) };
+            return Route { named_deployment: Some(name), prefix_len, ..to(self.by_name.get(name)) };
         }
         to(self.rules.default_deployment.as_ref().and_then(|name| self.by_name.get(name)))
     }
@@ -146,10 +146,10 @@ impl RoutingTable {
 
 impl Route<'_> {
     /// The same, as the decision asks it.
-    pub fn requested(&self) -> Requested<'_> {
+    pub fn requested(&self) -> Destination<'_> {
         match &self.deployment {
-            Some(deployment) => Requested::Deployment(deployment.spec.name.as_str()),
-            None => Requested::Unknown(self.spelled_out),
+            Some(deployment) => Destination::Deployment(deployment.spec.name.as_str()),
+            None => Destination::Unknown(self.named_deployment),
         }
     }
 }
@@ -225,9 +225,9 @@ mod tests {
         path: &'a str,
     ) -> (String, Option<&'a str>, usize) {
         let listener = listener.map(|address| address.parse().unwrap());
-        let route = table.find(Asked { listener, host, path });
+        let route = table.find(RouteKey { listener, host, path });
         let name = route.deployment.as_ref().map_or("-".to_owned(), |deployment| deployment.spec.name.to_string());
-        (name, route.spelled_out, route.prefix_len)
+        (name, route.named_deployment, route.prefix_len)
     }
 
     #[test]
@@ -265,13 +265,13 @@ mod tests {
     }
 
     proptest! {
-        /// What is asked of the decision is what is reached: never another name than the one spelled out.
+        /// What is asked of the decision is what is reached: never another name than the one the request names.
         #[test]
-        fn a_spelled_out_name_is_the_one_that_is_found(host in "\\PC{0,12}(\\.bento\\.test)?", path in "(/deployments/)?\\PC{0,12}") {
+        fn a_named_deployment_is_the_one_that_is_found(host in "\\PC{0,12}(\\.bento\\.test)?", path in "(/deployments/)?\\PC{0,12}") {
             let table = table(3);
-            let route = table.find(Asked { listener: None, host: &host, path: &path });
-            if let (Some(spelled_out), Some(deployment)) = (route.spelled_out, &route.deployment) {
-                prop_assert_eq!(spelled_out, deployment.spec.name.as_str());
+            let route = table.find(RouteKey { listener: None, host: &host, path: &path });
+            if let (Some(named_deployment), Some(deployment)) = (route.named_deployment, &route.deployment) {
+                prop_assert_eq!(named_deployment, deployment.spec.name.as_str());
             }
             prop_assert!(route.prefix_len <= path.len() && path.is_char_boundary(route.prefix_len));
         }

@@ -81,7 +81,7 @@ pub enum NotProven {
     #[error("the store that would know the token cannot be asked")]
     StoreAway,
     #[error(transparent)]
-    Trouble(#[from] VerifyError),
+    Unavailable(#[from] VerifyError),
 }
 
 impl Verifier {
@@ -124,7 +124,7 @@ impl Verifier {
         match self.look_up(&index.tokens, token) {
             Lookup::Proven(proven) => Ok(Some(proven)),
             Lookup::Unproven(_) => Ok(None),
-            Lookup::Unknown if !index.condition.is_current() => Err(NotProven::StoreAway),
+            Lookup::Unknown if !index.freshness.is_current() => Err(NotProven::StoreAway),
             Lookup::Unknown | Lookup::WrongSecret => Err(NotProven::Invalid),
         }
     }

@@ -108,7 +108,7 @@ impl Caller {
         };
         let presented = PresentedToken::parse(text).map_err(malformed)?;
         let index = &management.gateway.index;
-        index.condition.usable().map_err(|_| ApiError::store_away())?;
+        index.freshness.check().map_err(|_| ApiError::store_away())?;
         let proven = management.gateway.verifier.authenticate(index, presented).await?;
         decision::alive(&proven.entry().holder(), system::now())?;
         let invalid = || ApiError::unauthorized("token_invalid", "the token is not valid");
@@ -116,10 +116,10 @@ impl Caller {
         let token = store.token(proven.entry().uid).await?.ok_or_else(invalid)?;
         let user = store.user(token.owner).await?.ok_or_else(invalid)?;
         if token.revoked_at.is_some() {
-            return Err(decision::Refusal::Revoked.into());
+            return Err(decision::Reason::Revoked.into());
         }
         if user.disabled_at.is_some() {
-            return Err(decision::Refusal::OwnerDisabled.into());
+            return Err(decision::Reason::OwnerDisabled.into());
         }
         management.gateway.usage.note(&proven, system::now());
         Ok(Self { token, user })

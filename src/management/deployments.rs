@@ -170,7 +170,7 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<De
         name,
     };
     deployments::add(&call.context(), &spec).await?;
-    call.management.gateway.index.look_now();
+    call.management.gateway.index.poll_now();
     view_of(&call, spec.name.as_str()).await
 }
 
@@ -186,14 +186,14 @@ pub async fn update(call: ApiRequest<Caller, Empty, ChangedDeployment>) -> Resul
         settings: settings.transpose()?,
     };
     deployments::update(&call.context(), &listed.spec.name, change).await?;
-    call.management.gateway.index.look_now();
+    call.management.gateway.index.poll_now();
     view(&call).await
 }
 
 pub async fn terminate(call: ApiRequest<Caller, InCluster>) -> Result<DeploymentView, ApiError> {
     let listed = find(&call, &call.param).await?;
     deployments::terminate(&call.context(), &listed.spec.name).await?;
-    call.management.gateway.settled(&call.store).await;
+    call.management.gateway.wait_until_applied(&call.store).await;
     view(&call).await
 }
 
@@ -205,7 +205,7 @@ pub async fn start(call: ApiRequest<Caller, InCluster, Start>) -> Result<Deploym
         return Err(ApiError::unsupported(NO_BENTO));
     }
     deployments::start(&call.context(), &listed.spec.name).await?;
-    call.management.gateway.settled(&call.store).await;
+    call.management.gateway.wait_until_applied(&call.store).await;
     view(&call).await
 }
 
@@ -215,7 +215,7 @@ pub async fn delete(call: ApiRequest<Caller, InCluster>) -> Result<RemovedView, 
     let name = listed.spec.name.clone();
     let mut last = views(&call, vec![listed]).await?;
     let touched = deployments::remove(&call.context(), &name).await?;
-    call.management.gateway.settled(&call.store).await;
+    call.management.gateway.wait_until_applied(&call.store).await;
     let deployment = last.pop().ok_or_else(|| unknown(&call.param))?;
     let tokens = touched.into_iter().map(|TouchedToken { uid, name, revoked }| TouchedView {
         uid: uid.to_string(),

@@ -13,7 +13,7 @@ use tracing::error;
 
 use crate::{
     domain::{
-        decision::Refusal as Ended,
+        decision::Reason as Ended,
         token_text::{PREFIX, SESSION_PREFIX},
     },
     index::verify::{NotProven, VerifyError},
@@ -162,11 +162,11 @@ impl From<NotProven> for ApiError {
         match reason {
             NotProven::Invalid => Self::unauthorized("token_invalid", "the token is not valid"),
             NotProven::StoreAway => Self::store_away(),
-            NotProven::Trouble(VerifyError::Overloaded) => {
+            NotProven::Unavailable(VerifyError::Overloaded) => {
                 let text = "the gateway is verifying too many new tokens; try again soon";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text)
             }
-            NotProven::Trouble(error @ VerifyError::Broken(_)) => Self::internal(&error),
+            NotProven::Unavailable(error @ VerifyError::Broken(_)) => Self::internal(&error),
         }
     }
 }

@@ -35,7 +35,7 @@ pub async fn report(call: ApiRequest<Anonymous, Empty, Leaked>) -> Result<Report
         return Err(ApiError::invalid(format!("tokens: expected 1 to {MAX_TOKENS} of them")));
     }
     let gateway = &call.management.gateway;
-    gateway.index.condition.usable().map_err(|_| ApiError::store_away())?;
+    gateway.index.freshness.check().map_err(|_| ApiError::store_away())?;
     let mut live = Vec::new();
     for text in tokens {
         let Ok(presented) = PresentedToken::parse(text.trim().as_bytes()) else { continue };
@@ -48,7 +48,7 @@ pub async fn report(call: ApiRequest<Anonymous, Empty, Leaked>) -> Result<Report
     }
     tokens::revoke_leaked(&call.context(), &live, &call.address.to_string()).await?;
     if !live.is_empty() {
-        gateway.index.look_now();
+        gateway.index.poll_now();
         let _ = receipt::receipt(&*call.store).await;
     }
     Ok(Reported { received: tokens.len() })

@@ -37,7 +37,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use self::{error::ApiError, limits::Limits};
 use crate::{
     config::Config,
-    index::condition::{NotReady, Unusable},
+    index::freshness::{NotFresh, NotReady},
     proxy::Gateway,
     store::{Organization, SharedStore},
     system::System,
@@ -116,12 +116,12 @@ async fn livez() -> impl IntoResponse {
 /// Requests can be decided about. The store may be away: known tokens go on working, and taking every replica out of
 /// rotation would make an outage of it.
 async fn readyz(State(management): State<Arc<Management>>) -> impl IntoResponse {
-    match management.gateway.index.condition.ready() {
+    match management.gateway.index.freshness.check_ready() {
         Ok(()) => (StatusCode::OK, Json(Probe { status: "ready", reason: None })),
         Err(reason) => {
             let reason = match reason {
-                NotReady::Unusable(Unusable::NeverLoaded) => "the store has not been reached yet; the log says why",
-                NotReady::Unusable(Unusable::Stale) => {
+                NotReady::NotFresh(NotFresh::NeverLoaded) => "the store has not been reached yet; the log says why",
+                NotReady::NotFresh(NotFresh::Stale) => {
                     "the store has not been reached for longer than store.max_staleness"
                 }
                 NotReady::Draining => "shutting down",

@@ -317,7 +317,7 @@ async fn changed<Q, B>(call: &ApiRequest<Caller, Q, B>, record: &TokenRecord) ->
 }
 
 async fn receipt<P, Q, B>(call: &ApiRequest<P, Q, B>) -> Option<Receipt> {
-    call.management.gateway.settled(&call.store).await
+    call.management.gateway.wait_until_applied(&call.store).await
 }
 
 /// A token that is the caller's to see. Whether another one exists is nobody's business, so that is the same answer.

@@ -76,7 +76,7 @@ pub async fn update(call: ApiRequest<Caller, Empty, ChangedUser>) -> Result<Pers
 pub async fn disable(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
     let email = find(&call, &call.param).await?.email;
     users::disable(&call.context(), &email).await?;
-    call.management.gateway.settled(&call.store).await;
+    call.management.gateway.wait_until_applied(&call.store).await;
     find(&call, email.as_str()).await.map(|user| views::person(&user))
 }
 
@@ -84,7 +84,7 @@ pub async fn disable(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
 pub async fn enable(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
     let email = find(&call, &call.param).await?.email;
     users::enable(&call.context(), &email).await?;
-    call.management.gateway.settled(&call.store).await;
+    call.management.gateway.wait_until_applied(&call.store).await;
     find(&call, email.as_str()).await.map(|user| views::person(&user))
 }
 

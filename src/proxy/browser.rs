@@ -23,7 +23,7 @@ use super::{
     credential::{self, Credential},
     forwarding::Forwarding,
     permit::Gate,
-    refusal::{Denial, Failure},
+    rejection::{Denied, Rejection},
     same_origin,
     target::Target,
 };
@@ -99,7 +99,7 @@ pub struct Visit<'a> {
     pub target: &'a Target<'a>,
     pub route: &'a Route<'a>,
     pub forwarding: &'a Forwarding,
-    pub spelled_out: Option<&'a str>,
+    pub named_deployment: Option<&'a str>,
 }
 
 /// Whether a person waits for a page.
@@ -264,9 +264,9 @@ impl Visit<'_> {
         }
     }
 
-    fn denied(&self, denial: Denial, to: &str) -> Response<Bytes> {
-        let failure = Failure::Denied(denial);
-        self.denied_text(&failure.sentence(self.spelled_out), failure.status(), to)
+    fn denied(&self, denial: Denied, to: &str) -> Response<Bytes> {
+        let failure = Rejection::Denied(denial);
+        self.denied_text(&failure.sentence(self.named_deployment), failure.status(), to)
     }
 
     fn denied_text(&self, text: &str, status: StatusCode, to: &str) -> Response<Bytes> {
@@ -346,7 +346,7 @@ impl Visit<'_> {
         let done = self.gateway.background.spawn(async move {
             let done = work.await;
             if done.is_ok() {
-                gateway.settled(&opened.store).await;
+                gateway.wait_until_applied(&opened.store).await;
             }
             done
         });

@@ -29,10 +29,10 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
+    deadlines::{ConnectionState, Downstream},
     forwarding::Origin,
     pipeline,
-    upstream::body::AnswerBody,
-    watch::{Caller, ConnectionState},
+    upstream::body::ResponseBody,
     worker::Worker,
 };
 use crate::config::LimitConfig;
@@ -60,9 +60,9 @@ pub struct Connection {
 
 impl Connection {
     /// What carries the request that asks.
-    pub fn caller(&self) -> Caller {
+    pub fn downstream(&self) -> Downstream {
         let stream = STREAM.try_with(|own| own.get().cloned()).ok().flatten();
-        stream.map_or_else(|| Caller::Connection(Arc::clone(&self.state)), Caller::Stream)
+        stream.map_or_else(|| Downstream::Connection(Arc::clone(&self.state)), Downstream::Stream)
     }
 }
 
@@ -73,15 +73,16 @@ pub struct Accepted {
     pub listener: Option<SocketAddr>,
     pub tls: Option<Arc<ServerConfig>>,
     /// Its place among the connections that may be open.
-    pub place: OwnedSemaphorePermit,
+    pub connection_slot: OwnedSemaphorePermit,
 }
 
 /// Serves a connection until it ends.
 pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     let settings = worker.gateway.settings.load_full();
-    let watched = worker.watchman.watch_connection(settings.limits.header_timeout, settings.limits.keep_alive_timeout);
-    let state = &watched.state;
-    let Accepted { stream, peer, listener, tls, place } = accepted;
+    let registered =
+        worker.sweep.register_connection(settings.limits.header_timeout, settings.limits.keep_alive_timeout);
+    let state = &registered.state;
+    let Accepted { stream, peer, listener, tls, connection_slot } = accepted;
     let origin = Origin { peer: peer.ip().to_canonical(), tls: tls.is_some() };
     let connection = Rc::new(Connection { origin, listener, state: Arc::clone(state) });
     let server = Server { worker, connection, limits: &settings.limits };
@@ -89,11 +90,11 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         Some(config) => {
             let Some(Ok(stream)) = state.guard(TlsAcceptor::from(config).accept(stream)).await else { return };
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            server.serve(CallerIo::new(stream, state, place), http2).await;
+            server.serve(DownstreamIo::new(stream, state, connection_slot), http2).await;
         }
         None => {
             let http2 = settings.http2 && state.guard(speaks_http2(&stream)).await == Some(true);
-            server.serve(CallerIo::new(stream, state, place), http2).await;
+            server.serve(DownstreamIo::new(stream, state, connection_slot), http2).await;
         }
     }
 }
@@ -105,7 +106,7 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    async fn serve<S>(self, io: CallerIo<S>, http2: bool)
+    async fn serve<S>(self, io: DownstreamIo<S>, http2: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -113,7 +114,7 @@ impl Server<'_> {
         let service = service_fn(move |request: Request<Incoming>| {
             let (worker, connection) = (Rc::clone(&worker), Rc::clone(&connection));
             async move {
-                Ok::<Response<AnswerBody>, std::convert::Infallible>(
+                Ok::<Response<ResponseBody>, std::convert::Infallible>(
                     pipeline::handle(worker, connection, request).await,
                 )
             }
@@ -131,7 +132,7 @@ impl Server<'_> {
     fn http1(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
-            // The look-out has the deadlines, TLS handshake and silence before the first byte included.
+            // The deadline sweep limits the header, TLS handshake and silence before the first byte included.
             .header_read_timeout(None)
             .max_headers(self.limits.max_headers)
             .max_header_size(self.limits.max_header_bytes);
@@ -155,12 +156,12 @@ impl Server<'_> {
         C: Future<Output = hyper::Result<()>>,
     {
         let mut serving = pin!(serving);
-        let mut told = false;
+        let mut notified = false;
         let state = &self.connection.state;
         let served = state
             .guard(poll_fn(|cx| {
-                if state.is_draining() && !told {
-                    told = true;
+                if state.is_draining() && !notified {
+                    notified = true;
                     shut_down(serving.as_mut());
                 }
                 serving.as_mut().poll(cx)
@@ -209,22 +210,22 @@ tokio::task_local! {
     static STREAM: Rc<OnceCell<AbortHandle>>;
 }
 
-/// A caller's bytes: tells the look-out when some come, and closes gently.
-struct CallerIo<S> {
+/// The downstream's bytes: tells the deadline sweep when some come, and closes gently.
+struct DownstreamIo<S> {
     stream: S,
     state: Arc<ConnectionState>,
     /// We have said our last word, and read on only so that it is not lost.
     lingering: bool,
-    _place: OwnedSemaphorePermit,
+    _connection_slot: OwnedSemaphorePermit,
 }
 
-impl<S> CallerIo<S> {
-    fn new(stream: S, state: &Arc<ConnectionState>, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, state: Arc::clone(state), lingering: false, _place: place }
+impl<S> DownstreamIo<S> {
+    fn new(stream: S, state: &Arc<ConnectionState>, connection_slot: OwnedSemaphorePermit) -> Self {
+        Self { stream, state: Arc::clone(state), lingering: false, _connection_slot: connection_slot }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for CallerIo<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for DownstreamIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         self.state.received();
@@ -232,7 +233,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for CallerIo<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CallerIo<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DownstreamIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

@@ -14,7 +14,7 @@ use http::{
     request::Parts,
 };
 
-use super::{credential, forwarding::Forwarding, permit::Permit, refusal::BadMessage, target::Target};
+use super::{credential, forwarding::Forwarding, permit::Permit, rejection::BadRequest, target::Target};
 use crate::domain::{cookie, token_text};
 
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -49,15 +49,15 @@ pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> s
 /// What must hold of a request before anything else is asked.
 ///
 /// # Errors
-/// [`BadMessage::TransferEncoding`], [`BadMessage::Connection`].
-pub fn check_message(headers: &HeaderMap) -> Result<(), BadMessage> {
+/// [`BadRequest::TransferEncoding`], [`BadRequest::Connection`].
+pub fn check_message(headers: &HeaderMap) -> Result<(), BadRequest> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some() {
-        return Err(BadMessage::TransferEncoding);
+        return Err(BadRequest::TransferEncoding);
     }
     if nominated(headers).any(|name| !may_be_nominated(name)) {
-        return Err(BadMessage::Connection);
+        return Err(BadRequest::Connection);
     }
     Ok(())
 }
@@ -65,8 +65,8 @@ pub fn check_message(headers: &HeaderMap) -> Result<(), BadMessage> {
 /// Bento's own weak spots, closed unless the Deployment opens them.
 ///
 /// # Errors
-/// [`BadMessage::Pickle`].
-pub fn check_pickle(headers: &HeaderMap, permit: &Permit) -> Result<(), BadMessage> {
+/// [`BadRequest::Pickle`].
+pub fn check_pickle(headers: &HeaderMap, permit: &Permit) -> Result<(), BadRequest> {
     if permit.spec().settings.allow_pickle {
         return Ok(());
     }
@@ -74,7 +74,7 @@ pub fn check_pickle(headers: &HeaderMap, permit: &Permit) -> Result<(), BadMessa
         |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().windows(6).any(|part| part == b"pickle");
     let pickled = headers.get_all(CONTENT_TYPE).iter().any(names_pickle);
     if pickled || headers.keys().any(|name| name.as_str().starts_with("payload-")) {
-        return Err(BadMessage::Pickle);
+        return Err(BadRequest::Pickle);
     }
     Ok(())
 }
@@ -82,19 +82,19 @@ pub fn check_pickle(headers: &HeaderMap, permit: &Permit) -> Result<(), BadMessa
 /// Whether this request asks for a WebSocket. Other protocols are not spoken: their `Upgrade` is dropped.
 ///
 /// # Errors
-/// [`BadMessage::Upgrade`] for a WebSocket request that is not a plain GET.
-pub fn asks_for_websocket(head: &Parts, has_body: bool) -> Result<bool, BadMessage> {
+/// [`BadRequest::Upgrade`] for a WebSocket request that is not a plain GET.
+pub fn asks_for_websocket(head: &Parts, has_body: bool) -> Result<bool, BadRequest> {
     let mut upgrades = head.headers.get_all(UPGRADE).iter();
     let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
     let asked = head.version == Version::HTTP_11
         && upgrades.next().is_some_and(is_websocket)
         && upgrades.next().is_none()
         && nominated(&head.headers).any(|name| name.eq_ignore_ascii_case("upgrade"));
-    if asked && (head.method != Method::GET || has_body) { Err(BadMessage::Upgrade) } else { Ok(asked) }
+    if asked && (head.method != Method::GET || has_body) { Err(BadRequest::Upgrade) } else { Ok(asked) }
 }
 
 /// All that the head for the upstream is made of.
-pub struct Outgoing<'a> {
+pub struct UpstreamRequest<'a> {
     pub head: &'a Parts,
     pub target: &'a Target<'a>,
     pub permit: &'a Permit,
@@ -104,7 +104,7 @@ pub struct Outgoing<'a> {
     pub websocket: bool,
 }
 
-impl Outgoing<'_> {
+impl UpstreamRequest<'_> {
     /// The request's head as it goes to an upstream whose URL has the path `base_path`.
     pub fn write(&self, base_path: &str) -> BytesMut {
         let mut out = BytesMut::with_capacity(1024);
@@ -243,7 +243,7 @@ fn put_cookies<'a>(out: &mut BytesMut, fields: impl Iterator<Item = &'a HeaderVa
 }
 
 /// Takes away what a service may not say to a browser: our own cookies, by which it could sign somebody in as another.
-pub fn strip_answer(headers: &mut HeaderMap) {
+pub fn strip_response(headers: &mut HeaderMap) {
     if !headers.contains_key(SET_COOKIE) {
         return;
     }
@@ -424,7 +424,7 @@ mod tests {
             "X-Request-Id",
             "cookie",
         ] {
-            assert_eq!(check_message(&headers(&[("connection", value)])), Err(BadMessage::Connection), "{value}");
+            assert_eq!(check_message(&headers(&[("connection", value)])), Err(BadRequest::Connection), "{value}");
         }
     }
 
@@ -439,7 +439,7 @@ mod tests {
             &[("transfer-encoding", " chunked")],
             &[("transfer-encoding", "")],
         ] {
-            assert_eq!(check_message(&headers(fields)), Err(BadMessage::TransferEncoding), "{fields:?}");
+            assert_eq!(check_message(&headers(fields)), Err(BadRequest::TransferEncoding), "{fields:?}");
         }
     }
 

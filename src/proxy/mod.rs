@@ -8,18 +8,18 @@ pub mod browser;
 pub mod connection;
 pub mod cors;
 pub mod credential;
+pub mod deadlines;
 pub mod forwarding;
 pub mod headers;
 pub mod permit;
 pub mod pipeline;
+pub mod readyz_tarpit;
 pub mod record;
-pub mod refusal;
-pub mod restraint;
+pub mod rejection;
 pub mod same_origin;
 pub mod target;
 pub mod tls;
 pub mod upstream;
-pub mod watch;
 pub mod websocket;
 pub mod worker;
 
@@ -54,8 +54,8 @@ pub struct Gateway {
 impl Gateway {
     /// Waits until every gateway decides by what was just committed, this one first. `None`: it could not be learned; the
     /// change is made all the same.
-    pub async fn settled(&self, store: &SharedStore) -> Option<Receipt> {
-        self.index.look_now();
+    pub async fn wait_until_applied(&self, store: &SharedStore) -> Option<Receipt> {
+        self.index.poll_now();
         let receipt = receipt::receipt(&**store).await;
         receipt.inspect_err(|error| tracing::warn!(%error, "a change is made, but no receipt could be had")).ok()
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::{
     credential::{BadCredential, Credential},
-    refusal::Denial,
+    rejection::Denied,
 };
 use crate::{
     domain::{
-        decision::{self, Refusal, Requested},
+        decision::{self, Destination, Reason},
         deployment::DeploymentSpec,
         timestamp::Timestamp,
         token::TokenUid,
@@ -48,19 +48,19 @@ impl Gate<'_> {
     /// the clock are asked anew. So once a change has its receipt, no request is admitted against it.
     ///
     /// # Errors
-    /// [`Denial`].
+    /// [`Denied`].
     pub async fn admit(
         &self,
         route: &Route<'_>,
         credential: Result<Option<Credential<'_>>, BadCredential>,
-    ) -> Result<Permit, Denial> {
+    ) -> Result<Permit, Denied> {
         let mut undecided = match self.decide(route, credential, system::now())? {
             Admission::Permit(permit) => return Ok(permit),
             Admission::Unproven(token) => token,
         };
         loop {
             self.prove(undecided).await?;
-            let route = self.index.routes.load().find(route.asked);
+            let route = self.index.routes.load().find(route.key);
             match self.decide(&route, credential, system::now())? {
                 Admission::Permit(permit) => return Ok(permit),
                 // The follower has replaced what was just verified by an entry that has never been.
@@ -75,48 +75,48 @@ impl Gate<'_> {
         route: &Route<'_>,
         credential: Result<Option<Credential<'c>>, BadCredential>,
         now: Timestamp,
-    ) -> Result<Admission<'c>, Denial> {
-        self.index.condition.usable().map_err(|reason| Denial::Trouble(reason.into()))?;
+    ) -> Result<Admission<'c>, Denied> {
+        self.index.freshness.check().map_err(|reason| Denied::Unavailable(reason.into()))?;
         if let Some(deployment) = &route.deployment
             && !deployment.spec.protected
         {
             if deployment.spec.terminated {
-                return Err(Denial::Terminated);
+                return Err(Denied::Terminated);
             }
             return Ok(Admission::Permit(Permit::new(deployment, None, route)));
         }
-        let credential = credential?.ok_or(Denial::NoCredential)?;
+        let credential = credential?.ok_or(Denied::NoCredential)?;
         let Some(proven) = self.authenticate(credential)? else { return Ok(Admission::Unproven(credential)) };
         if let Credential::Session(_) = credential {
-            let deployment = route.deployment.as_ref().ok_or(Denial::NoCredential)?;
+            let deployment = route.deployment.as_ref().ok_or(Denied::NoCredential)?;
             let here = proven.entry().is_session_of(&deployment.spec.name);
-            let over = decision::alive(&proven.entry().holder(), now) == Err(Refusal::Rotated);
+            let over = decision::alive(&proven.entry().holder(), now) == Err(Reason::Rotated);
             if !here || over {
-                return Err(Denial::SessionOver);
+                return Err(Denied::SessionOver);
             }
         }
         let decided = decision::decide(proven.entry().holder(), route.requested(), now);
-        let refused = |refusal| Denial::Refused { refusal, token: proven.entry().uid };
+        let refused = |reason| Denied::Refused { reason, token: proven.entry().uid };
         match (decided, &route.deployment) {
-            (Ok(()), Some(deployment)) if deployment.spec.terminated => Err(Denial::Terminated),
+            (Ok(()), Some(deployment)) if deployment.spec.terminated => Err(Denied::Terminated),
             (Ok(()), Some(deployment)) => {
                 self.usage.note(&proven, now);
                 Ok(Admission::Permit(Permit::new(deployment, Some(proven), route)))
             }
-            (Ok(()), None) => Err(refused(Refusal::NoSuchDeployment)),
-            (Err(refusal), _) => Err(refused(refusal)),
+            (Ok(()), None) => Err(refused(Reason::NoSuchDeployment)),
+            (Err(reason), _) => Err(refused(reason)),
         }
     }
 
     /// `None`: the secret was never proven in this process.
-    fn authenticate(&self, credential: Credential<'_>) -> Result<Option<ProvenToken>, Denial> {
+    fn authenticate(&self, credential: Credential<'_>) -> Result<Option<ProvenToken>, Denied> {
         let proven = self.verifier.authenticate_now(self.index, credential.text());
-        proven.map_err(|reason| Denial::of(reason, credential))
+        proven.map_err(|reason| Denied::of(reason, credential))
     }
 
-    async fn prove(&self, credential: Credential<'_>) -> Result<(), Denial> {
+    async fn prove(&self, credential: Credential<'_>) -> Result<(), Denied> {
         let proven = self.verifier.prove(&self.index.tokens, credential.text()).await;
-        proven.map_err(|reason| Denial::of(reason, credential))
+        proven.map_err(|reason| Denied::of(reason, credential))
     }
 }
 
@@ -159,13 +159,13 @@ impl Permit {
     /// Whether the token could begin this work now: running work ends with the permission for it.
     ///
     /// # Errors
-    /// The [`Refusal`] that a new request would get.
-    pub fn still_holds(&self, index: &TokenIndex, now: Timestamp) -> Result<(), Refusal> {
+    /// The [`Reason`] that a new request would get.
+    pub fn still_holds(&self, index: &TokenIndex, now: Timestamp) -> Result<(), Reason> {
         let Some(token) = &self.token else { return Ok(()) };
-        let requested = Requested::Deployment(self.deployment.spec.name.as_str());
+        let destination = Destination::Deployment(self.deployment.spec.name.as_str());
         match index.find(token.entry().lookup_id()) {
-            Some(entry) => decision::decide(entry.holder(), requested, now),
-            None => decision::decide(token.entry().holder(), requested, now),
+            Some(entry) => decision::decide(entry.holder(), destination, now),
+            None => decision::decide(token.entry().holder(), destination, now),
         }
     }
 }

@@ -20,28 +20,29 @@ use super::{
     connection::Connection,
     cors::Cors,
     credential::{self, BadCredential, Credential},
+    deadlines::{Cut, Deadline, Timer},
     forwarding::Forwarding,
-    headers::{self, BodyFraming, Outgoing},
+    headers::{self, BodyFraming, UpstreamRequest},
     permit::{Gate, Permit},
+    readyz_tarpit,
     record::Record,
-    refusal::{AnswerTo, BadMessage, Denial, Failure, UpstreamFailure},
-    restraint, same_origin,
+    rejection::{BadRequest, Denied, Rejection, ReplyContext, UpstreamFailure},
+    same_origin,
     target::Target,
     upstream::{
-        body::AnswerBody,
+        body::ResponseBody,
         exchange::{Exchange, Load},
-        head::AnswerHead,
+        head::ResponseHead,
         pool,
-        sender::Sender,
+        request_writer::RequestWriter,
     },
-    watch::{Cut, Timer, Watched},
     websocket,
     worker::Worker,
 };
 use crate::{
     domain::deployment::DeploymentName,
-    index::routes::{Asked, Route, Upstream},
-    telemetry::access_log::End,
+    index::routes::{Route, RouteKey, Upstream},
+    telemetry::access_log::RequestOutcome,
 };
 
 /// How much of a refused body is thrown away, bytes, and for how long, before its stream is reset.
@@ -53,22 +54,22 @@ pub async fn handle(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
     request: Request<Incoming>,
-) -> Response<AnswerBody> {
+) -> Response<ResponseBody> {
     let (head, body) = request.into_parts();
     let id = headers::request_id(&head.headers, || worker.new_request_id()).into_owned();
     let mut record = worker.record(&connection);
-    record.asked(&id, &head.method, head.uri.path());
+    record.request(&id, &head.method, head.uri.path());
 
     let unread = !body.is_end_stream();
-    let may_ask_for_ever = restraint::concerns(&head.method, head.uri.path());
+    let may_ask_for_ever = readyz_tarpit::applies_to(&head.method, head.uri.path());
     let mut body = Some(body);
     let answer = Received { worker: &worker, connection: &connection, id: &id }.pass(head, &mut body, record).await;
     let mut response = match answer {
         Ok(response) => response,
         Err(refused) => {
             let caller = refused.record.caller();
-            if may_ask_for_ever && let Some(_held) = worker.restraint.refused(caller, Instant::now()) {
-                tokio::time::sleep(restraint::DELAY).await;
+            if may_ask_for_ever && let Some(_held) = worker.tarpit.refused(caller, Instant::now()) {
+                tokio::time::sleep(readyz_tarpit::DELAY).await;
             }
             if let Some(body) = body.filter(|_| unread && refused.version == Version::HTTP_2) {
                 tokio::task::spawn_local(throw_away(body));
@@ -88,7 +89,7 @@ const OWN: &str = "own_page";
 /// Whose answer it is.
 #[expect(clippy::large_enum_variant, reason = "the large one is every request's, which need not pay for a box")]
 enum Answered {
-    Upstream(AnswerHead, Exchange),
+    Upstream(ResponseHead, Exchange),
     Own(Response<Bytes>),
 }
 
@@ -105,10 +106,10 @@ impl Received<'_> {
         head: Parts,
         body: &mut Option<Incoming>,
         mut record: Record,
-    ) -> Result<Response<AnswerBody>, Box<Refused>> {
+    ) -> Result<Response<ResponseBody>, Box<Refused>> {
         let gateway = &self.worker.gateway;
         let settings = gateway.settings.load();
-        let mut spelled_out: Option<DeploymentName> = None;
+        let mut named_deployment: Option<DeploymentName> = None;
         let mut cors = Cors::default();
         let mut navigation = None;
         let version = head.version;
@@ -124,12 +125,12 @@ impl Received<'_> {
 
             // 2. Where it would go. Nobody is told yet whether anything is there.
             let routes = gateway.index.routes.load();
-            let asked = Asked { listener: self.connection.listener, host: target.host(), path: target.path };
-            let route = routes.find(asked);
+            let key = RouteKey { listener: self.connection.listener, host: target.host(), path: target.path };
+            let route = routes.find(key);
             // What an answer may name: what the caller named itself, if it is a name, or whose listener it came in by.
-            spelled_out = match &route.deployment {
+            named_deployment = match &route.deployment {
                 Some(deployment) if self.connection.listener.is_some() => Some(deployment.spec.name.clone()),
-                _ => route.spelled_out.and_then(|name| name.parse().ok()),
+                _ => route.named_deployment.and_then(|name| name.parse().ok()),
             };
 
             // 3. What is answered here: the pages under our own prefix, and what browsers ask before a call from a page.
@@ -143,7 +144,7 @@ impl Received<'_> {
                 target: &target,
                 route: &route,
                 forwarding: &forwarding,
-                spelled_out: spelled_out.as_ref().map(DeploymentName::as_str),
+                named_deployment: named_deployment.as_ref().map(DeploymentName::as_str),
             };
             if target.path[route.prefix_len..].starts_with(browser::PREFIX) {
                 // Rare and large: boxed, so that it is no part of every request.
@@ -169,11 +170,18 @@ impl Received<'_> {
 
             // 6. Forwarded, with the caller's credential removed and our fields set last.
             let (forwarding, target) = (&forwarding, &target);
-            let outgoing =
-                Outgoing { head: &head, target, permit: &permit, forwarding, request_id: self.id, framing, websocket };
-            let watched = self.worker.watchman.watch(permit.clone(), self.connection.caller());
-            let (mut answer, exchange) = forward(self.worker, watched, &outgoing, body.take(), &mut record).await?;
-            headers::strip_answer(&mut answer.headers);
+            let outgoing = UpstreamRequest {
+                head: &head,
+                target,
+                permit: &permit,
+                forwarding,
+                request_id: self.id,
+                framing,
+                websocket,
+            };
+            let deadline = self.worker.sweep.register(permit.clone(), self.connection.downstream());
+            let (mut answer, exchange) = forward(self.worker, deadline, &outgoing, body.take(), &mut record).await?;
+            headers::strip_response(&mut answer.headers);
             if permit.is_of_session() {
                 headers::keep_private(&mut answer.headers);
             }
@@ -188,16 +196,16 @@ impl Received<'_> {
             Ok(Answered::Upstream(answer, exchange)) => Ok(answered(answer, exchange, record)),
             Ok(Answered::Own(mut own)) => {
                 cors.apply(own.headers_mut());
-                record.answered(own.status().as_u16(), OWN);
+                record.responded(own.status().as_u16(), OWN);
                 if record.is_for_head() || own.body().is_empty() {
                     // The library never asks for the body.
-                    record.ended(End::Complete);
+                    record.ended(RequestOutcome::Complete);
                 }
-                Ok(own.map(|bytes| AnswerBody::own(bytes, record, End::Complete)))
+                Ok(own.map(|bytes| ResponseBody::own(bytes, record, RequestOutcome::Complete)))
             }
             Err(failure) => {
                 let realm = settings.realm.clone();
-                Err(Box::new(Refused { failure, record, realm, spelled_out, version, navigation, cors }))
+                Err(Box::new(Refused { failure, record, realm, named_deployment, version, navigation, cors }))
             }
         }
     }
@@ -210,7 +218,7 @@ impl Received<'_> {
         route: &Route<'_>,
         forwarding: &Forwarding,
         websocket: bool,
-    ) -> Result<Result<Option<Credential<'h>>, BadCredential>, Denial> {
+    ) -> Result<Result<Option<Credential<'h>>, BadCredential>, Denied> {
         let presented = credential::presented(&head.headers, websocket);
         let (Ok(None), Some(deployment)) = (presented, &route.deployment) else {
             return Ok(presented.map(|token| token.map(Credential::Token)));
@@ -220,7 +228,7 @@ impl Received<'_> {
                 if deployment.spec.protected
                     && !same_origin::holds(head, target, forwarding.host.as_ref(), websocket) =>
             {
-                Err(Denial::CrossSite)
+                Err(Denied::CrossSite)
             }
             session => Ok(Ok(session.map(Credential::Session))),
         }
@@ -233,24 +241,24 @@ impl Received<'_> {
 /// it was being closed is sent once more, if it can do no harm twice.
 ///
 /// # Errors
-/// Any [`Failure`] but a denial.
+/// Any [`Rejection`] but a denial.
 async fn forward(
     worker: &Rc<Worker>,
-    mut watched: Watched,
-    outgoing: &Outgoing<'_>,
+    mut deadline: Deadline,
+    outgoing: &UpstreamRequest<'_>,
     mut body: Option<Incoming>,
     record: &mut Record,
-) -> Result<(AnswerHead, Exchange), Failure> {
+) -> Result<(ResponseHead, Exchange), Rejection> {
     let permit = outgoing.permit;
     let max_body = permit.spec().settings.max_body_bytes;
     let method = &outgoing.head.method;
     let mut may_reuse = true;
     loop {
-        let (connection, upstream) = connect(worker, permit, &watched, may_reuse).await?;
+        let (connection, upstream) = connect(worker, permit, &deadline, may_reuse).await?;
         let head = outgoing.write(upstream.url.base_path());
-        let sender = Sender::new(head, body.take(), outgoing.framing, max_body);
+        let writer = RequestWriter::new(head, body.take(), outgoing.framing, max_body);
         let load = Load::on(&upstream);
-        let mut exchange = Exchange::new(connection, sender, watched, load, Rc::clone(&worker.pool));
+        let mut exchange = Exchange::new(connection, writer, deadline, load, Rc::clone(&worker.pool));
         match exchange.head(method).await {
             Ok(answer) if answer.status == StatusCode::SWITCHING_PROTOCOLS => {
                 // Only the answer to our own upgrade makes a tunnel.
@@ -260,9 +268,9 @@ async fn forward(
             Ok(answer) => return Ok((answer, exchange)),
             Err(failure) if exchange.may_be_sent_again(failure, method) => {
                 may_reuse = false;
-                let sender;
-                (sender, watched) = exchange.into_sender_and_watched();
-                body = sender.into_body();
+                let writer;
+                (writer, deadline) = exchange.into_writer_and_deadline();
+                body = writer.into_body();
             }
             Err(failure) => {
                 record.received(exchange.received());
@@ -276,24 +284,24 @@ async fn forward(
 async fn connect(
     worker: &Worker,
     permit: &Permit,
-    watched: &Watched,
+    deadline: &Deadline,
     may_reuse: bool,
-) -> Result<(pool::Connection, Arc<Upstream>), Failure> {
+) -> Result<(pool::Connection, Arc<Upstream>), Rejection> {
     let keep_alive = worker.gateway.settings.load().upstream_keep_alive;
-    let mut failure = Failure::Upstream(UpstreamFailure::Connect);
+    let mut failure = Rejection::Upstream(UpstreamFailure::Connect);
     for upstream in permit.upstreams() {
         if may_reuse && let Some(connection) = worker.pool.take(upstream, keep_alive) {
             return Ok((connection, Arc::clone(upstream)));
         }
-        watched.arm(Timer::Connect, permit.spec().settings.connect_timeout);
-        match watched.guard(pool::connect(&upstream.url)).await {
+        deadline.arm(Timer::Connect, permit.spec().settings.connect_timeout);
+        match deadline.guard(pool::connect(&upstream.url)).await {
             Ok(Ok(connection)) => return Ok((connection, Arc::clone(upstream))),
             Ok(Err(error)) => {
                 tracing::debug!(upstream = %upstream.url, %error, "an upstream takes no connection");
                 failure = UpstreamFailure::Connect.into();
             }
             Err(cut @ Cut::Timeout(_)) => {
-                watched.forgive();
+                deadline.clear();
                 failure = cut.into();
             }
             Err(cut) => return Err(cut.into()),
@@ -331,18 +339,18 @@ async fn throw_away(mut body: Incoming) {
     let _ = tokio::time::timeout(THROW_AWAY_TIME, all).await;
 }
 
-fn check_length(framing: BodyFraming, permit: &Permit) -> Result<(), BadMessage> {
+fn check_length(framing: BodyFraming, permit: &Permit) -> Result<(), BadRequest> {
     match (framing, permit.spec().settings.max_body_bytes) {
-        (BodyFraming::Length(length), Some(limit)) if length > limit => Err(BadMessage::TooLarge),
+        (BodyFraming::Length(length), Some(limit)) if length > limit => Err(BadRequest::TooLarge),
         _ => Ok(()),
     }
 }
 
 /// The upstream's answer, without what concerned its connection only.
-fn answered(answer: AnswerHead, exchange: Exchange, mut record: Record) -> Response<AnswerBody> {
-    record.answered(answer.status.as_u16(), "");
+fn answered(answer: ResponseHead, exchange: Exchange, mut record: Record) -> Response<ResponseBody> {
+    record.responded(answer.status.as_u16(), "");
     record.first_byte();
-    let mut response = Response::new(AnswerBody::streamed(exchange, record));
+    let mut response = Response::new(ResponseBody::streamed(exchange, record));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     response
@@ -350,10 +358,10 @@ fn answered(answer: AnswerHead, exchange: Exchange, mut record: Record) -> Respo
 
 /// A request that gets an answer of ours.
 struct Refused {
-    failure: Failure,
+    failure: Rejection,
     record: Record,
     realm: String,
-    spelled_out: Option<DeploymentName>,
+    named_deployment: Option<DeploymentName>,
     version: Version,
     /// `None`: nobody looks at the answer.
     navigation: Option<browser::Navigation>,
@@ -362,38 +370,38 @@ struct Refused {
 
 impl Refused {
     /// `unread`: a part of the body has not been read. It cannot become the next request: the connection is closed.
-    fn respond(mut self, unread: bool) -> Response<AnswerBody> {
-        let to = AnswerTo {
+    fn respond(mut self, unread: bool) -> Response<ResponseBody> {
+        let to = ReplyContext {
             request_id: self.record.request_id(),
             realm: &self.realm,
-            spelled_out: self.spelled_out.as_ref().map(DeploymentName::as_str),
+            named_deployment: self.named_deployment.as_ref().map(DeploymentName::as_str),
         };
         let mut response = self.failure.respond(&to);
         if let Some(navigation) = self.navigation.as_ref().filter(|_| self.failure.asks_to_sign_in()) {
-            let sentence = self.failure.sentence(to.spelled_out);
-            let nothing_sent = self.failure == Failure::Denied(Denial::NoCredential);
+            let sentence = self.failure.sentence(to.named_deployment);
+            let nothing_sent = self.failure == Rejection::Denied(Denied::NoCredential);
             navigation.instead(&mut response, Some(&*sentence).filter(|_| !nothing_sent));
         }
         self.cors.apply(response.headers_mut());
-        if let Failure::Upstream(_) | Failure::Cut(_) = self.failure {
+        if let Rejection::Upstream(_) | Rejection::Cut(_) = self.failure {
             tracing::debug!(
                 reason = self.failure.code(),
                 request_id = self.record.request_id(),
                 "not answered by its upstream"
             );
         }
-        self.record.answered(response.status().as_u16(), self.failure.code());
+        self.record.responded(response.status().as_u16(), self.failure.code());
         if let Some(uid) = self.failure.token() {
             self.record.token(Some(uid));
         }
         // Nobody reads the answer of a request that broke off.
-        let broke_off = self.failure == Failure::Message(BadMessage::BrokenOff);
-        let end = if broke_off { End::CallerLeft } else { End::Complete };
+        let broke_off = self.failure == Rejection::BadRequest(BadRequest::BrokenOff);
+        let end = if broke_off { RequestOutcome::CallerLeft } else { RequestOutcome::Complete };
         if self.record.is_for_head() {
             // The library never asks for the body of the answer.
             self.record.ended(end);
         }
-        let mut response = response.map(|bytes| AnswerBody::own(bytes, self.record, end));
+        let mut response = response.map(|bytes| ResponseBody::own(bytes, self.record, end));
         if unread && self.version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

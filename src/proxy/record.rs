@@ -5,10 +5,10 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use http::Method;
 
-use super::watch::{Active, Cut};
+use super::deadlines::{Active, Cut};
 use crate::{
     domain::{timestamp::Timestamp, token::TokenUid},
-    telemetry::access_log::{AccessBuffer, End, Line},
+    telemetry::access_log::{AccessBuffer, Line, RequestOutcome},
 };
 
 /// The growing record of one request.
@@ -29,7 +29,7 @@ impl Record {
     }
 
     /// To be called once, first.
-    pub fn asked(&mut self, request_id: &str, method: &Method, path: &str) {
+    pub fn request(&mut self, request_id: &str, method: &Method, path: &str) {
         self.text.reserve(request_id.len() + path.len() + 64);
         self.text.push_str(request_id);
         self.text.push_str(path);
@@ -38,7 +38,7 @@ impl Record {
         self.line.method = Some(method.clone());
     }
 
-    /// To be called at most once, after [`Record::asked`] and with what was parsed: userinfo is a secret.
+    /// To be called at most once, after [`Record::request`] and with what was parsed: userinfo is a secret.
     pub fn host(&mut self, host: &str) {
         self.text.push_str(host);
         self.line.host_len = host.len();
@@ -71,7 +71,7 @@ impl Record {
         self.line.token = uid;
     }
 
-    pub fn answered(&mut self, status: u16, reason: &'static str) {
+    pub fn responded(&mut self, status: u16, reason: &'static str) {
         self.line.status = Some(status);
         self.line.reason = reason;
     }
@@ -93,8 +93,8 @@ impl Record {
     }
 
     /// The last word counts. Without any, the caller has left.
-    pub fn ended(&mut self, end: End) {
-        self.line.end = end;
+    pub fn ended(&mut self, outcome: RequestOutcome) {
+        self.line.outcome = outcome;
     }
 }
 
@@ -105,7 +105,7 @@ impl Drop for Record {
     }
 }
 
-impl From<Cut> for End {
+impl From<Cut> for RequestOutcome {
     fn from(cut: Cut) -> Self {
         match cut {
             Cut::Timeout(_) => Self::Timeout,

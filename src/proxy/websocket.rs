@@ -23,19 +23,19 @@ use tokio::{
 
 use super::{
     credential,
+    deadlines::{Deadline, Timer},
     record::Record,
     upstream::{
-        body::AnswerBody,
+        body::ResponseBody,
         exchange::{Exchange, Load},
-        head::AnswerHead,
+        head::ResponseHead,
     },
-    watch::{Timer, Watched},
 };
-use crate::telemetry::access_log::End;
+use crate::telemetry::access_log::RequestOutcome;
 
 /// Answers 101 and carries the bytes from then on.
-pub fn tunnel(head: Parts, answer: AnswerHead, exchange: Exchange, mut record: Record) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::none());
+pub fn tunnel(head: Parts, answer: ResponseHead, exchange: Exchange, mut record: Record) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::none());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = answer.headers;
     let headers = response.headers_mut();
@@ -44,11 +44,11 @@ pub fn tunnel(head: Parts, answer: AnswerHead, exchange: Exchange, mut record: R
     if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) && credential::offers_protocol(&head.headers) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(credential::PROTOCOL));
     }
-    record.answered(StatusCode::SWITCHING_PROTOCOLS.as_u16(), "");
+    record.responded(StatusCode::SWITCHING_PROTOCOLS.as_u16(), "");
     record.first_byte();
     let caller = hyper::upgrade::on(Request::from_parts(head, ()));
-    let (upstream, early, watched, load) = exchange.into_tunnel();
-    tokio::task::spawn_local(carry(caller, upstream, early, watched, load, record));
+    let (upstream, early, deadline, load) = exchange.into_tunnel();
+    tokio::task::spawn_local(carry(caller, upstream, early, deadline, load, record));
     response
 }
 
@@ -57,16 +57,16 @@ async fn carry(
     caller: OnUpgrade,
     upstream: TcpStream,
     early: BytesMut,
-    watched: Watched,
+    deadline: Deadline,
     _load: Load,
     mut record: Record,
 ) {
     let traffic = Rc::new(Traffic::default());
-    let meter = Metered { stream: upstream, watched: &watched, traffic: Rc::clone(&traffic) };
-    let carried = watched.guard(both_ways(caller, meter, &early)).await;
+    let meter = Metered { stream: upstream, deadline: &deadline, traffic: Rc::clone(&traffic) };
+    let carried = deadline.guard(both_ways(caller, meter, &early)).await;
     record.received(traffic.to_upstream.get());
     record.sent(early.len() + traffic.to_caller.get());
-    record.ended(carried.map_or_else(End::from, |_| End::Tunnel));
+    record.ended(carried.map_or_else(RequestOutcome::from, |_| RequestOutcome::Tunnel));
 }
 
 async fn both_ways(caller: OnUpgrade, mut upstream: Metered<'_>, early: &[u8]) -> io::Result<()> {
@@ -85,13 +85,13 @@ struct Traffic {
 /// The upstream's side of a tunnel: every byte through it counts, and ends the silence.
 struct Metered<'a> {
     stream: TcpStream,
-    watched: &'a Watched,
+    deadline: &'a Deadline,
     traffic: Rc<Traffic>,
 }
 
 impl Metered<'_> {
-    fn alive(&self) {
-        self.watched.arm(Timer::UpstreamIdle, self.watched.permit().spec().settings.idle_timeout);
+    fn touch(&self) {
+        self.deadline.arm(Timer::UpstreamIdle, self.deadline.permit().spec().settings.idle_timeout);
     }
 }
 
@@ -99,7 +99,7 @@ impl AsyncRead for Metered<'_> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.alive();
+        self.touch();
         let traffic = &self.traffic;
         traffic.to_caller.set(traffic.to_caller.get() + buf.filled().len() - before);
         Poll::Ready(Ok(()))
@@ -109,7 +109,7 @@ impl AsyncRead for Metered<'_> {
 impl AsyncWrite for Metered<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.alive();
+        self.touch();
         let traffic = &self.traffic;
         traffic.to_upstream.set(traffic.to_upstream.get() + written as u64);
         Poll::Ready(Ok(written))

@@ -24,18 +24,18 @@ use tokio_rustls::rustls::ServerConfig;
 use super::{
     Gateway,
     connection::{self, Accepted, Connection},
+    deadlines::{DeadlineSweep, SWEEP},
+    readyz_tarpit::Tarpit,
     record::Record,
-    restraint::Restraint,
     upstream::pool::Pool,
-    watch::{SWEEP, Watchman},
 };
 use crate::{
     system::{self, NoEntropy},
-    telemetry::access_log::{AccessBuffer, End},
+    telemetry::access_log::{AccessBuffer, RequestOutcome},
 };
 
 /// Pause after the operating system had no descriptor for another connection.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// How often a drain looks whether all is done, and how long ended exchanges get to say so.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
@@ -74,12 +74,12 @@ pub struct WorkerHandle {
 /// What all requests of one worker share.
 pub struct Worker {
     pub gateway: Arc<Gateway>,
-    pub watchman: Rc<Watchman>,
+    pub sweep: Rc<DeadlineSweep>,
     pub pool: Rc<Pool>,
-    pub restraint: Rc<Restraint>,
+    pub tarpit: Rc<Tarpit>,
     access: Arc<AccessBuffer>,
     tls: Arc<ArcSwapOption<ServerConfig>>,
-    places: Arc<Semaphore>,
+    connection_slots: Arc<Semaphore>,
     /// Random per worker, so that request ids do not repeat between processes.
     id_prefix: u64,
     next_id: Cell<u64>,
@@ -105,16 +105,16 @@ pub fn start(number: usize, parts: WorkerParts) -> io::Result<WorkerHandle> {
 async fn run(parts: WorkerParts, id_prefix: u64, mut commands: mpsc::UnboundedReceiver<Command>) {
     let worker = Rc::new(Worker {
         gateway: parts.gateway,
-        watchman: Watchman::new(),
+        sweep: DeadlineSweep::new(),
         pool: Rc::default(),
-        restraint: Rc::default(),
+        tarpit: Rc::default(),
         access: parts.access,
         tls: parts.tls,
-        places: Arc::new(Semaphore::new(parts.max_connections)),
+        connection_slots: Arc::new(Semaphore::new(parts.max_connections)),
         id_prefix,
         next_id: Cell::new(0),
     });
-    tokio::task::spawn_local(look_out(Rc::clone(&worker)));
+    tokio::task::spawn_local(sweep_loop(Rc::clone(&worker)));
     let mut listeners: HashMap<SocketAddr, AbortHandle> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
@@ -140,32 +140,32 @@ async fn run(parts: WorkerParts, id_prefix: u64, mut commands: mpsc::UnboundedRe
 }
 
 /// Sweeps, and looks again at running work as soon as the index changes.
-async fn look_out(worker: Rc<Worker>) {
+async fn sweep_loop(worker: Rc<Worker>) {
     let index = &worker.gateway.index;
     let mut epoch = index.epoch.subscribe();
     loop {
         let _ = tokio::time::timeout(SWEEP, epoch.changed()).await;
         let now = *epoch.borrow_and_update();
-        worker.watchman.sweep(&index.tokens, now);
+        worker.sweep.sweep(&index.tokens, now);
         worker.pool.sweep(worker.gateway.settings.load().upstream_keep_alive);
     }
 }
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener, own: Option<SocketAddr>) {
     loop {
-        let Ok(place) = Arc::clone(&worker.places).acquire_owned().await else { return };
+        let Ok(connection_slot) = Arc::clone(&worker.connection_slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Without it small chunks would wait for each other; the connection works all the same.
                 let _ = stream.set_nodelay(true);
                 let tls = worker.tls.load_full();
-                let accepted = Accepted { stream, peer, listener: own, tls, place };
+                let accepted = Accepted { stream, peer, listener: own, tls, connection_slot };
                 tokio::task::spawn_local(connection::serve(Rc::clone(&worker), accepted));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "no connection could be accepted; raise the limit of open files if this stays");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
@@ -188,14 +188,14 @@ impl Worker {
     pub fn record_malformed(&self, connection: &Connection, too_large: bool) {
         let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.origin.peer, None);
         let (status, reason) = if too_large { (431, "header_too_large") } else { (400, "malformed_request") };
-        record.answered(status, reason);
-        record.ended(End::Complete);
+        record.responded(status, reason);
+        record.ended(RequestOutcome::Complete);
     }
 
     /// A further command to drain may bring the deadline forward.
     async fn drain(&self, mut deadline: Instant, mut commands: mpsc::UnboundedReceiver<Command>) {
-        self.watchman.drain_connections();
-        while !self.watchman.is_idle() && Instant::now() < deadline {
+        self.sweep.drain_connections();
+        while !self.sweep.is_idle() && Instant::now() < deadline {
             while let Ok(command) = commands.try_recv() {
                 if let Command::Drain(earlier) = command {
                     deadline = deadline.min(earlier);
@@ -204,9 +204,9 @@ impl Worker {
             tokio::time::sleep(DRAIN_STEP).await;
         }
         // Exchanges first: each says how it ended before its connection is gone.
-        self.watchman.end_exchanges();
+        self.sweep.end_exchanges();
         tokio::time::sleep(DRAIN_STEP).await;
-        self.watchman.close_connections();
+        self.sweep.close_connections();
         tokio::time::sleep(DRAIN_STEP).await;
     }
 }

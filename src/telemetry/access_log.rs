@@ -53,12 +53,12 @@ pub struct Line {
     /// From the request's head to the answer's. `None`: no answer.
     pub first_byte: Option<Duration>,
     pub total: Duration,
-    pub end: End,
+    pub outcome: RequestOutcome,
 }
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum RequestOutcome {
     Complete,
     /// The caller closed its connection, or reset its stream, before the answer was whole.
     CallerLeft,
@@ -93,7 +93,7 @@ pub struct AccessLog {
     thread: Option<JoinHandle<()>>,
 }
 
-impl End {
+impl RequestOutcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
@@ -125,7 +125,7 @@ impl Default for Line {
             bytes_out: 0,
             first_byte: None,
             total: Duration::ZERO,
-            end: End::CallerLeft,
+            outcome: RequestOutcome::CallerLeft,
         }
     }
 }
@@ -276,7 +276,7 @@ fn write_json(line: &Line, text: &str, out: &mut Vec<u8>) {
         bytes_out: line.bytes_out,
         first_byte_ms: line.first_byte.map(millis),
         total_ms: millis(line.total),
-        end: line.end.as_str(),
+        end: line.outcome.as_str(),
     };
     // Writing to memory and serialising texts and numbers cannot fail.
     let _ = serde_json::to_writer(&mut *out, &line);
@@ -302,7 +302,7 @@ fn write_pretty(line: &Line, text: &str, out: &mut Vec<u8>) {
         line.bytes_in,
         line.bytes_out,
         millis(line.total),
-        line.end.as_str()
+        line.outcome.as_str()
     );
 }
 

@@ -27,7 +27,7 @@ mod proxy_first_verification;
 mod proxy_framing;
 mod proxy_headers;
 mod proxy_protocols;
-mod proxy_restraint;
+mod proxy_readyz_tarpit;
 mod proxy_routing;
 mod proxy_streaming;
 mod proxy_websocket;

@@ -62,13 +62,13 @@ async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str)
     }
     let keep = Some(&visitor.session.id_hash);
     users::set_password(&context, &visitor.user.email, new.to_owned(), keep).await?;
-    visitor.management.gateway.index.look_now();
+    visitor.management.gateway.index.poll_now();
     Ok(())
 }
 
 pub async fn sign_out_everywhere(CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
     sessions::end_all(&visitor.context(), visitor.user.id, None).await?;
-    visitor.management.gateway.settled(&visitor.store).await;
+    visitor.management.gateway.wait_until_applied(&visitor.store).await;
     let mut response = redirect("/sign-in");
     visitor.set_cookie(&mut response, cookie::CONSOLE, "", 0);
     Ok(response)

@@ -156,7 +156,7 @@ pub async fn add(CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageR
     };
     match added.await {
         Ok(name) => {
-            visitor.management.gateway.settled(&visitor.store).await;
+            visitor.management.gateway.wait_until_applied(&visitor.store).await;
             Ok(redirect(&format!("/deployments/{name}")))
         }
         Err(error) => again(&visitor, true, &fields, &error),
@@ -194,7 +194,7 @@ pub async fn update(Path(name): Path<String>, CsrfForm { who: visitor, fields }:
     };
     match updated.await {
         Ok(_) => {
-            visitor.management.gateway.settled(&visitor.store).await;
+            visitor.management.gateway.wait_until_applied(&visitor.store).await;
             deployment_page(&visitor, &name, Some("The Deployment is changed.".to_owned())).await
         }
         Err(error) => again(&visitor, false, &fields, &error),
@@ -205,7 +205,7 @@ pub async fn terminate(Path(name): Path<String>, CsrfForm { who: visitor, .. }: 
     visitor.needs_admin()?;
     let spec = editable(&visitor, &name).await?.spec;
     deployments::terminate(&visitor.context(), &spec.name).await?;
-    visitor.management.gateway.settled(&visitor.store).await;
+    visitor.management.gateway.wait_until_applied(&visitor.store).await;
     deployment_page(&visitor, &name, Some("Terminated: callers get 503 until you start it again.".to_owned())).await
 }
 
@@ -213,7 +213,7 @@ pub async fn start(Path(name): Path<String>, CsrfForm { who: visitor, .. }: Csrf
     visitor.needs_admin()?;
     let spec = editable(&visitor, &name).await?.spec;
     deployments::start(&visitor.context(), &spec.name).await?;
-    visitor.management.gateway.settled(&visitor.store).await;
+    visitor.management.gateway.wait_until_applied(&visitor.store).await;
     deployment_page(&visitor, &name, Some("Started: requests are forwarded again.".to_owned())).await
 }
 
@@ -227,7 +227,7 @@ pub async fn remove(Path(name): Path<String>, CsrfForm { who: visitor, .. }: Csr
     visitor.needs_admin()?;
     let spec = editable(&visitor, &name).await?.spec;
     let touched = deployments::remove(&visitor.context(), &spec.name).await?;
-    visitor.management.gateway.settled(&visitor.store).await;
+    visitor.management.gateway.wait_until_applied(&visitor.store).await;
     Ok(rendered(StatusCode::OK, &RemovedPage { shell: Shell::new(&visitor, "deployments"), name, touched }))
 }
 

@@ -128,7 +128,7 @@ pub async fn update(Path(uid): Path<String>, CsrfForm { who: visitor, fields }: 
     };
     match updated.await {
         Ok(record) => {
-            let receipt = visitor.management.gateway.settled(&visitor.store).await;
+            let receipt = visitor.management.gateway.wait_until_applied(&visitor.store).await;
             token_page(&visitor, &record, Some(format!("Updated. {}", receipt_text(receipt.as_ref())))).await
         }
         Err(error) => again(&visitor, &uid, &fields, error).await,

@@ -235,7 +235,7 @@ pub async fn delete(Path(uid): Path<String>, CsrfForm { who: visitor, .. }: Csrf
         return Ok(redirect("/api_tokens"));
     }
     tokens::revoke(&visitor.context(), record.uid).await?;
-    let receipt = visitor.management.gateway.settled(&visitor.store).await;
+    let receipt = visitor.management.gateway.wait_until_applied(&visitor.store).await;
     let page = DeletedPage {
         shell: Shell::new(&visitor, "tokens"),
         name: record.name,
@@ -358,7 +358,7 @@ fn rotate_page(visitor: &SignedIn, status: StatusCode, record: &TokenRecord, pro
 
 /// The one page that shows a token's text.
 pub async fn created(visitor: &SignedIn, issued: Issued, old_until: Option<Timestamp>) -> PageResult {
-    let receipt = visitor.management.gateway.settled(&visitor.store).await;
+    let receipt = visitor.management.gateway.wait_until_applied(&visitor.store).await;
     let page = CreatedPage {
         shell: Shell::new(visitor, "tokens"),
         recipes: recipes(visitor, issued.text.expose(), &issued.record.scopes).await?,

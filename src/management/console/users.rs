@@ -117,7 +117,7 @@ pub async fn disable(Path(id): Path<String>, CsrfForm { who: visitor, .. }: Csrf
     visitor.needs_admin()?;
     let user = find(&visitor, &id).await?;
     let disabled = users::disable(&visitor.context(), &user.email).await;
-    visitor.management.gateway.settled(&visitor.store).await;
+    visitor.management.gateway.wait_until_applied(&visitor.store).await;
     said(&visitor, disabled.map(|()| format!("{} is disabled, and so are their tokens and sessions.", user.email)))
         .await
 }
@@ -127,7 +127,7 @@ pub async fn enable(Path(id): Path<String>, CsrfForm { who: visitor, .. }: CsrfF
     visitor.needs_admin()?;
     let user = find(&visitor, &id).await?;
     let enabled = users::enable(&visitor.context(), &user.email).await;
-    visitor.management.gateway.settled(&visitor.store).await;
+    visitor.management.gateway.wait_until_applied(&visitor.store).await;
     said(&visitor, enabled.map(|()| format!("{} is enabled again.", user.email))).await
 }
 

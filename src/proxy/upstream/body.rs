@@ -10,21 +10,21 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::exchange::Exchange;
 use crate::{
-    proxy::{record::Record, refusal::Failure},
-    telemetry::access_log::End,
+    proxy::{record::Record, rejection::Rejection},
+    telemetry::access_log::RequestOutcome,
 };
 
 /// Carries the record of its request, which is handed on when the body is dropped.
-pub struct AnswerBody {
+pub struct ResponseBody {
     /// `None`: complete, or all that is left is in `ready`.
     exchange: Option<Exchange>,
     ready: Bytes,
     /// It broke off, and what came before is still on its way to the caller.
-    failure: Option<Failure>,
+    failure: Option<Rejection>,
     /// `None`: somebody else has it.
     record: Option<Record>,
     /// How the request has ended once `ready` is taken.
-    end: End,
+    outcome: RequestOutcome,
 }
 
 /// The answer broke off: the caller's connection is broken off as well, so that it cannot be taken for complete.
@@ -32,26 +32,26 @@ pub struct AnswerBody {
 #[error("the answer broke off")]
 pub struct BrokenOff;
 
-impl AnswerBody {
+impl ResponseBody {
     /// An upstream's answer.
     pub fn streamed(exchange: Exchange, record: Record) -> Self {
-        let mut body = Self::new(Some(exchange), Bytes::new(), Some(record), End::Complete);
+        let mut body = Self::new(Some(exchange), Bytes::new(), Some(record), RequestOutcome::Complete);
         body.finish_if_done();
         body
     }
 
     /// An answer of our own. With it the request ends so.
-    pub fn own(bytes: Bytes, record: Record, end: End) -> Self {
-        Self::new(None, bytes, Some(record), end)
+    pub fn own(bytes: Bytes, record: Record, outcome: RequestOutcome) -> Self {
+        Self::new(None, bytes, Some(record), outcome)
     }
 
     /// No body, and nothing to be recorded with it.
     pub fn none() -> Self {
-        Self::new(None, Bytes::new(), None, End::Complete)
+        Self::new(None, Bytes::new(), None, RequestOutcome::Complete)
     }
 
-    fn new(exchange: Option<Exchange>, ready: Bytes, record: Option<Record>, end: End) -> Self {
-        Self { exchange, ready, failure: None, record, end }
+    fn new(exchange: Option<Exchange>, ready: Bytes, record: Option<Record>, outcome: RequestOutcome) -> Self {
+        Self { exchange, ready, failure: None, record, outcome }
     }
 
     fn record(&mut self, note: impl FnOnce(&mut Record)) {
@@ -64,34 +64,34 @@ impl AnswerBody {
         if let Some(exchange) = self.exchange.take_if(|exchange| exchange.is_done()) {
             self.record(|record| {
                 record.received(exchange.received());
-                record.ended(End::Complete);
+                record.ended(RequestOutcome::Complete);
             });
             exchange.finish();
         }
     }
 
-    fn broke_off(&mut self, failure: Failure) -> BrokenOff {
-        let end = match failure {
-            Failure::Cut(cut) => cut.into(),
-            Failure::Message(_) => End::CallerLeft,
-            _ => End::UpstreamCut,
+    fn broke_off(&mut self, failure: Rejection) -> BrokenOff {
+        let outcome = match failure {
+            Rejection::Cut(cut) => cut.into(),
+            Rejection::BadRequest(_) => RequestOutcome::CallerLeft,
+            _ => RequestOutcome::UpstreamCut,
         };
-        self.record(|record| record.ended(end));
+        self.record(|record| record.ended(outcome));
         BrokenOff
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BrokenOff;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = &mut *self;
         let Some(exchange) = &mut this.exchange else {
-            let (bytes, end) = (std::mem::take(&mut this.ready), this.end);
+            let (bytes, outcome) = (std::mem::take(&mut this.ready), this.outcome);
             this.record(|record| {
                 record.sent(bytes.len());
-                record.ended(end);
+                record.ended(outcome);
             });
             return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
         };
@@ -126,7 +126,7 @@ impl Body for AnswerBody {
     }
 }
 
-impl Drop for AnswerBody {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take() {
             self.record(|record| {

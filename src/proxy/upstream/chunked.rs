@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::proxy::{headers::may_be_trailer, refusal::UpstreamFailure};
+use crate::proxy::{headers::may_be_trailer, rejection::UpstreamFailure};
 
 /// Chunks up to this size, bytes, leave as they came: as much as one read of BentoML's client takes.
 const WHOLE_CHUNK: usize = 64 * 1024;

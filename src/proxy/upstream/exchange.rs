@@ -16,15 +16,15 @@ use tokio_util::io::poll_read_buf;
 
 use super::{
     chunked::{Chunked, Step},
-    head::{self, AnswerFraming, AnswerHead},
+    head::{self, ResponseFraming, ResponseHead},
     pool::{Connection, Pool},
-    sender::{SendError, Sender},
+    request_writer::{RequestWriter, SendError},
 };
 use crate::{
     index::routes::Upstream,
     proxy::{
-        refusal::{BadMessage, Failure, UpstreamFailure},
-        watch::{Cut, Timer, Watched},
+        deadlines::{Cut, Deadline, Timer},
+        rejection::{BadRequest, Rejection, UpstreamFailure},
     },
 };
 
@@ -34,9 +34,9 @@ const MAX_READ: usize = 64 * 1024;
 
 pub struct Exchange {
     connection: Connection,
-    sender: Sender,
+    writer: RequestWriter,
     sending: Sending,
-    watched: Watched,
+    deadline: Deadline,
     load: Load,
     pool: Rc<Pool>,
     read_size: usize,
@@ -84,12 +84,12 @@ impl Drop for Load {
 }
 
 impl Exchange {
-    pub fn new(connection: Connection, sender: Sender, watched: Watched, load: Load, pool: Rc<Pool>) -> Self {
+    pub fn new(connection: Connection, writer: RequestWriter, deadline: Deadline, load: Load, pool: Rc<Pool>) -> Self {
         Self {
             connection,
-            sender,
+            writer,
             sending: Sending::Running { progress: u64::MAX },
-            watched,
+            deadline,
             load,
             pool,
             read_size: FIRST_READ,
@@ -103,23 +103,23 @@ impl Exchange {
     /// Sends until the head of the final answer is here, or of a 101.
     ///
     /// # Errors
-    /// Any [`Failure`] but a denial.
-    pub async fn head(&mut self, method: &Method) -> Result<AnswerHead, Failure> {
+    /// Any [`Rejection`] but a denial.
+    pub async fn head(&mut self, method: &Method) -> Result<ResponseHead, Rejection> {
         let head = poll_fn(|cx| self.poll_head(cx, method)).await?;
-        self.watched.arm(Timer::UpstreamIdle, self.watched.permit().spec().settings.idle_timeout);
+        self.deadline.arm(Timer::UpstreamIdle, self.deadline.permit().spec().settings.idle_timeout);
         self.answering = true;
         self.keep_alive = head.keep_alive;
         self.decoder = match head.framing {
-            AnswerFraming::None | AnswerFraming::Length(0) => Decoder::Done,
-            AnswerFraming::Length(length) => Decoder::Length(length),
-            AnswerFraming::Chunked => Decoder::Chunked(Chunked::default()),
-            AnswerFraming::Close => Decoder::Close,
+            ResponseFraming::None | ResponseFraming::Length(0) => Decoder::Done,
+            ResponseFraming::Length(length) => Decoder::Length(length),
+            ResponseFraming::Chunked => Decoder::Chunked(Chunked::default()),
+            ResponseFraming::Close => Decoder::Close,
         };
         Ok(head)
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<AnswerHead, Failure>> {
-        self.watched.check(cx)?;
+    fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<ResponseHead, Rejection>> {
+        self.deadline.check(cx)?;
         self.poll_sending(cx)?;
         loop {
             if let Some(head) = head::take(&mut self.connection.buffer, method)? {
@@ -138,8 +138,8 @@ impl Exchange {
     }
 
     /// The next frame of the answer's body. `None`: it is complete, and the connection was given back.
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        self.watched.check(cx)?;
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
+        self.deadline.check(cx)?;
         self.poll_sending(cx)?;
         loop {
             let missing = match self.take_frame() {
@@ -152,7 +152,7 @@ impl Exchange {
             match ready!(self.poll_fill(cx, missing)) {
                 Ok(0) if matches!(self.decoder, Decoder::Close) => self.decoder = Decoder::Done,
                 Ok(0) => return Poll::Ready(Some(Err(UpstreamFailure::Closed.into()))),
-                Ok(_) => self.watched.arm(Timer::UpstreamIdle, self.watched.permit().spec().settings.idle_timeout),
+                Ok(_) => self.deadline.arm(Timer::UpstreamIdle, self.deadline.permit().spec().settings.idle_timeout),
                 Err(failure) => return Poll::Ready(Some(Err(failure))),
             }
         }
@@ -174,29 +174,29 @@ impl Exchange {
 
     /// Bytes of the request's body that came from the caller.
     pub fn received(&self) -> u64 {
-        self.sender.received
+        self.writer.received
     }
 
     /// Whether the request may be sent once more without anything happening twice: an idle connection had been closed,
     /// and nothing was answered on it. The body must still be there.
-    pub fn may_be_sent_again(&self, failure: Failure, method: &Method) -> bool {
-        let closed = failure == Failure::Upstream(UpstreamFailure::Closed);
-        let harmless = self.sender.written == 0 || method.is_idempotent();
-        self.connection.reused && closed && !self.answered && harmless && self.sender.is_repeatable()
+    pub fn may_be_sent_again(&self, failure: Rejection, method: &Method) -> bool {
+        let closed = failure == Rejection::Upstream(UpstreamFailure::Closed);
+        let harmless = self.writer.written == 0 || method.is_idempotent();
+        self.connection.reused && closed && !self.answered && harmless && self.writer.is_repeatable()
     }
 
     /// Why it was ended from outside. `None`: it was not.
     pub fn cut(&self) -> Option<Cut> {
-        self.watched.cut()
+        self.deadline.cut()
     }
 
-    pub fn into_sender_and_watched(self) -> (Sender, Watched) {
-        (self.sender, self.watched)
+    pub fn into_writer_and_deadline(self) -> (RequestWriter, Deadline) {
+        (self.writer, self.deadline)
     }
 
     /// After a 101: the connection itself, and what the upstream sent on it already.
-    pub fn into_tunnel(self) -> (TcpStream, BytesMut, Watched, Load) {
-        (self.connection.stream, self.connection.buffer, self.watched, self.load)
+    pub fn into_tunnel(self) -> (TcpStream, BytesMut, Deadline, Load) {
+        (self.connection.stream, self.connection.buffer, self.deadline, self.load)
     }
 
     /// Gives the connection back if it can carry another exchange. To be called when the body is complete.
@@ -206,27 +206,27 @@ impl Exchange {
         }
     }
 
-    fn poll_sending(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+    fn poll_sending(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
         let Sending::Running { progress } = self.sending else { return Ok(()) };
-        let settings = &self.watched.permit().spec().settings;
-        match self.sender.poll(cx, &mut self.connection.stream) {
+        let settings = &self.deadline.permit().spec().settings;
+        match self.writer.poll(cx, &mut self.connection.stream) {
             Poll::Ready(Ok(())) => {
                 self.sending = Sending::Done;
                 if self.answering {
-                    self.watched.arm(Timer::UpstreamIdle, settings.idle_timeout);
+                    self.deadline.arm(Timer::UpstreamIdle, settings.idle_timeout);
                 } else {
-                    self.watched.arm(Timer::FirstByte, settings.first_byte_timeout);
+                    self.deadline.arm(Timer::FirstByte, settings.first_byte_timeout);
                 }
             }
-            Poll::Ready(Err(SendError::Caller)) => return Err(BadMessage::Body.into()),
-            Poll::Ready(Err(SendError::CallerLeft)) => return Err(BadMessage::BrokenOff.into()),
-            Poll::Ready(Err(SendError::TooLarge)) => return Err(BadMessage::TooLarge.into()),
-            Poll::Ready(Err(SendError::Upstream)) => self.sending = Sending::Broken,
+            Poll::Ready(Err(SendError::BodyMalformed)) => return Err(BadRequest::Body.into()),
+            Poll::Ready(Err(SendError::BodyCutShort)) => return Err(BadRequest::BrokenOff.into()),
+            Poll::Ready(Err(SendError::TooLarge)) => return Err(BadRequest::TooLarge.into()),
+            Poll::Ready(Err(SendError::UpstreamClosed)) => self.sending = Sending::Broken,
             Poll::Pending => {
-                let now = self.sender.received + self.sender.written;
+                let now = self.writer.received + self.writer.written;
                 if now != progress {
                     self.sending = Sending::Running { progress: now };
-                    self.watched.arm(self.sender.waits_for(), settings.idle_timeout);
+                    self.deadline.arm(self.writer.waits_for(), settings.idle_timeout);
                 }
             }
         }
@@ -234,7 +234,7 @@ impl Exchange {
     }
 
     /// Reads at least `missing` bytes' room once. 0: the upstream closed its side.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<Result<usize, Failure>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<Result<usize, Rejection>> {
         let Connection { stream, buffer, .. } = &mut self.connection;
         buffer.reserve(missing.max(self.read_size));
         let room = buffer.capacity() - buffer.len();

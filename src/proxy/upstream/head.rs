@@ -6,7 +6,7 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
 };
 
-use crate::proxy::{headers, refusal::UpstreamFailure};
+use crate::proxy::{headers, rejection::UpstreamFailure};
 
 /// Largest head of an answer, bytes.
 const MAX_HEAD: usize = 128 * 1024;
@@ -15,10 +15,10 @@ const MAX_FIELDS: usize = 128;
 
 /// The head of an answer, without what concerns the upstream's connection only.
 #[derive(Debug)]
-pub struct AnswerHead {
+pub struct ResponseHead {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub framing: AnswerFraming,
+    pub framing: ResponseFraming,
     /// Whether the connection may carry another exchange after this answer.
     pub keep_alive: bool,
     /// Whether a 101 says that it now speaks WebSocket.
@@ -27,7 +27,7 @@ pub struct AnswerHead {
 
 /// How the body of an answer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerFraming {
+pub enum ResponseFraming {
     None,
     /// Bytes.
     Length(u64),
@@ -40,7 +40,7 @@ pub enum AnswerFraming {
 ///
 /// # Errors
 /// [`UpstreamFailure::Malformed`].
-pub fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<AnswerHead>, UpstreamFailure> {
+pub fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, UpstreamFailure> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut answer = httparse::Response::new(&mut fields);
     let malformed = |_| UpstreamFailure::Malformed;
@@ -116,24 +116,24 @@ impl Fields {
         Ok(())
     }
 
-    fn into_head(self, status: StatusCode, is_http_11: bool, method: &Method) -> Result<AnswerHead, UpstreamFailure> {
+    fn into_head(self, status: StatusCode, is_http_11: bool, method: &Method) -> Result<ResponseHead, UpstreamFailure> {
         let framing = self.framing(is_http_11)?;
         let bodiless = *method == Method::HEAD
             || status.is_informational()
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::NOT_MODIFIED;
-        let framing = if bodiless { AnswerFraming::None } else { framing };
+        let framing = if bodiless { ResponseFraming::None } else { framing };
         let closes = self.named.iter().any(|option| option.as_str() == "close");
-        let keep_alive = is_http_11 && framing != AnswerFraming::Close && !closes;
-        Ok(AnswerHead { status, headers: self.headers, framing, keep_alive, websocket: self.websocket })
+        let keep_alive = is_http_11 && framing != ResponseFraming::Close && !closes;
+        Ok(ResponseHead { status, headers: self.headers, framing, keep_alive, websocket: self.websocket })
     }
 
     /// RFC 9112 § 6.3, without its repairs: both framings at once and any coding but one `chunked` are refused.
-    fn framing(&self, is_http_11: bool) -> Result<AnswerFraming, UpstreamFailure> {
+    fn framing(&self, is_http_11: bool) -> Result<ResponseFraming, UpstreamFailure> {
         match (self.codings, self.length) {
-            (0, None) => Ok(AnswerFraming::Close),
-            (0, Some(length)) => Ok(AnswerFraming::Length(length)),
-            (1, None) if is_http_11 && self.chunked => Ok(AnswerFraming::Chunked),
+            (0, None) => Ok(ResponseFraming::Close),
+            (0, Some(length)) => Ok(ResponseFraming::Length(length)),
+            (1, None) if is_http_11 && self.chunked => Ok(ResponseFraming::Chunked),
             _ => Err(UpstreamFailure::Malformed),
         }
     }
@@ -149,23 +149,23 @@ fn parse_length(value: &HeaderValue) -> Result<u64, UpstreamFailure> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Option<AnswerHead>, UpstreamFailure> {
+    fn read(text: &str) -> Result<Option<ResponseHead>, UpstreamFailure> {
         take(&mut BytesMut::from(text), &Method::GET)
     }
 
-    fn framing_of(head: &str) -> AnswerFraming {
+    fn framing_of(head: &str) -> ResponseFraming {
         read(&format!("{head}\r\n\r\n")).unwrap().unwrap().framing
     }
 
     #[test]
     fn framings() {
-        assert_eq!(framing_of("HTTP/1.1 200 OK\r\nContent-Length: 5"), AnswerFraming::Length(5));
-        assert_eq!(framing_of("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked"), AnswerFraming::Chunked);
-        assert_eq!(framing_of("HTTP/1.0 200 OK"), AnswerFraming::Close);
-        assert_eq!(framing_of("HTTP/1.1 204 No Content\r\nContent-Length: 5"), AnswerFraming::None);
+        assert_eq!(framing_of("HTTP/1.1 200 OK\r\nContent-Length: 5"), ResponseFraming::Length(5));
+        assert_eq!(framing_of("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked"), ResponseFraming::Chunked);
+        assert_eq!(framing_of("HTTP/1.0 200 OK"), ResponseFraming::Close);
+        assert_eq!(framing_of("HTTP/1.1 204 No Content\r\nContent-Length: 5"), ResponseFraming::None);
         let mut head = BytesMut::from("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
         let answer = take(&mut head, &Method::HEAD).unwrap().unwrap();
-        assert_eq!((answer.framing, answer.headers["content-length"].as_bytes()), (AnswerFraming::None, &b"5"[..]));
+        assert_eq!((answer.framing, answer.headers["content-length"].as_bytes()), (ResponseFraming::None, &b"5"[..]));
     }
 
     #[test]

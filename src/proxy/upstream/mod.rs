@@ -4,11 +4,11 @@
 //! it came, and no client library says where one ended. And one task drives both directions, so that dropping the answer
 //! drops the connection: a caller who leaves is noticed upstream at once. `docs/decisions/0005-upstream-client.md`.
 //!
-//! [`exchange`] is where to start; [`head`] and [`chunked`] read, [`sender`] writes, [`pool`] keeps what is idle.
+//! [`exchange`] is where to start; [`head`] and [`chunked`] read, [`request_writer`] writes, [`pool`] keeps what is idle.
 
 pub mod body;
 pub mod chunked;
 pub mod exchange;
 pub mod head;
 pub mod pool;
-pub mod sender;
+pub mod request_writer;

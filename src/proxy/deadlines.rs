@@ -1,4 +1,4 @@
-//! One look-out per worker instead of a timer per request.
+//! One sweep over all deadlines per worker instead of a timer per request.
 //!
 //! Every exchange and every connection registers a slot with a deadline. A sweep every [`SWEEP`] looks at all of them and
 //! wakes those whose time is over, and after each change of the index it asks of every running exchange again whether its
@@ -24,7 +24,7 @@ use slab::Slab;
 use tokio::task::AbortHandle;
 
 use super::permit::Permit;
-use crate::{domain::decision::Refusal, index::tokens::TokenIndex, system};
+use crate::{domain::decision::Reason, index::tokens::TokenIndex, system};
 
 /// How late a deadline may be noticed.
 pub const SWEEP: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ pub enum Timer {
     /// Nothing came from the upstream, or it took nothing.
     UpstreamIdle,
     /// The caller sent nothing of the body that it announced.
-    CallerIdle,
+    DownstreamIdle,
 }
 
 /// Why an exchange is ended from outside.
@@ -53,13 +53,13 @@ pub enum Timer {
 pub enum Cut {
     Timeout(Timer),
     /// The token was revoked, expired, or lost its scope.
-    Token(Refusal),
+    Token(Reason),
     /// The drain deadline passed.
     Drained,
 }
 
 /// All that runs on one worker.
-pub struct Watchman {
+pub struct DeadlineSweep {
     exchanges: RefCell<Slab<Rc<Slot>>>,
     connections: RefCell<Slab<Arc<ConnectionState>>>,
     started: Instant,
@@ -73,24 +73,24 @@ struct Slot {
     cut: Cell<Option<(Cut, Instant)>>,
     waker: RefCell<Option<Waker>>,
     permit: Permit,
-    caller: Caller,
+    downstream: Downstream,
 }
 
 /// What an exchange hangs on at its caller's side, to be taken away if the exchange cannot be ended otherwise.
-pub enum Caller {
+pub enum Downstream {
     Connection(Arc<ConnectionState>),
     /// One of several on a connection of HTTP/2.
     Stream(AbortHandle),
 }
 
-/// A running exchange; leaves the look-out on drop.
-pub struct Watched {
-    watchman: Rc<Watchman>,
+/// What can end a running exchange: a timer, its permission, a drain. Leaves the sweep on drop.
+pub struct Deadline {
+    sweep: Rc<DeadlineSweep>,
     slot: Rc<Slot>,
     key: usize,
 }
 
-impl Watchman {
+impl DeadlineSweep {
     pub fn new() -> Rc<Self> {
         let now = Instant::now();
         Rc::new(Self {
@@ -103,11 +103,11 @@ impl Watchman {
         })
     }
 
-    pub fn watch(self: &Rc<Self>, permit: Permit, caller: Caller) -> Watched {
+    pub fn register(self: &Rc<Self>, permit: Permit, downstream: Downstream) -> Deadline {
         let (deadline, cut, waker) = (Cell::new(None), Cell::new(None), RefCell::new(None));
-        let slot = Rc::new(Slot { deadline, cut, waker, permit, caller });
+        let slot = Rc::new(Slot { deadline, cut, waker, permit, downstream });
         let key = self.exchanges.borrow_mut().insert(Rc::clone(&slot));
-        Watched { watchman: Rc::clone(self), slot, key }
+        Deadline { sweep: Rc::clone(self), slot, key }
     }
 
     /// Looks at everything once. `epoch` is that of the index.
@@ -123,11 +123,11 @@ impl Watchman {
             {
                 slot.end(Cut::Timeout(timer));
             }
-            if ask_again && let Err(refusal) = slot.permit.still_holds(index, system::now()) {
-                slot.end(Cut::Token(refusal));
+            if ask_again && let Err(reason) = slot.permit.still_holds(index, system::now()) {
+                slot.end(Cut::Token(reason));
             }
             if slot.cut.get().is_some_and(|(_, at)| now.saturating_duration_since(at) >= GRACE) {
-                slot.take_away();
+                slot.abort_downstream();
             }
         }
         let millis = self.millis(now);
@@ -178,20 +178,20 @@ impl Slot {
         }
     }
 
-    fn take_away(&self) {
-        match &self.caller {
-            Caller::Connection(state) => state.close(),
-            Caller::Stream(task) => task.abort(),
+    fn abort_downstream(&self) {
+        match &self.downstream {
+            Downstream::Connection(state) => state.close(),
+            Downstream::Stream(task) => task.abort(),
         }
     }
 }
 
-impl Watched {
+impl Deadline {
     pub fn permit(&self) -> &Permit {
         &self.slot.permit
     }
 
-    /// Ends the exchange unless [`Watched::arm`] or [`Watched::disarm`] is called within `limit`.
+    /// Ends the exchange unless [`Deadline::arm`] or [`Deadline::disarm`] is called within `limit`.
     pub fn arm(&self, timer: Timer, limit: Duration) {
         self.slot.deadline.set(Instant::now().checked_add(limit).map(|deadline| (deadline, timer)));
     }
@@ -219,7 +219,7 @@ impl Watched {
     }
 
     /// Goes on after a timer ran out: something else can be tried.
-    pub fn forgive(&self) {
+    pub fn clear(&self) {
         self.slot.cut.set(None);
     }
 
@@ -239,17 +239,17 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for Deadline {
     fn drop(&mut self) {
-        self.watchman.exchanges.borrow_mut().remove(self.key);
+        self.sweep.exchanges.borrow_mut().remove(self.key);
     }
 }
 
 // === connections ===
 
-/// What a caller's connection and the look-out share. An upgraded connection leaves its task, hence no `Rc` here.
+/// What a downstream connection and the sweep share. An upgraded connection leaves its task, hence no `Rc` here.
 pub struct ConnectionState {
-    /// Milliseconds after the watchman's start; `u64::MAX` for none.
+    /// Milliseconds after the sweep's start; `u64::MAX` for none.
     deadline: AtomicU64,
     /// Requests under way: several on HTTP/2.
     active: AtomicU32,
@@ -267,9 +267,9 @@ pub struct ConnectionState {
     keep_alive_timeout: Duration,
 }
 
-/// A connection's place in the look-out, given back on drop.
-pub struct WatchedConnection {
-    watchman: Rc<Watchman>,
+/// A connection in the sweep, which leaves it on drop.
+pub struct ConnectionDeadline {
+    sweep: Rc<DeadlineSweep>,
     key: usize,
     pub state: Arc<ConnectionState>,
 }
@@ -277,13 +277,13 @@ pub struct WatchedConnection {
 /// A request under way on a connection.
 pub struct Active(Arc<ConnectionState>);
 
-impl Watchman {
+impl DeadlineSweep {
     /// The first header must be complete within `header_timeout`, counted from now, TLS handshake included.
-    pub fn watch_connection(
+    pub fn register_connection(
         self: &Rc<Self>,
         header_timeout: Duration,
         keep_alive_timeout: Duration,
-    ) -> WatchedConnection {
+    ) -> ConnectionDeadline {
         let state = Arc::new(ConnectionState {
             deadline: AtomicU64::new(u64::MAX),
             active: AtomicU32::new(0),
@@ -302,13 +302,13 @@ impl Watchman {
             state.drain();
         }
         let key = self.connections.borrow_mut().insert(Arc::clone(&state));
-        WatchedConnection { watchman: Rc::clone(self), key, state }
+        ConnectionDeadline { sweep: Rc::clone(self), key, state }
     }
 }
 
-impl Drop for WatchedConnection {
+impl Drop for ConnectionDeadline {
     fn drop(&mut self) {
-        self.watchman.connections.borrow_mut().remove(self.key);
+        self.sweep.connections.borrow_mut().remove(self.key);
     }
 }
 

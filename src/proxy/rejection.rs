@@ -15,27 +15,27 @@ use serde::Serialize;
 
 use super::{
     credential::{BadCredential, Credential},
+    deadlines::{Cut, Timer},
     target::BadTarget,
-    watch::{Cut, Timer},
 };
 use crate::{
-    domain::{decision::Refusal, token::TokenUid},
+    domain::{decision::Reason, token::TokenUid},
     index::{
-        condition::Unusable,
+        freshness::NotFresh,
         verify::{NotProven, VerifyError},
     },
 };
 
 /// The caller may not, or what it sent cannot be decided about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
+pub enum Denied {
     NoCredential,
     Credential(BadCredential),
     /// Unknown token or wrong secret.
     InvalidToken,
     /// The secret was proven, hence the reason may be said.
     Refused {
-        refusal: Refusal,
+        reason: Reason,
         token: TokenUid,
     },
     /// The browser was signed in, and is no more.
@@ -44,12 +44,12 @@ pub enum Denial {
     CrossSite,
     /// Somebody has stopped the Deployment, until they start it again.
     Terminated,
-    Trouble(Trouble),
+    Unavailable(Unavailable),
 }
 
 /// Our own trouble: never a 401.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Unavailable {
     /// No decision can be made: the store was never reached.
     NeverLoaded,
     Stale,
@@ -61,17 +61,17 @@ pub enum Trouble {
 
 /// Everything that ends a request with an answer of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum Rejection {
     Target(BadTarget),
-    Message(BadMessage),
-    Denied(Denial),
+    BadRequest(BadRequest),
+    Denied(Denied),
     Upstream(UpstreamFailure),
     Cut(Cut),
 }
 
 /// The request is not one that can be passed on safely. The caller's mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadMessage {
+pub enum BadRequest {
     #[error("the request has Transfer-Encoding other than one chunked")]
     TransferEncoding,
     #[error("Connection names a field that must reach the service")]
@@ -100,12 +100,12 @@ pub enum UpstreamFailure {
 }
 
 /// What the answer needs to know of the request.
-pub struct AnswerTo<'a> {
+pub struct ReplyContext<'a> {
     pub request_id: &'a str,
     /// The organization's name.
     pub realm: &'a str,
     /// The Deployment that was asked for, where the request itself says its name.
-    pub spelled_out: Option<&'a str>,
+    pub named_deployment: Option<&'a str>,
 }
 
 struct Row {
@@ -124,7 +124,7 @@ enum Challenge {
     Error(&'static str),
 }
 
-impl Failure {
+impl Rejection {
     /// The whole table.
     fn row(self) -> Row {
         use StatusCode as S;
@@ -139,30 +139,30 @@ impl Failure {
             Self::Target(BadTarget::TooLong) => row(S::URI_TOO_LONG, "uri_too_long"),
             Self::Target(BadTarget::Host | BadTarget::Authority) => row(S::BAD_REQUEST, "bad_host"),
             Self::Target(BadTarget::Path | BadTarget::DotSegment) => row(S::BAD_REQUEST, "bad_path"),
-            Self::Message(BadMessage::TransferEncoding) => row(S::BAD_REQUEST, "bad_transfer_encoding"),
-            Self::Message(BadMessage::Connection) => row(S::BAD_REQUEST, "bad_connection"),
-            Self::Message(BadMessage::Upgrade) => row(S::BAD_REQUEST, "bad_upgrade"),
-            Self::Message(BadMessage::Pickle) => row(S::UNSUPPORTED_MEDIA_TYPE, "pickle_refused"),
-            Self::Message(BadMessage::TooLarge) => row(S::PAYLOAD_TOO_LARGE, "body_too_large"),
-            Self::Message(BadMessage::Body | BadMessage::BrokenOff) => row(S::BAD_REQUEST, "bad_body"),
+            Self::BadRequest(BadRequest::TransferEncoding) => row(S::BAD_REQUEST, "bad_transfer_encoding"),
+            Self::BadRequest(BadRequest::Connection) => row(S::BAD_REQUEST, "bad_connection"),
+            Self::BadRequest(BadRequest::Upgrade) => row(S::BAD_REQUEST, "bad_upgrade"),
+            Self::BadRequest(BadRequest::Pickle) => row(S::UNSUPPORTED_MEDIA_TYPE, "pickle_refused"),
+            Self::BadRequest(BadRequest::TooLarge) => row(S::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::BadRequest(BadRequest::Body | BadRequest::BrokenOff) => row(S::BAD_REQUEST, "bad_body"),
             Self::Denied(denial) => match denial {
-                Denial::NoCredential => {
+                Denied::NoCredential => {
                     Row { challenge: Some(Challenge::Bare), ..row(S::UNAUTHORIZED, "credential_missing") }
                 }
-                Denial::Credential(BadCredential::Several) => invalid_request("credential_repeated"),
-                Denial::Credential(BadCredential::NotBearer) => invalid_request("credential_malformed"),
-                Denial::Credential(BadCredential::NotAToken) => unauthorized("token_malformed"),
-                Denial::InvalidToken => unauthorized("token_invalid"),
-                Denial::Refused { refusal, .. } => refusal_row(refusal),
-                Denial::SessionOver => Row { challenge: Some(Challenge::Bare), ..row(S::UNAUTHORIZED, "session_over") },
-                Denial::CrossSite => row(S::FORBIDDEN, "cross_site"),
-                Denial::Terminated => row(S::SERVICE_UNAVAILABLE, "deployment_terminated"),
-                Denial::Trouble(trouble) => match trouble {
-                    Trouble::NeverLoaded => later("store_never_reached"),
-                    Trouble::Stale => later("store_stale"),
-                    Trouble::StoreAway => later("store_away"),
-                    Trouble::Overloaded => later("overloaded"),
-                    Trouble::Internal => row(S::INTERNAL_SERVER_ERROR, "internal_error"),
+                Denied::Credential(BadCredential::Several) => invalid_request("credential_repeated"),
+                Denied::Credential(BadCredential::NotBearer) => invalid_request("credential_malformed"),
+                Denied::Credential(BadCredential::NotAToken) => unauthorized("token_malformed"),
+                Denied::InvalidToken => unauthorized("token_invalid"),
+                Denied::Refused { reason, .. } => reason_row(reason),
+                Denied::SessionOver => Row { challenge: Some(Challenge::Bare), ..row(S::UNAUTHORIZED, "session_over") },
+                Denied::CrossSite => row(S::FORBIDDEN, "cross_site"),
+                Denied::Terminated => row(S::SERVICE_UNAVAILABLE, "deployment_terminated"),
+                Denied::Unavailable(trouble) => match trouble {
+                    Unavailable::NeverLoaded => later("store_never_reached"),
+                    Unavailable::Stale => later("store_stale"),
+                    Unavailable::StoreAway => later("store_away"),
+                    Unavailable::Overloaded => later("overloaded"),
+                    Unavailable::Internal => row(S::INTERNAL_SERVER_ERROR, "internal_error"),
                 },
             },
             Self::Upstream(UpstreamFailure::Connect) => row(S::BAD_GATEWAY, "upstream_unreachable"),
@@ -172,9 +172,9 @@ impl Failure {
                 Timer::Connect => row(S::GATEWAY_TIMEOUT, "connect_timeout"),
                 Timer::FirstByte => row(S::GATEWAY_TIMEOUT, "first_byte_timeout"),
                 Timer::UpstreamIdle => row(S::GATEWAY_TIMEOUT, "upstream_idle_timeout"),
-                Timer::CallerIdle => row(S::REQUEST_TIMEOUT, "body_timeout"),
+                Timer::DownstreamIdle => row(S::REQUEST_TIMEOUT, "body_timeout"),
             },
-            Self::Cut(Cut::Token(refusal)) => refusal_row(refusal),
+            Self::Cut(Cut::Token(reason)) => reason_row(reason),
             Self::Cut(Cut::Drained) => later("draining"),
         }
     }
@@ -187,7 +187,7 @@ impl Failure {
     /// `None`: the caller was never proven to hold a token.
     pub fn token(self) -> Option<TokenUid> {
         match self {
-            Self::Denied(Denial::Refused { token, .. }) => Some(token),
+            Self::Denied(Denied::Refused { token, .. }) => Some(token),
             _ => None,
         }
     }
@@ -199,17 +199,17 @@ impl Failure {
     /// Whether signing in could help.
     pub fn asks_to_sign_in(self) -> bool {
         matches!(self.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-            && matches!(self, Self::Denied(denial) if denial != Denial::CrossSite)
+            && matches!(self, Self::Denied(denial) if denial != Denied::CrossSite)
     }
 
     /// The sentence for the caller.
-    pub fn sentence(self, spelled_out: Option<&str>) -> String {
-        Detail { failure: self, spelled_out }.to_string()
+    pub fn sentence(self, named_deployment: Option<&str>) -> String {
+        Detail { failure: self, named_deployment }.to_string()
     }
 
-    pub fn respond(self, to: &AnswerTo<'_>) -> Response<Bytes> {
+    pub fn respond(self, to: &ReplyContext<'_>) -> Response<Bytes> {
         let row = self.row();
-        let detail = self.sentence(to.spelled_out);
+        let detail = self.sentence(to.named_deployment);
         let problem = Problem {
             detail: &detail,
             code: row.code,
@@ -239,24 +239,24 @@ impl Failure {
     }
 }
 
-fn refusal_row(refusal: Refusal) -> Row {
+fn reason_row(reason: Reason) -> Row {
     let row = |status, code, challenge| Row { status, code, challenge, retry: false };
     let invalid = Some(Challenge::Error("invalid_token"));
-    match refusal {
-        Refusal::Revoked => row(StatusCode::UNAUTHORIZED, "token_revoked", invalid),
-        Refusal::Expired => row(StatusCode::UNAUTHORIZED, "token_expired", invalid),
-        Refusal::Rotated => row(StatusCode::UNAUTHORIZED, "token_rotated", invalid),
-        Refusal::OwnerDisabled => row(StatusCode::UNAUTHORIZED, "owner_disabled", invalid),
-        Refusal::OutOfScope => {
+    match reason {
+        Reason::Revoked => row(StatusCode::UNAUTHORIZED, "token_revoked", invalid),
+        Reason::Expired => row(StatusCode::UNAUTHORIZED, "token_expired", invalid),
+        Reason::Rotated => row(StatusCode::UNAUTHORIZED, "token_rotated", invalid),
+        Reason::OwnerDisabled => row(StatusCode::UNAUTHORIZED, "owner_disabled", invalid),
+        Reason::OutOfScope => {
             row(StatusCode::FORBIDDEN, "insufficient_scope", Some(Challenge::Error("insufficient_scope")))
         }
-        Refusal::NoSuchDeployment => row(StatusCode::NOT_FOUND, "deployment_not_found", None),
+        Reason::NoSuchDeployment => row(StatusCode::NOT_FOUND, "deployment_not_found", None),
     }
 }
 
-fn challenge_text(challenge: Challenge, detail: &str, to: &AnswerTo<'_>) -> String {
+fn challenge_text(challenge: Challenge, detail: &str, to: &ReplyContext<'_>) -> String {
     let realm: String = to.realm.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect();
-    match (challenge, to.spelled_out) {
+    match (challenge, to.named_deployment) {
         (Challenge::Bare, _) => format!("Bearer realm=\"{realm}\""),
         (Challenge::Error(error @ "insufficient_scope"), Some(name)) => {
             format!(
@@ -300,75 +300,75 @@ struct ErrorMember<'a> {
 /// The sentence for the caller: what happened, what was expected, what to do. Plain ASCII without quotes, since it also
 /// stands in a quoted string of the challenge (RFC 6750 § 3).
 struct Detail<'a> {
-    failure: Failure,
-    spelled_out: Option<&'a str>,
+    failure: Rejection,
+    named_deployment: Option<&'a str>,
 }
 
 impl fmt::Display for Detail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.failure {
-            Failure::Target(reason) => reason.fmt(f),
-            Failure::Message(reason) => reason.fmt(f),
-            Failure::Upstream(reason) => write!(f, "{reason}; try again, and tell its operator if it stays so"),
-            Failure::Denied(Denial::Refused { refusal, .. }) | Failure::Cut(Cut::Token(refusal)) => {
-                self.refusal(refusal, f)
+            Rejection::Target(reason) => reason.fmt(f),
+            Rejection::BadRequest(reason) => reason.fmt(f),
+            Rejection::Upstream(reason) => write!(f, "{reason}; try again, and tell its operator if it stays so"),
+            Rejection::Denied(Denied::Refused { reason, .. }) | Rejection::Cut(Cut::Token(reason)) => {
+                self.reason(reason, f)
             }
-            Failure::Denied(Denial::NoCredential) => {
+            Rejection::Denied(Denied::NoCredential) => {
                 f.write_str("an API token is needed; send it as Authorization: Bearer TOKEN")
             }
-            Failure::Denied(Denial::Credential(BadCredential::Several)) => {
+            Rejection::Denied(Denied::Credential(BadCredential::Several)) => {
                 f.write_str("more than one credential was sent; send exactly one Authorization: Bearer TOKEN")
             }
-            Failure::Denied(Denial::Credential(BadCredential::NotBearer)) => {
+            Rejection::Denied(Denied::Credential(BadCredential::NotBearer)) => {
                 f.write_str("the credential is malformed; send exactly Authorization: Bearer TOKEN")
             }
-            Failure::Denied(Denial::Credential(BadCredential::NotAToken)) => f.write_str(
+            Rejection::Denied(Denied::Credential(BadCredential::NotAToken)) => f.write_str(
                 "the token is malformed: it does not have the shape of this gateway's tokens (bgw_...); \
                  check that it was copied whole and that the shell replaced its variable",
             ),
-            Failure::Denied(Denial::InvalidToken) => f.write_str("the token is not valid"),
-            Failure::Denied(Denial::SessionOver) => f.write_str("this browser is not signed in any more; sign in again"),
-            Failure::Denied(Denial::CrossSite) => f.write_str(
+            Rejection::Denied(Denied::InvalidToken) => f.write_str("the token is not valid"),
+            Rejection::Denied(Denied::SessionOver) => f.write_str("this browser is not signed in any more; sign in again"),
+            Rejection::Denied(Denied::CrossSite) => f.write_str(
                 "this request was made by a page of another site, which may not act as you; send a token if it is yours",
             ),
-            Failure::Denied(Denial::Terminated) => {
+            Rejection::Denied(Denied::Terminated) => {
                 f.write_str("the Deployment is terminated; it answers again when its operator has started it")
             }
-            Failure::Denied(Denial::Trouble(trouble)) => f.write_str(match trouble {
-                Trouble::NeverLoaded => "the gateway has not reached its store yet; try again soon",
-                Trouble::Stale => "the gateway has not reached its store for too long; try again soon",
-                Trouble::StoreAway => "the gateway cannot look this token up at the moment; try again soon",
-                Trouble::Overloaded => "the gateway is verifying too many new tokens; try again soon",
-                Trouble::Internal => "the gateway failed to handle this request; its log says why",
+            Rejection::Denied(Denied::Unavailable(trouble)) => f.write_str(match trouble {
+                Unavailable::NeverLoaded => "the gateway has not reached its store yet; try again soon",
+                Unavailable::Stale => "the gateway has not reached its store for too long; try again soon",
+                Unavailable::StoreAway => "the gateway cannot look this token up at the moment; try again soon",
+                Unavailable::Overloaded => "the gateway is verifying too many new tokens; try again soon",
+                Unavailable::Internal => "the gateway failed to handle this request; its log says why",
             }),
-            Failure::Cut(Cut::Timeout(timer)) => f.write_str(match timer {
+            Rejection::Cut(Cut::Timeout(timer)) => f.write_str(match timer {
                 Timer::Connect => "the service did not accept a connection in time (connect timeout)",
                 Timer::FirstByte => "the service did not begin to answer in time (first byte timeout)",
                 Timer::UpstreamIdle => "the service was silent for too long (idle timeout)",
-                Timer::CallerIdle => "the request body did not arrive in time (idle timeout)",
+                Timer::DownstreamIdle => "the request body did not arrive in time (idle timeout)",
             }),
-            Failure::Cut(Cut::Drained) => f.write_str("the gateway is shutting down; try again"),
+            Rejection::Cut(Cut::Drained) => f.write_str("the gateway is shutting down; try again"),
         }
     }
 }
 
 impl Detail<'_> {
-    fn refusal(&self, refusal: Refusal, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (refusal, self.spelled_out) {
-            (Refusal::Revoked, _) => f.write_str("the token was revoked; ask its owner for a new one"),
-            (Refusal::Expired, _) => f.write_str("the token has expired; ask its owner for a new one"),
-            (Refusal::Rotated, _) => f.write_str("the token was rotated and this secret is retired; use the new one"),
-            (Refusal::OwnerDisabled, _) => f.write_str("the owner of the token is disabled"),
+    fn reason(&self, reason: Reason, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (reason, self.named_deployment) {
+            (Reason::Revoked, _) => f.write_str("the token was revoked; ask its owner for a new one"),
+            (Reason::Expired, _) => f.write_str("the token has expired; ask its owner for a new one"),
+            (Reason::Rotated, _) => f.write_str("the token was rotated and this secret is retired; use the new one"),
+            (Reason::OwnerDisabled, _) => f.write_str("the owner of the token is disabled"),
             // Only names that the request spells out are repeated: an existing Deployment is not told from a missing one.
-            (Refusal::OutOfScope, Some(name)) => write!(f, "the token lacks the scope deployment:{name}"),
-            (Refusal::OutOfScope, None) => f.write_str("the token has no scope for the Deployment asked for"),
-            (Refusal::NoSuchDeployment, Some(name)) => write!(f, "there is no Deployment {name} here"),
-            (Refusal::NoSuchDeployment, None) => f.write_str("there is no Deployment at this address"),
+            (Reason::OutOfScope, Some(name)) => write!(f, "the token lacks the scope deployment:{name}"),
+            (Reason::OutOfScope, None) => f.write_str("the token has no scope for the Deployment asked for"),
+            (Reason::NoSuchDeployment, Some(name)) => write!(f, "there is no Deployment {name} here"),
+            (Reason::NoSuchDeployment, None) => f.write_str("there is no Deployment at this address"),
         }
     }
 }
 
-impl Denial {
+impl Denied {
     /// A session that is not known is over: there is nothing in a cookie that its browser could mend.
     pub fn of(reason: NotProven, credential: Credential<'_>) -> Self {
         match (reason, credential) {
@@ -380,60 +380,60 @@ impl Denial {
 
 // === conversions ===
 
-impl From<BadCredential> for Denial {
+impl From<BadCredential> for Denied {
     fn from(bad: BadCredential) -> Self {
         Self::Credential(bad)
     }
 }
 
-impl From<NotProven> for Denial {
+impl From<NotProven> for Denied {
     fn from(reason: NotProven) -> Self {
         match reason {
             NotProven::Invalid => Self::InvalidToken,
-            NotProven::StoreAway => Self::Trouble(Trouble::StoreAway),
-            NotProven::Trouble(VerifyError::Overloaded) => Self::Trouble(Trouble::Overloaded),
-            NotProven::Trouble(error @ VerifyError::Broken(_)) => {
+            NotProven::StoreAway => Self::Unavailable(Unavailable::StoreAway),
+            NotProven::Unavailable(VerifyError::Overloaded) => Self::Unavailable(Unavailable::Overloaded),
+            NotProven::Unavailable(error @ VerifyError::Broken(_)) => {
                 tracing::error!(%error, "a token could not be verified");
-                Self::Trouble(Trouble::Internal)
+                Self::Unavailable(Unavailable::Internal)
             }
         }
     }
 }
 
-impl From<Unusable> for Trouble {
-    fn from(reason: Unusable) -> Self {
+impl From<NotFresh> for Unavailable {
+    fn from(reason: NotFresh) -> Self {
         match reason {
-            Unusable::NeverLoaded => Self::NeverLoaded,
-            Unusable::Stale => Self::Stale,
+            NotFresh::NeverLoaded => Self::NeverLoaded,
+            NotFresh::Stale => Self::Stale,
         }
     }
 }
 
-impl From<BadTarget> for Failure {
+impl From<BadTarget> for Rejection {
     fn from(bad: BadTarget) -> Self {
         Self::Target(bad)
     }
 }
 
-impl From<BadMessage> for Failure {
-    fn from(bad: BadMessage) -> Self {
-        Self::Message(bad)
+impl From<BadRequest> for Rejection {
+    fn from(bad: BadRequest) -> Self {
+        Self::BadRequest(bad)
     }
 }
 
-impl From<Denial> for Failure {
-    fn from(denial: Denial) -> Self {
+impl From<Denied> for Rejection {
+    fn from(denial: Denied) -> Self {
         Self::Denied(denial)
     }
 }
 
-impl From<UpstreamFailure> for Failure {
+impl From<UpstreamFailure> for Rejection {
     fn from(failure: UpstreamFailure) -> Self {
         Self::Upstream(failure)
     }
 }
 
-impl From<Cut> for Failure {
+impl From<Cut> for Rejection {
     fn from(cut: Cut) -> Self {
         Self::Cut(cut)
     }

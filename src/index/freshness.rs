@@ -6,10 +6,10 @@ use std::{
 };
 
 /// Written by the follower, read by every request and by `/readyz`.
-pub struct Condition {
+pub struct Freshness {
     started: Instant,
     /// Milliseconds after `started` until which the index may be used; 0 before it was first loaded.
-    usable_until: AtomicU64,
+    fresh_until: AtomicU64,
     /// The last look at the store succeeded: what is not in the index does not exist.
     current: AtomicBool,
     draining: AtomicBool,
@@ -17,7 +17,7 @@ pub struct Condition {
 
 /// Why no decision can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unusable {
+pub enum NotFresh {
     /// The store was never reached.
     NeverLoaded,
     /// The store has not been reached for longer than `store.max_staleness`.
@@ -27,29 +27,29 @@ pub enum Unusable {
 /// Why nobody should send requests here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReady {
-    Unusable(Unusable),
+    NotFresh(NotFresh),
     Draining,
 }
 
-impl Condition {
+impl Freshness {
     #[expect(clippy::new_without_default, reason = "it begins now, which a default should not say")]
     pub fn new() -> Self {
         Self {
             started: Instant::now(),
-            usable_until: AtomicU64::new(0),
+            fresh_until: AtomicU64::new(0),
             current: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         }
     }
 
     /// # Errors
-    /// [`Unusable`].
-    pub fn usable(&self) -> Result<(), Unusable> {
-        match self.usable_until.load(Relaxed) {
-            0 => Err(Unusable::NeverLoaded),
+    /// [`NotFresh`].
+    pub fn check(&self) -> Result<(), NotFresh> {
+        match self.fresh_until.load(Relaxed) {
+            0 => Err(NotFresh::NeverLoaded),
             u64::MAX => Ok(()),
             until if self.millis() < until => Ok(()),
-            _ => Err(Unusable::Stale),
+            _ => Err(NotFresh::Stale),
         }
     }
 
@@ -57,8 +57,8 @@ impl Condition {
     ///
     /// # Errors
     /// [`NotReady`].
-    pub fn ready(&self) -> Result<(), NotReady> {
-        if self.draining.load(Relaxed) { Err(NotReady::Draining) } else { self.usable().map_err(NotReady::Unusable) }
+    pub fn check_ready(&self) -> Result<(), NotReady> {
+        if self.draining.load(Relaxed) { Err(NotReady::Draining) } else { self.check().map_err(NotReady::NotFresh) }
     }
 
     /// Whether a token that is not in the index does not exist, as far as anyone can know.
@@ -67,16 +67,16 @@ impl Condition {
     }
 
     /// The index is as the store was just now. `max_staleness` of `None` is without limit.
-    pub fn loaded(&self, max_staleness: Option<Duration>) {
+    pub fn mark_fresh(&self, max_staleness: Option<Duration>) {
         let until = max_staleness.map_or(u64::MAX, |limit| {
             let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
             self.millis().saturating_add(limit).saturating_add(1)
         });
-        self.usable_until.store(until, Relaxed);
+        self.fresh_until.store(until, Relaxed);
         self.current.store(true, Relaxed);
     }
 
-    pub fn lost_the_store(&self) {
+    pub fn mark_stale(&self) {
         self.current.store(false, Relaxed);
     }
 

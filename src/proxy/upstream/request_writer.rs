@@ -12,12 +12,12 @@ use hyper::body::{Body, Incoming};
 use tokio::{io::AsyncWrite, net::TcpStream};
 
 use crate::proxy::{
+    deadlines::Timer,
     headers::{BodyFraming, may_be_trailer, put_field},
-    watch::Timer,
 };
 
 /// A request on its way.
-pub struct Sender {
+pub struct RequestWriter {
     /// Framing and fields, before `data`.
     lead: BytesMut,
     data: Bytes,
@@ -36,15 +36,15 @@ pub struct Sender {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
     /// The caller's body was malformed or has another length than announced.
-    Caller,
+    BodyMalformed,
     /// The caller's body broke off.
-    CallerLeft,
+    BodyCutShort,
     TooLarge,
     /// The upstream takes no more. It may have answered all the same.
-    Upstream,
+    UpstreamClosed,
 }
 
-impl Sender {
+impl RequestWriter {
     /// `max_bytes` of `None` is without limit.
     pub fn new(head: BytesMut, body: Option<Incoming>, framing: BodyFraming, max_bytes: Option<u64>) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Sender {
         }
     }
 
-    /// Whose silence a pending [`Sender::poll`] waits for.
+    /// Whose silence a pending [`RequestWriter::poll`] waits for.
     pub fn waits_for(&self) -> Timer {
         self.waits_for
     }
@@ -73,7 +73,7 @@ impl Sender {
                 match self.poll_body(cx) {
                     Poll::Ready(result) => result?,
                     Poll::Pending if self.lead.is_empty() => {
-                        self.waits_for = Timer::CallerIdle;
+                        self.waits_for = Timer::DownstreamIdle;
                         return Poll::Pending;
                     }
                     Poll::Pending => {}
@@ -96,9 +96,10 @@ impl Sender {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), SendError>> {
         let slices = [IoSlice::new(&self.lead), IoSlice::new(&self.data), IoSlice::new(self.tail)];
-        let written = ready!(Pin::new(stream).poll_write_vectored(cx, &slices)).map_err(|_| SendError::Upstream)?;
+        let written =
+            ready!(Pin::new(stream).poll_write_vectored(cx, &slices)).map_err(|_| SendError::UpstreamClosed)?;
         if written == 0 {
-            return Poll::Ready(Err(SendError::Upstream));
+            return Poll::Ready(Err(SendError::UpstreamClosed));
         }
         self.written += written as u64;
         let of_lead = written.min(self.lead.len());
@@ -121,7 +122,7 @@ impl Sender {
                 }
             },
             Some(Err(error)) => {
-                Poll::Ready(Err(if is_malformed(&error) { SendError::Caller } else { SendError::CallerLeft }))
+                Poll::Ready(Err(if is_malformed(&error) { SendError::BodyMalformed } else { SendError::BodyCutShort }))
             }
             None => Poll::Ready(self.finish(&HeaderMap::new())),
         }
@@ -133,7 +134,7 @@ impl Sender {
             return Err(SendError::TooLarge);
         }
         match self.framing {
-            BodyFraming::Length(length) if self.received > length => return Err(SendError::Caller),
+            BodyFraming::Length(length) if self.received > length => return Err(SendError::BodyMalformed),
             // An empty chunk would end the body.
             BodyFraming::Chunked if !data.is_empty() => {
                 self.lead.put_slice(format!("{:x}\r\n", data.len()).as_bytes());
@@ -152,7 +153,7 @@ impl Sender {
     fn finish(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
         self.body = None;
         match self.framing {
-            BodyFraming::Length(length) if length != self.received => return Err(SendError::Caller),
+            BodyFraming::Length(length) if length != self.received => return Err(SendError::BodyMalformed),
             BodyFraming::Chunked => {
                 self.lead.put_slice(b"0\r\n");
                 for (name, value) in trailers.iter().filter(|(name, _)| may_be_trailer(name)) {
@@ -165,7 +166,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether [`Sender::into_body`] gives all of the body: nothing was taken of it, not even its end, behind which
+    /// Whether [`RequestWriter::into_body`] gives all of the body: nothing was taken of it, not even its end, behind which
     /// chunks have trailers.
     pub fn is_repeatable(&self) -> bool {
         self.received == 0 && (self.body.is_some() || self.framing != BodyFraming::Chunked)
