@@ -280,7 +280,7 @@ async fn open_store(config: &Config) -> Result<SharedStore, ServeError> {
 
 async fn bootstrap(config: &Config, store: &SharedStore) -> Result<Option<FirstStart>, ServeError> {
     let context = Context {
-        store: &**store,
+        store,
         tokens: &config.tokens,
         declared: &config.deployments,
         actor: Actor::System,

@@ -65,7 +65,7 @@ pub async fn claim(call: ApiRequest<Anonymous, CodeQuery>) -> Result<ClaimView, 
         Claim::Issued(issued) => {
             // The client uses it at once, perhaps at another replica.
             call.management.gateway.index.poll_now();
-            let _ = receipt::receipt(&*call.store).await;
+            let _ = receipt::receipt(&call.store).await;
             Ok(ClaimView { token: issued.text.expose().to_owned() })
         }
     }

@@ -49,7 +49,7 @@ pub async fn report(call: ApiRequest<Anonymous, Empty, Leaked>) -> Result<Report
     tokens::revoke_leaked(&call.context(), &live, &call.address.to_string()).await?;
     if !live.is_empty() {
         gateway.index.poll_now();
-        let _ = receipt::receipt(&*call.store).await;
+        let _ = receipt::receipt(&call.store).await;
     }
     Ok(Reported { received: tokens.len() })
 }

@@ -116,7 +116,7 @@ impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
     /// For the verbs of [`service`](crate::service), on behalf of whoever calls.
     pub fn context(&self) -> Context<'_> {
         Context {
-            store: &*self.store,
+            store: &self.store,
             tokens: &self.config.tokens,
             declared: &self.config.deployments,
             actor: self.caller.actor(),

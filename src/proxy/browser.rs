@@ -363,7 +363,7 @@ struct Opened {
 impl Opened {
     fn context(&self) -> Context<'_> {
         Context {
-            store: &*self.store,
+            store: &self.store,
             tokens: &self.tokens,
             declared: &[],
             actor: Actor::System,

@@ -56,7 +56,7 @@ impl Gateway {
     /// change is made all the same.
     pub async fn wait_until_applied(&self, store: &SharedStore) -> Option<Receipt> {
         self.index.poll_now();
-        let receipt = receipt::receipt(&**store).await;
+        let receipt = receipt::receipt(store).await;
         receipt.inspect_err(|error| tracing::warn!(%error, "a change is made, but no receipt could be had")).ok()
     }
 }

@@ -45,7 +45,7 @@ pub const MAX_DESCRIPTION_CHARS: usize = 1000;
 /// What a verb works with, and for whom.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    pub store: &'a dyn Store,
+    pub store: &'a Store,
     pub tokens: &'a TokenConfig,
     /// Deployments that this process has from its configuration file and flags.
     pub declared: &'a [DeploymentSpec],

@@ -37,7 +37,7 @@ pub struct Receipt {
 ///
 /// # Errors
 /// The store's. The change itself is committed all the same.
-pub async fn receipt(store: &dyn Store) -> Result<Receipt, StoreError> {
+pub async fn receipt(store: &Store) -> Result<Receipt, StoreError> {
     let started = Instant::now();
     let seq = store.change_seq().await?;
     let mut pause = FIRST_PAUSE;

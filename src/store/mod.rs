@@ -1,43 +1,59 @@
-//! Where tokens, users and Deployments are kept: the traits, and the two adapters behind them.
+//! Where tokens, users and Deployments are kept: in an SQLite file or a PostgreSQL database.
 //!
-//! The request path never comes here. Each method is one transaction; every change bumps the single-row `change_seq`
-//! first and so holds its row lock until the commit, which orders the writers: whoever has seen sequence N has seen all
-//! that was committed up to N. Every changed row carries the sequence of its last change, and a follower asks for what
-//! lies above the sequence it has applied.
+//! The request path never comes here. One file for each noun, its statements on top in both databases' spelling, its
+//! verbs below; what a database really is stands in [`sqlite`] and [`postgres`], how values are spelled in a column in
+//! [`columns`].
+//!
+//! Each verb is one transaction. One that changes something is a [`Change`]: it bumps the single-row `change_seq` first
+//! and so holds its row lock until the commit, which orders the writers: whoever has seen sequence N has seen all that
+//! was committed up to N. Every changed row carries the sequence of its last change, and a follower asks for what lies
+//! above the sequence it has applied.
 
-mod people;
+mod audit;
+mod browser_sessions;
+mod change;
+mod columns;
+mod deployments;
+mod device_logins;
+mod feed;
+mod invitations;
 mod postgres;
-mod rules;
+mod replicas;
+mod rows;
+mod sessions;
 mod sqlite;
-mod traits;
+mod statement;
+mod tokens;
+mod traffic;
+mod users;
 
-pub use people::*;
-pub use traits::*;
+pub use audit::{EventFilter, StoredEvent};
+pub use change::Change;
+pub use deployments::{StoredDeployment, TouchedToken};
+pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor};
+pub use replicas::{Replica, ReplicaId};
+pub use tokens::{Page, TokenFilter, TokenOrder};
+pub use users::{Bootstrap, NamedRequest, Organization};
 
 use std::{fmt, sync::Arc};
 
+use sqlx::migrate::MigrateError;
+
+use self::{postgres::PostgresServer, sqlite::SqliteFile, statement::Connection};
 use crate::config::{StoreConfig, StoreUrl};
 
-/// A store, whichever database is behind it.
-pub type SharedStore = Arc<dyn Store>;
+pub type SharedStore = Arc<Store>;
 
-pub trait Store:
-    TokenStore
-    + UserStore
-    + DeploymentStore
-    + LoginStore
-    + SessionStore
-    + InvitationStore
-    + BrowserStore
-    + FigureStore
-    + ReplicaStore
-    + ChangeFeed
-{
+/// Its verbs stand in the files of their nouns. All but those that only read change all or nothing; each fails with
+/// [`StoreError::Unavailable`] while the database cannot be used, and names its other errors.
+pub struct Store {
+    database: Database,
 }
 
-impl Store for sqlite::SqliteStore {}
-
-impl Store for postgres::PostgresStore {}
+enum Database {
+    Sqlite(SqliteFile),
+    Postgres(PostgresServer),
+}
 
 /// Connects, and migrates the schema if this release has migrations that the store has not had. Safe to be called by
 /// any number of processes at once.
@@ -46,16 +62,60 @@ impl Store for postgres::PostgresStore {}
 /// [`StoreError::Unavailable`] if the database cannot be reached now, [`StoreError::Unusable`] if it never can as
 /// configured.
 pub async fn open(config: &StoreConfig) -> Result<SharedStore, StoreError> {
-    Ok(match &config.url {
-        StoreUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(path, config).await?),
-        StoreUrl::Postgres(url) => Arc::new(postgres::PostgresStore::open(url, config).await?),
-    })
+    let database = match &config.url {
+        StoreUrl::Sqlite(path) => Database::Sqlite(SqliteFile::open(path, config).await?),
+        StoreUrl::Postgres(url) => Database::Postgres(PostgresServer::open(url, config).await?),
+    };
+    Ok(Arc::new(Store { database }))
 }
 
-/// All SQL of both adapters, for a test that prepares it.
+impl Store {
+    /// For reading only.
+    async fn read(&self) -> Result<Connection, StoreError> {
+        match &self.database {
+            Database::Sqlite(file) => file.reader().await,
+            Database::Postgres(server) => server.connection().await,
+        }
+    }
+
+    /// For statements each of which is committed by itself, and of which no follower needs to know.
+    async fn write(&self) -> Result<Connection, StoreError> {
+        match &self.database {
+            Database::Sqlite(file) => file.writer().await,
+            Database::Postgres(server) => server.connection().await,
+        }
+    }
+
+    /// A transaction of which no follower needs to know; any other one is a [`Change`].
+    async fn begin(&self) -> Result<Connection, StoreError> {
+        match &self.database {
+            Database::Sqlite(file) => file.begin().await,
+            Database::Postgres(server) => server.begin().await,
+        }
+    }
+}
+
+/// All SQL of both databases, for a test that prepares it.
 #[doc(hidden)]
 pub fn statements() -> Statements {
-    Statements { sqlite: sqlite::statements(), postgres: postgres::statements() }
+    let all = [
+        audit::STATEMENTS,
+        browser_sessions::STATEMENTS,
+        change::STATEMENTS,
+        deployments::STATEMENTS,
+        device_logins::STATEMENTS,
+        feed::STATEMENTS,
+        invitations::STATEMENTS,
+        replicas::STATEMENTS,
+        sessions::STATEMENTS,
+        tokens::STATEMENTS,
+        traffic::STATEMENTS,
+        users::STATEMENTS,
+    ]
+    .concat();
+    let sqlite = all.iter().map(|sql| sql.sqlite).collect();
+    let postgres = all.iter().map(|sql| sql.postgres).chain(postgres::STATEMENTS.iter().copied()).collect();
+    Statements { sqlite, postgres }
 }
 
 #[doc(hidden)]
@@ -106,5 +166,17 @@ impl fmt::Display for Conflict {
             Self::Email => "a user with that e-mail address",
             Self::RequestKey => "a request with that Idempotency-Key",
         })
+    }
+}
+
+/// `read` is the database's reading of sqlx's errors. What it has no better word for will fail again at the next start.
+fn migration_error(error: MigrateError, read: fn(sqlx::Error) -> StoreError) -> StoreError {
+    let unusable = |text: String| StoreError::Unusable(format!("its schema could not be migrated: {text}"));
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match read(error) {
+            StoreError::Inconsistent(text) => unusable(text),
+            other => other,
+        },
+        other => unusable(other.to_string()),
     }
 }

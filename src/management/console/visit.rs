@@ -138,7 +138,7 @@ impl Anonymous {
 
     fn context_of<'a>(&'a self, actor: Actor, grantor: Grantor<'a>) -> Context<'a> {
         Context {
-            store: &*self.store,
+            store: &self.store,
             tokens: &self.config.tokens,
             declared: &self.config.deployments,
             actor,

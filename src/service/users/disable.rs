@@ -27,7 +27,7 @@ pub async fn disable(context: &Context<'_>, email: &Email) -> Result<()> {
 }
 
 /// Whether nobody else could manage the gateway, which is one reason why the store refuses.
-pub(super) async fn is_last_admin(store: &dyn Store, user: &User) -> Result<bool> {
+pub(super) async fn is_last_admin(store: &Store, user: &User) -> Result<bool> {
     if user.role != Role::Admin || user.disabled_at.is_some() {
         return Ok(false);
     }

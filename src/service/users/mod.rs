@@ -24,6 +24,6 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::UserNotFound`].
-pub async fn find(store: &dyn Store, email: &Email) -> Result<User> {
+pub async fn find(store: &Store, email: &Email) -> Result<User> {
     store.user_by_email(email).await?.ok_or_else(|| Error::UserNotFound(email.clone()))
 }

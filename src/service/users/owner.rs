@@ -10,7 +10,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::UserDisabled`], because the token would be disabled, too, and [`Error::NoAdmin`].
-pub async fn owner(store: &dyn Store, email: Option<&Email>) -> Result<User> {
+pub async fn owner(store: &Store, email: Option<&Email>) -> Result<User> {
     let Some(email) = email else {
         let users = store.list_users().await?;
         let admin = users.into_iter().find(|user| user.role == Role::Admin && user.disabled_at.is_none());

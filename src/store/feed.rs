@@ -1,0 +1,122 @@
+//! What followers read.
+
+use sqlx::types::Json;
+
+use super::{
+    Database, Store, StoreError,
+    statement::{same, statements},
+};
+use crate::domain::{
+    deployment::{DeploymentName, DeploymentSpec},
+    scope::ScopeSet,
+    timestamp::Timestamp,
+    token::{SecretRecord, TokenUid},
+    user::UserId,
+};
+
+statements! {
+    CHANGE_SEQ = same("SELECT seq FROM change_seq");
+
+    SECRETS = same(
+        "SELECT s.changed_seq, s.lookup_id, s.hash, s.retires_at, s.deployment, t.id, t.owner_id, t.scopes, t.expires_at,
+            t.revoked_at
+        FROM token_secrets s JOIN api_tokens t ON t.id = s.token_id
+        WHERE (s.changed_seq, s.lookup_id) > ($1, $2) ORDER BY s.changed_seq, s.lookup_id LIMIT $3",
+    );
+
+    /// The spec of a removed one may be of a form that only an older release can read.
+    DEPLOYMENTS = same(
+        "SELECT name, CASE WHEN removed_at IS NULL THEN spec END FROM deployments
+        WHERE changed_seq > $1 ORDER BY changed_seq, name",
+    );
+
+    USERS = same("SELECT id, disabled_at IS NOT NULL FROM users WHERE changed_seq > $1 ORDER BY changed_seq, id");
+}
+
+/// A place in the list of changed secrets: after all of sequence `seq` up to `lookup_id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub seq: i64,
+    /// Empty: before the first of `seq`.
+    pub lookup_id: String,
+}
+
+/// A secret with all that the decision needs of its token.
+#[derive(Clone, Debug)]
+pub struct ChangedSecret {
+    /// Of the token's last change.
+    pub seq: i64,
+    pub secret: SecretRecord,
+    pub uid: TokenUid,
+    pub owner: UserId,
+    pub scopes: ScopeSet,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ChangedDeployment {
+    pub name: DeploymentName,
+    /// `None`: it was removed.
+    pub spec: Option<DeploymentSpec>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangedUser {
+    pub id: UserId,
+    pub disabled: bool,
+}
+
+impl Cursor {
+    /// After everything that was changed up to and with `seq`.
+    pub fn after(seq: i64) -> Self {
+        // Above every lookup id: `~` sorts after all letters and digits, in both databases' byte order.
+        Self { seq, lookup_id: "~".to_owned() }
+    }
+}
+
+impl ChangedSecret {
+    pub fn cursor(&self) -> Cursor {
+        Cursor { seq: self.seq, lookup_id: self.secret.lookup_id.as_str().to_owned() }
+    }
+}
+
+/// What a follower of the store needs: one task per process, which keeps its memory like the store.
+impl Store {
+    /// The sequence of the last committed change; 0 for an empty store.
+    pub async fn change_seq(&self) -> Result<i64, StoreError> {
+        let (seq,) = self.read().await?.one(CHANGE_SEQ, ()).await?;
+        Ok(seq)
+    }
+
+    /// Returns when another process may have changed something, as soon as the database says so. On a store that
+    /// cannot say so it never returns; the caller polls [`Store::change_seq`] beside it. On an error the connection for
+    /// notifications was lost, and the next call makes a new one.
+    pub async fn notified(&self) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(_) => std::future::pending().await,
+            Database::Postgres(server) => server.notified().await,
+        }
+    }
+
+    /// At most `limit` secrets after `cursor`, in the cursor's order. A token with two secrets comes twice. An empty
+    /// answer: that was all.
+    pub async fn changed_secrets(&self, cursor: Cursor, limit: u32) -> Result<Vec<ChangedSecret>, StoreError> {
+        self.read().await?.all(SECRETS, (cursor.seq, cursor.lookup_id, i64::from(limit))).await
+    }
+
+    /// Deployments changed after `seq`; removed ones with `spec: None`.
+    pub async fn changed_deployments(&self, seq: i64) -> Result<Vec<ChangedDeployment>, StoreError> {
+        let rows: Vec<(DeploymentName, Option<Json<DeploymentSpec>>)> =
+            self.read().await?.all(DEPLOYMENTS, (seq,)).await?;
+        let changed =
+            |(name, spec): (_, Option<Json<_>>)| ChangedDeployment { name, spec: spec.map(|Json(spec)| spec) };
+        Ok(rows.into_iter().map(changed).collect())
+    }
+
+    /// Users changed after `seq`.
+    pub async fn changed_users(&self, seq: i64) -> Result<Vec<ChangedUser>, StoreError> {
+        let rows: Vec<(UserId, bool)> = self.read().await?.all(USERS, (seq,)).await?;
+        Ok(rows.into_iter().map(|(id, disabled)| ChangedUser { id, disabled }).collect())
+    }
+}

@@ -1,0 +1,100 @@
+//! Console sessions: people's browsers that are signed in.
+
+use super::{
+    Change, Store, StoreError,
+    statement::{same, statements},
+};
+use crate::domain::{
+    audit::AuditEvent,
+    code::CodeHash,
+    session::ConsoleSession,
+    timestamp::Timestamp,
+    user::{User, UserId},
+};
+
+statements! {
+    FORGET = same("DELETE FROM console_sessions WHERE expires_at <= $1");
+
+    INSERT = same(
+        "INSERT INTO console_sessions (id_hash, user_id, created_at, expires_at, address, client)
+        VALUES ($1, $2, $3, $4, $5, $6)",
+    );
+
+    FIND = same(
+        "SELECT id_hash, user_id, created_at, expires_at, address, client
+        FROM console_sessions WHERE id_hash = $1 AND expires_at > $2",
+    );
+
+    LIST = same(
+        "SELECT id_hash, user_id, created_at, expires_at, address, client
+        FROM console_sessions WHERE user_id = $1 AND expires_at > $2 ORDER BY created_at DESC, id_hash",
+    );
+
+    END = same("DELETE FROM console_sessions WHERE id_hash = $1");
+
+    END_ALL = same("DELETE FROM console_sessions WHERE user_id = $1 AND id_hash <> $2");
+
+    END_BROWSER_SESSIONS = same(
+        "UPDATE token_secrets SET retires_at = $2, changed_seq = $3
+        WHERE deployment IS NOT NULL AND retires_at > $2
+            AND token_id IN (SELECT id FROM api_tokens WHERE owner_id = $1)",
+    );
+}
+
+impl Store {
+    /// Forgets all that are over at `event.at`, too.
+    pub async fn insert_session(&self, session: &ConsoleSession, event: &AuditEvent) -> Result<(), StoreError> {
+        let ConsoleSession { id_hash, user, created_at, expires_at, address, client } = session;
+        let mut change = self.change().await?;
+        change.connection.execute(FORGET, (event.at,)).await?;
+        change.connection.execute(INSERT, (id_hash, user, created_at, expires_at, address, client)).await?;
+        change.commit(event).await
+    }
+
+    /// The session and its user, unless it is over at `now` or the user is disabled.
+    pub async fn session(&self, id: &CodeHash, now: Timestamp) -> Result<Option<(ConsoleSession, User)>, StoreError> {
+        let mut reading = self.read().await?;
+        let Some(session) = reading.optional::<ConsoleSession>(FIND, (id, now)).await? else { return Ok(None) };
+        let user = reading.live_user(session.user).await?;
+        Ok(user.map(|user| (session, user)))
+    }
+
+    /// Those that are not over at `now`, newest first.
+    pub async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<ConsoleSession>, StoreError> {
+        self.read().await?.all(LIST, (user, now)).await
+    }
+
+    /// `false`: there was none.
+    pub async fn end_session(&self, id: &CodeHash, event: &AuditEvent) -> Result<bool, StoreError> {
+        let mut change = self.change().await?;
+        let ended = change.connection.changes(END, (id,)).await?;
+        if ended {
+            change.commit(event).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Ends the user's console sessions but `keep`, and the browser sessions of all their tokens.
+    pub async fn end_sessions(
+        &self,
+        user: UserId,
+        keep: Option<&CodeHash>,
+        event: &AuditEvent,
+    ) -> Result<(), StoreError> {
+        let mut change = self.change().await?;
+        change.end_sessions(user, keep, event.at).await?;
+        change.commit(event).await
+    }
+}
+
+impl Change {
+    pub(super) async fn end_sessions(
+        &mut self,
+        user: UserId,
+        keep: Option<&CodeHash>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.connection.execute(END_ALL, (user, keep.map_or("", CodeHash::as_str))).await?;
+        self.connection.execute(END_BROWSER_SESSIONS, (user, at, self.seq)).await.map(drop)
+    }
+}

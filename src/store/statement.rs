@@ -1,0 +1,179 @@
+//! A statement in both databases' spelling, the values that it takes, and the connection on which it runs.
+//!
+//! Each function has one arm for each database and no bound on either: a row is read by column types that know both
+//! ([`super::columns`]), and what differs in a statement stands side by side in its [`Sql`].
+
+use sqlx::{
+    Arguments, FromRow, Postgres, Sqlite, Transaction, Type,
+    encode::Encode,
+    error::BoxDynError,
+    pool::PoolConnection,
+    postgres::{PgArguments, PgRow},
+    sqlite::{SqliteArguments, SqliteRow},
+};
+use tokio::time::Instant;
+
+use super::{StoreError, postgres, sqlite};
+
+/// The text of a statement.
+#[derive(Clone, Copy)]
+pub(super) struct Sql {
+    pub sqlite: &'static str,
+    pub postgres: &'static str,
+}
+
+/// The spelling is the same in both.
+pub(super) const fn same(text: &'static str) -> Sql {
+    Sql { sqlite: text, postgres: text }
+}
+
+/// Defines the statements of a file, and the list of them that a test prepares: none can be left out.
+macro_rules! statements {
+    ($($(#[$attribute:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$attribute])* const $name: $crate::store::statement::Sql = $sql;)*
+        pub(super) const STATEMENTS: &[$crate::store::statement::Sql] = &[$($name),*];
+    };
+}
+pub(super) use statements;
+
+/// What can be bound in both databases.
+pub(super) trait Column<'t>:
+    Encode<'t, Sqlite> + Type<Sqlite> + Encode<'t, Postgres> + Type<Postgres> + Send
+{
+}
+
+impl<'t, T> Column<'t> for T where T: Encode<'t, Sqlite> + Type<Sqlite> + Encode<'t, Postgres> + Type<Postgres> + Send {}
+
+/// What can be read from a row of both databases.
+pub(super) trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+/// The values of a statement, in the order of its `$1`, `$2`, …: a tuple of columns.
+pub(super) trait Values: Send {
+    fn sqlite(self) -> Result<SqliteArguments, BoxDynError>;
+    fn postgres(self) -> Result<PgArguments, BoxDynError>;
+}
+
+macro_rules! values {
+    ($($value:ident: $T:ident),*) => {
+        impl<'t, $($T: Column<'t>),*> Values for ($($T,)*) {
+            fn sqlite(self) -> Result<SqliteArguments, BoxDynError> {
+                let ($($value,)*) = self;
+                #[allow(unused_mut, reason = "a statement may take no value")]
+                let mut arguments = SqliteArguments::default();
+                $(arguments.add($value)?;)*
+                Ok(arguments)
+            }
+
+            fn postgres(self) -> Result<PgArguments, BoxDynError> {
+                let ($($value,)*) = self;
+                #[allow(unused_mut, reason = "a statement may take no value")]
+                let mut arguments = PgArguments::default();
+                $(arguments.add($value)?;)*
+                Ok(arguments)
+            }
+        }
+    };
+}
+
+values!();
+values!(a: A);
+values!(a: A, b: B);
+values!(a: A, b: B, c: C);
+values!(a: A, b: B, c: C, d: D);
+values!(a: A, b: B, c: C, d: D, e: E);
+values!(a: A, b: B, c: C, d: D, e: E, f: F);
+values!(a: A, b: B, c: C, d: D, e: E, f: F, g: G);
+values!(a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H);
+values!(a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I);
+values!(a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I, j: J);
+
+/// A connection of the pool, in a transaction or not.
+pub(super) enum Held<D: sqlx::Database> {
+    Pooled(PoolConnection<D>),
+    InTransaction(Transaction<'static, D>),
+}
+
+impl<D: sqlx::Database> Held<D> {
+    pub fn connection(&mut self) -> &mut D::Connection {
+        match self {
+            Self::Pooled(connection) => connection,
+            Self::InTransaction(transaction) => transaction,
+        }
+    }
+}
+
+/// A connection to either database. Dropped in a transaction without [`Connection::commit`], it has changed nothing.
+pub(super) enum Connection {
+    Sqlite(Held<Sqlite>),
+    /// A database that hangs must not hang us: all that is done on this connection is done by the deadline.
+    Postgres(Held<Postgres>, Instant),
+}
+
+impl Connection {
+    /// The number of rows that the statement has changed.
+    pub async fn execute(&mut self, sql: Sql, values: impl Values) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(held) => {
+                let query = sqlx::query_with(sql.sqlite, values.sqlite().map_err(unwritable)?);
+                Ok(sqlite::read(query.execute(held.connection()).await)?.rows_affected())
+            }
+            Self::Postgres(held, deadline) => {
+                let query = sqlx::query_with(sql.postgres, values.postgres().map_err(unwritable)?);
+                Ok(postgres::by(*deadline, query.execute(held.connection())).await?.rows_affected())
+            }
+        }
+    }
+
+    /// Whether the statement has changed a row.
+    pub async fn changes(&mut self, sql: Sql, values: impl Values) -> Result<bool, StoreError> {
+        Ok(self.execute(sql, values).await? > 0)
+    }
+
+    pub async fn all<T: Record>(&mut self, sql: Sql, values: impl Values) -> Result<Vec<T>, StoreError> {
+        match self {
+            Self::Sqlite(held) => {
+                let query = sqlx::query_as_with(sql.sqlite, values.sqlite().map_err(unwritable)?);
+                sqlite::read(query.fetch_all(held.connection()).await)
+            }
+            Self::Postgres(held, deadline) => {
+                let query = sqlx::query_as_with(sql.postgres, values.postgres().map_err(unwritable)?);
+                postgres::by(*deadline, query.fetch_all(held.connection())).await
+            }
+        }
+    }
+
+    pub async fn optional<T: Record>(&mut self, sql: Sql, values: impl Values) -> Result<Option<T>, StoreError> {
+        match self {
+            Self::Sqlite(held) => {
+                let query = sqlx::query_as_with(sql.sqlite, values.sqlite().map_err(unwritable)?);
+                sqlite::read(query.fetch_optional(held.connection()).await)
+            }
+            Self::Postgres(held, deadline) => {
+                let query = sqlx::query_as_with(sql.postgres, values.postgres().map_err(unwritable)?);
+                postgres::by(*deadline, query.fetch_optional(held.connection())).await
+            }
+        }
+    }
+
+    /// For a statement that answers one row whatever happens.
+    pub async fn one<T: Record>(&mut self, sql: Sql, values: impl Values) -> Result<T, StoreError> {
+        let row = self.optional(sql, values).await?;
+        row.ok_or_else(|| StoreError::Inconsistent("a row that is always there is missing".to_owned()))
+    }
+
+    pub async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(Held::InTransaction(transaction)) => sqlite::read(transaction.commit().await),
+            Self::Postgres(Held::InTransaction(transaction), deadline) => {
+                postgres::by(deadline, transaction.commit()).await
+            }
+            Self::Sqlite(Held::Pooled(_)) | Self::Postgres(Held::Pooled(_), _) => Ok(()),
+        }
+    }
+}
+
+fn unwritable(error: BoxDynError) -> StoreError {
+    StoreError::Inconsistent(format!("a value could not be written: {error}"))
+}

@@ -1,0 +1,392 @@
+//! Tokens and their secrets.
+
+use std::collections::BTreeMap;
+
+use sqlx::types::Json;
+
+use super::{
+    Change, Store, StoreError,
+    statement::{Connection, Sql, same, statements},
+};
+use crate::domain::{
+    audit::AuditEvent,
+    deployment::DeploymentName,
+    scope::{DeploymentPattern, Scope},
+    timestamp::Timestamp,
+    token::{SecretRecord, TokenRecord, TokenUid},
+    usage::{DailyUse, Day, TokenUse},
+    user::UserId,
+};
+
+/// What a [`TokenRecord`] is read from.
+macro_rules! select_token {
+    ($rest:expr) => {
+        concat!(
+            "SELECT id, owner_id, name, description, scopes, created_at, expires_at, revoked_at, last_used_at
+            FROM api_tokens ",
+            $rest
+        )
+    };
+}
+pub(super) use select_token;
+
+/// `$1`: owner, `$2`: needle, `$3`: revoked ones, too. `$contains` is the database's search for a text in a text.
+macro_rules! filtered {
+    ($contains:literal) => {
+        concat!(
+            "WHERE (CAST($1 AS uuid) IS NULL OR owner_id = $1) AND (CAST($2 AS text) IS NULL OR ",
+            $contains,
+            "(search_text, $2) > 0) AND ($3 OR revoked_at IS NULL) "
+        )
+    };
+}
+
+/// `$1`: the exact scope, `$2`: owner, `$3`: now. `$opens`: whether one of `scopes` opens it. One that ends with `*`
+/// opens what begins as it does.
+macro_rules! opening {
+    ($opens:literal) => {
+        concat!(
+            "WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)
+            AND (CAST($2 AS uuid) IS NULL OR owner_id = $2) AND EXISTS (",
+            $opens,
+            ") "
+        )
+    };
+}
+
+macro_rules! opening_in_sqlite {
+    () => {
+        opening!(
+            "SELECT 1 FROM json_each(scopes) WHERE value = $1
+            OR (value LIKE '%*' AND substr($1, 1, length(value) - 1) = substr(value, 1, length(value) - 1))"
+        )
+    };
+}
+
+macro_rules! opening_in_postgres {
+    () => {
+        opening!(
+            "SELECT 1 FROM unnest(scopes) AS s (scope) WHERE scope = $1
+            OR (right(scope, 1) = '*' AND starts_with($1, left(scope, -1)))"
+        )
+    };
+}
+
+/// Each `CASE` is NULL, and so without effect, but for the order that is asked for.
+macro_rules! sorted {
+    () => {
+        "ORDER BY CASE $6 WHEN 'name' THEN lower(name) END,
+            CASE $6 WHEN 'expires' THEN expires_at END ASC NULLS LAST,
+            CASE $6 WHEN 'used' THEN last_used_at END DESC NULLS LAST,
+            created_at DESC, id DESC LIMIT $4 OFFSET $5"
+    };
+}
+
+statements! {
+    INSERT_TOKEN = same(
+        "INSERT INTO api_tokens
+            (id, owner_id, name, description, search_text, scopes, created_at, expires_at, revoked_at, last_used_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    );
+
+    INSERT_SECRET = same(
+        "INSERT INTO token_secrets (lookup_id, token_id, hash, retires_at, changed_seq, deployment)
+        VALUES ($1, $2, $3, $4, $5, $6)",
+    );
+
+    FIND = same(select_token!("WHERE id = $1"));
+
+    COUNT = Sql {
+        sqlite: concat!("SELECT count(*) FROM api_tokens ", filtered!("instr")),
+        postgres: concat!("SELECT count(*) FROM api_tokens ", filtered!("strpos")),
+    };
+
+    LIST = Sql {
+        sqlite: select_token!(concat!(filtered!("instr"), "ORDER BY created_at DESC, id DESC LIMIT $4 OFFSET $5")),
+        postgres: select_token!(concat!(filtered!("strpos"), "ORDER BY created_at DESC, id DESC LIMIT $4 OFFSET $5")),
+    };
+
+    LIST_SORTED = Sql {
+        sqlite: select_token!(concat!(filtered!("instr"), sorted!())),
+        postgres: select_token!(concat!(filtered!("strpos"), sorted!())),
+    };
+
+    COUNT_OPENING = Sql {
+        sqlite: concat!("SELECT count(*) FROM api_tokens ", opening_in_sqlite!()),
+        postgres: concat!("SELECT count(*) FROM api_tokens ", opening_in_postgres!()),
+    };
+
+    OPENING = Sql {
+        sqlite: select_token!(concat!(opening_in_sqlite!(), "ORDER BY created_at DESC, id DESC LIMIT $4")),
+        postgres: select_token!(concat!(opening_in_postgres!(), "ORDER BY created_at DESC, id DESC LIMIT $4")),
+    };
+
+    REVOKE = same("UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
+
+    TOUCH_SECRETS = same("UPDATE token_secrets SET changed_seq = $2 WHERE token_id = $1");
+
+    RETIRE_SECRETS = Sql {
+        sqlite: "UPDATE token_secrets SET retires_at = min(coalesce(retires_at, $3), $3), changed_seq = $2
+            WHERE token_id = $1",
+        postgres: "UPDATE token_secrets SET retires_at = LEAST(retires_at, $3), changed_seq = $2 WHERE token_id = $1",
+    };
+
+    UPDATE = same(
+        "UPDATE api_tokens SET name = $2, description = $3, search_text = $4, scopes = $5, expires_at = $6
+        WHERE id = $1 AND revoked_at IS NULL",
+    );
+
+    /// `$1`: a JSON array of pairs. PostgreSQL locks the rows in the order of their ids, so that two gateways which
+    /// write the same tokens do not wait for each other.
+    RECORD_USE = Sql {
+        sqlite: "UPDATE api_tokens SET last_used_at = used.at
+            FROM (SELECT value ->> 0 AS id, value ->> 1 AS at FROM json_each($1)) AS used
+            WHERE api_tokens.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)",
+        postgres: "WITH used AS (
+                SELECT (pair ->> 0)::uuid AS id, 'epoch'::timestamptz + (pair ->> 1)::bigint * interval '1 ms' AS at
+                FROM jsonb_array_elements($1) AS pair),
+            locked AS (SELECT t.id FROM api_tokens t JOIN used USING (id) ORDER BY t.id FOR NO KEY UPDATE OF t)
+            UPDATE api_tokens t SET last_used_at = used.at
+            FROM used JOIN locked USING (id)
+            WHERE t.id = used.id AND (t.last_used_at IS NULL OR t.last_used_at < used.at)",
+    };
+
+    /// `$1`: a JSON array of triples.
+    COUNT_USE = Sql {
+        sqlite: "INSERT INTO token_usage (token_id, day, requests)
+            SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1)
+            WHERE value ->> 0 IN (SELECT id FROM api_tokens)
+            ON CONFLICT (token_id, day) DO UPDATE SET requests = requests + excluded.requests",
+        postgres: "INSERT INTO token_usage (token_id, day, requests)
+            SELECT api_tokens.id, (triple ->> 1)::integer, (triple ->> 2)::bigint
+            FROM jsonb_array_elements($1) AS triple JOIN api_tokens ON api_tokens.id = (triple ->> 0)::uuid
+            ORDER BY api_tokens.id
+            ON CONFLICT (token_id, day) DO UPDATE SET requests = token_usage.requests + excluded.requests",
+    };
+
+    USAGE = same("SELECT day, requests FROM token_usage WHERE token_id = $1 AND day >= $2 ORDER BY day");
+}
+
+/// How tokens are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenOrder {
+    /// The last made first.
+    #[default]
+    Newest,
+    Name,
+    /// The first to expire first; those that never do last.
+    Expires,
+    /// The last used first; those never used last.
+    LastUsed,
+}
+
+/// Which tokens to list.
+#[derive(Clone, Debug)]
+pub struct TokenFilter {
+    /// A part of the name, the description or the uid, in any case. `None`: all.
+    pub search: Option<String>,
+    /// `None`: everyone's.
+    pub owner: Option<UserId>,
+    /// Revoked ones, too.
+    pub revoked: bool,
+    pub order: TokenOrder,
+    pub offset: u32,
+    pub limit: u32,
+}
+
+/// A part of a longer list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+impl Store {
+    /// # Errors
+    /// [`Conflict::TokenName`](super::Conflict::TokenName) if the owner has a live (unrevoked) token of that name.
+    pub async fn insert_token(
+        &self,
+        token: &TokenRecord,
+        secret: &SecretRecord,
+        event: &AuditEvent,
+    ) -> Result<(), StoreError> {
+        let mut change = self.change().await?;
+        change.insert_token(token, secret).await?;
+        change.commit(event).await
+    }
+
+    /// `None`: no such token. Revoked and expired ones are found.
+    pub async fn token(&self, uid: TokenUid) -> Result<Option<TokenRecord>, StoreError> {
+        self.read().await?.token(uid).await
+    }
+
+    pub async fn list_tokens(&self, filter: &TokenFilter) -> Result<Page<TokenRecord>, StoreError> {
+        let needle = filter.search.as_deref().map(search_needle);
+        let (owner, needle, revoked) = (filter.owner, needle.as_deref(), filter.revoked);
+        let (limit, offset) = (i64::from(filter.limit), i64::from(filter.offset));
+        let mut reading = self.read().await?;
+        let (total,): (i64,) = reading.one(COUNT, (owner, needle, revoked)).await?;
+        let sorted_by = match filter.order {
+            TokenOrder::Newest => None,
+            TokenOrder::Name => Some("name"),
+            TokenOrder::Expires => Some("expires"),
+            TokenOrder::LastUsed => Some("used"),
+        };
+        let items = match sorted_by {
+            None => reading.all(LIST, (owner, needle, revoked, limit, offset)).await?,
+            Some(column) => reading.all(LIST_SORTED, (owner, needle, revoked, limit, offset, column)).await?,
+        };
+        Ok(Page { items, total: total.unsigned_abs() })
+    }
+
+    /// Live tokens, not expired at `now`, whose scopes open the Deployment, newest first, and how many there are in all.
+    pub async fn tokens_opening(
+        &self,
+        deployment: &DeploymentName,
+        owner: Option<UserId>,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Page<TokenRecord>, StoreError> {
+        let scope = exact_scope(deployment);
+        let mut reading = self.read().await?;
+        let (total,): (i64,) = reading.one(COUNT_OPENING, (&scope, owner, now)).await?;
+        let items = reading.all(OPENING, (&scope, owner, now, i64::from(limit))).await?;
+        Ok(Page { items, total: total.unsigned_abs() })
+    }
+
+    /// The token as it is afterwards. One that is revoked already stays as it was, and the event is not written.
+    /// `None`: no such token.
+    pub async fn revoke_token(
+        &self,
+        uid: TokenUid,
+        at: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        let mut change = self.change().await?;
+        let revoked = change.connection.changes(REVOKE, (uid, at)).await?;
+        let token = change.connection.token(uid).await?;
+        if revoked {
+            change.touch_secrets(uid).await?;
+            change.commit(event).await?;
+        }
+        Ok(token)
+    }
+
+    /// Adds `secret` to the token; every older secret retires at `old_until`, or when it would have anyway if that is
+    /// earlier. `None`: no such token, or it is revoked.
+    pub async fn rotate_token(
+        &self,
+        uid: TokenUid,
+        secret: &SecretRecord,
+        old_until: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        let mut change = self.change().await?;
+        let token = change.connection.token(uid).await?.filter(|token| token.revoked_at.is_none());
+        if token.is_some() {
+            change.connection.execute(RETIRE_SECRETS, (uid, change.seq, old_until)).await?;
+            change.insert_secret(uid, secret).await?;
+            change.commit(event).await?;
+        }
+        Ok(token)
+    }
+
+    /// Sets name, description, scopes and expiry to those of `token`. `false`: no such token, or it is revoked.
+    ///
+    /// # Errors
+    /// [`Conflict::TokenName`](super::Conflict::TokenName).
+    pub async fn update_token(&self, token: &TokenRecord, event: &AuditEvent) -> Result<bool, StoreError> {
+        let mut change = self.change().await?;
+        let values = (token.uid, &token.name, &token.description, search_text(token), &token.scopes, token.expires_at);
+        let updated = change.connection.changes(UPDATE, values).await?;
+        if updated {
+            change.touch_secrets(token.uid).await?;
+            change.commit(event).await?;
+        }
+        Ok(updated)
+    }
+
+    /// Moves `last_used_at` forward, never back, and adds to the count of that UTC day, for many tokens in one
+    /// statement each. Bumps no sequence. Unknown uids are ignored.
+    pub async fn record_use(&self, uses: &[TokenUse]) -> Result<(), StoreError> {
+        let uses = totals(uses);
+        let times: Vec<_> = uses.iter().map(|used| (used.uid, used.at.as_millis())).collect();
+        let counts: Vec<_> = uses.iter().map(|used| (used.uid, Day::from(used.at).0, used.requests)).collect();
+        let mut writing = self.begin().await?;
+        writing.execute(RECORD_USE, (Json(times),)).await?;
+        writing.execute(COUNT_USE, (Json(counts),)).await?;
+        writing.commit().await
+    }
+
+    /// Requests by UTC day since `from`, oldest first; days without any are left out.
+    pub async fn token_usage(&self, uid: TokenUid, from: Day) -> Result<Vec<DailyUse>, StoreError> {
+        let rows: Vec<(Day, i64)> = self.read().await?.all(USAGE, (uid, from)).await?;
+        Ok(rows.into_iter().map(|(day, requests)| DailyUse { day, requests: requests.unsigned_abs() }).collect())
+    }
+}
+
+impl Change {
+    pub(super) async fn insert_token(&mut self, token: &TokenRecord, secret: &SecretRecord) -> Result<(), StoreError> {
+        let values = (
+            token.uid,
+            token.owner,
+            &token.name,
+            &token.description,
+            search_text(token),
+            &token.scopes,
+            token.created_at,
+            token.expires_at,
+            token.revoked_at,
+            token.last_used_at,
+        );
+        self.connection.execute(INSERT_TOKEN, values).await?;
+        self.insert_secret(token.uid, secret).await
+    }
+
+    pub(super) async fn insert_secret(&mut self, uid: TokenUid, secret: &SecretRecord) -> Result<(), StoreError> {
+        let SecretRecord { lookup_id, hash, retires_at, session } = secret;
+        let values = (lookup_id, uid, &**hash, retires_at, self.seq, session);
+        self.connection.execute(INSERT_SECRET, values).await.map(drop)
+    }
+
+    /// Followers read the token again.
+    async fn touch_secrets(&mut self, uid: TokenUid) -> Result<(), StoreError> {
+        self.connection.execute(TOUCH_SECRETS, (uid, self.seq)).await.map(drop)
+    }
+}
+
+impl Connection {
+    pub(super) async fn token(&mut self, uid: TokenUid) -> Result<Option<TokenRecord>, StoreError> {
+        self.optional(FIND, (uid,)).await
+    }
+}
+
+/// The scope that opens this Deployment and no other, as it is stored.
+pub(super) fn exact_scope(name: &DeploymentName) -> String {
+    Scope::Deployment(DeploymentPattern::Exact(name.clone())).to_string()
+}
+
+/// What a search looks into. Lower-cased here and not in SQL: SQLite's `lower` knows ASCII only, PostgreSQL's depends on
+/// the database's locale.
+fn search_text(token: &TokenRecord) -> String {
+    format!("{}\n{}\n{}", token.name, token.description, token.uid).to_lowercase()
+}
+
+/// What a search looks for in [`search_text`]. PostgreSQL refuses a text with U+0000, and none that is stored has one,
+/// so something else that is in none takes its place.
+fn search_needle(search: &str) -> String {
+    search.to_lowercase().replace('\0', "\u{1}")
+}
+
+/// One for each token, with its last time and all its requests, in the order of their uids, in which concurrent writers
+/// must lock them.
+fn totals(uses: &[TokenUse]) -> Vec<TokenUse> {
+    let mut totals: BTreeMap<TokenUid, TokenUse> = BTreeMap::new();
+    for &used in uses {
+        let total = totals.entry(used.uid).or_insert(TokenUse { requests: 0, ..used });
+        total.at = total.at.max(used.at);
+        total.requests += used.requests;
+    }
+    totals.into_values().collect()
+}
