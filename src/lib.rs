@@ -3,12 +3,14 @@
 //! The rooms, from the inside out; each uses only what stands above it:
 //!
 //! - [`domain`]: values and the decision, without I/O, clock or async. Read [`domain::decision`] first.
+//! - [`http`]: how HTTP is read on both listeners.
 //! - [`config`], [`system`], [`secret_hash`]: settings as plain data; time and chance; Argon2.
 //! - [`store`]: SQLite and PostgreSQL behind one set of traits.
 //! - [`index`]: tokens and routes in memory, kept like the store by one task.
 //! - [`telemetry`]: logs, and one line per request.
-//! - [`proxy`]: the path of a request. Read [`proxy::pipeline`] top to bottom.
 //! - [`service`]: what people do with a gateway, one verb a file.
+//! - [`gateway`]: what both listeners share.
+//! - [`proxy`]: the path of a request. Read [`proxy::pipeline`] top to bottom.
 //! - [`management`]: the listener for operators.
 //! - [`app`]: the composition root.
 //! - [`cli`]: the command line, which is all that `main` calls.
@@ -17,6 +19,8 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod gateway;
+pub mod http;
 pub mod index;
 pub mod management;
 pub mod proxy;

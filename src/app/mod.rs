@@ -25,6 +25,7 @@ use self::{listeners::Listeners, reload::Reloader};
 use crate::{
     config::{Config, ProxyConfig, Sources},
     domain::{audit::Actor, rights::Grantor},
+    gateway::{BrowserSettings, Gateway, Settings},
     index::{
         follow::{Declared, Follower, Index},
         routes::RouteRules,
@@ -33,7 +34,6 @@ use crate::{
     },
     management::{self, Management},
     proxy::{
-        BrowserSettings, Gateway, Settings,
         tls::{self, TlsError},
         worker::{self, Command, WorkerHandle, WorkerParts},
     },

@@ -1,12 +1,12 @@
-//! The layers below one another: defaults, `DATABASE_URL`, file, environment, flags. Each value keeps its origin.
+//! The layers below one another: defaults, `DATABASE_URL`, file, environment, flags. Each value keeps its source.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use config::{ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
+use config::{ConfigError, File, FileFormat, Map, Source as _, Value, ValueKind};
 
 use super::{
     load::Sources,
-    problems::{Origin, Problem, nearest, shown},
+    problems::{Problem, Source, nearest, shown},
 };
 
 pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -16,12 +16,12 @@ const ENV_FILE_SUFFIX: &str = "_FILE";
 /// Keys of `[deployments.NAME]` beside those of `[proxy.deployment_defaults]`.
 const DEPLOYMENT_KEYS: [&str; 5] = ["hosts", "listen", "upstream", "upstreams", "protected"];
 
-/// Values of one origin, as the `config` crate takes them.
+/// Values of one source, as the `config` crate takes them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer(Map<String, Value>);
 
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+impl config::Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
         Box::new(self.clone())
     }
 
@@ -32,35 +32,35 @@ impl Source for Layer {
 
 impl Layer {
     pub fn defaults() -> Result<Self, ConfigError> {
-        Self::parse(DEFAULTS, &Origin::Default)
+        Self::parse(DEFAULTS, &Source::Default)
     }
 
     /// # Errors
     /// What is wrong with the file as a whole: it cannot be read, or it is not TOML.
     pub fn file(path: &Path) -> Result<Self, Box<Problem>> {
-        let origin = Origin::File(path.to_owned());
+        let source = Source::File(path.to_owned());
         let about_file = |wrong: String, fix: &str| {
-            let (origin, fix) = (origin.clone(), fix.to_owned());
-            Box::new(Problem { key: String::new(), value: None, origin, wrong, fix })
+            let (source, fix) = (source.clone(), fix.to_owned());
+            Box::new(Problem { key: String::new(), value: None, source, wrong, fix })
         };
         let text = fs::read_to_string(path).map_err(|error| {
             about_file(format!("cannot be read: {error}"), "check the path given by --config or BENTO_GATEWAY_CONFIG")
         })?;
-        Self::parse(&text, &origin).map_err(|error| {
+        Self::parse(&text, &source).map_err(|error| {
             about_file(format!("is not TOML: {}", without_source_lines(&error.to_string())), "correct the line")
         })
     }
 
-    fn parse(text: &str, origin: &Origin) -> Result<Self, ConfigError> {
+    fn parse(text: &str, source: &Source) -> Result<Self, ConfigError> {
         let values = File::from_str(text, FileFormat::Toml).collect()?;
-        let origin = origin.to_string();
-        Ok(Self(values.into_iter().map(|(key, value)| (key, stamped(value, &origin))).collect()))
+        let source = source.to_string();
+        Ok(Self(values.into_iter().map(|(key, value)| (key, stamped(value, &source))).collect()))
     }
 
     pub fn database_url(env: &BTreeMap<String, String>) -> Self {
         let mut layer = Self::default();
         if let Some(url) = env.get("DATABASE_URL") {
-            layer.put(&["store", "url"], url.as_str(), &Origin::Env("DATABASE_URL".to_owned()));
+            layer.put(&["store", "url"], url.as_str(), &Source::Env("DATABASE_URL".to_owned()));
         }
         layer
     }
@@ -75,10 +75,10 @@ impl Layer {
             let from_file =
                 || rest.strip_suffix(ENV_FILE_SUFFIX).and_then(path_of).filter(|path| is_known(path, &known));
             let mut note = |key: String, wrong: String, fix: String| {
-                problems.push(Problem { key, value: None, origin: Origin::Env(name.clone()), wrong, fix });
+                problems.push(Problem { key, value: None, source: Source::Env(name.clone()), wrong, fix });
             };
             if let Some(path) = direct {
-                layer.put_path(&path, value.as_str(), &Origin::Env(name.clone()));
+                layer.put_path(&path, value.as_str(), &Source::Env(name.clone()));
             } else if let Some(path) = from_file() {
                 let plain = name.strip_suffix(ENV_FILE_SUFFIX).unwrap_or(name);
                 if env.contains_key(plain) {
@@ -87,7 +87,7 @@ impl Layer {
                     continue;
                 }
                 match fs::read_to_string(value) {
-                    Ok(text) => layer.put_path(&path, text.trim_end_matches(['\r', '\n']), &Origin::Env(name.clone())),
+                    Ok(text) => layer.put_path(&path, text.trim_end_matches(['\r', '\n']), &Source::Env(name.clone())),
                     Err(error) => {
                         let wrong = format!("names the file {value:?}, which cannot be read: {error}");
                         note(path.join("."), wrong, format!("make the file readable, or unset {name}"));
@@ -103,28 +103,28 @@ impl Layer {
     /// A value given by a flag; nothing if the flag was not given.
     pub fn put_flag(&mut self, path: &[&str], value: Option<&str>, flag: &str) {
         if let Some(value) = value {
-            self.put(path, value, &Origin::Flag(flag.to_owned()));
+            self.put(path, value, &Source::Flag(flag.to_owned()));
         }
     }
 
-    pub fn put(&mut self, path: &[&str], value: impl Into<ValueKind>, origin: &Origin) {
-        let origin = origin.to_string();
+    pub fn put(&mut self, path: &[&str], value: impl Into<ValueKind>, source: &Source) {
+        let source = source.to_string();
         let (Some((last, parents)), mut table) = (path.split_last(), &mut self.0) else { return };
         for parent in parents {
             let entry = table
                 .entry((*parent).to_owned())
-                .or_insert_with(|| Value::new(Some(&origin), ValueKind::Table(Map::new())));
+                .or_insert_with(|| Value::new(Some(&source), ValueKind::Table(Map::new())));
             match &mut entry.kind {
                 ValueKind::Table(inner) => table = inner,
                 _ => return,
             }
         }
-        table.insert((*last).to_owned(), Value::new(Some(&origin), value));
+        table.insert((*last).to_owned(), Value::new(Some(&source), value));
     }
 
-    fn put_path(&mut self, path: &[String], value: &str, origin: &Origin) {
+    fn put_path(&mut self, path: &[String], value: &str, source: &Source) {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        self.put(&path, value, origin);
+        self.put(&path, value, source);
     }
 
     /// Notes each Deployment that both this layer (flags) and `below` have: which of the two is meant cannot be told.
@@ -134,7 +134,7 @@ impl Layer {
             problems.push(Problem {
                 key: format!("deployments.{name}"),
                 value: None,
-                origin: Origin::from_text(value.origin()),
+                source: Source::from_text(value.origin()),
                 wrong: "is declared twice: by --deployment and in the configuration file".to_owned(),
                 fix: format!("leave out --deployment {name}=…, or [deployments.{name}]"),
             });
@@ -175,21 +175,21 @@ pub(super) fn wrong_deployment_flag(given: &str, wrong: &str, fix: String) -> Pr
     Problem {
         key: "--deployment".to_owned(),
         value: Some(shown("", &Value::new(None, given))),
-        origin: Origin::Flag("--deployment".to_owned()),
+        source: Source::Flag("--deployment".to_owned()),
         wrong: wrong.to_owned(),
         fix,
     }
 }
 
-fn stamped(value: Value, origin: &String) -> Value {
+fn stamped(value: Value, source: &String) -> Value {
     let kind = match value.kind {
         ValueKind::Table(table) => {
-            ValueKind::Table(table.into_iter().map(|(key, value)| (key, stamped(value, origin))).collect())
+            ValueKind::Table(table.into_iter().map(|(key, value)| (key, stamped(value, source))).collect())
         }
-        ValueKind::Array(items) => ValueKind::Array(items.into_iter().map(|item| stamped(item, origin)).collect()),
+        ValueKind::Array(items) => ValueKind::Array(items.into_iter().map(|item| stamped(item, source)).collect()),
         plain => plain,
     };
-    Value::new(Some(origin), kind)
+    Value::new(Some(source), kind)
 }
 
 /// The parser's message without the lines it quotes, which may hold a secret.

@@ -12,7 +12,7 @@ use super::{
     Config, ConfigProblems,
     layers::{self, Layer},
     print,
-    problems::{Origin, Problem},
+    problems::{Problem, Source},
     reader::{Report, Section},
     sections,
 };
@@ -51,7 +51,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Every value in effect as TOML, each with its origin; secrets redacted.
+    /// Every value in effect as TOML, each with its source; secrets redacted.
     pub fn to_toml(&self) -> String {
         print::render(&self.tree)
     }
@@ -71,7 +71,7 @@ pub fn load_with_origins(sources: &Sources) -> Result<Loaded, ConfigProblems> {
         ConfigProblems(vec![Problem {
             key: String::new(),
             value: None,
-            origin: Origin::Default,
+            source: Source::Default,
             wrong: format!("cannot be merged: {error}"),
             fix: "this is a mistake of bento-gateway; please report it".to_owned(),
         }])
@@ -137,9 +137,9 @@ fn derived(tree: &Value, flag_deployments: &[String], env: &BTreeMap<String, Str
     let mut layer = Layer::default();
     if text_at(tree, &["store", "url"]).is_some_and(str::is_empty) {
         let path = default_database(env);
-        layer.put(&["store", "url"], format!("sqlite:{}", path.display()), &Origin::Default);
+        layer.put(&["store", "url"], format!("sqlite:{}", path.display()), &Source::Default);
     }
-    let flag = Origin::Flag("--deployment".to_owned());
+    let flag = Source::Flag("--deployment".to_owned());
     match flag_deployments {
         [] => {}
         [only] => {

@@ -14,7 +14,7 @@ mod sections;
 mod tests;
 
 pub use load::{Loaded, Overrides, Sources, load, load_with_origins, watched_files};
-pub use problems::{ConfigProblems, Origin, Problem, redact_url};
+pub use problems::{ConfigProblems, Problem, Source, redact_url};
 pub use reference::reference;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};

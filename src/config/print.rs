@@ -1,10 +1,10 @@
-//! The effective configuration as TOML, in the order of `config/default.toml`, each value with its origin.
+//! The effective configuration as TOML, in the order of `config/default.toml`, each value with its source.
 
 use std::fmt::Write;
 
 use config::{Map, Value, ValueKind};
 
-use super::{layers::DEFAULTS, problems::shown, reader::origin_of};
+use super::{layers::DEFAULTS, problems::shown, reader::source_of};
 
 pub(super) fn render(tree: &Value) -> String {
     let mut out = String::new();
@@ -26,7 +26,7 @@ fn render_table(out: &mut String, path: &str, table: &Map<String, Value>) {
     }
     for key in keys.iter().filter(|key| !is_table(key)) {
         if let Some(value) = table.get(key.as_str()) {
-            let _ = writeln!(out, "{key} = {} # {}", shown(&key_path(key), value), origin_of(value));
+            let _ = writeln!(out, "{key} = {} # {}", shown(&key_path(key), value), source_of(value));
         }
     }
     for key in keys.iter().filter(is_table) {

@@ -6,7 +6,7 @@ use config::{Value, ValueKind};
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum Source {
     /// `config/default.toml`, or what is derived from it.
     Default,
     File(PathBuf),
@@ -23,7 +23,7 @@ pub struct Problem {
     pub key: String,
     /// As it was written, without secrets. `None`: there is none to show.
     pub value: Option<String>,
-    pub origin: Origin,
+    pub source: Source,
     /// Continues the sentence that the key begins.
     pub wrong: String,
     pub fix: String,
@@ -33,8 +33,8 @@ pub struct Problem {
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigProblems(pub Vec<Problem>);
 
-impl Origin {
-    /// Reads what `Display` wrote: the `config` crate carries origins as text.
+impl Source {
+    /// Reads what `Display` wrote: the `config` crate carries sources as text.
     pub(super) fn from_text(text: Option<&str>) -> Self {
         let text = text.unwrap_or_default();
         if let Some(path) = text.strip_prefix("file ") {
@@ -142,7 +142,7 @@ fn edit_distance(from: &str, to: &str) -> usize {
 
 // === text ===
 
-impl fmt::Display for Origin {
+impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -157,9 +157,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subject = if self.key.is_empty() { "" } else { &self.key };
         match &self.value {
-            Some(value) => write!(f, "{subject} = {value} ({}) ", self.origin)?,
-            None if subject.is_empty() => write!(f, "{} ", self.origin)?,
-            None => write!(f, "{subject} ({}) ", self.origin)?,
+            Some(value) => write!(f, "{subject} = {value} ({}) ", self.source)?,
+            None if subject.is_empty() => write!(f, "{} ", self.source)?,
+            None => write!(f, "{subject} ({}) ", self.source)?,
         }
         write!(f, "{}\n    fix: {}", self.wrong, self.fix)
     }
@@ -205,14 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn origins_read_back() {
-        for origin in [
-            Origin::Default,
-            Origin::File("/etc/x.toml".into()),
-            Origin::Env("A".to_owned()),
-            Origin::Flag("--listen".to_owned()),
+    fn sources_read_back() {
+        for source in [
+            Source::Default,
+            Source::File("/etc/x.toml".into()),
+            Source::Env("A".to_owned()),
+            Source::Flag("--listen".to_owned()),
         ] {
-            assert_eq!(Origin::from_text(Some(&origin.to_string())), origin);
+            assert_eq!(Source::from_text(Some(&source.to_string())), source);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{cell::RefCell, collections::BTreeSet, fmt::Display, ops::RangeInclusiv
 
 use config::{Map, Value, ValueKind};
 
-use super::problems::{Origin, Problem, nearest, shown};
+use super::problems::{Problem, Source, nearest, shown};
 use crate::domain::units;
 
 /// Collects problems about one tree.
@@ -45,8 +45,8 @@ impl<'a> Report<'a> {
     }
 
     fn note(&self, key: &str, value: Option<String>, wrong: String, fix: String) {
-        let origin = self.value(key).map_or(Origin::Default, origin_of);
-        self.problems.borrow_mut().push(Problem { key: key.to_owned(), value, origin, wrong, fix });
+        let source = self.value(key).map_or(Source::Default, source_of);
+        self.problems.borrow_mut().push(Problem { key: key.to_owned(), value, source, wrong, fix });
     }
 
     /// The text at `key`, if there is one and it reads as a `T`. Notes nothing: the section that has the key does.
@@ -166,7 +166,7 @@ impl<'a> Section<'a> {
         let value = self.required(key)?;
         let read = match &value.kind {
             ValueKind::Boolean(value) => Some(*value),
-            ValueKind::String(text) if origin_of(value).is_text_only() => text.parse().ok(),
+            ValueKind::String(text) if source_of(value).is_text_only() => text.parse().ok(),
             _ => None,
         };
         if read.is_none() {
@@ -179,7 +179,7 @@ impl<'a> Section<'a> {
         let value = self.required(key)?;
         let read = match &value.kind {
             ValueKind::I64(number) => Some(*number),
-            ValueKind::String(text) if origin_of(value).is_text_only() => text.parse().ok(),
+            ValueKind::String(text) if source_of(value).is_text_only() => text.parse().ok(),
             _ => None,
         };
         let read = read.and_then(|number| T::try_from(number).ok()).filter(|number| range.contains(number));
@@ -242,7 +242,7 @@ impl<'a> Section<'a> {
                     _ => None,
                 })
                 .collect(),
-            ValueKind::String(text) if origin_of(value).is_text_only() => {
+            ValueKind::String(text) if source_of(value).is_text_only() => {
                 Some(text.split(',').map(str::trim).filter(|text| !text.is_empty()).collect())
             }
             _ => None,
@@ -280,6 +280,6 @@ pub(super) fn expect<T: FromStr>(what: &'static str, example: &'static str) -> i
     }
 }
 
-pub(super) fn origin_of(value: &Value) -> Origin {
-    Origin::from_text(value.origin())
+pub(super) fn source_of(value: &Value) -> Source {
+    Source::from_text(value.origin())
 }

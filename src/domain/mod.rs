@@ -4,7 +4,6 @@
 
 pub mod audit;
 pub mod code;
-pub mod cookie;
 pub mod decision;
 pub mod deployment;
 pub mod host;

@@ -1,8 +1,6 @@
 //! Principal calls the management API. The values here are made in this file only, after the check: an operation that takes
 //! one cannot forget it.
 
-use std::net::IpAddr;
-
 use axum::http::{HeaderMap, HeaderName, header, request::Parts};
 
 use super::{Management, error::ApiError};
@@ -167,11 +165,4 @@ fn presented(headers: &HeaderMap) -> Result<&[u8], ApiError> {
         }
         (Some(_), Some(_)) => Err(ApiError::invalid("more than one token was sent; send exactly one")),
     }
-}
-
-/// Where a request came from, as far as it can be believed; the key of every limit.
-pub fn address(management: &Management, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
-    use crate::proxy::forwarding::{Forwarding, Origin};
-    let trusted = &management.gateway.settings.load().trusted_proxies;
-    Forwarding::read(headers, Origin { peer, tls: false }, trusted).client
 }

@@ -19,26 +19,32 @@ mod tokens;
 mod users;
 mod views;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use axum::{
     Json, Router,
-    extract::{State, connect_info::IntoMakeServiceWithConnectInfo},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    extract::{
+        ConnectInfo, State,
+        connect_info::{Connected, IntoMakeServiceWithConnectInfo},
+    },
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::IntoResponse,
     routing::get,
+    serve::IncomingStream,
 };
 use serde::Serialize;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
 
 use self::{error::ApiError, limits::Limits};
 use crate::{
     config::Config,
+    gateway::Gateway,
+    http::{forwarding::Forwarding, peer::Peer},
     index::freshness::{NotFresh, NotReady},
-    proxy::Gateway,
     store::{Organization, SharedStore},
     system::System,
 };
@@ -61,13 +67,27 @@ impl Management {
         Self { gateway, config: ArcSwap::from_pointee(config), system, limits: Limits::new() }
     }
 
+    /// Where a request came from, as far as it can be believed. The address is the key of every limit.
+    fn forwarding(&self, head: &Parts) -> Forwarding {
+        let peer = head.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0);
+        // `service` gives every request its peer. Nobody's address is in no trusted network.
+        let peer = peer.unwrap_or(Peer::new((Ipv4Addr::UNSPECIFIED, 0).into(), false));
+        Forwarding::read(&head.headers, peer, &self.gateway.settings.load().trusted_proxies)
+    }
+
     fn store(&self) -> Result<SharedStore, ApiError> {
         self.gateway.opened.get().cloned().ok_or_else(ApiError::store_away)
     }
 }
 
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self::new(*stream.remote_addr(), false)
+    }
+}
+
 /// All routes.
-pub fn service(management: Arc<Management>) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
+pub fn service(management: Arc<Management>) -> IntoMakeServiceWithConnectInfo<Router, Peer> {
     let (api, document) = api::routes();
     let document: Arc<Value> = Arc::new(document);
     let header = |name: HeaderName, value: &'static str| {

@@ -4,17 +4,12 @@
 //! kind of caller. There is no other way in, so an operation that nobody guards cannot be written, and one that is not
 //! in the OpenAPI document cannot be served.
 
-use std::{
-    any::TypeId,
-    marker::PhantomData,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{any::TypeId, marker::PhantomData, net::IpAddr, sync::Arc};
 
 use axum::{
     Json, Router,
     body::to_bytes,
-    extract::{ConnectInfo, RawPathParams, Request, State},
+    extract::{RawPathParams, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
@@ -24,7 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use super::{
     Management,
-    caller::{self, Anonymous, Caller, Principal},
+    caller::{Anonymous, Caller, Principal},
     error::ApiError,
     openapi::{Document, Empty, Entry},
 };
@@ -202,9 +197,7 @@ where
     let (head, body) = request.into_parts();
     let store = management.store()?;
     let caller = P::identify(&management, &store, &head, requirement).await?;
-    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-    let address = caller::address(&management, &head.headers, peer);
+    let address = management.forwarding(&head).client;
     let query = read_query(head.uri.query().unwrap_or_default())?;
     let bytes = if TypeId::of::<B>() == TypeId::of::<Empty>() {
         b"{}".as_slice().into()

@@ -30,12 +30,11 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
     deadlines::{ConnectionState, Downstream},
-    forwarding::Origin,
     pipeline,
     upstream::body::ResponseBody,
     worker::Worker,
 };
-use crate::config::LimitConfig;
+use crate::{config::LimitConfig, http::peer::Peer};
 
 /// How long a caller may go on sending what nobody reads, after our last word. Closing at once would reset the
 /// connection, and the answer could be lost on its way.
@@ -52,7 +51,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI";
 
 /// What the pipeline knows of the connection that a request came on.
 pub struct Connection {
-    pub origin: Origin,
+    pub peer: Peer,
     /// The Deployment's own listener that it came in by. `None`: the common one.
     pub listener: Option<SocketAddr>,
     pub state: Arc<ConnectionState>,
@@ -83,8 +82,8 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         worker.sweep.register_connection(settings.limits.header_timeout, settings.limits.keep_alive_timeout);
     let state = &registered.state;
     let Accepted { stream, peer, listener, tls, connection_slot } = accepted;
-    let origin = Origin { peer: peer.ip().to_canonical(), tls: tls.is_some() };
-    let connection = Rc::new(Connection { origin, listener, state: Arc::clone(state) });
+    let peer = Peer::new(peer, tls.is_some());
+    let connection = Rc::new(Connection { peer, listener, state: Arc::clone(state) });
     let server = Server { worker, connection, limits: &settings.limits };
     match tls {
         Some(config) => {

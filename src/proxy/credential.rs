@@ -9,7 +9,10 @@ use http::{
     header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL},
 };
 
-use crate::domain::{cookie, deployment::DeploymentName, token_text::PresentedToken};
+use crate::{
+    domain::{deployment::DeploymentName, token_text::PresentedToken},
+    http::cookie,
+};
 
 /// A browser offers `["bento-gateway", "bento-gateway.bearer.TOKEN"]`, and its own protocols if it has any.
 pub const PROTOCOL_PREFIX: &str = "bento-gateway.bearer.";

@@ -14,8 +14,11 @@ use http::{
     request::Parts,
 };
 
-use super::{credential, forwarding::Forwarding, permit::Permit, rejection::BadRequest, target::Target};
-use crate::domain::{cookie, token_text};
+use super::{credential, permit::Permit, rejection::BadRequest, target::Target};
+use crate::{
+    domain::token_text,
+    http::{cookie, forwarding::Forwarding},
+};
 
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -16,18 +16,16 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, 
 use hyper::body::{Body, Incoming};
 
 use super::{
-    browser,
     connection::Connection,
     cors::Cors,
     credential::{self, BadCredential, Credential},
     deadlines::{Cut, Deadline, Timer},
-    forwarding::Forwarding,
     headers::{self, BodyFraming, UpstreamRequest},
+    pages,
     permit::{Gate, Permit},
     readyz_tarpit,
     record::Record,
     rejection::{BadRequest, Denied, Rejection, ReplyContext, UpstreamFailure},
-    same_origin,
     target::Target,
     upstream::{
         body::ResponseBody,
@@ -41,6 +39,7 @@ use super::{
 };
 use crate::{
     domain::deployment::DeploymentName,
+    http::{forwarding::Forwarding, same_origin},
     index::routes::{Route, RouteKey, Upstream},
     telemetry::access_log::RequestOutcome,
 };
@@ -120,7 +119,7 @@ impl Received<'_> {
             headers::check_message(&head.headers)?;
             let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
             let websocket = headers::asks_for_websocket(&head, has_body)?;
-            let forwarding = Forwarding::read(&head.headers, self.connection.origin, &settings.trusted_proxies);
+            let forwarding = Forwarding::read(&head.headers, self.connection.peer, &settings.trusted_proxies);
             record.client(forwarding.client);
 
             // 2. Where it would go. Nobody is told yet whether anything is there.
@@ -136,7 +135,7 @@ impl Received<'_> {
             // 3. What is answered here: the pages under our own prefix, and what browsers ask before a call from a page.
             cors = Cors::of(&head, &route);
             let gate = Gate { index: &gateway.index, verifier: &gateway.verifier, usage: &gateway.usage };
-            let visit = browser::Visit {
+            let own_page = pages::OwnPage {
                 gateway,
                 settings: &settings,
                 gate,
@@ -146,12 +145,12 @@ impl Received<'_> {
                 forwarding: &forwarding,
                 named_deployment: named_deployment.as_ref().map(DeploymentName::as_str),
             };
-            if target.path[route.prefix_len..].starts_with(browser::PREFIX) {
+            if target.path[route.prefix_len..].starts_with(pages::PREFIX) {
                 // Rare and large: boxed, so that it is no part of every request.
-                return Ok(Answered::Own(Box::pin(browser::answer(&visit, body.take())).await));
+                return Ok(Answered::Own(Box::pin(pages::respond(&own_page, body.take())).await));
             }
-            if browser::navigates(&head) {
-                navigation = Some(browser::Navigation::of(&visit));
+            if pages::navigates(&head) {
+                navigation = Some(pages::Navigation::of(&own_page));
             }
             if let Some(own) = cors.preflight(&head) {
                 return Ok(Answered::Own(own));
@@ -159,7 +158,7 @@ impl Received<'_> {
 
             // 4. Whether it may: the only maker of a permit.
             let credential = self.credential(&head, &target, &route, &forwarding, websocket)?;
-            let permit = visit.gate.admit(&route, credential).await?;
+            let permit = own_page.gate.admit(&route, credential).await?;
             record.deployment(permit.spec().name.as_str());
             record.token(permit.token_uid());
 
@@ -226,7 +225,7 @@ impl Received<'_> {
         match credential::session(&head.headers, forwarding.https, &deployment.spec.name) {
             Some(_)
                 if deployment.spec.protected
-                    && !same_origin::holds(head, target, forwarding.host.as_ref(), websocket) =>
+                    && !same_origin::holds(head, &target.authority, forwarding.host.as_ref(), websocket) =>
             {
                 Err(Denied::CrossSite)
             }
@@ -364,7 +363,7 @@ struct Refused {
     named_deployment: Option<DeploymentName>,
     version: Version,
     /// `None`: nobody looks at the answer.
-    navigation: Option<browser::Navigation>,
+    navigation: Option<pages::Navigation>,
     cors: Cors,
 }
 

@@ -22,7 +22,6 @@ use tokio::{
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{
-    Gateway,
     connection::{self, Accepted, Connection},
     deadlines::{DeadlineSweep, SWEEP},
     readyz_tarpit::Tarpit,
@@ -30,6 +29,7 @@ use super::{
     upstream::pool::Pool,
 };
 use crate::{
+    gateway::Gateway,
     system::{self, NoEntropy},
     telemetry::access_log::{AccessBuffer, RequestOutcome},
 };
@@ -181,12 +181,12 @@ impl Worker {
     /// The record of a request that begins now.
     pub fn record(&self, connection: &Connection) -> Record {
         let active = connection.state.begin();
-        Record::new(Arc::clone(&self.access), system::now(), connection.origin.peer, Some(active))
+        Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), Some(active))
     }
 
     /// What came was not HTTP, or too much of it; the library has answered.
     pub fn record_malformed(&self, connection: &Connection, too_large: bool) {
-        let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.origin.peer, None);
+        let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), None);
         let (status, reason) = if too_large { (431, "header_too_large") } else { (400, "malformed_request") };
         record.responded(status, reason);
         record.ended(RequestOutcome::Complete);

@@ -8,7 +8,7 @@ use super::{
     visit::{CsrfForm, SignedIn},
 };
 use crate::{
-    domain::cookie,
+    http::cookie,
     management::error::ApiError,
     service::{sessions, users},
 };

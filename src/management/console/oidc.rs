@@ -37,7 +37,8 @@ use super::{
 };
 use crate::{
     config::OidcConfig,
-    domain::{cookie, session::Identity, user::Role},
+    domain::{session::Identity, user::Role},
+    http::cookie,
     management::error::ApiError,
     service::{
         deployments::address,

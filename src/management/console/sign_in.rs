@@ -15,9 +15,9 @@ use super::{
 use crate::{
     domain::{
         code::OneTimeCode,
-        cookie,
         user::{Email, User},
     },
+    http::cookie,
     management::error::ApiError,
     service::{
         bootstrap::FIRST_ADMIN,

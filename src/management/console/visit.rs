@@ -3,15 +3,11 @@
 //! A handler gets a [`SignedIn`] or a [`Anonymous`] and, if it changes anything, a [`CsrfForm`] form: these are made here only,
 //! after the checks, so that no page can forget them.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    ops::Deref,
-    sync::Arc,
-};
+use std::{net::IpAddr, ops::Deref, sync::Arc};
 
 use axum::{
     body::to_bytes,
-    extract::{ConnectInfo, FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
@@ -22,14 +18,14 @@ use crate::{
     domain::{
         audit::Actor,
         code::OneTimeCode,
-        cookie, host,
+        host,
         rights::{Forbidden, Grantor},
         session::ConsoleSession,
         timestamp::Timestamp,
         user::{Role, User, UserId},
     },
+    http::cookie,
     management::{Management, error::ApiError},
-    proxy::forwarding::{Forwarding, Origin},
     service::Context,
     store::SharedStore,
 };
@@ -98,10 +94,7 @@ impl Anonymous {
     async fn read(head: &Parts, management: &Arc<Management>) -> Result<Self, ApiError> {
         let store = management.store()?;
         let config = management.config.load_full();
-        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-        let trusted = &management.gateway.settings.load().trusted_proxies;
-        let forwarding = Forwarding::read(&head.headers, Origin { peer, tls: false }, trusted);
+        let forwarding = management.forwarding(head);
         let public = config.management.public_url.as_ref();
         let https = public.map_or(forwarding.https, |public| public.https);
         let host = forwarding.host.as_ref().or(head.headers.get(header::HOST));

@@ -5,16 +5,11 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::peer::Peer;
+
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// The connection's other end.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin {
-    pub peer: IpAddr,
-    pub tls: bool,
-}
 
 /// Who the caller is and what it saw, as far as it can be believed.
 #[derive(Debug)]
@@ -29,11 +24,10 @@ pub struct Forwarding {
 }
 
 impl Forwarding {
-    pub fn read(headers: &HeaderMap, origin: Origin, trusted: &[IpNet]) -> Self {
+    pub fn read(headers: &HeaderMap, peer: Peer, trusted: &[IpNet]) -> Self {
         let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-        if trusted.is_empty() || !is_trusted(&origin.peer) {
-            let chain = origin.peer.to_string();
-            return Self { client: origin.peer, chain, https: origin.tls, host: None };
+        if trusted.is_empty() || !is_trusted(&peer.address()) {
+            return Self { client: peer.address(), chain: peer.address().to_string(), https: peer.tls, host: None };
         }
         let mut hops: Vec<IpAddr> = Vec::new();
         for field in headers.get_all(&X_FORWARDED_FOR) {
@@ -41,10 +35,10 @@ impl Forwarding {
                 field.to_str().unwrap_or_default().split(',').filter_map(|hop| hop.trim().parse::<IpAddr>().ok()),
             );
         }
-        hops.push(origin.peer);
-        let client = hops.iter().rev().find(|hop| !is_trusted(hop)).or(hops.first()).copied().unwrap_or(origin.peer);
+        hops.push(peer.address());
+        let client = hops.iter().rev().find(|hop| !is_trusted(hop)).or(hops.first()).copied().unwrap_or(peer.address());
         let chain = hops.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
-        let https = headers.get(&X_FORWARDED_PROTO).map_or(origin.tls, |proto| proto == "https");
+        let https = headers.get(&X_FORWARDED_PROTO).map_or(peer.tls, |proto| proto == "https");
         Self { client, chain, https, host: headers.get(&X_FORWARDED_HOST).cloned() }
     }
 }
@@ -67,13 +61,13 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "a"),
         ]);
-        let origin = Origin { peer: "10.0.0.1".parse().unwrap(), tls: false };
+        let peer = Peer::new("10.0.0.1:5".parse().unwrap(), false);
 
-        let stranger = Forwarding::read(&claims, origin, &[]);
-        assert_eq!((stranger.client, stranger.chain.as_str(), stranger.https), (origin.peer, "10.0.0.1", false));
+        let stranger = Forwarding::read(&claims, peer, &[]);
+        assert_eq!((stranger.client, stranger.chain.as_str(), stranger.https), (peer.address(), "10.0.0.1", false));
         assert!(stranger.host.is_none());
 
-        let trusted = Forwarding::read(&claims, origin, &["10.0.0.0/8".parse().unwrap()]);
+        let trusted = Forwarding::read(&claims, peer, &["10.0.0.0/8".parse().unwrap()]);
         assert_eq!(trusted.client.to_string(), "6.6.6.6");
         assert_eq!(trusted.chain, "6.6.6.6, 10.0.0.9, 10.0.0.1");
         assert!(trusted.https && trusted.host.is_some());

@@ -1,0 +1,69 @@
+//! Signing in by way of the console: there and back again, with a code that only this browser can use.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::{Form, OwnPage, local, redirect};
+use crate::{
+    domain::code::OneTimeCode,
+    http::cookie::{self, NONCE},
+    service::{self, browser_sessions, deployments::address},
+    system,
+};
+
+/// How long somebody may take to sign in to the console on the way, seconds.
+const NONCE_LIFETIME: u64 = 600;
+
+impl OwnPage<'_> {
+    /// To the console, which sends the browser back with a code that only this browser can use.
+    pub(super) fn to_console(&self) -> Response<Bytes> {
+        let (Some(console), Ok(nonce)) = (self.console(), system::new_code()) else {
+            let text = "The console cannot be reached from here. Sign in with an API token.";
+            return self.message(StatusCode::NOT_FOUND, "No console", text);
+        };
+        let at = format!("{}{}", self.origin(), self.prefix());
+        let to = self.to();
+        let query = serde_urlencoded::to_string([("at", &*at), ("to", &*to), ("nonce", nonce.hash().as_str())]);
+        let location = format!("{console}/open?{}", query.unwrap_or_default());
+        redirect(&location, Some(cookie::set(self.forwarding.https, NONCE, &nonce.expose(), NONCE_LIFETIME)))
+    }
+
+    /// Back from the console.
+    pub(super) async fn hand_over(&self) -> Response<Bytes> {
+        let query = Form::read(self.target.query.unwrap_or_default().as_bytes());
+        let to = local(query.get("to").unwrap_or_default());
+        let code = query.get("code").and_then(OneTimeCode::parse);
+        let nonce = cookie::get(self.cookies(), self.forwarding.https, NONCE).and_then(OneTimeCode::parse);
+        let name = self.route.deployment.as_ref().map(|deployment| deployment.spec.name.clone());
+        let (Some(code), Some(nonce), Some(name)) = (code, nonce, name) else {
+            return self.denied_text(&service::Error::SignInOver.to_string(), StatusCode::BAD_REQUEST, &to);
+        };
+        let lifetime = self.settings.browser.session_lifetime;
+        let deployment = name.clone();
+        let begun = self.in_store(async move |store| {
+            browser_sessions::redeem(&store.context(), &code, &nonce, &deployment, lifetime).await
+        });
+        self.begun(begun.await, &name, &to)
+    }
+
+    /// Where this browser reaches the console. `None`: it listens on another machine's loopback, as far as we know.
+    pub(super) fn console(&self) -> Option<String> {
+        let management = &self.settings.browser.management;
+        if management.public_url.is_some() {
+            return Some(address::management(management));
+        }
+        let host = &*self.target.authority.host;
+        let port = management.listen.port();
+        match management.listen.ip() {
+            ip if ip.is_unspecified() => Some(format!("http://{host}:{port}")),
+            ip if ip.is_loopback() && !is_local(host, self.forwarding.client) => None,
+            _ => Some(address::management(management)),
+        }
+    }
+}
+
+fn is_local(host: &str, client: IpAddr) -> bool {
+    client.is_loopback() || matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}

@@ -1,0 +1,56 @@
+//! What the pages have the store do. The threads of the proxy do not wait for it: a background task does.
+
+use std::sync::Arc;
+
+use super::OwnPage;
+use crate::{
+    config::TokenConfig,
+    domain::{audit::Actor, rights::Grantor},
+    service::{self, Context},
+    store::{SharedStore, StoreError},
+    system::{Os, System},
+};
+
+impl OwnPage<'_> {
+    /// Works with the store, which the threads of the proxy do not wait for, until every gateway decides by what was done:
+    /// the next request may go to any.
+    pub(super) async fn in_store<T, F>(&self, work: impl FnOnce(Arc<Opened>) -> F) -> service::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = service::Result<T>> + Send + 'static,
+    {
+        let away = |text: &str| StoreError::Unavailable(text.to_owned());
+        let store = self.gateway.opened.get().cloned().ok_or_else(|| away("it has not been reached yet"))?;
+        let opened = Arc::new(Opened { store, tokens: self.settings.browser.tokens.clone() });
+        let (gateway, work) = (Arc::clone(self.gateway), work(Arc::clone(&opened)));
+        let done = self.gateway.background.spawn(async move {
+            let done = work.await;
+            if done.is_ok() {
+                gateway.wait_until_applied(&opened.store).await;
+            }
+            done
+        });
+        done.await.map_err(|error| away(&error.to_string()))?
+    }
+}
+
+/// The store, and what a [`Context`] is made of on another thread.
+pub(super) struct Opened {
+    store: SharedStore,
+    tokens: TokenConfig,
+}
+
+impl Opened {
+    pub(super) fn context(&self) -> Context<'_> {
+        Context {
+            store: &self.store,
+            tokens: &self.tokens,
+            declared: &[],
+            actor: Actor::System,
+            grantor: Grantor::Nobody,
+            request: None,
+            system: &Os,
+            now: Os.now(),
+        }
+    }
+}

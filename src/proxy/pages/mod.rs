@@ -1,0 +1,219 @@
+//! The pages under `/-/`, the one prefix of a Deployment's addresses that is ours: a browser signs in there, since it
+//! cannot send a token by itself.
+//!
+//! Nobody learns here whether there is a Deployment: an address that leads nowhere has the same pages.
+
+mod hand_over;
+mod in_store;
+mod sign_in;
+
+use std::sync::Arc;
+
+use askama::Template;
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Response, StatusCode,
+    header::{
+        ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,
+        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    },
+    request::Parts,
+};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+pub use self::sign_in::Navigation;
+use super::{permit::Gate, target::Target};
+use crate::{
+    gateway::{Gateway, Settings},
+    http::{forwarding::Forwarding, same_origin},
+    index::routes::Route,
+};
+
+/// Ours at every address of the proxy, public Deployments' too.
+pub const PREFIX: &str = "/-/";
+
+/// Largest form, bytes.
+const MAX_FORM: usize = 16 * 1024;
+const STYLE: &str = include_str!("../../../assets/console.css");
+const ICON: &str = include_str!("../../../assets/icon.svg");
+/// Nothing but our own stylesheet and forms, and nobody may frame it. Another site is not told where it came from; our own
+/// forms must tell, for which `no-referrer` would be too strict.
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+#[derive(Template)]
+#[template(path = "gate/message.html")]
+struct Message<'a> {
+    base: &'a str,
+    title: &'a str,
+    text: &'a str,
+}
+
+/// One request for a page of ours.
+pub struct OwnPage<'a> {
+    pub gateway: &'a Arc<Gateway>,
+    pub settings: &'a Settings,
+    pub gate: Gate<'a>,
+    pub head: &'a Parts,
+    pub target: &'a Target<'a>,
+    pub route: &'a Route<'a>,
+    pub forwarding: &'a Forwarding,
+    pub named_deployment: Option<&'a str>,
+}
+
+/// Whether a person waits for a page.
+pub fn navigates(head: &Parts) -> bool {
+    matches!(head.method, Method::GET | Method::HEAD)
+        && head.headers.get(ACCEPT).is_some_and(|accept| accept.to_str().is_ok_and(|text| text.contains("text/html")))
+}
+
+/// Every request under the prefix is answered here.
+pub async fn respond(request: &OwnPage<'_>, body: Option<Incoming>) -> Response<Bytes> {
+    let name = &request.target.path[request.route.prefix_len + PREFIX.len()..];
+    let is_get = matches!(request.head.method, Method::GET | Method::HEAD);
+    let is_post = request.head.method == Method::POST;
+    if is_post && !same_origin::holds(request.head, &request.target.authority, request.forwarding.host.as_ref(), false)
+    {
+        return request.message(StatusCode::FORBIDDEN, "Not accepted", "This form was sent by a page of another site.");
+    }
+    match name {
+        "style.css" if is_get => asset("text/css; charset=utf-8", STYLE),
+        "icon.svg" if is_get => asset("image/svg+xml", ICON),
+        "" if is_get => request.status_page().await,
+        "sign-in" if is_get => request.sign_in_page(StatusCode::OK, &request.to(), None),
+        "sign-in" if is_post => request.sign_in(body).await,
+        "console" if is_get => request.to_console(),
+        "hand-over" if is_get => request.hand_over().await,
+        "sign-out" if is_post => request.sign_out().await,
+        "sign-in" | "console" | "hand-over" | "sign-out" | "" | "style.css" | "icon.svg" => {
+            request.message(StatusCode::METHOD_NOT_ALLOWED, "Not so", "This page is not served by that method.")
+        }
+        _ => request.message(
+            StatusCode::NOT_FOUND,
+            "There is no such page",
+            "Addresses below /-/ belong to the gateway in front of this service, and it has no such page.",
+        ),
+    }
+}
+
+impl OwnPage<'_> {
+    fn message(&self, status: StatusCode, title: &str, text: &str) -> Response<Bytes> {
+        render(status, &Message { base: &self.base(), title, text })
+    }
+
+    // === what was asked ===
+
+    /// The path that named the Deployment, without a slash at its end; mostly empty.
+    fn prefix(&self) -> &str {
+        self.target.path[..self.route.prefix_len].trim_end_matches('/')
+    }
+
+    fn base(&self) -> String {
+        format!("{}{PREFIX}", self.prefix())
+    }
+
+    /// Host and port, as the browser knows them.
+    fn host(&self) -> String {
+        if let Some(host) = self.forwarding.host.as_ref().and_then(|host| host.to_str().ok()) {
+            return host.to_owned();
+        }
+        let authority = &self.target.authority;
+        format!("{}{}", authority.host, authority.port.map(|port| format!(":{port}")).unwrap_or_default())
+    }
+
+    fn origin(&self) -> String {
+        format!("{}://{}", if self.forwarding.https { "https" } else { "http" }, self.host())
+    }
+
+    fn to(&self) -> String {
+        let query = Form::read(self.target.query.unwrap_or_default().as_bytes());
+        local(query.get("to").unwrap_or_default())
+    }
+
+    fn cookies(&self) -> impl Iterator<Item = &[u8]> {
+        self.head.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
+    }
+
+    /// `None`: it broke off, took too long or is too large.
+    async fn form(&self, body: Option<Incoming>) -> Option<Form> {
+        let limited = Limited::new(body?, MAX_FORM);
+        let read = tokio::time::timeout(self.settings.limits.header_timeout, limited.collect()).await;
+        Some(Form::read(&read.ok()?.ok()?.to_bytes()))
+    }
+}
+
+/// The pairs of a form or a query.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn read(text: &[u8]) -> Self {
+        Self(serde_urlencoded::from_bytes(text).unwrap_or_default())
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
+}
+
+/// A path of this host, whatever was asked for: nobody is sent elsewhere from here, or back to our own pages.
+fn local(to: &str) -> String {
+    let path = to.starts_with('/') && !to.starts_with("//") && to.bytes().all(|byte| byte.is_ascii_graphic());
+    let ours = to.split('?').next().is_some_and(|path| path.contains(PREFIX));
+    if path && !to.contains('\\') && !ours { to.to_owned() } else { "/".to_owned() }
+}
+
+fn redirect(to: &str, set_cookie: Option<String>) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("/")));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Some(cookie) = set_cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+        headers.insert(SET_COOKIE, cookie);
+    }
+    response
+}
+
+fn asset(content_type: &'static str, text: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+    set_fields(&mut response, content_type);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
+    response
+}
+
+fn render(status: StatusCode, template: &impl Template) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(template.render().unwrap_or_default()));
+    *response.status_mut() = status;
+    set_fields(&mut response, "text/html; charset=utf-8");
+    response
+}
+
+fn set_fields(response: &mut Response<Bytes>, content_type: &'static str) {
+    for (name, value) in [
+        (CONTENT_TYPE, content_type),
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, "same-origin"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_elsewhere() {
+        for path in ["/", "/docs?x=1", "/deployments/a/"] {
+            assert_eq!(local(path), path);
+        }
+        for other in ["", "docs", "//evil.test", "https://evil.test", "/\\evil.test", "/-/sign-in", "/a\r\nb", "/ä"] {
+            assert_eq!(local(other), "/", "{other}");
+        }
+    }
+}

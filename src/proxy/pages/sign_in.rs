@@ -1,0 +1,162 @@
+//! Signing in with a pasted API token, and out again.
+
+use askama::Template;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::{OwnPage, local, redirect, render, set_fields};
+use crate::{
+    domain::{deployment::DeploymentName, token_text::PresentedToken},
+    http::cookie,
+    proxy::{
+        credential::{self, Credential},
+        rejection::{Denied, Rejection},
+    },
+    service::{
+        self, Kind,
+        browser_sessions::{self, BrowserSession},
+    },
+    system,
+};
+
+#[derive(Template)]
+#[template(path = "gate/sign-in.html")]
+struct SignIn<'a> {
+    /// Where our pages begin: `/-/`, behind a prefix if the address has one.
+    base: &'a str,
+    /// Where to go afterwards: a path of this host.
+    to: &'a str,
+    /// Whether there is a way to the console from here.
+    console: bool,
+    /// `None`: nothing is wrong.
+    problem: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "gate/signed-in.html")]
+struct SignedIn<'a> {
+    base: &'a str,
+    host: &'a str,
+    signed_in: bool,
+}
+
+/// A person on their way to a page of the Deployment, who may have to sign in first.
+pub struct Navigation {
+    base: String,
+    to: String,
+    console: bool,
+}
+
+impl Navigation {
+    pub fn of(page: &OwnPage<'_>) -> Self {
+        let to = page.head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        Self { base: page.base(), to: local(to), console: page.console().is_some() }
+    }
+
+    /// Makes a page to sign in of a refusal, whose status and challenge stay.
+    ///
+    /// `problem` of `None`: nothing was wrong, they have just not signed in.
+    pub fn instead(&self, response: &mut Response<Bytes>, problem: Option<&str>) {
+        let sign_in = SignIn { base: &self.base, to: &self.to, console: self.console, problem };
+        let Ok(html) = sign_in.render() else { return };
+        *response.body_mut() = Bytes::from(html);
+        set_fields(response, "text/html; charset=utf-8");
+    }
+}
+
+impl OwnPage<'_> {
+    /// Takes a pasted token.
+    pub(super) async fn sign_in(&self, body: Option<Incoming>) -> Response<Bytes> {
+        let Some(form) = self.form(body).await else {
+            return self.message(StatusCode::BAD_REQUEST, "Not understood", "The form broke off or is too large.");
+        };
+        let to = local(form.get("to").unwrap_or_default());
+        let pasted = form.get("token").unwrap_or_default().trim().to_owned();
+        let presented = match PresentedToken::parse(pasted.as_bytes()) {
+            Ok(presented) => presented,
+            Err(_) => {
+                let problem = "That is not an API token: one begins with bgw_ and is 66 characters long.";
+                return self.sign_in_page(StatusCode::BAD_REQUEST, &to, Some(problem));
+            }
+        };
+        let permit = match self.gate.admit(self.route, Ok(Some(Credential::Token(presented)))).await {
+            Ok(permit) => permit,
+            Err(denial) => return self.denied(denial, &to),
+        };
+        let (Some(uid), name) = (permit.token_uid(), permit.spec().name.clone()) else {
+            // A public Deployment needs no session.
+            return redirect(&to, None);
+        };
+        let lifetime = self.settings.browser.session_lifetime;
+        let deployment = name.clone();
+        let begun = self
+            .in_store(async move |store| browser_sessions::sign_in(&store.context(), uid, &deployment, lifetime).await);
+        self.begun(begun.await, &name, &to)
+    }
+
+    pub(super) async fn sign_out(&self) -> Response<Bytes> {
+        let Some(deployment) = &self.route.deployment else { return redirect(&self.base(), None) };
+        let name = &deployment.spec.name;
+        if let Some(text) = credential::session(&self.head.headers, self.forwarding.https, name)
+            && let Ok(proven) = self.gateway.verifier.authenticate(&self.gateway.index, text).await
+        {
+            let (session, token) = (proven.entry().lookup_id(), proven.entry().uid);
+            let ended =
+                self.in_store(async move |store| browser_sessions::sign_out(&store.context(), session, token).await);
+            if let Err(error) = ended.await {
+                return self.denied_text(&error.to_string(), status(&error), "/");
+            }
+        }
+        let gone = cookie::set(self.forwarding.https, &cookie::session(name.as_str()), "", 0);
+        redirect(&self.base(), Some(gone))
+    }
+
+    pub(super) async fn status_page(&self) -> Response<Bytes> {
+        let session = self.route.deployment.as_ref().and_then(|deployment| {
+            credential::session(&self.head.headers, self.forwarding.https, &deployment.spec.name)
+        });
+        let signed_in = match session {
+            Some(text) => self.gate.admit(self.route, Ok(Some(Credential::Session(text)))).await.is_ok(),
+            None => false,
+        };
+        render(StatusCode::OK, &SignedIn { base: &self.base(), host: &self.host(), signed_in })
+    }
+
+    pub(super) fn sign_in_page(&self, status: StatusCode, to: &str, problem: Option<&str>) -> Response<Bytes> {
+        render(status, &SignIn { base: &self.base(), to, console: self.console().is_some(), problem })
+    }
+
+    pub(super) fn begun(
+        &self,
+        begun: service::Result<BrowserSession>,
+        deployment: &DeploymentName,
+        to: &str,
+    ) -> Response<Bytes> {
+        match begun {
+            Ok(BrowserSession { text, until }) => {
+                let name = cookie::session(deployment.as_str());
+                let max_age = until.since(system::now()).as_secs();
+                redirect(to, Some(cookie::set(self.forwarding.https, &name, text.expose(), max_age)))
+            }
+            Err(error) => self.denied_text(&error.to_string(), status(&error), to),
+        }
+    }
+
+    fn denied(&self, denial: Denied, to: &str) -> Response<Bytes> {
+        let failure = Rejection::Denied(denial);
+        self.denied_text(&failure.sentence(self.named_deployment), failure.status(), to)
+    }
+
+    pub(super) fn denied_text(&self, text: &str, status: StatusCode, to: &str) -> Response<Bytes> {
+        self.sign_in_page(status, to, Some(text))
+    }
+}
+
+fn status(error: &service::Error) -> StatusCode {
+    match error.kind() {
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
