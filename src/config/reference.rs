@@ -7,33 +7,29 @@ use super::layers::{DEFAULTS, ENV_PREFIX};
 /// Every section and key with its default, its variable and its meaning, as Markdown.
 pub fn reference() -> String {
     let mut out = String::from(
-        "# The configuration\n\nMade of `config/default.toml`; a test keeps it true. Change that file, then run\n\
-         `UPDATE_SNAPSHOTS=1 cargo test --test it`. A real small set-up is in `config/example.toml`.\n",
+        "# Configuration\n\nGenerated from `config/default.toml`; a test keeps it true. To change it, edit that file and run\n\
+         `UPDATE_SNAPSHOTS=1 cargo test --test it`. `config/example.toml` is a small real configuration.\n",
     );
     // Comments since the last key, section or blank line.
     let mut comments: Vec<&str> = Vec::new();
-    let (mut section, mut in_table) = (String::new(), false);
+    let (mut section, mut in_list) = (String::new(), false);
     for line in DEFAULTS.lines() {
         // Writing to a String cannot fail.
         if let Some(comment) = line.strip_prefix('#') {
             comments.push(comment.strip_prefix(' ').unwrap_or(comment));
         } else if let Some(name) = line.strip_prefix('[') {
             name.trim_end_matches(']').clone_into(&mut section);
-            in_table = false;
+            in_list = false;
             let _ = write!(out, "\n## `[{section}]`\n");
             paragraphs(&mut comments, &mut out);
         } else if let Some((key, default)) = line.split_once(" = ") {
-            if !in_table {
-                out.push_str("\n| key | default | meaning |\n| --- | --- | --- |\n");
-                in_table = true;
+            if !std::mem::replace(&mut in_list, true) {
+                out.push('\n');
             }
-            let _ = writeln!(
-                out,
-                "| `{key}`<br>`{}` | `{default}` | {} |",
-                variable(&section, key),
-                comments.join(" ").replace('|', "\\|").replace('<', "\\<")
-            );
-            comments.clear();
+            let _ = writeln!(out, "- **`{key}`**, default `{default}`, `{}`\\", variable(&section, key));
+            for comment in comments.drain(..) {
+                let _ = writeln!(out, "  {}", comment.replace('<', "\\<"));
+            }
         } else {
             paragraphs(&mut comments, &mut out);
         }
