@@ -1,0 +1,101 @@
+//! Logins of the command line by a browser.
+
+use std::time::Duration;
+
+use bento_gateway::{
+    domain::{
+        audit::Action,
+        code::{CODE_BYTES, OneTimeCode},
+        login::{Login, LoginDecision},
+        timestamp::Timestamp,
+    },
+    store::{TokenFilter, TokenOrder},
+    system,
+};
+
+use super::{StoreUnderTest, behaviours, event, owner, scopes, secret, token};
+
+behaviours!(a_login_is_decided_once, a_login_is_claimed_once, old_logins_are_forgotten,);
+
+fn login(number: u8, expires_at: Timestamp) -> Login {
+    Login {
+        code_hash: OneTimeCode::from_random([number; CODE_BYTES]).hash(),
+        asked_from: "192.0.2.7".to_owned(),
+        asked_with: "python-httpx".to_owned(),
+        created_at: Timestamp::from_millis(1_000),
+        expires_at,
+        decision: None,
+        claimed_at: None,
+    }
+}
+
+fn later() -> Timestamp {
+    system::now().saturating_add(Duration::from_secs(600))
+}
+
+async fn a_login_is_decided_once(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    let by = owner(&store).await;
+    let (waiting, over) = (login(1, later()), login(2, Timestamp::from_millis(2_000)));
+    let never = Timestamp::from_millis(0);
+    store.insert_login(&waiting, never).await.unwrap();
+    store.insert_login(&over, never).await.unwrap();
+    assert_eq!(store.login(&waiting.code_hash).await.unwrap(), Some(waiting.clone()));
+    assert_eq!(store.login(&login(3, later()).code_hash).await.unwrap(), None);
+
+    let approved = LoginDecision::Approved { by, scopes: scopes(&["api", "deployment:*"]) };
+    let decide = async |login: &Login, decision: &LoginDecision| {
+        store.decide_login(&login.code_hash, decision, &event(Action::LoginApproved)).await.unwrap()
+    };
+    assert!(!decide(&over, &approved).await, "it has run out");
+    assert!(decide(&waiting, &approved).await);
+    assert!(!decide(&waiting, &LoginDecision::Refused).await, "it is decided");
+    let read = store.login(&waiting.code_hash).await.unwrap().unwrap();
+    assert_eq!(read.decision, Some(approved));
+
+    let refused = login(4, later());
+    store.insert_login(&refused, never).await.unwrap();
+    assert!(decide(&refused, &LoginDecision::Refused).await);
+    assert_eq!(store.login(&refused.code_hash).await.unwrap().unwrap().decision, Some(LoginDecision::Refused));
+    let claimed = store.claim_login(&refused.code_hash, &token(by, "x"), &secret(), &event(Action::TokenCreated)).await;
+    assert!(!claimed.unwrap());
+}
+
+async fn a_login_is_claimed_once(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    let by = owner(&store).await;
+    let login = login(1, later());
+    store.insert_login(&login, Timestamp::from_millis(0)).await.unwrap();
+    let claim = |number: usize| {
+        let (store, code) = (store.clone(), login.code_hash.clone());
+        let record = token(by, &format!("claim {number}"));
+        async move { store.claim_login(&code, &record, &secret(), &event(Action::TokenCreated)).await.unwrap() }
+    };
+    assert!(!claim(0).await, "nobody has approved it");
+    let approved = LoginDecision::Approved { by, scopes: scopes(&["api"]) };
+    assert!(store.decide_login(&login.code_hash, &approved, &event(Action::LoginApproved)).await.unwrap());
+    let claims: Vec<_> = (1..=20).map(|number| tokio::spawn(claim(number))).collect();
+    let mut made = 0;
+    for claim in claims {
+        made += usize::from(claim.await.unwrap());
+    }
+    assert_eq!(made, 1);
+    let filter = TokenFilter {
+        search: Some("claim".to_owned()),
+        owner: None,
+        revoked: true,
+        order: TokenOrder::Newest,
+        offset: 0,
+        limit: 100,
+    };
+    assert_eq!(store.list_tokens(&filter).await.unwrap().total, 1);
+}
+
+async fn old_logins_are_forgotten(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    let (old, new) = (login(1, Timestamp::from_millis(2_000)), login(2, Timestamp::from_millis(9_000)));
+    store.insert_login(&old, Timestamp::from_millis(0)).await.unwrap();
+    store.insert_login(&new, Timestamp::from_millis(2_001)).await.unwrap();
+    assert_eq!(store.login(&old.code_hash).await.unwrap(), None);
+    assert!(store.login(&new.code_hash).await.unwrap().is_some());
+}
