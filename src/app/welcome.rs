@@ -8,7 +8,11 @@ use std::{fmt::Write as _, io::Write as _};
 use crate::{
     config::Config,
     domain::units::format_duration,
-    service::{Issued, bootstrap::FirstStart, deployments::address},
+    service::{
+        Issued,
+        bootstrap::FirstStart,
+        deployments::address::{self, Address},
+    },
 };
 
 pub fn print(config: &Config, first: Option<&FirstStart>) {
@@ -23,7 +27,7 @@ pub fn print_secrets(config: &Config, first: &FirstStart) {
 }
 
 fn set_up(config: &Config, first: &FirstStart) -> String {
-    let link = address::invitation(&config.management, &first.invitation);
+    let link = address::invitation(&address::management(&config.management, None), &first.invitation);
     let lifetime = format_duration(config.management.invitation_lifetime);
     format!("\nOpen the console and choose the admin's password. The link works once, within {lifetime}:\n\n  {link}\n")
 }
@@ -37,8 +41,8 @@ fn text(config: &Config, first: Option<&FirstStart>) -> String {
     let mut text = String::from("bento-gateway is ready.\n");
     for deployment in &config.deployments {
         let access = if deployment.protected { "protected" } else { "public" };
-        let url = address::url(&config.proxy, deployment)
-            .unwrap_or_else(|| "no address: give it a host or a listener".to_owned());
+        let url = address::deployment(&config.proxy, deployment, None)
+            .map_or_else(|| "no address: give it a host or a listener".to_owned(), |url| url.to_string());
         let _ = writeln!(text, "  {}  {url}  {access}", deployment.name);
     }
     if config.deployments.is_empty() {
@@ -54,7 +58,7 @@ fn text(config: &Config, first: Option<&FirstStart>) -> String {
         }
         None => text.push_str("\nMake an API token:\n\n  bento-gateway token create NAME --scope 'deployment:*'\n"),
     }
-    let management = address::management(&config.management);
+    let management = address::management(&config.management, None);
     match first {
         Some(first) => text.push_str(&set_up(config, first)),
         None => {
@@ -72,15 +76,16 @@ fn text(config: &Config, first: Option<&FirstStart>) -> String {
 /// need not be for an address.
 fn curl_arguments(config: &Config, token: &str) -> String {
     let insecure = if config.proxy.tls.is_some() { "--insecure " } else { "" };
-    let first = config.deployments.first();
-    let (host, url) = match first
-        .map(|first| (first.listen, address::host(&config.proxy, first), address::url(&config.proxy, first)))
-    {
-        Some((None, Some(host), _)) => {
-            (format!("-H 'Host: {host}' "), address::listener(&config.proxy, config.proxy.listen))
-        }
-        Some((_, _, Some(url))) => (String::new(), url),
-        _ => (String::new(), address::listener(&config.proxy, config.proxy.listen)),
+    let listener = || address::listener(&config.proxy, config.proxy.listen, None).into();
+    let (host, url): (String, Address) = match config.deployments.first() {
+        Some(first) => match address::host(&config.proxy, first).filter(|_| first.listen.is_none()) {
+            Some(host) => (format!("-H 'Host: {host}' "), listener()),
+            None => {
+                let url = address::deployment(&config.proxy, first, None);
+                (String::new(), url.unwrap_or_else(listener))
+            }
+        },
+        None => (String::new(), listener()),
     };
     format!("{insecure}{host}-H 'Authorization: Bearer {token}' {url}")
 }

@@ -65,7 +65,11 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
             let user = store.block_on(users::find(context.store, &email))?;
             let code = store.block_on(invitations::invite(&context, &user, management.invitation_lifetime))?;
             let expires_at = context.now.saturating_add(management.invitation_lifetime);
-            let link = InvitationLink { email, link: address::invitation(management, &code), expires_at };
+            let link = InvitationLink {
+                email,
+                link: address::invitation(&address::management(management, None), &code),
+                expires_at,
+            };
             printer.answer(&link, || link.link.clone())?;
             printer.note(&format!("It works once, until {expires_at}, and is shown this once."));
             Ok(())

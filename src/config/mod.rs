@@ -24,6 +24,7 @@ use ipnet::IpNet;
 use crate::domain::{
     deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
     host::HostName,
+    origin::Origin,
 };
 
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ pub struct ProxyConfig {
     /// `NAME.<base_domain>` reaches the Deployment `NAME`. `None`: it does not.
     pub base_domain: Option<HostName>,
     /// How callers reach the listener. `None`: by its address.
-    pub public_url: Option<PublicUrl>,
+    pub public_url: Option<Origin>,
     /// `/deployments/NAME/…` reaches the Deployment `NAME`.
     pub path_prefix: bool,
     /// Where requests go whose host and path name no Deployment. `None`: nowhere.
@@ -64,16 +65,6 @@ pub struct ProxyConfig {
     pub session_lifetime: Duration,
     pub limits: LimitConfig,
     pub deployment_defaults: DeploymentSettings,
-}
-
-/// How callers reach a listener, where something stands in front of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl {
-    pub https: bool,
-    /// Name or address, an IPv6 address in brackets.
-    pub host: String,
-    /// `None`: the scheme's.
-    pub port: Option<u16>,
 }
 
 /// PEM files, re-read when they change.
@@ -105,7 +96,7 @@ pub struct ManagementConfig {
     /// How long the browser's part of `bentoml cloud login` may take.
     pub login_code_lifetime: Duration,
     /// How browsers reach the listener. `None`: by its address.
-    pub public_url: Option<PublicUrl>,
+    pub public_url: Option<Origin>,
     /// How long somebody who has signed in to the console stays so.
     pub session_lifetime: Duration,
     /// How long a link is good by which somebody sets their password.
@@ -128,15 +119,6 @@ pub struct OidcConfig {
     pub admin_values: Vec<String>,
     /// Empty: everybody may sign in.
     pub allowed_values: Vec<String>,
-}
-
-impl PublicUrl {
-    /// As browsers write it: `https://host`, `http://host:8081`.
-    pub fn origin(&self) -> String {
-        let scheme = if self.https { "https" } else { "http" };
-        let port = self.port.filter(|port| *port != if self.https { 443 } else { 80 });
-        format!("{scheme}://{}{}", self.host, port.map(|port| format!(":{port}")).unwrap_or_default())
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

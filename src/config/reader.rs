@@ -27,6 +27,7 @@ pub(super) struct Section<'a> {
 }
 
 /// Why a text is not taken: continues the sentence "KEY = VALUE …".
+#[derive(Debug)]
 pub(super) struct Wrong {
     pub what: String,
     pub fix: String,

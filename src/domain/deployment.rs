@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fmt, net::SocketAddr, str::FromStr, time::Durat
 
 use serde::{Deserialize, Serialize};
 
-use super::host::{Authority, HostName};
+use super::{
+    host::{Authority, HostName},
+    origin::Origin,
+};
 
 /// Longest name: it must fit a DNS label, because `NAME.<base_domain>` reaches the Deployment.
 const MAX_NAME_LEN: usize = 63;
@@ -38,10 +41,13 @@ pub struct InvalidUpstreamUrl {
     reason: &'static str,
 }
 
-/// Where a page comes from, as browsers write it (RFC 6454 § 6.2): `https://HOST[:PORT]`, or `*` for every one.
+/// Whose pages may call a Deployment: `https://HOST[:PORT]`, or `*` for every origin.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct CorsOrigin(Box<str>);
+pub enum CorsOrigin {
+    Any,
+    One(Origin),
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -112,7 +118,8 @@ impl Default for DeploymentSettings {
 impl DeploymentSettings {
     /// Whether a page of `origin`, as browsers write it, may call the Deployment.
     pub fn allows_origin(&self, origin: &str) -> bool {
-        self.cors_origins.iter().any(|allowed| &*allowed.0 == "*" || *allowed.0 == *origin)
+        let one = || origin.parse().map(CorsOrigin::One).is_ok_and(|origin| self.cors_origins.contains(&origin));
+        self.cors_origins.contains(&CorsOrigin::Any) || one()
     }
 }
 
@@ -221,19 +228,10 @@ impl FromStr for CorsOrigin {
 
     fn from_str(text: &str) -> Result<Self, InvalidCorsOrigin> {
         if text == "*" {
-            return Ok(Self("*".into()));
+            return Ok(Self::Any);
         }
-        let invalid = || InvalidCorsOrigin { text: without_user_info(text) };
-        let (scheme, default_port, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-            (Some(rest), _) => ("https", 443, rest),
-            (None, Some(rest)) => ("http", 80, rest),
-            (None, None) => return Err(invalid()),
-        };
-        let authority = Authority::parse(rest.strip_suffix('/').unwrap_or(rest).as_bytes()).map_err(|_| invalid())?;
-        // Browsers leave the scheme's own port out.
-        let port = authority.port.filter(|port| *port != default_port);
-        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-        Ok(Self(format!("{scheme}://{}{port}", authority.host).into()))
+        let origin = text.strip_suffix('/').unwrap_or(text).parse();
+        origin.map(Self::One).map_err(|_| InvalidCorsOrigin { text: without_user_info(text) })
     }
 }
 
@@ -247,13 +245,16 @@ impl TryFrom<String> for CorsOrigin {
 
 impl From<CorsOrigin> for String {
     fn from(origin: CorsOrigin) -> Self {
-        origin.0.into()
+        origin.to_string()
     }
 }
 
 impl fmt::Display for CorsOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::One(origin) => origin.fmt(f),
+        }
     }
 }
 

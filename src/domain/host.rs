@@ -3,7 +3,12 @@
 //! Routing compares hosts exactly, so every spelling of one host must become one text: lower case, without the
 //! trailing dot of a fully qualified name. What two parsers could read differently is refused (RFC 9112 § 3.2).
 
-use std::{borrow::Cow, fmt, net::Ipv6Addr, str::FromStr};
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +44,17 @@ impl<'a> Authority<'a> {
             _ => (text, None),
         };
         Ok(Self { host: canonical_host(host)?, port })
+    }
+}
+
+impl Authority<'_> {
+    pub fn into_owned(self) -> Authority<'static> {
+        Authority { host: self.host.into_owned().into(), port: self.port }
+    }
+
+    /// Without its port.
+    pub fn host_name(&self) -> HostName {
+        HostName(self.host.as_ref().into())
     }
 }
 
@@ -104,6 +120,24 @@ impl TryFrom<String> for HostName {
 impl From<HostName> for String {
     fn from(host: HostName) -> Self {
         host.0.into()
+    }
+}
+
+impl From<IpAddr> for HostName {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self(address.to_string().into()),
+            IpAddr::V6(address) => Self(format!("[{address}]").into()),
+        }
+    }
+}
+
+impl fmt::Display for Authority<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod decision;
 pub mod deployment;
 pub mod host;
 pub mod login;
+pub mod origin;
 pub mod password;
 pub mod rights;
 pub mod scope;

@@ -3,6 +3,8 @@
 //! Every name begins with `bgw-`. Over TLS it is `__Host-bgw-…`: browsers take such a cookie from the very host only, and
 //! a sibling host cannot set it. Cookies do not know ports, so a name says what it is for.
 
+use http::{HeaderMap, HeaderValue, header::COOKIE};
+
 const PREFIX: &str = "bgw-";
 const HOST_PREFIX: &str = "__Host-";
 
@@ -27,10 +29,10 @@ pub fn set(https: bool, purpose: &str, value: &str, max_age: u64) -> String {
     format!("{prefix}{PREFIX}{purpose}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age}{secure}")
 }
 
-/// The value of our cookie `purpose` in the `Cookie` fields. `None`: none, or several, one of which may be somebody
-/// else's.
-pub fn get<'a>(fields: impl Iterator<Item = &'a [u8]>, https: bool, purpose: &str) -> Option<&'a str> {
-    let mut values = fields.flat_map(pairs).filter_map(|pair| {
+/// The value of our cookie `purpose` in the `Cookie` fields, of which HTTP/2 may have several (RFC 9113 § 8.2.3). `None`:
+/// none, or several, one of which may be somebody else's.
+pub fn get<'a>(headers: &'a HeaderMap, https: bool, purpose: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).flat_map(pairs).filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         let name = if https { name.strip_prefix(HOST_PREFIX)? } else { name };
         (name.strip_prefix(PREFIX)? == purpose).then_some(value)
@@ -56,17 +58,19 @@ fn pairs(field: &[u8]) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    fn found<'a>(fields: &[&'a str], https: bool) -> Option<&'a str> {
-        get(fields.iter().map(|field| field.as_bytes()), https, CONSOLE)
+    fn found(fields: &[&'static str], https: bool) -> Option<String> {
+        let headers = fields.iter().map(|field| (COOKIE, HeaderValue::from_static(field))).collect();
+        get(&headers, https, CONSOLE).map(str::to_owned)
     }
 
     #[test]
     fn a_cookie_is_read_where_it_cannot_be_anothers() {
-        assert_eq!(found(&["a=b; bgw-console=x", "c=d"], false), Some("x"));
-        assert_eq!(found(&["__Host-bgw-console=x"], true), Some("x"));
+        assert_eq!(found(&["a=b; bgw-console=x", "c=d"], false).as_deref(), Some("x"));
+        assert_eq!(found(&["__Host-bgw-console=x"], true).as_deref(), Some("x"));
         assert_eq!(found(&["bgw-console=x"], true), None);
         assert_eq!(found(&["__Host-bgw-console=x"], false), None);
         assert_eq!(found(&["bgw-console=x; bgw-console=y"], false), None);
+        assert_eq!(found(&["bgw-console=x", "bgw-console=x"], false), None);
         assert_eq!(found(&["bgw-console-x=x; xbgw-console=y"], false), None);
     }
 

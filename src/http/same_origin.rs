@@ -1,94 +1,114 @@
-//! Whether a request that only a cookie vouches for comes from a page of the very host it goes to.
+//! Which page has a browser send a request.
 //!
 //! Deployments may live on sibling hosts, which `SameSite` does not tell apart: what another Deployment's page asks for
 //! must not be done in the name of whoever looks at it.
 
-use http::{HeaderMap, HeaderValue, Method, header::ORIGIN, request::Parts};
+use http::{HeaderMap, header::ORIGIN};
 
-use crate::domain::host::Authority;
+use super::single::Single;
+use crate::domain::origin::Origin;
 
-/// Following a link to it is always allowed; anything else must be its own pages' doing.
-///
-/// `host` is the request's own, `also` the one that a trusted proxy says was asked for, if it says one.
-pub fn holds(head: &Parts, host: &Authority<'_>, also: Option<&HeaderValue>, websocket: bool) -> bool {
-    let safe = matches!(head.method, Method::GET | Method::HEAD) && !websocket;
-    let field = |name: &str| single(&head.headers, name);
-    match field("sec-fetch-site") {
-        Some("same-origin") => true,
-        // The person themselves: address bar, bookmark.
-        Some("none") => safe,
-        // A link or a redirect, in a tab of its own: not a frame, which another page could cover.
-        Some(_) => safe && field("sec-fetch-mode") == Some("navigate") && field("sec-fetch-dest") == Some("document"),
-        // Browsers leave it out where the connection is not secure.
-        None => match single(&head.headers, ORIGIN.as_str()) {
-            Some(origin) => {
-                let also = also.and_then(|host| Authority::parse(host.as_bytes()).ok());
-                is_own(origin, host) || also.is_some_and(|host| is_own(origin, &host))
-            }
-            None => safe,
-        },
+/// What has a browser send a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Initiator {
+    /// A page of the origin that the request goes to.
+    SameOrigin,
+    /// The person: the address bar, a bookmark.
+    Person,
+    /// A link or a redirect of any site, opened in a tab of its own: not in a frame, which another page could cover.
+    Link,
+    /// A page of another origin, or what no browser says.
+    CrossOrigin,
+    /// Nothing says it: no browser, or one that follows a link over a connection that is not secure.
+    Unknown,
+}
+
+impl Initiator {
+    /// `is_own` says whether the request goes to an origin.
+    pub fn read(headers: &HeaderMap, is_own: impl Fn(&Origin) -> bool) -> Self {
+        let says = |name, value| Single::read(headers, name) == Single::Value(value);
+        match Single::read(headers, "sec-fetch-site") {
+            Single::Value("same-origin") => Self::SameOrigin,
+            Single::Value("none") => Self::Person,
+            Single::Value(_) if says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document") => Self::Link,
+            Single::Value(_) | Single::Doubtful => Self::CrossOrigin,
+            // Browsers leave it out where the connection is not secure.
+            Single::Absent => match Single::read(headers, ORIGIN) {
+                Single::Value(text) if text.parse().is_ok_and(|origin| is_own(&origin)) => Self::SameOrigin,
+                Single::Value(_) | Single::Doubtful => Self::CrossOrigin,
+                Single::Absent => Self::Unknown,
+            },
+        }
     }
-}
 
-/// The scheme is not compared: TLS may end in front of the gateway, which need not know of it.
-fn is_own(origin: &str, host: &Authority<'_>) -> bool {
-    let (default_port, rest) = match (origin.strip_prefix("https://"), origin.strip_prefix("http://")) {
-        (Some(rest), _) => (443, rest),
-        (None, Some(rest)) => (80, rest),
-        (None, None) => return false,
-    };
-    let port = |port: Option<u16>| port.unwrap_or(default_port);
-    Authority::parse(rest.as_bytes())
-        .is_ok_and(|origin| origin.host == host.host && port(origin.port) == port(host.port))
-}
-
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut fields = headers.get_all(name).iter();
-    let first = fields.next()?;
-    // Two of them: nothing that a browser sends.
-    if fields.next().is_some() { Some("") } else { Some(first.to_str().unwrap_or_default()) }
+    /// Whether what only a cookie vouches for may be done. `safe`: the request changes nothing, and its answer is read by
+    /// the person alone.
+    pub fn may(self, safe: bool) -> bool {
+        match self {
+            Self::SameOrigin => true,
+            Self::Person | Self::Link | Self::Unknown => safe,
+            Self::CrossOrigin => false,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use http::Request;
 
-    use super::*;
+    use super::{Initiator::*, *};
 
-    fn outcome(method: &str, fields: &[(&str, &str)], websocket: bool) -> bool {
-        let mut request = Request::builder().method(method).uri("/x");
+    fn read(fields: &[(&str, &str)]) -> Initiator {
+        let mut request = Request::builder();
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let (head, ()) = request.body(()).unwrap().into_parts();
-        let also = HeaderValue::from_static("public.test");
-        holds(&head, &Authority::parse(b"a.test:8080").unwrap(), Some(&also), websocket)
+        let own = "http://a.test:8080".parse::<Origin>().unwrap();
+        Initiator::read(request.body(()).unwrap().headers(), |origin| *origin == own)
     }
 
     #[test]
-    fn whose_pages_may() {
+    fn a_browser_says_which_page_asks() {
         let own = ("origin", "http://a.test:8080");
-        let sibling = ("origin", "http://b.test:8080");
         let site = |site| ("sec-fetch-site", site);
         let link = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
-
-        assert!(outcome("GET", &[], false) && outcome("GET", &[site("none")], false));
-        assert!(outcome("POST", &[("origin", "https://public.test")], false));
-        assert!(outcome("POST", &[own], false) && outcome("GET", &[own], true));
-        assert!(outcome("POST", &[site("same-origin"), own], false) && outcome("GET", &[site("same-origin")], true));
-        assert!(outcome("GET", &[site("cross-site"), link[0], link[1]], false));
-
-        assert!(!outcome("POST", &[], false) && !outcome("GET", &[], true));
-        for other in [sibling, ("origin", "null"), ("origin", "http://a.test"), ("origin", "http://a.test:8080.evil")] {
-            assert!(!outcome("POST", &[other], false) && !outcome("GET", &[other], true), "{other:?}");
-            assert!(!outcome("GET", &[other], false), "{other:?}");
+        for (fields, initiator) in [
+            (&[][..], Unknown),
+            (&[own], SameOrigin),
+            (&[site("same-origin")], SameOrigin),
+            (&[site("same-origin"), ("origin", "null")], SameOrigin),
+            (&[site("none")], Person),
+            (&[site("cross-site"), link[0], link[1]], Link),
+            (&[site("same-site"), link[0], link[1]], Link),
+            (&[site("same-site"), link[0], ("sec-fetch-dest", "iframe")], CrossOrigin),
+            (&[site("same-site"), ("sec-fetch-mode", "no-cors")], CrossOrigin),
+            (&[site("same-site"), own], CrossOrigin),
+            (&[site("cross-site"), own], CrossOrigin),
+            (&[site(""), own], CrossOrigin),
+            (&[("origin", "null")], CrossOrigin),
+            (&[("origin", "http://b.test:8080")], CrossOrigin),
+            (&[("origin", "http://a.test")], CrossOrigin),
+            (&[("origin", "http://a.test:8080.evil")], CrossOrigin),
+            // No browser sends a field twice.
+            (&[own, own], CrossOrigin),
+            (&[site("same-origin"), site("same-origin"), own], CrossOrigin),
+            (&[site("cross-site"), site("same-origin"), link[0], link[1]], CrossOrigin),
+            (&[site("cross-site"), link[0], link[0], link[1]], CrossOrigin),
+        ] {
+            assert_eq!(read(fields), initiator, "{fields:?}");
         }
-        assert!(!outcome("POST", &[own, own], false));
-        for other in ["same-site", "cross-site", "none", "", "x"] {
-            assert!(!outcome("POST", &[site(other), own], false) && !outcome("GET", &[site(other)], true), "{other}");
+    }
+
+    #[test]
+    fn only_its_own_pages_may_change_something() {
+        for (initiator, safe, unsafe_) in [
+            (SameOrigin, true, true),
+            (Person, true, false),
+            (Link, true, false),
+            (Unknown, true, false),
+            (CrossOrigin, false, false),
+        ] {
+            assert_eq!((initiator.may(true), initiator.may(false)), (safe, unsafe_), "{initiator:?}");
         }
-        assert!(!outcome("POST", &[site("cross-site"), link[0], link[1]], false));
-        assert!(!outcome("GET", &[site("same-site"), link[0], ("sec-fetch-dest", "iframe")], false));
-        assert!(!outcome("GET", &[site("same-site"), ("sec-fetch-mode", "no-cors")], false));
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         token_text::PresentedToken,
         user::{Role, User, UserId},
     },
+    http::bearer::{self, NotBearer},
     store::SharedStore,
     system,
 };
@@ -149,10 +150,7 @@ impl Caller {
 /// Exactly one token, in the field of the `bentoml` client or as a Bearer credential.
 fn presented(headers: &HeaderMap) -> Result<&[u8], ApiError> {
     let yatai = headers.get_all(&X_YATAI_API_TOKEN).iter().map(|value| Ok(value.as_bytes()));
-    let bearer = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
-        let (scheme, text) = value.as_bytes().split_at_checked(b"Bearer ".len()).ok_or(())?;
-        if scheme.eq_ignore_ascii_case(b"Bearer ") { Ok(text.trim_ascii()) } else { Err(()) }
-    });
+    let bearer = headers.get_all(header::AUTHORIZATION).iter().map(|value| bearer::parse(value.as_bytes()));
     let mut all = yatai.chain(bearer);
     let how = "send it as X-YATAI-API-TOKEN, or as Authorization: Bearer TOKEN";
     match (all.next(), all.next()) {
@@ -160,7 +158,7 @@ fn presented(headers: &HeaderMap) -> Result<&[u8], ApiError> {
             Err(ApiError::unauthorized("credential_missing", format!("an API token is needed; {how}")))
         }
         (Some(Ok(text)), None) => Ok(text),
-        (Some(Err(())), None) => {
+        (Some(Err(NotBearer)), None) => {
             Err(ApiError::unauthorized("credential_malformed", format!("the credential is not an API token; {how}")))
         }
         (Some(_), Some(_)) => Err(ApiError::invalid("more than one token was sent; send exactly one")),

@@ -269,7 +269,7 @@ async fn views<Q, B>(call: &ApiRequest<Caller, Q, B>, all: Vec<Listed>) -> Resul
             source: listed.source,
             created_at: listed.created_at.unwrap_or(organization.created_at),
             status,
-            url: address::url(&call.config().proxy, &listed.spec),
+            url: address::deployment(&call.config().proxy, &listed.spec, None).map(|url| url.to_string()),
             organization: &organization,
             creator: &creator,
             role: call.caller.user().role,

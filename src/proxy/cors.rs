@@ -14,7 +14,7 @@ use http::{
     request::Parts,
 };
 
-use crate::index::routes::Route;
+use crate::{http::single::Single, index::routes::Route};
 
 /// How long a browser need not ask again, seconds.
 const MAX_AGE: &str = "600";
@@ -39,10 +39,8 @@ impl Cors {
         if settings.cors_origins.is_empty() {
             return Self::Upstream;
         }
-        match head.headers.get(ORIGIN) {
-            Some(origin) if origin.to_str().is_ok_and(|text| settings.allows_origin(text)) => {
-                Self::Allowed(origin.clone())
-            }
+        match (Single::read(&head.headers, ORIGIN), head.headers.get(ORIGIN)) {
+            (Single::Value(text), Some(origin)) if settings.allows_origin(text) => Self::Allowed(origin.clone()),
             _ => Self::Nobody,
         }
     }

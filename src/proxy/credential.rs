@@ -11,7 +11,10 @@ use http::{
 
 use crate::{
     domain::{deployment::DeploymentName, token_text::PresentedToken},
-    http::cookie,
+    http::{
+        bearer::{self, NotBearer},
+        cookie,
+    },
 };
 
 /// A browser offers `["bento-gateway", "bento-gateway.bearer.TOKEN"]`, and its own protocols if it has any.
@@ -41,8 +44,7 @@ pub fn session<'a>(headers: &'a HeaderMap, https: bool, deployment: &DeploymentN
     if !headers.contains_key(COOKIE) {
         return None;
     }
-    let fields = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-    let text = cookie::get(fields, https, &cookie::session(deployment.as_str()))?;
+    let text = cookie::get(headers, https, &cookie::session(deployment.as_str()))?;
     PresentedToken::parse_session(text.as_bytes()).ok()
 }
 
@@ -85,12 +87,7 @@ pub fn offers_protocol(headers: &HeaderMap) -> bool {
 }
 
 fn bearer(field: &[u8]) -> Result<PresentedToken<'_>, BadCredential> {
-    let (scheme, rest) = field.split_at_checked("Bearer ".len()).ok_or(BadCredential::NotBearer)?;
-    let token = rest.trim_ascii_start();
-    if !scheme.eq_ignore_ascii_case(b"Bearer ") || token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
-        return Err(BadCredential::NotBearer);
-    }
-    parse(token)
+    parse(bearer::parse(field).map_err(|NotBearer| BadCredential::NotBearer)?)
 }
 
 fn parse(token: &[u8]) -> Result<PresentedToken<'_>, BadCredential> {

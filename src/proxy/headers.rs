@@ -16,7 +16,7 @@ use http::{
 
 use super::{credential, permit::Permit, rejection::BadRequest, target::Target};
 use crate::{
-    domain::token_text,
+    domain::{host::Authority, token_text},
     http::{cookie, forwarding::Forwarding},
 };
 
@@ -137,15 +137,8 @@ impl UpstreamRequest<'_> {
 
     fn write_host(&self, out: &mut BytesMut) {
         out.put_slice(b"host: ");
-        self.put_authority(out);
+        put_authority(out, &self.target.authority);
         out.put_slice(b"\r\n");
-    }
-
-    fn put_authority(&self, out: &mut BytesMut) {
-        out.put_slice(self.target.authority.host.as_bytes());
-        if let Some(port) = self.target.authority.port {
-            out.put_slice(format!(":{port}").as_bytes());
-        }
     }
 
     fn write_callers_fields(&self, out: &mut BytesMut) {
@@ -193,14 +186,9 @@ impl UpstreamRequest<'_> {
         put_field(out, "x-request-id", self.request_id.as_bytes());
         put_field(out, "x-forwarded-for", self.forwarding.chain.as_bytes());
         put_field(out, "x-forwarded-proto", if self.forwarding.https { b"https" } else { b"http" });
-        match &self.forwarding.host {
-            Some(host) => put_field(out, "x-forwarded-host", host.as_bytes()),
-            None => {
-                out.put_slice(b"x-forwarded-host: ");
-                self.put_authority(out);
-                out.put_slice(b"\r\n");
-            }
-        }
+        out.put_slice(b"x-forwarded-host: ");
+        put_authority(out, self.forwarding.host.as_ref().unwrap_or(&self.target.authority));
+        out.put_slice(b"\r\n");
         if self.permit.prefix_len() > 0 {
             put_field(out, "x-forwarded-prefix", &self.target.path.as_bytes()[..self.permit.prefix_len()]);
         }
@@ -208,6 +196,13 @@ impl UpstreamRequest<'_> {
         if let Some(uid) = self.permit.token_uid() {
             put_field(out, "x-bento-gateway-token-uid", uid.to_string().as_bytes());
         }
+    }
+}
+
+fn put_authority(out: &mut BytesMut, authority: &Authority<'_>) {
+    out.put_slice(authority.host.as_bytes());
+    if let Some(port) = authority.port {
+        out.put_slice(format!(":{port}").as_bytes());
     }
 }
 

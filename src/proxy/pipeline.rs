@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     domain::deployment::DeploymentName,
-    http::{forwarding::Forwarding, same_origin},
+    http::{forwarding::Forwarding, same_origin::Initiator},
     index::routes::{Route, RouteKey, Upstream},
     telemetry::access_log::RequestOutcome,
 };
@@ -222,13 +222,10 @@ impl Received<'_> {
         let (Ok(None), Some(deployment)) = (presented, &route.deployment) else {
             return Ok(presented.map(|token| token.map(Credential::Token)));
         };
+        let initiator = || Initiator::read(&head.headers, |origin| forwarding.goes_to(origin, &target.authority));
+        let safe = matches!(head.method, Method::GET | Method::HEAD) && !websocket;
         match credential::session(&head.headers, forwarding.https, &deployment.spec.name) {
-            Some(_)
-                if deployment.spec.protected
-                    && !same_origin::holds(head, &target.authority, forwarding.host.as_ref(), websocket) =>
-            {
-                Err(Denied::CrossSite)
-            }
+            Some(_) if deployment.spec.protected && !initiator().may(safe) => Err(Denied::CrossSite),
             session => Ok(Ok(session.map(Credential::Session))),
         }
     }

@@ -5,9 +5,12 @@
 
 use std::borrow::Cow;
 
-use http::{Method, Version, header::HOST, request::Parts};
+use http::{Method, request::Parts};
 
-use crate::domain::host::Authority;
+use crate::{
+    domain::host::Authority,
+    http::authority::{self, NoAuthority},
+};
 
 /// A request's target in canonical form.
 #[derive(Debug)]
@@ -37,6 +40,15 @@ pub enum BadTarget {
     DotSegment,
 }
 
+impl From<NoAuthority> for BadTarget {
+    fn from(reason: NoAuthority) -> Self {
+        match reason {
+            NoAuthority::NotOne => Self::Host,
+            NoAuthority::Malformed => Self::Authority,
+        }
+    }
+}
+
 impl<'a> Target<'a> {
     /// # Errors
     /// [`BadTarget`].
@@ -53,30 +65,11 @@ impl<'a> Target<'a> {
         if query.is_some_and(|query| !query.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(BadTarget::Path);
         }
-        Ok(Self { authority: authority(head)?, path, query })
+        Ok(Self { authority: authority::read(head)?, path, query })
     }
 
     pub fn host(&self) -> &Cow<'a, str> {
         &self.authority.host
-    }
-}
-
-/// One authority, whichever of `Host`, `:authority` and absolute-form target carry it (RFC 9112 § 3.2, RFC 9113 § 8.3.1).
-fn authority(head: &Parts) -> Result<Authority<'_>, BadTarget> {
-    let mut fields = head.headers.get_all(HOST).iter();
-    let (field, further) = (fields.next(), fields.next());
-    let parse = |text: &'_ [u8]| Authority::parse(text).map(|authority| (authority.host.into_owned(), authority.port));
-    match (head.uri.authority(), field) {
-        _ if further.is_some() => Err(BadTarget::Host),
-        (None, Some(field)) => Authority::parse(field.as_bytes()).map_err(|_| BadTarget::Authority),
-        (Some(target), Some(field)) if parse(target.as_str().as_bytes()) != parse(field.as_bytes()) => {
-            Err(BadTarget::Authority)
-        }
-        // HTTP/1.1 wants a Host beside an absolute-form target too.
-        (Some(target), field) if field.is_some() || head.version >= Version::HTTP_2 => {
-            Authority::parse(target.as_str().as_bytes()).map_err(|_| BadTarget::Authority)
-        }
-        _ => Err(BadTarget::Host),
     }
 }
 
@@ -122,7 +115,7 @@ fn decode_once(path: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
+    use http::{Request, Version, header::HOST};
     use proptest::prelude::*;
 
     use super::*;

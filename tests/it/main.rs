@@ -11,6 +11,7 @@
 
 mod access_log;
 mod bento;
+mod both_listeners;
 mod browser;
 mod browser_session;
 mod cli;

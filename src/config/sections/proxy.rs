@@ -2,14 +2,14 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
     config::{
-        LimitConfig, ProxyConfig, PublicUrl, TlsConfig,
+        LimitConfig, ProxyConfig, TlsConfig,
         reader::{Section, Wrong, expect},
     },
-    domain::{deployment::DeploymentSettings, host::Authority},
+    domain::{deployment::DeploymentSettings, origin::Origin},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,19 +51,11 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
     })
 }
 
-pub(super) fn public_url(text: &str) -> Result<PublicUrl, Wrong> {
-    let (https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-        (Some(rest), _) => (true, rest),
-        (None, Some(rest)) => (false, rest),
-        (None, None) => (false, ""),
-    };
-    let authority = Authority::parse(rest.strip_suffix('/').unwrap_or(rest).as_bytes());
-    authority.map(|authority| PublicUrl { https, host: authority.host.into_owned(), port: authority.port }).map_err(
-        |_| Wrong {
-            what: "is not the URL of a listener".to_owned(),
-            fix: "write http://HOST:PORT or https://HOST, without a path".to_owned(),
-        },
-    )
+pub(super) fn public_url(text: &str) -> Result<Origin, Wrong> {
+    text.strip_suffix('/').unwrap_or(text).parse().map_err(|_| Wrong {
+        what: "is not the URL of a listener".to_owned(),
+        fix: "write http://HOST:PORT or https://HOST, without a path".to_owned(),
+    })
 }
 
 /// `Some(None)`: no TLS.
@@ -101,11 +93,42 @@ fn limits(section: Section<'_>) -> Option<LimitConfig> {
     })
 }
 
-/// A network, or one address.
+/// A network, or one address. In canonical form, as peers are: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
 fn network(text: &str) -> Result<IpNet, Wrong> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>().or_else(|_| address()).map_err(|_| Wrong {
+    text.parse::<IpNet>().or_else(|_| address()).map(canonical).map_err(|_| Wrong {
         what: format!("holds {text:?}, which is not an address or a network"),
         fix: "write for example [\"10.0.0.0/8\", \"192.0.2.7\"]".to_owned(),
     })
+}
+
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = |network: Ipv6Net| {
+        let prefix = network.prefix_len().checked_sub(96)?;
+        Ipv4Net::new(network.addr().to_ipv4_mapped()?, prefix).ok()
+    };
+    match network {
+        IpNet::V6(network) => mapped(network).map_or(IpNet::V6(network), IpNet::V4),
+        network => network,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_compared_in_canonical_form() {
+        for (text, canonical) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("fd00::/8", "fd00::/8"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(network(text).unwrap().to_string(), canonical);
+        }
+    }
 }

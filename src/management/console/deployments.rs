@@ -252,7 +252,7 @@ async fn rows(visitor: &SignedIn, listed: &[Listed]) -> Result<Vec<Row>, ApiErro
             _ => "bad",
         },
         protected: listed.spec.protected,
-        url: visitor.url(&listed.spec),
+        url: visitor.deployment_url(&listed.spec).map(|url| url.to_string()),
         hosts: listed.spec.hosts.iter().map(ToString::to_string).collect(),
         upstreams: listed.spec.upstreams.iter().map(ToString::to_string).collect(),
         from_file: listed.source == Source::Configuration,

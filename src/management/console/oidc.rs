@@ -7,7 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use axum::{
     extract::{Query, RawQuery},
-    http::{StatusCode, header},
+    http::StatusCode,
     response::Response,
 };
 use http_body_util::{BodyExt, Full, Limited};
@@ -156,9 +156,8 @@ pub async fn begin(Query(Next { next }): Query<Next>, visitor: Anonymous) -> Pag
 /// Back from the provider.
 pub async fn finish(visitor: Anonymous, RawQuery(query): RawQuery, headers: axum::http::HeaderMap) -> PageResult {
     let Some(config) = &visitor.config.management.oidc else { return Ok(not_configured()) };
-    let fields = headers.get_all(header::COOKIE).iter().map(header::HeaderValue::as_bytes);
     let begun =
-        cookie::get(fields, visitor.https, cookie::SIGN_ON).and_then(|text| serde_urlencoded::from_str(text).ok());
+        cookie::get(&headers, visitor.https, cookie::SIGN_ON).and_then(|text| serde_urlencoded::from_str(text).ok());
     let came: Option<CameBack> = serde_urlencoded::from_str(&query.unwrap_or_default()).ok();
     let (Some(begun), Some(came)): (Option<Begun>, _) = (begun, came) else { return Ok(too_late()) };
     if came.state != begun.state {
@@ -257,7 +256,7 @@ async fn provider(config: &OidcConfig, redirect_uri: &str) -> Result<Provider, F
 }
 
 fn redirect_uri(visitor: &Anonymous) -> String {
-    format!("{}/sign-in/oidc/callback", address::management(&visitor.config.management))
+    format!("{}/sign-in/oidc/callback", address::management(&visitor.config.management, None))
 }
 
 fn connector() -> Result<Connector, FlowError> {

@@ -9,10 +9,13 @@ use super::{
     visit::SignedIn,
 };
 use crate::{
-    domain::{code::CodeHash, deployment::DeploymentSpec, host::Authority},
+    domain::{code::CodeHash, deployment::DeploymentSpec, host::HostName, origin::Origin},
     service::{
         browser_sessions,
-        deployments::{self, address},
+        deployments::{
+            self,
+            address::{self, Address},
+        },
     },
 };
 
@@ -38,7 +41,8 @@ pub async fn open(visitor: SignedIn, Query(asked): Query<Asked>) -> PageResult {
     };
     let listed = deployments::list(&visitor.context()).await?;
     let served = listed.iter().filter(|listed| !listed.shadowed);
-    let found = served.filter_map(|listed| Some((&listed.spec, visitor.own_address(&listed.spec, &asked.at)?))).next();
+    let address = |spec| address::asked(&visitor.config.proxy, spec, visitor.here(), &asked.at);
+    let found = served.filter_map(|listed| Some((&listed.spec, address(&listed.spec)?))).next();
     let Some((spec, address)) = found else {
         let text = "This console knows of no Deployment at the address that you come from. If something stands in front of \
                     the gateway, proxy.public_url must say how browsers reach it.";
@@ -51,44 +55,18 @@ pub async fn open(visitor: SignedIn, Query(asked): Query<Asked>) -> PageResult {
 
 impl SignedIn {
     /// Where this browser reaches a Deployment. `None`: nowhere, as configured.
-    pub fn url(&self, spec: &DeploymentSpec) -> Option<String> {
-        let proxy = &self.config.proxy;
-        let url = address::url(proxy, spec)?;
-        let listen = spec.listen.unwrap_or(proxy.listen);
-        // What listens everywhere is reached where the console is.
-        let everywhere = listen.ip().is_unspecified() && url.contains(&format!("//{}", address::reachable(listen)));
-        let host = Authority::parse(self.host.as_bytes()).ok().map(|authority| authority.host.into_owned());
-        match host {
-            Some(host) if everywhere => Some(url.replacen(&address::reachable(listen).ip().to_string(), &host, 1)),
-            _ => Some(url),
-        }
+    pub fn deployment_url(&self, spec: &DeploymentSpec) -> Option<Address> {
+        address::deployment(&self.config.proxy, spec, self.here())
     }
 
     /// The console, as this browser reaches it.
-    pub fn console_url(&self) -> String {
-        match &self.config.management.public_url {
-            Some(public) => public.origin(),
-            None if self.host.is_empty() => address::management(&self.config.management),
-            None => format!("{}://{}", if self.https { "https" } else { "http" }, self.host),
-        }
+    pub fn console_url(&self) -> Origin {
+        self.origin.clone().unwrap_or_else(|| address::management(&self.config.management, None))
     }
 
-    /// `at`, if that is an address of the Deployment and of nobody else: a code is sent there. The scheme is ours to say.
-    fn own_address(&self, spec: &DeploymentSpec, at: &str) -> Option<String> {
-        let url = self.url(spec)?;
-        let (scheme, place) = url.split_once("://")?;
-        let (_, asked) = at.split_once("://")?;
-        let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
-        let port =
-            authority.strip_prefix(Authority::parse(authority.as_bytes()).ok()?.host.as_ref()).unwrap_or_default();
-        let is_loopback = matches!(authority.strip_suffix(port), Some("127.0.0.1" | "localhost" | "[::1]"));
-        let mut places = vec![place.to_owned()];
-        if is_loopback {
-            places.extend(["127.0.0.1", "localhost"].map(|host| format!("{host}{port}{path}")));
-        } else if spec.listen.is_none() && path.is_empty() {
-            places.extend(spec.hosts.iter().map(|host| format!("{host}{port}")));
-        }
-        places.iter().any(|place| place == asked).then(|| format!("{scheme}://{asked}"))
+    /// The host by which this browser reaches the machine.
+    pub fn here(&self) -> Option<&HostName> {
+        self.origin.as_ref().map(Origin::host)
     }
 }
 

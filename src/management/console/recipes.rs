@@ -23,11 +23,10 @@ pub async fn recipes(visitor: &SignedIn, token: &str, scopes: &ScopeSet) -> Resu
         let listed = deployments::list(&visitor.context()).await?;
         let reachable =
             listed.iter().filter(|listed| !listed.shadowed && scopes.opens_deployment(listed.spec.name.as_str()));
-        let url = reachable.filter_map(|listed| visitor.url(&listed.spec)).next();
-        recipes.extend(calls(
-            token,
-            &url.unwrap_or_else(|| address::listener(&visitor.config.proxy, visitor.config.proxy.listen)),
-        ));
+        let url = reachable.filter_map(|listed| visitor.deployment_url(&listed.spec)).next();
+        let proxy = &visitor.config.proxy;
+        let listener = || address::listener(proxy, proxy.listen, visitor.here()).into();
+        recipes.extend(calls(token, &url.unwrap_or_else(listener).to_string()));
     }
     if scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(_))) {
         recipes.push(Recipe {

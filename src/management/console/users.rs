@@ -11,6 +11,7 @@ use crate::{
     domain::user::{Email, Role, User, UserId},
     management::error::{ApiError, quoted},
     service::{
+        deployments::address,
         invitations,
         users::{self, CreateUser, UpdateUser},
     },
@@ -147,7 +148,7 @@ async fn link_for(visitor: &SignedIn, user: &User) -> Result<Link, ApiError> {
     let code = invitations::invite(&visitor.context(), user, lifetime).await?;
     Ok(Link {
         email: user.email.to_string(),
-        url: format!("{}/welcome?code={}", visitor.console_url(), code.expose()),
+        url: address::invitation(&visitor.console_url(), &code),
         ends: exact(visitor.now.saturating_add(lifetime)),
     })
 }

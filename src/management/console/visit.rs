@@ -8,7 +8,7 @@ use std::{net::IpAddr, ops::Deref, sync::Arc};
 use axum::{
     body::to_bytes,
     extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
 
@@ -18,13 +18,13 @@ use crate::{
     domain::{
         audit::Actor,
         code::OneTimeCode,
-        host,
+        origin::Origin,
         rights::{Forbidden, Grantor},
         session::ConsoleSession,
         timestamp::Timestamp,
         user::{Role, User, UserId},
     },
-    http::cookie,
+    http::{authority, cookie, same_origin::Initiator},
     management::{Management, error::ApiError},
     service::Context,
     store::SharedStore,
@@ -44,8 +44,10 @@ pub struct Anonymous {
     pub address: IpAddr,
     /// The browser's connection is secure, as far as can be known.
     pub https: bool,
-    /// Host and port by which the browser reaches the console.
-    pub host: String,
+    /// By which the browser reaches the console. `None`: it does not say.
+    pub origin: Option<Origin>,
+    /// What has the browser send the request.
+    initiator: Initiator,
     /// What the browser calls itself.
     pub client: String,
     /// What ties forms to this browser, and whether it has been told.
@@ -96,9 +98,13 @@ impl Anonymous {
         let config = management.config.load_full();
         let forwarding = management.forwarding(head);
         let public = config.management.public_url.as_ref();
-        let https = public.map_or(forwarding.https, |public| public.https);
-        let host = forwarding.host.as_ref().or(head.headers.get(header::HOST));
-        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+        let https = public.map_or(forwarding.https, Origin::is_https);
+        let asked = authority::read(head).ok();
+        let initiator = Initiator::read(&head.headers, |origin| {
+            public == Some(origin) || asked.as_ref().is_some_and(|asked| forwarding.goes_to(origin, asked))
+        });
+        let host = forwarding.host.as_ref().or(asked.as_ref());
+        let origin = public.cloned().or(host.map(|host| Origin::new(https, host.host_name(), host.port)));
         let (form, session) = (code(head, https, cookie::FORM), code(head, https, cookie::CONSOLE));
         let form = match form {
             Some(code) => (code, true),
@@ -112,7 +118,8 @@ impl Anonymous {
             now: management.system.now(),
             address: forwarding.client,
             https,
-            host,
+            origin,
+            initiator,
             client: client.unwrap_or_default().to_owned(),
             form,
             session: None,
@@ -262,7 +269,7 @@ impl<W: FromBrowser> FromRequest<Arc<Management>> for CsrfForm<W> {
     async fn from_request(request: Request, management: &Arc<Management>) -> Result<Self, PageRejection> {
         let (mut head, body) = request.into_parts();
         let who = W::extract(&mut head, management).await?;
-        if !is_own_page(&head.headers, who.visitor()) {
+        if who.visitor().initiator != Initiator::SameOrigin {
             return Err(forged("this form was sent by a page of another site"));
         }
         let body = to_bytes(body, MAX_FORM).await;
@@ -308,33 +315,13 @@ impl Fields {
 
 /// `None`: there is no such cookie, or it is not one of ours.
 pub fn code(head: &Parts, https: bool, purpose: &str) -> Option<OneTimeCode> {
-    let fields = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
-    cookie::get(fields, https, purpose).and_then(OneTimeCode::parse)
+    cookie::get(&head.headers, https, purpose).and_then(OneTimeCode::parse)
 }
 
 /// A path of the console; the front page where it is none.
 pub fn local(next: &str) -> &str {
     let path = next.starts_with('/') && !next.starts_with("//") && next.bytes().all(|byte| byte.is_ascii_graphic());
     if path && !next.contains('\\') { next } else { "/" }
-}
-
-/// Browsers say where a form comes from. Deployments may live on sibling hosts, so `SameSite` is not enough.
-fn is_own_page(headers: &HeaderMap, visitor: &Anonymous) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
-        return site == "same-origin";
-    }
-    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
-    let (default_port, authority) = match (origin.strip_prefix("https://"), origin.strip_prefix("http://")) {
-        (Some(rest), _) => (443, rest),
-        (None, Some(rest)) => (80, rest),
-        (None, None) => return false,
-    };
-    let read = |text: &str| {
-        let parsed = host::Authority::parse(text.as_bytes()).ok()?;
-        Some((parsed.host.into_owned(), parsed.port.unwrap_or(default_port)))
-    };
-    let public = visitor.config.management.public_url.as_ref().map(|public| public.origin() == origin);
-    public == Some(true) || read(authority).is_some_and(|origin| read(&visitor.host) == Some(origin))
 }
 
 fn csrf(code: &OneTimeCode) -> String {

@@ -7,9 +7,12 @@ use http::{Response, StatusCode};
 
 use super::{Form, OwnPage, local, redirect};
 use crate::{
-    domain::code::OneTimeCode,
+    domain::{code::OneTimeCode, origin::Origin},
     http::cookie::{self, NONCE},
-    service::{self, browser_sessions, deployments::address},
+    service::{
+        self, browser_sessions,
+        deployments::address::{self, Address},
+    },
     system,
 };
 
@@ -23,7 +26,7 @@ impl OwnPage<'_> {
             let text = "The console cannot be reached from here. Sign in with an API token.";
             return self.message(StatusCode::NOT_FOUND, "No console", text);
         };
-        let at = format!("{}{}", self.origin(), self.prefix());
+        let at = Address { origin: self.origin(), prefix: self.prefix().to_owned() }.to_string();
         let to = self.to();
         let query = serde_urlencoded::to_string([("at", &*at), ("to", &*to), ("nonce", nonce.hash().as_str())]);
         let location = format!("{console}/open?{}", query.unwrap_or_default());
@@ -35,7 +38,7 @@ impl OwnPage<'_> {
         let query = Form::read(self.target.query.unwrap_or_default().as_bytes());
         let to = local(query.get("to").unwrap_or_default());
         let code = query.get("code").and_then(OneTimeCode::parse);
-        let nonce = cookie::get(self.cookies(), self.forwarding.https, NONCE).and_then(OneTimeCode::parse);
+        let nonce = cookie::get(&self.head.headers, self.forwarding.https, NONCE).and_then(OneTimeCode::parse);
         let name = self.route.deployment.as_ref().map(|deployment| deployment.spec.name.clone());
         let (Some(code), Some(nonce), Some(name)) = (code, nonce, name) else {
             return self.denied_text(&service::Error::SignInOver.to_string(), StatusCode::BAD_REQUEST, &to);
@@ -49,18 +52,14 @@ impl OwnPage<'_> {
     }
 
     /// Where this browser reaches the console. `None`: it listens on another machine's loopback, as far as we know.
-    pub(super) fn console(&self) -> Option<String> {
+    pub(super) fn console(&self) -> Option<Origin> {
         let management = &self.settings.browser.management;
-        if management.public_url.is_some() {
-            return Some(address::management(management));
+        let host = &self.target.authority;
+        let on_loopback = management.public_url.is_none() && management.listen.ip().is_loopback();
+        if on_loopback && !is_local(&host.host, self.forwarding.client) {
+            return None;
         }
-        let host = &*self.target.authority.host;
-        let port = management.listen.port();
-        match management.listen.ip() {
-            ip if ip.is_unspecified() => Some(format!("http://{host}:{port}")),
-            ip if ip.is_loopback() && !is_local(host, self.forwarding.client) => None,
-            _ => Some(address::management(management)),
-        }
+        Some(address::management(management, Some(&host.host_name())))
     }
 }
 

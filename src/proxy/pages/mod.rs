@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{
     HeaderValue, Method, Response, StatusCode,
     header::{
-        ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,
+        ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
         X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
     request::Parts,
@@ -25,8 +25,9 @@ use hyper::body::Incoming;
 pub use self::sign_in::Navigation;
 use super::{permit::Gate, target::Target};
 use crate::{
+    domain::{host::Authority, origin::Origin},
     gateway::{Gateway, Settings},
-    http::{forwarding::Forwarding, same_origin},
+    http::{forwarding::Forwarding, same_origin::Initiator},
     index::routes::Route,
 };
 
@@ -73,8 +74,7 @@ pub async fn respond(request: &OwnPage<'_>, body: Option<Incoming>) -> Response<
     let name = &request.target.path[request.route.prefix_len + PREFIX.len()..];
     let is_get = matches!(request.head.method, Method::GET | Method::HEAD);
     let is_post = request.head.method == Method::POST;
-    if is_post && !same_origin::holds(request.head, &request.target.authority, request.forwarding.host.as_ref(), false)
-    {
+    if is_post && request.initiator() != Initiator::SameOrigin {
         return request.message(StatusCode::FORBIDDEN, "Not accepted", "This form was sent by a page of another site.");
     }
     match name {
@@ -114,25 +114,21 @@ impl OwnPage<'_> {
     }
 
     /// Host and port, as the browser knows them.
-    fn host(&self) -> String {
-        if let Some(host) = self.forwarding.host.as_ref().and_then(|host| host.to_str().ok()) {
-            return host.to_owned();
-        }
-        let authority = &self.target.authority;
-        format!("{}{}", authority.host, authority.port.map(|port| format!(":{port}")).unwrap_or_default())
+    fn host(&self) -> &Authority<'_> {
+        self.forwarding.host.as_ref().unwrap_or(&self.target.authority)
     }
 
-    fn origin(&self) -> String {
-        format!("{}://{}", if self.forwarding.https { "https" } else { "http" }, self.host())
+    fn initiator(&self) -> Initiator {
+        Initiator::read(&self.head.headers, |origin| self.forwarding.goes_to(origin, &self.target.authority))
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::new(self.forwarding.https, self.host().host_name(), self.host().port)
     }
 
     fn to(&self) -> String {
         let query = Form::read(self.target.query.unwrap_or_default().as_bytes());
         local(query.get("to").unwrap_or_default())
-    }
-
-    fn cookies(&self) -> impl Iterator<Item = &[u8]> {
-        self.head.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
     }
 
     /// `None`: it broke off, took too long or is too large.

@@ -120,7 +120,7 @@ impl OwnPage<'_> {
             Some(text) => self.gate.admit(self.route, Ok(Some(Credential::Session(text)))).await.is_ok(),
             None => false,
         };
-        render(StatusCode::OK, &SignedIn { base: &self.base(), host: &self.host(), signed_in })
+        render(StatusCode::OK, &SignedIn { base: &self.base(), host: &self.host().to_string(), signed_in })
     }
 
     pub(super) fn sign_in_page(&self, status: StatusCode, to: &str, problem: Option<&str>) -> Response<Bytes> {

@@ -1,67 +1,199 @@
-//! Where a Deployment is reached, as callers see it.
+//! Where Deployments and the console are reached, as callers and browsers see it.
+//!
+//! `here` is the host by which whoever asks has reached this machine: what listens on every address is reached there.
+//! `None`: by the loopback address.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{fmt, net::SocketAddr};
 
 use crate::{
-    config::{ManagementConfig, ProxyConfig, PublicUrl},
-    domain::{code::OneTimeCode, deployment::DeploymentSpec, host::HostName},
+    config::{ManagementConfig, ProxyConfig},
+    domain::{
+        code::OneTimeCode,
+        deployment::DeploymentSpec,
+        host::{Authority, HostName},
+        origin::Origin,
+    },
 };
 
+/// Where a Deployment is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub origin: Origin,
+    /// What every path begins with: `/deployments/NAME`, or nothing.
+    pub prefix: String,
+}
+
 /// `None`: nowhere, with this configuration.
-pub fn url(proxy: &ProxyConfig, deployment: &DeploymentSpec) -> Option<String> {
-    if let Some(address) = deployment.listen {
-        return Some(listener(proxy, address));
+pub fn deployment(proxy: &ProxyConfig, spec: &DeploymentSpec, here: Option<&HostName>) -> Option<Address> {
+    if let Some(listen) = spec.listen {
+        return Some(listener(proxy, listen, here).into());
     }
-    if let Some(host) = host(proxy, deployment) {
-        return Some(match &proxy.public_url {
-            Some(public) => format!("{}://{host}{}", scheme(public.https), suffix(public.port)),
-            None => format!("{}://{host}:{}", scheme(proxy.tls.is_some()), proxy.listen.port()),
-        });
+    let common = proxy.public_url.clone().unwrap_or_else(|| listener(proxy, proxy.listen, here));
+    if let Some(host) = host(proxy, spec) {
+        return Some(common.at(host).into());
     }
-    let common = || match &proxy.public_url {
-        Some(public) => format!("{}://{}{}", scheme(public.https), public.host, suffix(public.port)),
-        None => listener(proxy, proxy.listen),
+    if proxy.default_deployment.as_ref() == Some(&spec.name) {
+        return Some(common.into());
+    }
+    proxy.path_prefix.then(|| Address { origin: common, prefix: format!("/deployments/{}", spec.name) })
+}
+
+/// The address of a Deployment that a browser says it comes from. `None`: it is none of this Deployment, and may be
+/// another one's, which must not get what is meant for this one.
+///
+/// The scheme is not looked at: only we know whether something in front of us ends TLS.
+pub fn asked(proxy: &ProxyConfig, spec: &DeploymentSpec, here: Option<&HostName>, asked: &str) -> Option<Address> {
+    let Address { origin, prefix } = deployment(proxy, spec, here)?;
+    let (_, asked) = asked.split_once("://")?;
+    let (authority, path) = asked.split_at(asked.find('/').unwrap_or(asked.len()));
+    let authority = Authority::parse(authority.as_bytes()).ok()?;
+    if path != prefix {
+        return None;
+    }
+    let others = if origin.is_loopback() {
+        ["127.0.0.1", "localhost"].iter().filter_map(|host| host.parse().ok()).collect()
+    } else if spec.listen.is_none() && prefix.is_empty() {
+        Vec::from_iter(spec.hosts.iter().cloned())
+    } else {
+        Vec::new()
     };
-    if proxy.default_deployment.as_ref() == Some(&deployment.name) {
-        return Some(common());
-    }
-    proxy.path_prefix.then(|| format!("{}/deployments/{}", common(), deployment.name))
+    let mut all = others.into_iter().map(|host| origin.at(host));
+    let origin =
+        if origin.is_of(&authority) { Some(origin.clone()) } else { all.find(|other| other.is_of(&authority)) };
+    origin.map(|origin| Address { origin, prefix })
 }
 
 /// The host name by which a Deployment is found, if it is found by one.
-pub fn host(proxy: &ProxyConfig, deployment: &DeploymentSpec) -> Option<String> {
-    let under_base = || proxy.base_domain.as_ref().map(|domain| format!("{}.{domain}", deployment.name));
-    deployment.hosts.first().map(HostName::to_string).or_else(under_base)
+pub fn host(proxy: &ProxyConfig, spec: &DeploymentSpec) -> Option<HostName> {
+    let under_base = || format!("{}.{}", spec.name, proxy.base_domain.as_ref()?).parse().ok();
+    spec.hosts.first().cloned().or_else(under_base)
 }
 
-/// The URL of an address that the proxy listens on.
-pub fn listener(proxy: &ProxyConfig, address: SocketAddr) -> String {
-    format!("{}://{}", scheme(proxy.tls.is_some()), reachable(address))
+/// What the proxy listens on.
+pub fn listener(proxy: &ProxyConfig, listen: SocketAddr, here: Option<&HostName>) -> Origin {
+    origin(proxy.tls.is_some(), listen, here)
 }
 
 /// The console, as browsers reach it.
-pub fn management(config: &ManagementConfig) -> String {
-    let listener = || format!("{}://{}", scheme(false), reachable(config.listen));
-    config.public_url.as_ref().map_or_else(listener, PublicUrl::origin)
+pub fn management(config: &ManagementConfig, here: Option<&HostName>) -> Origin {
+    config.public_url.clone().unwrap_or_else(|| origin(false, config.listen, here))
 }
 
 /// The link by which somebody sets their password.
-pub fn invitation(config: &ManagementConfig, code: &OneTimeCode) -> String {
-    format!("{}/welcome?code={}", management(config), code.expose())
+pub fn invitation(console: &Origin, code: &OneTimeCode) -> String {
+    format!("{console}/welcome?code={}", code.expose())
 }
 
-/// What listens everywhere is reached on this machine's own address.
-pub fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+fn origin(https: bool, listen: SocketAddr, here: Option<&HostName>) -> Origin {
+    let origin = Origin::of_listener(https, listen);
+    match here {
+        Some(here) if listen.ip().is_unspecified() => origin.at(here.clone()),
+        _ => origin,
     }
-    address
 }
 
-fn scheme(https: bool) -> &'static str {
-    if https { "https" } else { "http" }
+// === text ===
+
+impl From<Origin> for Address {
+    fn from(origin: Origin) -> Self {
+        Self { origin, prefix: String::new() }
+    }
 }
 
-fn suffix(port: Option<u16>) -> String {
-    port.map(|port| format!(":{port}")).unwrap_or_default()
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+
+    fn proxy(settings: &[(&str, &str)]) -> ProxyConfig {
+        let env = settings.iter().map(|(key, value)| (format!("BENTO_GATEWAY__PROXY__{key}"), (*value).to_owned()));
+        load(&Sources { env: env.collect(), ..Sources::default() }).unwrap().proxy
+    }
+
+    fn spec(hosts: &[&str], listen: Option<&str>) -> DeploymentSpec {
+        DeploymentSpec {
+            name: "a".parse().unwrap(),
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+            listen: listen.map(|listen| listen.parse().unwrap()),
+            upstreams: Vec::new(),
+            protected: true,
+            terminated: false,
+            settings: Default::default(),
+        }
+    }
+
+    const PUBLIC: (&str, &str) = ("PUBLIC_URL", "https://gateway.test");
+    const EVERYWHERE: (&str, &str) = ("LISTEN", "0.0.0.0:8080");
+
+    #[test]
+    fn a_deployment_is_reached_where_the_configuration_says() {
+        let named = spec(&["b.test", "c.test"], None);
+        for (settings, spec, shown) in [
+            (&[][..], spec(&[], None), None),
+            (&[("DEFAULT_DEPLOYMENT", "a")], spec(&[], None), Some("http://127.0.0.1:8080")),
+            (&[("DEFAULT_DEPLOYMENT", "a"), EVERYWHERE], spec(&[], None), Some("http://gpu-box:8080")),
+            (&[("DEFAULT_DEPLOYMENT", "a"), EVERYWHERE, PUBLIC], spec(&[], None), Some("https://gateway.test")),
+            (&[("PATH_PREFIX", "true")], spec(&[], None), Some("http://127.0.0.1:8080/deployments/a")),
+            (&[("PATH_PREFIX", "true"), PUBLIC], spec(&[], None), Some("https://gateway.test/deployments/a")),
+            (&[("BASE_DOMAIN", "base.test")], spec(&[], None), Some("http://a.base.test:8080")),
+            (&[("BASE_DOMAIN", "base.test"), PUBLIC], spec(&[], None), Some("https://a.base.test")),
+            (&[("BASE_DOMAIN", "base.test"), EVERYWHERE], named.clone(), Some("http://b.test:8080")),
+            (&[PUBLIC], named.clone(), Some("https://b.test")),
+            (&[("LISTEN", "10.0.0.1:80")], named, Some("http://b.test")),
+            (&[PUBLIC], spec(&["b.test"], Some("10.0.0.1:9000")), Some("http://10.0.0.1:9000")),
+            (&[], spec(&[], Some("[::]:9000")), Some("http://gpu-box:9000")),
+        ] {
+            let address = deployment(&proxy(settings), &spec, Some(&"gpu-box".parse().unwrap()));
+            assert_eq!(address.map(|address| address.to_string()).as_deref(), shown, "{settings:?} {spec:?}");
+        }
+        let everywhere = deployment(&proxy(&[]), &spec(&[], Some("[::]:9000")), None);
+        assert_eq!(everywhere.unwrap().to_string(), "http://[::1]:9000");
+    }
+
+    #[test]
+    fn a_browser_comes_from_an_address_of_the_deployment_or_from_none() {
+        let named = || spec(&["b.test", "c.test"], None);
+        let default = ("DEFAULT_DEPLOYMENT", "a");
+        for (settings, spec, at, shown) in [
+            (&[][..], named(), "http://b.test:8080", Some("http://b.test:8080")),
+            (&[], named(), "http://C.test:8080", Some("http://c.test:8080")),
+            (&[], named(), "https://c.test:8080", Some("http://c.test:8080")),
+            // TLS ends in front of a gateway that does not know of it, but for its address.
+            (&[PUBLIC], named(), "http://c.test", Some("https://c.test")),
+            (&[PUBLIC], named(), "https://c.test:443", Some("https://c.test")),
+            (&[default], spec(&[], None), "http://localhost:8080", Some("http://localhost:8080")),
+            (&[default], spec(&[], None), "http://127.0.0.1:8080", Some("http://127.0.0.1:8080")),
+            (&[default, EVERYWHERE], spec(&[], None), "http://gpu-box:8080", Some("http://gpu-box:8080")),
+            (
+                &[("PATH_PREFIX", "true")],
+                spec(&[], None),
+                "http://localhost:8080/deployments/a",
+                Some("http://localhost:8080/deployments/a"),
+            ),
+            // Somebody else's.
+            (&[], named(), "http://b.test", None),
+            (&[], named(), "http://b.test:8081", None),
+            (&[], named(), "http://d.test:8080", None),
+            (&[], named(), "http://b.test:8080/", None),
+            (&[], named(), "http://b.test:8080/deployments/a", None),
+            (&[], named(), "http://b.test:8080.evil", None),
+            (&[], named(), "http://b.test:8080@evil", None),
+            (&[], named(), "b.test:8080", None),
+            (&[], named(), "", None),
+            (&[default], spec(&[], None), "http://gpu-box:8080", None),
+            (&[("PATH_PREFIX", "true")], spec(&[], None), "http://localhost:8080/deployments/b", None),
+            (&[("PATH_PREFIX", "true")], spec(&[], None), "http://localhost:8080", None),
+            (&[], spec(&["b.test"], Some("10.0.0.1:9000")), "http://b.test:9000", None),
+            (&[], spec(&[], None), "http://127.0.0.1:8080", None),
+        ] {
+            let address = asked(&proxy(settings), &spec, Some(&"gpu-box".parse().unwrap()), at);
+            assert_eq!(address.map(|address| address.to_string()).as_deref(), shown, "{settings:?} {spec:?} {at}");
+        }
+    }
 }
