@@ -10,6 +10,7 @@
 )]
 
 mod access_log;
+mod architecture;
 mod bento;
 mod both_listeners;
 mod browser;
