@@ -1,7 +1,7 @@
-//! Taking over a changed configuration while requests go on: all of it, or nothing.
+//! Takes over a changed configuration while requests go on: all of it, or nothing.
 //!
-//! On SIGHUP, and when a file changes. Files are looked at by content: editors and Kubernetes replace them in ways of
-//! which notifications tell little.
+//! On SIGHUP, and when a file changes. The contents of the files are compared, because editors and Kubernetes replace files
+//! in ways that file notifications do not show reliably.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -28,12 +28,12 @@ use crate::{
     proxy::tls,
 };
 
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the files are read to see whether they have changed.
+const RELOAD_POLL: Duration = Duration::from_secs(1);
 
 pub struct Reloader {
     sources: Sources,
-    /// In force.
+    /// The one in effect.
     config: Config,
     management: Arc<Management>,
     declared: watch::Sender<Declared>,
@@ -61,7 +61,7 @@ impl Reloader {
         loop {
             let asked = tokio::select! {
                 _ = self.hangup.recv() => true,
-                () = tokio::time::sleep(LOOK) => false,
+                () = tokio::time::sleep(RELOAD_POLL) => false,
             };
             let seen = fingerprint(&config::watched_files(&self.config, &self.sources));
             if asked || seen != self.seen {
@@ -75,7 +75,7 @@ impl Reloader {
         match self.prepare() {
             Ok((config, certificate)) => {
                 for key in needs_restart(&self.config, &config) {
-                    warn!(key, "this setting changed, and takes effect at the next start");
+                    warn!(key, "this setting has changed; restart the gateway for it to take effect");
                 }
                 if config.proxy.tls.is_some() == self.config.proxy.tls.is_some() {
                     self.tls.store(certificate);
@@ -86,11 +86,11 @@ impl Reloader {
                 self.config = config;
                 info!(deployments = self.config.deployments.len(), "the configuration was reloaded");
             }
-            Err(problems) => error!("the configuration was not reloaded and the old one stays in force: {problems}"),
+            Err(problems) => error!("the configuration was not reloaded; the old one stays in effect: {problems}"),
         }
     }
 
-    /// Reads everything before anything is changed.
+    /// Reads and checks everything before anything is replaced.
     fn prepare(&self) -> Result<(Config, Option<Arc<ServerConfig>>), String> {
         let config = config::load(&self.sources).map_err(|problems| problems.to_string())?;
         let certificate = config.proxy.tls.as_ref().map(|files| tls::load(files, config.proxy.http2)).transpose();
@@ -98,7 +98,7 @@ impl Reloader {
     }
 }
 
-/// Settings that were changed and that a running process cannot take over.
+/// Changed settings that a running process cannot take over.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("proxy.listen", old.proxy.listen != new.proxy.listen),
@@ -114,7 +114,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
 }
 
-/// Of the files' contents; one that cannot be read counts as empty.
+/// A hash of the files' contents. A file that cannot be read counts as empty.
 fn fingerprint(files: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files {

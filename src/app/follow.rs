@@ -1,0 +1,102 @@
+//! What waits for the store: opening it, setting it up on the very first start, and following its changes.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinHandle};
+use tracing::{error, info};
+
+use super::{ServeError, Shutdown, heartbeat, record_usage::UsageRecorder, welcome};
+use crate::{
+    config::Config,
+    domain::{audit::Actor, rights::Grantor},
+    index::follow::{Declared, Follower},
+    management::Management,
+    service::{
+        Context,
+        bootstrap::{self, FirstStart},
+    },
+    store::{self, SharedStore, StoreError},
+    system::{Os, System},
+    telemetry::traffic::TrafficCounts,
+};
+
+/// Longest pause between two attempts to reach the store.
+const MAX_STORE_BACKOFF: Duration = Duration::from_secs(5);
+
+pub struct Follow {
+    pub config: Config,
+    pub management: Arc<Management>,
+    pub traffic: Arc<TrafficCounts>,
+    pub declared: watch::Receiver<Declared>,
+    pub shutdown: Shutdown,
+}
+
+impl Follow {
+    /// Opens the store, waiting for it if need be, and follows it until the process ends.
+    ///
+    /// # Errors
+    /// [`ServeError`] if the store is reached and refuses.
+    pub async fn run(self) -> Result<(), ServeError> {
+        let store = open_store(&self.config).await?;
+        let shutdown = self.shutdown.clone();
+        // A task of its own, which a signal does not abort: once the first token is made, it must be shown.
+        let started = shutdown.spawn(self.start(store)).await;
+        let broken = |error| ServeError::System(io::Error::other(error));
+        started.map_err(broken)??.await.map_err(broken)
+    }
+
+    /// Returns the running follower as soon as the gateway is ready, or is to end.
+    async fn start(self, store: SharedStore) -> Result<JoinHandle<()>, ServeError> {
+        let Self { config, management, traffic, declared, shutdown } = self;
+        let first = set_up(&config, &store).await?;
+        let gateway = Arc::clone(&management.gateway);
+        let _ = gateway.opened.set(Arc::clone(&store));
+        let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
+        shutdown.spawn(heartbeat::run(Arc::clone(&gateway.index), Arc::clone(&store), shutdown.clone()));
+        let (interval, recorder_ends) = (config.tokens.usage_interval, shutdown.clone());
+        let recorder =
+            UsageRecorder { gateway: Arc::clone(&gateway), traffic, store, interval, shutdown: recorder_ends };
+        shutdown.spawn(recorder.run());
+        let following = tokio::spawn(follower.run());
+        tokio::select! {
+            () = gateway.index.loaded() => {
+                info!(tokens = gateway.index.tokens.len(), "ready");
+                welcome::print(&config, first.as_ref());
+            }
+            () = shutdown.requested() => first.iter().for_each(|first| welcome::print_secrets(&config, first)),
+        }
+        Ok(following)
+    }
+}
+
+/// Tries again while the store cannot be reached; gives up if it was reached and would go on refusing.
+async fn open_store(config: &Config) -> Result<SharedStore, ServeError> {
+    let mut pause = config.store.poll_interval;
+    loop {
+        match store::open(&config.store).await {
+            Ok(store) => return Ok(store),
+            Err(error @ StoreError::Unavailable(_)) => {
+                error!(%error, store = ?config.store.url, retry_in = ?pause, "the store is not available; requests get 503 until it is");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_STORE_BACKOFF);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// `None`: the store was set up before.
+async fn set_up(config: &Config, store: &SharedStore) -> Result<Option<FirstStart>, ServeError> {
+    let context = Context {
+        store,
+        tokens: &config.tokens,
+        declared: &config.deployments,
+        actor: Actor::System,
+        grantor: Grantor::Operator,
+        request: None,
+        system: &Os,
+        now: Os.now(),
+    };
+    let link_lifetime = config.management.invitation_lifetime;
+    Ok(bootstrap::bootstrap(&context, &config.organization, link_lifetime).await?)
+}
