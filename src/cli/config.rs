@@ -6,7 +6,7 @@ use super::{args::ConfigCommand, environment::Environment, error::CliError, exit
 use crate::config::{self, Config, Overrides};
 
 pub fn run(command: ConfigCommand, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
-    let loaded = config::load_with_origins(&environment.sources(Overrides::default()))?;
+    let loaded = config::load_with_sources(&environment.sources(Overrides::default()))?;
     match command {
         ConfigCommand::Check => {
             readable(&loaded.config)?;

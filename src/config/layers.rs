@@ -1,19 +1,19 @@
-//! The layers below one another: defaults, `DATABASE_URL`, file, environment, flags. Each value keeps its source.
+//! The layers of settings: defaults, `DATABASE_URL`, file, environment, flags; each overrides those before it. Each value
+//! keeps its source.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use config::{ConfigError, File, FileFormat, Map, Source as _, Value, ValueKind};
 
 use super::{
-    load::Sources,
     problems::{Problem, Source, nearest, shown},
+    sources::{DEFAULTS, Sources},
 };
 
-pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// Before `SECTION__KEY`.
 pub(super) const ENV_PREFIX: &str = "BENTO_GATEWAY__";
 const ENV_FILE_SUFFIX: &str = "_FILE";
-/// Keys of `[deployments.NAME]` beside those of `[proxy.deployment_defaults]`.
+/// Keys that `[deployments.NAME]` has in addition to those of `[proxy.deployment_defaults]`.
 const DEPLOYMENT_KEYS: [&str; 5] = ["hosts", "listen", "upstream", "upstreams", "protected"];
 
 /// Values of one source, as the `config` crate takes them.
@@ -36,12 +36,12 @@ impl Layer {
     }
 
     /// # Errors
-    /// What is wrong with the file as a whole: it cannot be read, or it is not TOML.
+    /// The file cannot be read, or is not TOML.
     pub fn file(path: &Path) -> Result<Self, Box<Problem>> {
         let source = Source::File(path.to_owned());
-        let about_file = |wrong: String, fix: &str| {
+        let about_file = |message: String, fix: &str| {
             let (source, fix) = (source.clone(), fix.to_owned());
-            Box::new(Problem { key: String::new(), value: None, source, wrong, fix })
+            Box::new(Problem { key: String::new(), value: None, source, message, fix })
         };
         let text = fs::read_to_string(path).map_err(|error| {
             about_file(format!("cannot be read: {error}"), "check the path given by --config or BENTO_GATEWAY_CONFIG")
@@ -65,7 +65,8 @@ impl Layer {
         layer
     }
 
-    /// Variables with our prefix. A name that leads nowhere is noted, as is a `…_FILE` that cannot be read.
+    /// Variables with the prefix [`ENV_PREFIX`]. A variable that names no setting is a problem, as is a `…_FILE` that cannot
+    /// be read.
     pub fn environment(env: &BTreeMap<String, String>, defaults: &Value, problems: &mut Vec<Problem>) -> Self {
         let known = known_paths(defaults);
         let mut layer = Self::default();
@@ -74,8 +75,8 @@ impl Layer {
             let direct = path_of(rest).filter(|path| is_known(path, &known));
             let from_file =
                 || rest.strip_suffix(ENV_FILE_SUFFIX).and_then(path_of).filter(|path| is_known(path, &known));
-            let mut note = |key: String, wrong: String, fix: String| {
-                problems.push(Problem { key, value: None, source: Source::Env(name.clone()), wrong, fix });
+            let mut note = |key: String, message: String, fix: String| {
+                problems.push(Problem { key, value: None, source: Source::Env(name.clone()), message, fix });
             };
             if let Some(path) = direct {
                 layer.put_path(&path, value.as_str(), &Source::Env(name.clone()));
@@ -89,8 +90,8 @@ impl Layer {
                 match fs::read_to_string(value) {
                     Ok(text) => layer.put_path(&path, text.trim_end_matches(['\r', '\n']), &Source::Env(name.clone())),
                     Err(error) => {
-                        let wrong = format!("names the file {value:?}, which cannot be read: {error}");
-                        note(path.join("."), wrong, format!("make the file readable, or unset {name}"));
+                        let message = format!("names the file {value:?}, which cannot be read: {error}");
+                        note(path.join("."), message, format!("make the file readable, or unset {name}"));
                     }
                 }
             } else {
@@ -100,7 +101,7 @@ impl Layer {
         layer
     }
 
-    /// A value given by a flag; nothing if the flag was not given.
+    /// The value of a flag. `None`: the flag was not given.
     pub fn put_flag(&mut self, path: &[&str], value: Option<&str>, flag: &str) {
         if let Some(value) = value {
             self.put(path, value, &Source::Flag(flag.to_owned()));
@@ -127,7 +128,7 @@ impl Layer {
         self.put(&path, value, source);
     }
 
-    /// Notes each Deployment that both this layer (flags) and `below` have: which of the two is meant cannot be told.
+    /// Reports each Deployment that is in this layer (flags) and in `below`, because it is not clear which one is meant.
     pub fn note_deployments_also_in(&self, below: &Self, problems: &mut Vec<Problem>) {
         let (Some(mine), Some(theirs)) = (self.deployments(), below.deployments()) else { return };
         for (name, value) in mine.iter().filter(|(name, _)| theirs.contains_key(*name)) {
@@ -135,7 +136,7 @@ impl Layer {
                 key: format!("deployments.{name}"),
                 value: None,
                 source: Source::from_text(value.origin()),
-                wrong: "is declared twice: by --deployment and in the configuration file".to_owned(),
+                message: "is declared twice: by --deployment and in the configuration file".to_owned(),
                 fix: format!("leave out --deployment {name}=…, or [deployments.{name}]"),
             });
         }
@@ -150,13 +151,13 @@ impl Layer {
 }
 
 /// # Errors
-/// Only if the `config` crate refuses a layer, which a parsed one gives no reason for.
+/// Only if the `config` crate rejects a layer, which it has no reason to do once the layer is parsed.
 pub(super) fn merged(layers: &[Layer]) -> Result<Value, ConfigError> {
     let builder = layers.iter().fold(config::Config::builder(), |builder, layer| builder.add_source(layer.clone()));
     Ok(builder.build()?.cache)
 }
 
-/// The flags that have a key of their own. `--deployment` is read by the caller, since several depend on each other.
+/// The flags that stand for one key each. The caller reads `--deployment`, because several of them depend on each other.
 pub(super) fn flags(sources: &Sources) -> Layer {
     let given = &sources.overrides;
     let mut layer = Layer::default();
@@ -170,13 +171,13 @@ pub(super) fn flags(sources: &Sources) -> Layer {
     layer
 }
 
-/// Notes a `--deployment` that cannot be taken; the value is what was given.
-pub(super) fn wrong_deployment_flag(given: &str, wrong: &str, fix: String) -> Problem {
+/// The problem of an invalid `--deployment`; `given` is its value.
+pub(super) fn invalid_deployment_flag(given: &str, message: &str, fix: String) -> Problem {
     Problem {
         key: "--deployment".to_owned(),
         value: Some(shown("", &Value::new(None, given))),
         source: Source::Flag("--deployment".to_owned()),
-        wrong: wrong.to_owned(),
+        message: message.to_owned(),
         fix,
     }
 }

@@ -1,4 +1,4 @@
-//! From sources to a [`Config`], or to every problem that stands in the way.
+//! Makes a [`Config`] of its sources, or a list of every problem.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,37 +13,15 @@ use super::{
     layers::{self, Layer},
     print,
     problems::{Problem, Source},
-    reader::{Report, Section},
+    reader::{Section, Validation},
     sections,
+    sources::Sources,
 };
 
-/// Listeners of Deployments given by several `--deployment` flags: the proxy's port plus this, and upwards.
+/// Several Deployments that are given by flags have listeners at the proxy's port plus this, and at the ports after it.
 const FIRST_DEPLOYMENT_PORT: u16 = 10;
 
-/// Everything settings come from. Nothing here reads the process's environment: the caller hands it over.
-#[derive(Clone, Debug, Default)]
-pub struct Sources {
-    /// `None`: no configuration file.
-    pub file: Option<PathBuf>,
-    pub overrides: Overrides,
-    pub env: BTreeMap<String, String>,
-}
-
-/// What flags say, as it was typed; it is checked together with everything else. `None`: the flag was not given.
-#[derive(Clone, Debug, Default)]
-pub struct Overrides {
-    /// `NAME=URL`.
-    pub deployments: Vec<String>,
-    pub listen: Option<String>,
-    pub management_listen: Option<String>,
-    pub store: Option<String>,
-    pub base_domain: Option<String>,
-    pub log_format: Option<String>,
-    pub tls_certificate: Option<String>,
-    pub tls_key: Option<String>,
-}
-
-/// A configuration with the tree it was read from, which knows where each value came from.
+/// A configuration, and the tree it was read from, which has the source of each value.
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
@@ -58,34 +36,34 @@ impl Loaded {
 }
 
 /// # Errors
-/// [`ConfigProblems`] with everything that is wrong, whichever source it is in.
+/// [`ConfigProblems`] with every problem of every source.
 pub fn load(sources: &Sources) -> Result<Config, ConfigProblems> {
-    load_with_origins(sources).map(|loaded| loaded.config)
+    load_with_sources(sources).map(|loaded| loaded.config)
 }
 
 /// # Errors
 /// As [`load`].
-pub fn load_with_origins(sources: &Sources) -> Result<Loaded, ConfigProblems> {
+pub fn load_with_sources(sources: &Sources) -> Result<Loaded, ConfigProblems> {
     let mut problems = Vec::new();
     let tree = merge(sources, &mut problems).map_err(|error| {
         ConfigProblems(vec![Problem {
             key: String::new(),
             value: None,
             source: Source::Default,
-            wrong: format!("cannot be merged: {error}"),
-            fix: "this is a mistake of bento-gateway; please report it".to_owned(),
+            message: format!("cannot be merged: {error}"),
+            fix: "this is a bug in bento-gateway; please report it".to_owned(),
         }])
     })?;
-    let report = Report { tree: &tree, problems: problems.into() };
-    let config = sections::read(Section::root(&report), &report);
-    let problems = report.problems.into_inner();
+    let validation = Validation { tree: &tree, problems: problems.into() };
+    let config = sections::read(Section::root(&validation), &validation);
+    let problems = validation.problems.into_inner();
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded { config, tree }),
         _ => Err(ConfigProblems(problems)),
     }
 }
 
-/// The files whose change calls for a reload.
+/// The files that are read again when they change.
 pub fn watched_files(config: &Config, sources: &Sources) -> Vec<PathBuf> {
     let tls = config.proxy.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);
     sources.file.iter().cloned().chain(tls).collect()
@@ -112,18 +90,18 @@ fn merge(sources: &Sources, problems: &mut Vec<Problem>) -> Result<Value, Config
     layers::merged(&all)
 }
 
-/// Puts `--deployment NAME=URL` into the flags' layer. Answers the names, in the order they were given.
+/// Puts `--deployment NAME=URL` into the flags' layer. Returns the names in the order of the flags.
 fn put_deployments(flags: &mut Layer, given: &[String], problems: &mut Vec<Problem>) -> Vec<String> {
     let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
     for text in given {
         let Some((name, url)) = text.split_once('=').filter(|(name, url)| !name.is_empty() && !url.is_empty()) else {
             let fix = "write --deployment NAME=URL, for example summarization=http://127.0.0.1:3000".to_owned();
-            problems.push(layers::wrong_deployment_flag(text, "is not NAME=URL", fix));
+            problems.push(layers::invalid_deployment_flag(text, "is not NAME=URL", fix));
             continue;
         };
         if !seen.insert(name) {
             let fix = format!("several upstreams go into a file: [deployments.{name}] upstreams = [\"…\", \"…\"]");
-            problems.push(layers::wrong_deployment_flag(text, "repeats a name", fix));
+            problems.push(layers::invalid_deployment_flag(text, "repeats a name", fix));
             continue;
         }
         flags.put_flag(&["deployments", name, "upstream"], Some(url), "--deployment");
@@ -132,7 +110,7 @@ fn put_deployments(flags: &mut Layer, given: &[String], problems: &mut Vec<Probl
     names
 }
 
-/// Values that depend on other values, where nobody gave them.
+/// Values that are not given and follow from other values.
 fn derived(tree: &Value, flag_deployments: &[String], env: &BTreeMap<String, String>) -> Layer {
     let mut layer = Layer::default();
     if text_at(tree, &["store", "url"]).is_some_and(str::is_empty) {

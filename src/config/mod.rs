@@ -10,12 +10,14 @@ mod problems;
 mod reader;
 mod reference;
 mod sections;
+mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Loaded, Overrides, Sources, load, load_with_origins, watched_files};
+pub use load::{Loaded, load, load_with_sources, watched_files};
 pub use problems::{ConfigProblems, Problem, Source, redact_url};
 pub use reference::reference;
+pub use sources::{Overrides, Sources};
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 

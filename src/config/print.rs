@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use config::{Map, Value, ValueKind};
 
-use super::{layers::DEFAULTS, problems::shown, reader::source_of};
+use super::{problems::shown, reader::source_of, sources::DEFAULTS};
 
 pub(super) fn render(tree: &Value) -> String {
     let mut out = String::new();

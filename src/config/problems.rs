@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: all of it at once, each with its value, where that came from, and the fix.
+//! Problems of a configuration, all at once: each with its value, where the value comes from, and the fix.
 
 use std::{fmt, path::PathBuf};
 
@@ -21,11 +21,11 @@ pub enum Source {
 pub struct Problem {
     /// `proxy.listen`. Empty if it is about a source as a whole.
     pub key: String,
-    /// As it was written, without secrets. `None`: there is none to show.
+    /// As it was written, without secrets. `None`: there is no value to show.
     pub value: Option<String>,
     pub source: Source,
-    /// Continues the sentence that the key begins.
-    pub wrong: String,
+    /// Continues the sentence that begins with the key.
+    pub message: String,
     pub fix: String,
 }
 
@@ -48,7 +48,7 @@ impl Source {
         }
     }
 
-    /// Whether values can only be texts, which must be taken for numbers, booleans and lists as well.
+    /// Whether this source has texts only, so that numbers, booleans and lists must be read from texts.
     pub(super) fn is_text_only(&self) -> bool {
         matches!(self, Self::Env(_) | Self::Flag(_))
     }
@@ -57,13 +57,13 @@ impl Source {
 /// Settings whose values are never shown.
 const SECRETS: [&str; 2] = ["tokens.pepper", "management.oidc.client_secret"];
 
-/// A value as it may be shown: in TOML, secrets redacted.
+/// The value in TOML, with secrets redacted.
 pub(super) fn shown(key: &str, value: &Value) -> String {
     match (key, &value.kind) {
         (key, ValueKind::String(text)) if SECRETS.contains(&key) && !text.is_empty() => quoted("[redacted]"),
         (key, kind) if SECRETS.contains(&key) && !matches!(kind, ValueKind::String(_)) => quoted("[redacted]"),
         ("store.url", ValueKind::String(url)) => quoted(&redact_url(url)),
-        // An upstream's URL may not have a password, and may be refused for having one.
+        // An upstream's URL must not have a password; the message that says so must not show it.
         (key, ValueKind::String(text)) if key.contains(".upstream") || text.contains("://") => {
             quoted(&redact_url(text))
         }
@@ -91,7 +91,7 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// A database URL without its password, whatever else is wrong with it.
+/// A database URL without its password, even if it is not a valid URL.
 pub fn redact_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         // `sqlite:PATH` has no password; anything else with an @ may be a URL that was mistyped.
@@ -113,7 +113,7 @@ pub fn redact_url(url: &str) -> String {
     out
 }
 
-/// The candidate that `text` is most likely a misspelling of. `None`: nothing is near.
+/// The candidate that `text` most likely misspells. `None`: it resembles none of them.
 pub(super) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = 1 + text.len() / 6;
     candidates
@@ -124,7 +124,7 @@ pub(super) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's: insertions, deletions and substitutions that lead from one to the other.
+/// Levenshtein distance: the number of insertions, deletions and substitutions that turn one text into the other.
 fn edit_distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
@@ -161,7 +161,7 @@ impl fmt::Display for Problem {
             None if subject.is_empty() => write!(f, "{} ", self.source)?,
             None => write!(f, "{subject} ({}) ", self.source)?,
         }
-        write!(f, "{}\n    fix: {}", self.wrong, self.fix)
+        write!(f, "{}\n    fix: {}", self.message, self.fix)
     }
 }
 

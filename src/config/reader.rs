@@ -1,7 +1,7 @@
-//! Reads typed values out of the merged tree, and notes what is wrong instead of stopping.
+//! Reads typed values from the merged tree, and reports every problem instead of stopping at the first.
 //!
-//! Every getter answers `None` if it noted a problem; the configuration is not used then. The keys that were asked for
-//! are the known ones: whatever else a section holds is an error.
+//! A getter returns `None` after it has reported a problem; the configuration is not used then. The keys that getters have
+//! asked for are the known ones, and any other key of a section is a problem.
 
 use std::{cell::RefCell, collections::BTreeSet, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
@@ -10,47 +10,47 @@ use config::{Map, Value, ValueKind};
 use super::problems::{Problem, Source, nearest, shown};
 use crate::domain::units;
 
-/// Collects problems about one tree.
-pub(super) struct Report<'a> {
+/// One tree, and the problems that were found in it.
+pub(super) struct Validation<'a> {
     pub tree: &'a Value,
     pub problems: RefCell<Vec<Problem>>,
 }
 
 /// One table of the tree.
 pub(super) struct Section<'a> {
-    report: &'a Report<'a>,
+    validation: &'a Validation<'a>,
     /// Empty for the root.
     path: String,
-    /// `None`: something else stands where the table should; noted already, so nothing in it is missed.
+    /// `None`: there is something else than a table. That has been reported, so missing keys are not reported, too.
     values: Option<&'a Map<String, Value>>,
     known: RefCell<BTreeSet<String>>,
 }
 
-/// Why a text is not taken: continues the sentence "KEY = VALUE …".
+/// Why a text is not a valid value. The message continues the sentence "KEY = VALUE …".
 #[derive(Debug)]
-pub(super) struct Wrong {
-    pub what: String,
+pub(super) struct Invalid {
+    pub message: String,
     pub fix: String,
 }
 
-impl<'a> Report<'a> {
-    /// Notes that the value at `key` is wrong.
-    pub fn refuse(&self, key: &str, what: impl Into<String>, fix: impl Into<String>) {
+impl<'a> Validation<'a> {
+    /// The value at `key` is invalid.
+    pub fn report(&self, key: &str, message: impl Into<String>, fix: impl Into<String>) {
         let value = self.value(key).filter(|value| !matches!(value.kind, ValueKind::Table(_)));
-        self.note(key, value.map(|value| shown(key, value)), what.into(), fix.into());
+        self.note(key, value.map(|value| shown(key, value)), message.into(), fix.into());
     }
 
-    /// Notes that there should be nothing at `key`. What is there is not shown: it may be a secret whose key is misspelt.
-    fn refuse_key(&self, key: &str, fix: String) {
+    /// There should be nothing at `key`. Its value is not shown, because it may be a secret whose key is misspelt.
+    fn report_unknown(&self, key: &str, fix: String) {
         self.note(key, None, "is not a setting".to_owned(), fix);
     }
 
-    fn note(&self, key: &str, value: Option<String>, wrong: String, fix: String) {
+    fn note(&self, key: &str, value: Option<String>, message: String, fix: String) {
         let source = self.value(key).map_or(Source::Default, source_of);
-        self.problems.borrow_mut().push(Problem { key: key.to_owned(), value, source, wrong, fix });
+        self.problems.borrow_mut().push(Problem { key: key.to_owned(), value, source, message, fix });
     }
 
-    /// The text at `key`, if there is one and it reads as a `T`. Notes nothing: the section that has the key does.
+    /// The text at `key`, if there is one and it is a valid `T`. If not, the section that has the key reports it.
     pub fn peek<T: FromStr>(&self, key: &str) -> Option<T> {
         match &self.value(key)?.kind {
             ValueKind::String(text) => text.parse().ok(),
@@ -67,41 +67,41 @@ impl<'a> Report<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub fn root(report: &'a Report<'a>) -> Self {
-        Self::new(report, String::new(), Some(report.tree))
+    pub fn root(validation: &'a Validation<'a>) -> Self {
+        Self::new(validation, String::new(), Some(validation.tree))
     }
 
-    fn new(report: &'a Report<'a>, path: String, value: Option<&'a Value>) -> Self {
+    fn new(validation: &'a Validation<'a>, path: String, value: Option<&'a Value>) -> Self {
         let values = match value.map(|value| &value.kind) {
             Some(ValueKind::Table(table)) => Some(table),
             Some(_) => {
-                report.refuse(&path, "must be a section", format!("write [{path}], with its keys below"));
+                validation.report(&path, "must be a section", format!("write [{path}], with its keys below"));
                 None
             }
             None => None,
         };
-        Self { report, path, values, known: RefCell::default() }
+        Self { validation, path, values, known: RefCell::default() }
     }
 
     pub fn section(&self, key: &str) -> Section<'a> {
-        Self::new(self.report, self.key(key), self.get(key))
+        Self::new(self.validation, self.key(key), self.get(key))
     }
 
-    /// The names in a section whose names are free. Sorted, since TOML tables have no order.
+    /// The keys of a section in which any key is allowed. Sorted, since TOML tables have no order.
     pub fn names(&self) -> BTreeSet<&'a str> {
         self.values.iter().flat_map(|values| values.keys()).map(String::as_str).collect()
     }
 
-    /// Whether the key is written at all.
+    /// Whether the key is present.
     pub fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
-    pub fn refuse(&self, key: &str, what: impl Into<String>, fix: impl Into<String>) {
-        self.report.refuse(&self.key(key), what, fix);
+    pub fn report(&self, key: &str, message: impl Into<String>, fix: impl Into<String>) {
+        self.validation.report(&self.key(key), message, fix);
     }
 
-    /// Notes every key that nobody asked for.
+    /// Reports every key that no getter has asked for.
     pub fn finish(self) {
         let known = self.known.borrow();
         for key in self.names().into_iter().filter(|key| !known.contains(*key)) {
@@ -109,7 +109,7 @@ impl<'a> Section<'a> {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("remove it; known here: {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
             };
-            self.report.refuse_key(&self.key(key), fix);
+            self.validation.report_unknown(&self.key(key), fix);
         }
     }
 
@@ -122,17 +122,17 @@ impl<'a> Section<'a> {
         self.values?.get(key)
     }
 
-    /// As `get`, for keys that `config/default.toml` must have.
+    /// As `get`, for keys that `config/default.toml` always has.
     fn required(&self, key: &str) -> Option<&'a Value> {
         let value = self.get(key);
         if value.is_none() && self.values.is_some() {
-            self.refuse(key, "is missing", "give it a value");
+            self.report(key, "is missing", "give it a value");
         }
         value
     }
 
     fn wrong_type(&self, key: &str, expected: &str, example: &str) {
-        self.refuse(key, format!("must be {expected}"), format!("write for example {key} = {example}"));
+        self.report(key, format!("must be {expected}"), format!("write for example {key} = {example}"));
     }
 
     // === typed values ===
@@ -148,18 +148,18 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub fn parsed<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+    pub fn parsed<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Option<T> {
         match parse(&self.text(key)?) {
             Ok(value) => Some(value),
-            Err(wrong) => {
-                self.refuse(key, wrong.what, wrong.fix);
+            Err(invalid) => {
+                self.report(key, invalid.message, invalid.fix);
                 None
             }
         }
     }
 
     /// Empty text: `Some(None)`.
-    pub fn optional<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<Option<T>> {
+    pub fn optional<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Option<Option<T>> {
         self.parsed(key, |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) })
     }
 
@@ -191,7 +191,7 @@ impl<'a> Section<'a> {
         read
     }
 
-    /// At least `least`.
+    /// A duration of at least `least`.
     pub fn duration(&self, key: &str, least: Duration) -> Option<Duration> {
         self.parsed(key, |text| read_duration(text, least))
     }
@@ -215,9 +215,9 @@ impl<'a> Section<'a> {
             Ok(bytes) if range.contains(&bytes) => return Some(Some(bytes)),
             Ok(_) => {
                 let (least, most) = range.into_inner();
-                self.refuse(key, "is out of range", format!("write a size from {least} to {most} bytes"));
+                self.report(key, "is out of range", format!("write a size from {least} to {most} bytes"));
             }
-            Err(what) => self.refuse(key, what, format!("write for example {key} = \"10 MiB\"")),
+            Err(message) => self.report(key, message, format!("write for example {key} = \"10 MiB\"")),
         }
         None
     }
@@ -226,14 +226,14 @@ impl<'a> Section<'a> {
         match self.optional_size(key, range)? {
             Some(bytes) => usize::try_from(bytes).ok(),
             None => {
-                self.refuse(key, "must not be empty", format!("write for example {key} = \"64 KiB\""));
+                self.report(key, "must not be empty", format!("write for example {key} = \"64 KiB\""));
                 None
             }
         }
     }
 
     /// A list of texts; from a flag or a variable, separated by commas.
-    pub fn list<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> Option<Vec<T>> {
+    pub fn list<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, Invalid>) -> Option<Vec<T>> {
         let value = self.required(key)?;
         let texts: Option<Vec<&str>> = match &value.kind {
             ValueKind::Array(items) => items
@@ -258,26 +258,27 @@ impl<'a> Section<'a> {
         for text in texts {
             match parse(text) {
                 Ok(item) => out.push(item),
-                Err(wrong) => self.refuse(key, wrong.what, wrong.fix),
+                Err(invalid) => self.report(key, invalid.message, invalid.fix),
             }
         }
         (out.len() == wanted).then_some(out)
     }
 }
 
-fn read_duration(text: &str, least: Duration) -> Result<Duration, Wrong> {
+fn read_duration(text: &str, least: Duration) -> Result<Duration, Invalid> {
     let fix = || format!("write a duration of at least {}", units::format_duration(least));
     match units::parse_duration(text) {
         Ok(duration) if duration >= least => Ok(duration),
-        Ok(_) => Err(Wrong { what: "is too short".to_owned(), fix: fix() }),
-        Err(what) => Err(Wrong { what, fix: fix() }),
+        Ok(_) => Err(Invalid { message: "is too short".to_owned(), fix: fix() }),
+        Err(message) => Err(Invalid { message, fix: fix() }),
     }
 }
 
-/// A parser for types whose own error says little: `what` continues "is not ".
-pub(super) fn expect<T: FromStr>(what: &'static str, example: &'static str) -> impl Fn(&str) -> Result<T, Wrong> {
+/// A parser for types whose own error says little. `expected` continues the sentence "… is not".
+pub(super) fn expect<T: FromStr>(expected: &'static str, example: &'static str) -> impl Fn(&str) -> Result<T, Invalid> {
     move |text| {
-        text.parse().map_err(|_| Wrong { what: format!("is not {what}"), fix: format!("write for example {example}") })
+        text.parse()
+            .map_err(|_| Invalid { message: format!("is not {expected}"), fix: format!("write for example {example}") })
     }
 }
 

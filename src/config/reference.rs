@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::layers::{DEFAULTS, ENV_PREFIX};
+use super::{layers::ENV_PREFIX, sources::DEFAULTS};
 
 /// Every section and key with its default, its variable and its meaning, as Markdown.
 pub fn reference() -> String {

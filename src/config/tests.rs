@@ -2,7 +2,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tempfile::TempDir;
 
-use super::{layers::DEFAULTS, *};
+use super::{sources::DEFAULTS, *};
+use crate::domain::timestamp::DAY;
 
 /// Sources with a file of that text. The directory must live as long as the sources are used.
 fn file(text: &str) -> (TempDir, Sources) {
@@ -39,7 +40,7 @@ fn the_defaults_are_what_the_reference_says() {
     assert_eq!(config.proxy.deployment_defaults, crate::domain::deployment::DeploymentSettings::default());
     assert_eq!(config.store.url, StoreUrl::Sqlite("bento-gateway.db".into()));
     assert_eq!(config.store.poll_interval, Duration::from_millis(200));
-    assert_eq!(config.tokens.default_lifetime, Some(Duration::from_secs(90 * 86_400)));
+    assert_eq!(config.tokens.default_lifetime, Some(90 * DAY));
     assert_eq!(config.tokens.max_lifetime, None);
     assert!(config.deployments.is_empty() && config.tokens.first_token && config.tokens.pepper.is_none());
 }
@@ -185,7 +186,7 @@ fn later_layers_win_and_are_named() {
     ])
     .env;
     sources.overrides.listen = Some("127.0.0.1:2".to_owned());
-    let loaded = load_with_origins(&sources).unwrap();
+    let loaded = load_with_sources(&sources).unwrap();
     let config = &loaded.config;
     assert_eq!((config.proxy.listen.port(), config.proxy.workers, config.proxy.http2), (2, 3, false));
     assert_eq!(config.proxy.trusted_proxies.len(), 2);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::timestamp::DAY;
+
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// `200ms`, `30s`, `10m`, `24h`, `90d`, `2w`, also several in a row (`1h 30m`). A number without a unit is refused.
@@ -19,7 +21,7 @@ pub fn format_duration(duration: Duration) -> String {
     if duration.subsec_nanos() != 0 || seconds == 0 {
         return humantime::format_duration(duration).to_string();
     }
-    for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
+    for (unit, length) in [("d", DAY.as_secs()), ("h", 3_600), ("m", 60)] {
         if seconds.is_multiple_of(length) {
             return format!("{}{unit}", seconds / length);
         }
@@ -50,7 +52,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, seconds) in [("30s", 30), ("10m", 600), ("24h", 86_400), ("90d", 7_776_000), ("2w", 1_209_600)] {
+        for (text, seconds) in
+            [("30s", 30), ("10m", 600), ("24h", DAY.as_secs()), ("90d", 7_776_000), ("2w", 1_209_600)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(parse_duration("200ms"), Ok(Duration::from_millis(200)));
@@ -61,7 +65,9 @@ mod tests {
 
     #[test]
     fn durations_read_back() {
-        for (seconds, text) in [(1, "1s"), (90, "90s"), (600, "10m"), (86_400, "1d"), (7_776_000, "90d"), (0, "0s")] {
+        for (seconds, text) in
+            [(1, "1s"), (90, "90s"), (600, "10m"), (DAY.as_secs(), "1d"), (7_776_000, "90d"), (0, "0s")]
+        {
             assert_eq!(format_duration(Duration::from_secs(seconds)), text);
             assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)));
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use crate::{
-    config::reader::{Section, Wrong, expect},
+    config::reader::{Invalid, Section, expect},
     domain::{
         deployment::{CorsOrigin, DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
         host::HostName,
@@ -34,13 +34,13 @@ pub fn defaults(section: Section<'_>) -> Option<DeploymentSettings> {
     })
 }
 
-/// A declared Deployment, whole or not: what could be read of it takes part in the rules between Deployments.
+/// A declared Deployment. Even if parts of it are invalid, the others take part in the rules between Deployments.
 pub struct Declared {
-    /// As it is written, which may be no name.
+    /// As it is written, which may not be a valid name.
     pub key: String,
     pub hosts: Vec<HostName>,
     pub listen: Option<SocketAddr>,
-    /// `None`: it has a problem, which is noted.
+    /// `None`: it has a problem, which was reported.
     pub spec: Option<DeploymentSpec>,
 }
 
@@ -49,16 +49,16 @@ pub fn read(section: &Section<'_>, defaults: &DeploymentSettings) -> Vec<Declare
     names.into_iter().map(|key| one(section, key, defaults)).collect()
 }
 
-pub fn name(text: &str) -> Result<DeploymentName, Wrong> {
-    text.parse().map_err(|_| Wrong {
-        what: "is not a Deployment name".to_owned(),
+pub fn name(text: &str) -> Result<DeploymentName, Invalid> {
+    text.parse().map_err(|_| Invalid {
+        message: "is not a Deployment name".to_owned(),
         fix: "write 1 to 63 lower-case letters, digits and inner hyphens".to_owned(),
     })
 }
 
 fn one(parent: &Section<'_>, key: &str, defaults: &DeploymentSettings) -> Declared {
     let section = parent.section(key);
-    let name = name(key).map_err(|wrong| parent.refuse(key, wrong.what, wrong.fix)).ok();
+    let name = name(key).map_err(|invalid| parent.report(key, invalid.message, invalid.fix)).ok();
     let hosts = or(&section, "hosts", Vec::new(), || section.list("hosts", host));
     let listen =
         or(&section, "listen", None, || section.optional("listen", expect("an address with a port", "127.0.0.1:8090")));
@@ -83,25 +83,26 @@ fn one(parent: &Section<'_>, key: &str, defaults: &DeploymentSettings) -> Declar
 
 fn upstreams(section: &Section<'_>, parent: &Section<'_>, key: &str) -> Option<Vec<UpstreamUrl>> {
     let url = |text: &str| {
-        text.parse().map_err(|error| Wrong { what: format!("is refused: {error}"), fix: UPSTREAM_EXAMPLE.to_owned() })
+        text.parse()
+            .map_err(|error| Invalid { message: format!("is refused: {error}"), fix: UPSTREAM_EXAMPLE.to_owned() })
     };
-    // Both are asked for, so that both are known keys.
+    // `has` asks for both, so that both are known keys.
     match (section.has("upstream"), section.has("upstreams")) {
         (true, true) => {
-            section.refuse("upstream", "is given beside upstreams", "keep one of them");
+            section.report("upstream", "is given beside upstreams", "keep one of them");
             None
         }
         (true, false) => section.parsed("upstream", url).map(|url| vec![url]),
         (false, true) => {
             let urls = section.list("upstreams", url)?;
             if urls.is_empty() {
-                section.refuse("upstreams", "is empty", UPSTREAM_EXAMPLE);
+                section.report("upstreams", "is empty", UPSTREAM_EXAMPLE);
                 return None;
             }
             Some(urls)
         }
         (false, false) => {
-            parent.refuse(key, "has no upstream", UPSTREAM_EXAMPLE);
+            parent.report(key, "has no upstream", UPSTREAM_EXAMPLE);
             None
         }
     }
@@ -132,16 +133,16 @@ fn settings(section: &Section<'_>, defaults: &DeploymentSettings) -> Option<Depl
     })
 }
 
-fn origin(text: &str) -> Result<CorsOrigin, Wrong> {
-    text.parse().map_err(|error| Wrong {
-        what: format!("is refused: {error}"),
+fn origin(text: &str) -> Result<CorsOrigin, Invalid> {
+    text.parse().map_err(|error| Invalid {
+        message: format!("is refused: {error}"),
         fix: "write for example cors_origins = [\"https://app.example.com\"]".to_owned(),
     })
 }
 
-fn host(text: &str) -> Result<HostName, Wrong> {
-    text.parse().map_err(|error| Wrong {
-        what: format!("holds {text:?}, which is {error}"),
+fn host(text: &str) -> Result<HostName, Invalid> {
+    text.parse().map_err(|error| Invalid {
+        message: format!("holds {text:?}, which is {error}"),
         fix: "write for example hosts = [\"bento.example.com\"]".to_owned(),
     })
 }

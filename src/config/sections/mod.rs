@@ -1,28 +1,31 @@
-//! The sections of the file, each read into its part of [`Config`]; then the rules that hold between them.
+//! Reads each section of the file into its part of [`Config`], and checks the rules that hold between sections.
 
-mod contradictions;
+mod cross_checks;
 mod deployments;
-mod others;
+mod log;
+mod management;
 mod proxy;
+mod store;
+mod tokens;
 
 use super::{
     Config,
-    reader::{Report, Section},
+    reader::{Invalid, Section, Validation},
 };
 
-/// `None`: something is wrong, and noted in the report.
-pub(super) fn read(root: Section<'_>, report: &Report<'_>) -> Option<Config> {
-    let organization = root.parsed("organization", others::organization);
+/// `None`: a setting is invalid, and the report has the problem.
+pub(super) fn read(root: Section<'_>, validation: &Validation<'_>) -> Option<Config> {
+    let organization = root.parsed("organization", organization);
     let proxy_section = root.section("proxy");
     let settings = deployments::defaults(proxy_section.section("deployment_defaults"));
     let proxy = proxy::read(proxy_section, settings.clone());
-    let management = others::management(root.section("management"));
-    let store = others::store(root.section("store"));
-    let tokens = others::tokens(root.section("tokens"));
-    let log = others::log(root.section("log"));
+    let management = management::read(root.section("management"));
+    let store = store::read(root.section("store"));
+    let tokens = tokens::read(root.section("tokens"));
+    let log = log::read(root.section("log"));
     let deployments = deployments::read(&root.section("deployments"), &settings.unwrap_or_default());
     root.finish();
-    contradictions::find(report, tokens.as_ref(), &deployments);
+    cross_checks::check(validation, tokens.as_ref(), &deployments);
     Some(Config {
         organization: organization?,
         proxy: proxy?,
@@ -32,4 +35,16 @@ pub(super) fn read(root: Section<'_>, report: &Report<'_>) -> Option<Config> {
         log: log?,
         deployments: deployments.into_iter().map(|declared| declared.spec).collect::<Option<_>>()?,
     })
+}
+
+fn organization(text: &str) -> Result<String, Invalid> {
+    let text = text.trim();
+    if (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(Invalid {
+            message: "is not the name of an organization".to_owned(),
+            fix: "write 1 to 100 characters without control characters".to_owned(),
+        })
+    }
 }

@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::{
     config::{
         LimitConfig, ProxyConfig, TlsConfig,
-        reader::{Section, Wrong, expect},
+        reader::{Invalid, Section, expect},
     },
     domain::{deployment::DeploymentSettings, origin::Origin},
 };
@@ -51,9 +51,9 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
     })
 }
 
-pub(super) fn public_url(text: &str) -> Result<Origin, Wrong> {
-    text.strip_suffix('/').unwrap_or(text).parse().map_err(|_| Wrong {
-        what: "is not the URL of a listener".to_owned(),
+pub(super) fn public_url(text: &str) -> Result<Origin, Invalid> {
+    text.strip_suffix('/').unwrap_or(text).parse().map_err(|_| Invalid {
+        message: "is not the URL of a listener".to_owned(),
         fix: "write http://HOST:PORT or https://HOST, without a path".to_owned(),
     })
 }
@@ -66,7 +66,7 @@ fn tls(section: Section<'_>) -> Option<Option<TlsConfig>> {
     for (missing, other) in [("certificate", "key"), ("key", "certificate")] {
         let (present, absent) = if missing == "key" { (&certificate, &key) } else { (&key, &certificate) };
         if given(present) && !given(absent) && absent.is_some() {
-            section.refuse(missing, format!("is missing beside proxy.tls.{other}"), "give both files, or neither");
+            section.report(missing, format!("is missing beside proxy.tls.{other}"), "give both files, or neither");
         }
     }
     let both = given(&certificate) && given(&key);
@@ -94,10 +94,10 @@ fn limits(section: Section<'_>) -> Option<LimitConfig> {
 }
 
 /// A network, or one address. In canonical form, as peers are: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
-fn network(text: &str) -> Result<IpNet, Wrong> {
+fn network(text: &str) -> Result<IpNet, Invalid> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>().or_else(|_| address()).map(canonical).map_err(|_| Wrong {
-        what: format!("holds {text:?}, which is not an address or a network"),
+    text.parse::<IpNet>().or_else(|_| address()).map(canonical).map_err(|_| Invalid {
+        message: format!("holds {text:?}, which is not an address or a network"),
         fix: "write for example [\"10.0.0.0/8\", \"192.0.2.7\"]".to_owned(),
     })
 }

@@ -1,0 +1,80 @@
+//! `[management]` and `[management.oidc]`.
+
+use std::time::Duration;
+
+use crate::config::{
+    ManagementConfig, OidcConfig, Secret,
+    reader::{Invalid, Section, expect},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub fn read(section: Section<'_>) -> Option<ManagementConfig> {
+    let listen = section.parsed("listen", expect("an address with a port", "127.0.0.1:8081"));
+    let login_code_lifetime = section.duration("login_code_lifetime", SECOND);
+    let public_url = section.optional("public_url", super::proxy::public_url);
+    let session_lifetime = section.duration("session_lifetime", SECOND);
+    let invitation_lifetime = section.duration("invitation_lifetime", SECOND);
+    let oidc = oidc(section.section("oidc"));
+    section.finish();
+    Some(ManagementConfig {
+        listen: listen?,
+        login_code_lifetime: login_code_lifetime?,
+        public_url: public_url?,
+        session_lifetime: session_lifetime?,
+        invitation_lifetime: invitation_lifetime?,
+        oidc: oidc?,
+    })
+}
+
+/// `Some(None)`: no single sign-on.
+fn oidc(section: Section<'_>) -> Option<Option<OidcConfig>> {
+    let issuer = section.optional("issuer", issuer);
+    let client_id = section.text("client_id");
+    let client_secret = section.optional("client_secret", |text| Ok(Secret::new(text.to_owned())));
+    let label = section.text("label");
+    let text = |text: &str| Ok(text.to_owned());
+    let scopes = section.list("scopes", text);
+    let role_claim = section.optional("role_claim", text);
+    let admin_values = section.list("admin_values", text);
+    let allowed_values = section.list("allowed_values", text);
+    let given = issuer.as_ref().is_some_and(Option::is_some);
+    if given && client_id.as_ref().is_some_and(String::is_empty) {
+        section.report("client_id", "is missing beside issuer", "write the id that the provider has for this gateway");
+        return None;
+    }
+    let needs_claim = |values: &Option<Vec<String>>| values.as_ref().is_some_and(|values| !values.is_empty());
+    if given && role_claim == Some(None) && (needs_claim(&admin_values) || needs_claim(&allowed_values)) {
+        let fix = "name the claim that holds these values, for example role_claim = \"groups\"";
+        section.report("role_claim", "is missing beside admin_values or allowed_values", fix);
+        return None;
+    }
+    section.finish();
+    let oidc = OidcConfig {
+        issuer: issuer?.unwrap_or_default(),
+        client_id: client_id?,
+        client_secret: client_secret?,
+        label: label?,
+        scopes: scopes?,
+        role_claim: role_claim?,
+        admin_values: admin_values?,
+        allowed_values: allowed_values?,
+    };
+    Some(given.then_some(oidc))
+}
+
+/// Clear text only on this machine: who can change what the provider says can sign in as anybody.
+fn issuer(text: &str) -> Result<String, Invalid> {
+    let rest = text.strip_prefix("https://").or_else(|| {
+        let rest = text.strip_prefix("http://")?;
+        let host = rest.split([':', '/']).next();
+        matches!(host, Some("127.0.0.1" | "localhost")).then_some(rest)
+    });
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', '@']) => Ok(text.to_owned()),
+        _ => Err(Invalid {
+            message: "is not an issuer".to_owned(),
+            fix: "write https://HOST[/PATH], as the provider's discovery document has it".to_owned(),
+        }),
+    }
+}

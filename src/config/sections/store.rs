@@ -1,0 +1,49 @@
+//! `[store]`.
+
+use std::time::Duration;
+
+use crate::config::{
+    Secret, StoreConfig, StoreUrl,
+    reader::{Invalid, Section},
+};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+pub fn read(section: Section<'_>) -> Option<StoreConfig> {
+    let url = section.parsed("url", store_url);
+    let max_connections = section.integer("max_connections", 1..=1000_i64);
+    let acquire_timeout = section.duration("acquire_timeout", MILLISECOND);
+    // Below 10 ms the poll would keep a database busy for nothing.
+    let poll_interval = section.duration("poll_interval", 10 * MILLISECOND);
+    let max_staleness = section.optional_duration("max_staleness", SECOND);
+    section.finish();
+    Some(StoreConfig {
+        url: url?,
+        max_connections: u32::try_from(max_connections?).ok()?,
+        acquire_timeout: acquire_timeout?,
+        poll_interval: poll_interval?,
+        max_staleness: max_staleness?,
+    })
+}
+
+fn store_url(text: &str) -> Result<StoreUrl, Invalid> {
+    let refused = |message: &str| {
+        let fix = "write sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned();
+        Err(Invalid { message: message.to_owned(), fix })
+    };
+    if let Some(path) = text.strip_prefix("sqlite:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return match path {
+            "" => refused("names no file"),
+            ":memory:" | "memory:" => refused("would lose every token when the gateway ends"),
+            path if path.contains('?') => refused("has options, which are not supported"),
+            path => Ok(StoreUrl::Sqlite(path.into())),
+        };
+    }
+    match text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
+        Some("") => refused("names no host"),
+        Some(_) => Ok(StoreUrl::Postgres(Secret::new(text.to_owned()))),
+        None => refused("is not the URL of a supported database"),
+    }
+}
