@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use super::{
     console, deployments, device_login,
-    error::{ApiError, quoted},
+    error::ApiError,
     leaked,
     operation::{Routes, operation},
     tokens, users,
 };
-use crate::domain::rights::Permission;
+use crate::{domain::rights::Permission, service::lookup::quoted};
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
@@ -38,7 +38,7 @@ pub fn routes() -> (Router<Arc<super::Management>>, Value) {
         .add(operation(GET, "/api/v1/auth/token", "claimLogin", "Take the token of an approved login, once").may_404().limited().anonymous(), device_login::claim)
         // Tokens.
         .add(operation(GET, "/api/v1/api_tokens", "listApiTokens", "List API tokens, newest first").may_404().requires(ReadOrganization), tokens::list)
-        .add(operation(POST, "/api/v1/api_tokens", "createApiToken", "Make an API token; its text is in this answer only").idempotent().may_404().requires(WriteOrganization), tokens::create)
+        .add_idempotent(operation(POST, "/api/v1/api_tokens", "createApiToken", "Make an API token; its text is in this answer only").may_404().requires(WriteOrganization), tokens::create, tokens::created_before)
         .add(operation(GET, "/api/v1/api_tokens/{uid}", "getApiToken", "One API token").requires(ReadOrganization), tokens::get)
         .add(operation(PATCH, "/api/v1/api_tokens/{uid}", "updateApiToken", "Change an API token; its secret stays").may_409().requires(WriteOrganization), tokens::update)
         .add(operation(DELETE, "/api/v1/api_tokens/{uid}", "deleteApiToken", "Revoke an API token, for good").requires(WriteOrganization), tokens::revoke)
@@ -52,7 +52,7 @@ pub fn routes() -> (Router<Arc<super::Management>>, Value) {
         .add(operation(POST, "/api/v1/leaked_tokens", "reportLeakedTokens", "Revoke tokens that were found where they should not be").limited().anonymous(), leaked::report)
         // Deployments.
         .add(operation(GET, "/api/v2/deployments", "listDeployments", "List Deployments, by name").requires(ReadCluster), deployments::list)
-        .add(operation(POST, "/api/v2/deployments", "createDeployment", "Register where a Bento listens").idempotent().requires(WriteCluster), deployments::create)
+        .add_idempotent(operation(POST, "/api/v2/deployments", "createDeployment", "Register where a Bento listens").requires(WriteCluster), deployments::create, deployments::created_before)
         .add(operation(GET, "/api/v2/deployments/{name}", "getDeployment", "One Deployment").requires(ReadCluster), deployments::get)
         .add(operation(PATCH, "/api/v2/deployments/{name}", "updateDeployment", "Change a Deployment").may_409().requires(WriteCluster), deployments::update)
         .add(operation(PUT, "/api/v2/deployments/{name}", "startDeployment", "Forward to a terminated Deployment again").may_409().requires(WriteCluster), deployments::start)
@@ -63,7 +63,7 @@ pub fn routes() -> (Router<Arc<super::Management>>, Value) {
         .add(operation(GET, "/api/v1/instance_types", "listInstanceTypes", "Always empty: a gateway runs nothing").requires(Management), deployments::no_instance_types)
         // Users.
         .add(operation(GET, "/api/v1/users", "listUsers", "List users, oldest first").requires(ReadUsers), users::list)
-        .add(operation(POST, "/api/v1/users", "createUser", "Create a user").idempotent().requires(WriteUsers), users::create)
+        .add_idempotent(operation(POST, "/api/v1/users", "createUser", "Create a user").requires(WriteUsers), users::create, users::created_before)
         .add(operation(GET, "/api/v1/users/{user}", "getUser", "One user, by uid or e-mail address").requires(ReadUsers), users::get)
         .add(operation(PATCH, "/api/v1/users/{user}", "updateUser", "Change a user's name or role").may_409().requires(WriteUsers), users::update)
         .add(operation(POST, "/api/v1/users/{user}/disable", "disableUser", "Disable a user, and with them all their tokens").may_409().requires(WriteUsers), users::disable)

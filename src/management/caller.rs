@@ -1,4 +1,4 @@
-//! Principal calls the management API. The values here are made in this file only, after the check: an operation that takes
+//! Who calls the management API. The values here are made in this file only, after the check: an operation that takes
 //! one cannot forget it.
 
 use axum::http::{HeaderMap, HeaderName, header, request::Parts};
@@ -11,9 +11,10 @@ use crate::{
         rights::{Forbidden, Grantor, Permission, Rights},
         token::TokenRecord,
         token_text::PresentedToken,
-        user::{Role, User, UserId},
+        user::User,
     },
     http::bearer::{self, NotBearer},
+    service::lookup::Viewer,
     store::SharedStore,
     system,
 };
@@ -22,6 +23,7 @@ use crate::{
 static X_YATAI_API_TOKEN: HeaderName = HeaderName::from_static("x-yatai-api-token");
 
 /// Somebody who holds a live token that allows what the operation needs.
+#[derive(Clone)]
 pub struct Caller {
     token: TokenRecord,
     user: User,
@@ -137,13 +139,8 @@ impl Caller {
         &self.user
     }
 
-    pub fn is_admin(&self) -> bool {
-        self.user.role == Role::Admin
-    }
-
-    /// Whether things of `owner` are the caller's to see and change: their own, and everybody's for an admin.
-    pub fn manages(&self, owner: UserId) -> bool {
-        self.is_admin() || owner == self.user.id
+    pub fn viewer(&self) -> Viewer {
+        Viewer::of(&self.user)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     caller::Caller,
-    error::{ApiError, quoted},
+    error::ApiError,
     openapi::Empty,
     operation::{ApiRequest, CLIENT_VERSION, given},
     probe,
@@ -18,7 +18,10 @@ use crate::{
         deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
         host::HostName,
     },
-    service::deployments::{self, Listed, UpdateDeployment, address},
+    service::{
+        deployments::{self, Listed, UpdateDeployment, address},
+        lookup,
+    },
     store::TouchedToken,
 };
 
@@ -157,9 +160,6 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<De
     }
     let name = body.name.as_deref().ok_or_else(|| ApiError::invalid("name: a Deployment needs one"))?;
     let name: DeploymentName = name.parse().map_err(invalid("name"))?;
-    if let Some(made) = crate::service::idempotency::earlier_result(&call.context()).await? {
-        return view_of(&call, &made).await;
-    }
     let spec = DeploymentSpec {
         hosts: hosts(&body.hosts)?,
         upstreams: upstreams(&body.upstreams)?,
@@ -172,6 +172,10 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<De
     deployments::add(&call.context(), &spec).await?;
     call.management.gateway.index.poll_now();
     view_of(&call, spec.name.as_str()).await
+}
+
+pub async fn created_before(call: ApiRequest<Caller>, name: String) -> Result<DeploymentView, ApiError> {
+    view_of(&call, &name).await
 }
 
 pub async fn update(call: ApiRequest<Caller, Empty, ChangedDeployment>) -> Result<DeploymentView, ApiError> {
@@ -245,8 +249,7 @@ async fn served<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<Vec<Listed>, Ap
 }
 
 async fn find<Q, B>(call: &ApiRequest<Caller, Q, B>, name: &str) -> Result<Listed, ApiError> {
-    let all = served(call).await?;
-    all.into_iter().find(|listed| listed.spec.name.as_str() == name).ok_or_else(|| unknown(name))
+    Ok(lookup::deployment(&call.context(), name).await?)
 }
 
 async fn view<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<DeploymentView, ApiError> {
@@ -283,7 +286,7 @@ fn elsewhere(cluster: Option<&str>) -> bool {
 }
 
 fn unknown(name: &str) -> ApiError {
-    ApiError::not_found(format!("there is no Deployment {}", quoted(name)))
+    lookup::unknown_deployment(name).into()
 }
 
 fn invalid<E: std::fmt::Display>(key: &'static str) -> impl Fn(E) -> ApiError {

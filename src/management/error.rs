@@ -12,16 +12,10 @@ use serde::Serialize;
 use tracing::error;
 
 use crate::{
-    domain::{
-        decision::Reason as Ended,
-        token_text::{PREFIX, SESSION_PREFIX},
-    },
+    domain::decision::Reason,
     index::verify::{NotProven, VerifyError},
     service::{self, Kind},
 };
-
-/// Characters of what the caller has named that an error repeats.
-const MAX_QUOTED: usize = 100;
 
 #[derive(Clone, Debug)]
 pub struct ApiError {
@@ -105,14 +99,6 @@ impl ApiError {
     }
 }
 
-/// What the caller has named, to be repeated in an error: never a token, and not without end.
-pub fn quoted(text: &str) -> String {
-    if text.contains(PREFIX) || text.contains(SESSION_PREFIX) {
-        return "\"[redacted]\"".to_owned();
-    }
-    format!("{:?}", text.chars().take(MAX_QUOTED).collect::<String>())
-}
-
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let text = self.text.replace(|c: char| c.is_control(), " ");
@@ -171,16 +157,16 @@ impl From<NotProven> for ApiError {
     }
 }
 
-impl From<Ended> for ApiError {
+impl From<Reason> for ApiError {
     /// The secret was proven, so the reason may be said.
-    fn from(ended: Ended) -> Self {
-        match ended {
-            Ended::Revoked => Self::unauthorized("token_revoked", "the token was deleted"),
-            Ended::Expired => Self::unauthorized("token_expired", "the token has expired"),
-            Ended::Rotated => Self::unauthorized("token_rotated", "the token was rotated; use its new secret"),
-            Ended::OwnerDisabled => Self::unauthorized("owner_disabled", "the owner of the token is disabled"),
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Revoked => Self::unauthorized("token_revoked", "the token was deleted"),
+            Reason::Expired => Self::unauthorized("token_expired", "the token has expired"),
+            Reason::Rotated => Self::unauthorized("token_rotated", "the token was rotated; use its new secret"),
+            Reason::OwnerDisabled => Self::unauthorized("owner_disabled", "the owner of the token is disabled"),
             // About Deployments, which nobody asks for here.
-            Ended::OutOfScope | Ended::NoSuchDeployment => {
+            Reason::OutOfScope | Reason::NoSuchDeployment => {
                 Self::unauthorized("token_invalid", "the token is not valid")
             }
         }

@@ -19,6 +19,8 @@ mod tokens;
 mod users;
 mod views;
 
+pub use console::{Audience, Page, table as console_pages};
+
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;

@@ -22,6 +22,7 @@ pub struct Entry {
     summary: &'static str,
     /// `None`: no token is asked for.
     permission: Option<Permission>,
+    /// It may carry an `Idempotency-Key`.
     pub idempotent: bool,
     pub may_409: bool,
     pub limited: bool,
@@ -51,6 +52,10 @@ impl Entry {
 
     pub fn requires(self, permission: Permission) -> Self {
         Self { permission: Some(permission), ..self }
+    }
+
+    pub fn idempotent(self) -> Self {
+        Self { idempotent: true, ..self }
     }
 
     /// The path's parameter. `None`: it has none.

@@ -1,6 +1,6 @@
 //! How an operation of the management API comes to be served: described, guarded and documented at once.
 //!
-//! [`Routes::add`] takes an [`Operation`] that says who may call it, and a handler that takes a [`ApiRequest`] by that very
+//! [`Routes::add`] takes an [`Operation`] that says who may call it, and a handler that takes an [`ApiRequest`] by that very
 //! kind of caller. There is no other way in, so an operation that nobody guards cannot be written, and one that is not
 //! in the OpenAPI document cannot be served.
 
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::Config,
     domain::{audit::RequestKey, rights::Permission, timestamp::Timestamp},
-    service::Context,
+    service::{Context, idempotency::earlier_result},
     store::SharedStore,
 };
 
@@ -64,12 +64,6 @@ impl OperationBuilder {
     /// For everybody: no token is asked for.
     pub fn anonymous(self) -> Operation<Anonymous> {
         Operation { entry: self.0, requirement: (), principal: PhantomData }
-    }
-
-    /// It creates something, and may carry an `Idempotency-Key`.
-    pub fn idempotent(mut self) -> Self {
-        self.0.idempotent = true;
-        self
     }
 
     /// What is asked for may contradict what exists.
@@ -132,6 +126,24 @@ impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
     }
 }
 
+impl<B> ApiRequest<Caller, Empty, B> {
+    fn without_body(&self) -> ApiRequest<Caller> {
+        ApiRequest {
+            management: Arc::clone(&self.management),
+            store: self.store.clone(),
+            config: Arc::clone(&self.config),
+            caller: self.caller.clone(),
+            param: self.param.clone(),
+            query: Empty {},
+            body: Empty {},
+            address: self.address,
+            headers: self.headers.clone(),
+            now: self.now,
+            request: self.request.clone(),
+        }
+    }
+}
+
 pub struct Routes {
     router: Router<Arc<Management>>,
     document: Document,
@@ -169,8 +181,52 @@ impl Routes {
         self
     }
 
+    /// An operation that creates something. Its requests may carry an `Idempotency-Key`: of those with the same key `create`
+    /// does the first, and `created_before` answers the others, given the uid or name of what the first has created.
+    pub fn add_idempotent<B, A, C, E, CF, EF>(self, operation: Operation<Caller>, create: C, created_before: E) -> Self
+    where
+        B: DeserializeOwned + JsonSchema + Send + 'static,
+        A: Serialize + JsonSchema + Send + 'static,
+        C: Fn(ApiRequest<Caller, Empty, B>) -> CF + Clone + Send + Sync + 'static,
+        CF: Future<Output = Result<A, ApiError>> + Send + 'static,
+        E: Fn(ApiRequest<Caller>, String) -> EF + Clone + Send + Sync + 'static,
+        EF: Future<Output = Result<A, ApiError>> + Send + 'static,
+    {
+        let operation = Operation { entry: operation.entry.idempotent(), ..operation };
+        self.add(operation, move |call| {
+            let (create, created_before) = (create.clone(), created_before.clone());
+            async move { once(call, create, created_before).await }
+        })
+    }
+
     pub fn finish(self) -> (Router<Arc<Management>>, Document) {
         (self.router, self.document)
+    }
+}
+
+async fn once<B, A, CF, EF>(
+    call: ApiRequest<Caller, Empty, B>,
+    create: impl FnOnce(ApiRequest<Caller, Empty, B>) -> CF,
+    created_before: impl FnOnce(ApiRequest<Caller>, String) -> EF,
+) -> Result<A, ApiError>
+where
+    CF: Future<Output = Result<A, ApiError>>,
+    EF: Future<Output = Result<A, ApiError>>,
+{
+    if call.request.is_none() {
+        return create(call).await;
+    }
+    let again = call.without_body();
+    if let Some(target) = earlier_result(&again.context()).await? {
+        return created_before(again, target).await;
+    }
+    match create(call).await {
+        // The same request may have come at the same time, and been faster.
+        Err(conflict) if conflict.status() == StatusCode::CONFLICT => match earlier_result(&again.context()).await? {
+            Some(target) => created_before(again, target).await,
+            None => Err(conflict),
+        },
+        created => created,
     }
 }
 
@@ -206,7 +262,7 @@ where
         to_bytes(body, MAX_BODY).await.map_err(|_| too_large())?
     };
     let body = serde_json::from_slice(&bytes)
-        .map_err(|error| ApiError::invalid(format!("the body is not what is expected: {error}")))?;
+        .map_err(|error| ApiError::invalid(format!("the request body is not valid: {error}")))?;
     let request = if idempotent { request_key(&head, &bytes)? } else { None };
     let param = path.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
     let config = management.config.load_full();
@@ -228,7 +284,8 @@ where
 
 /// What is left out arrives as an empty value (`?count=&q=`), which is the same as nothing.
 fn read_query<Q: DeserializeOwned>(text: &str) -> Result<Q, ApiError> {
-    let unreadable = |error: &dyn std::fmt::Display| ApiError::invalid(format!("the query cannot be read: {error}"));
+    let unreadable =
+        |error: &dyn std::fmt::Display| ApiError::invalid(format!("the query string is not valid: {error}"));
     let mut pairs: Vec<(String, String)> = serde_urlencoded::from_str(text).map_err(|error| unreadable(&error))?;
     pairs.retain(|(_, value)| !value.is_empty());
     let text = serde_urlencoded::to_string(pairs).map_err(|error| unreadable(&error))?;
@@ -241,21 +298,21 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    let text = "the body must be JSON; send it with Content-Type: application/json";
+    let text = "the request body must be JSON, sent with Content-Type: application/json";
     Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", text))
 }
 
 fn too_large() -> ApiError {
-    let text = format!("the body broke off or is larger than {MAX_BODY} bytes");
+    let text = format!("the request body is incomplete or larger than {MAX_BODY} bytes");
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
 }
 
-/// `None`: the request is not named.
+/// `None`: the request has no `Idempotency-Key`.
 fn request_key(head: &Parts, body: &[u8]) -> Result<Option<RequestKey>, ApiError> {
     let Some(value) = head.headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=MAX_REQUEST_KEY).contains(&key.len()));
     let key = key.ok_or_else(|| {
-        ApiError::invalid(format!("the Idempotency-Key must have 1 to {MAX_REQUEST_KEY} ASCII characters"))
+        ApiError::invalid(format!("the Idempotency-Key must be 1 to {MAX_REQUEST_KEY} visible ASCII characters"))
     })?;
     let mut hasher = blake3::Hasher::new();
     hasher.update(head.method.as_str().as_bytes()).update(head.uri.path().as_bytes()).update(b"\n").update(body);
@@ -284,6 +341,6 @@ mod tests {
         assert_eq!(read("").unwrap(), nothing);
         assert_eq!(read("count=&q=&cluster=x").unwrap(), nothing);
         assert_eq!(read("count=7&q=a+b").unwrap(), Page { count: Some(7), q: Some("a b".to_owned()) });
-        assert!(read("count=x").unwrap_err().contains("cannot be read"));
+        assert!(read("count=x").unwrap_err().contains("not valid"));
     }
 }

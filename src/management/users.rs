@@ -5,14 +5,17 @@ use serde::Deserialize;
 
 use super::{
     caller::Caller,
-    error::{ApiError, quoted},
+    error::ApiError,
     openapi::Empty,
     operation::ApiRequest,
     views::{self, List, PersonView},
 };
 use crate::{
-    domain::user::{Email, Role, User},
-    service::users::{self, CreateUser, UpdateUser},
+    domain::user::{Role, User},
+    service::{
+        lookup,
+        users::{self, CreateUser, UpdateUser},
+    },
 };
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
@@ -47,9 +50,6 @@ pub async fn list(call: ApiRequest<Caller>) -> Result<List<PersonView>, ApiError
 }
 
 pub async fn create(call: ApiRequest<Caller, Empty, NewUser>) -> Result<PersonView, ApiError> {
-    if let Some(made) = crate::service::idempotency::earlier_result(&call.context()).await? {
-        return find(&call, &made).await.map(|user| views::person(&user));
-    }
     let body = &call.body;
     let request = CreateUser {
         email: body.email.parse().map_err(|error| ApiError::invalid(format!("email: {error}")))?,
@@ -59,6 +59,10 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewUser>) -> Result<PersonVi
     };
     let user = users::create(&call.context(), request).await?;
     Ok(views::person(&user))
+}
+
+pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<PersonView, ApiError> {
+    find(&call, &uid).await.map(|user| views::person(&user))
 }
 
 pub async fn get(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
@@ -90,12 +94,7 @@ pub async fn enable(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
 
 /// By uid or e-mail address.
 async fn find<Q, B>(call: &ApiRequest<Caller, Q, B>, text: &str) -> Result<User, ApiError> {
-    let unknown = || ApiError::not_found(format!("there is no user {}", quoted(text)));
-    if let Ok(email) = text.parse::<Email>() {
-        return call.store.user_by_email(&email).await?.ok_or_else(unknown);
-    }
-    let id = uuid::Uuid::try_parse(text).map_err(|_| unknown())?;
-    call.store.user(crate::domain::user::UserId(id)).await?.ok_or_else(unknown)
+    Ok(lookup::user(&call.store, call.caller.viewer(), text).await?)
 }
 
 impl From<RoleText> for Role {

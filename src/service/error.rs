@@ -12,7 +12,7 @@ use crate::{
         user::{Email, InvalidEmail},
     },
     secret_hash::HashError,
-    service::tokens::expiry::RefusedExpiry,
+    service::{lookup::quoted, tokens::expiry::RefusedExpiry},
     store::{Conflict, StoreError},
     system::NoEntropy,
 };
@@ -36,6 +36,8 @@ pub enum Error {
     Expiry(#[from] RefusedExpiry),
     #[error("there is no token {0}")]
     TokenNotFound(TokenUid),
+    #[error("the API token {0} was deleted")]
+    TokenDeleted(TokenUid),
     #[error("the token {0} is revoked")]
     TokenRevoked(TokenUid),
     #[error("the token {uid} expired at {at}")]
@@ -89,6 +91,9 @@ pub enum Error {
     AccountDisabled,
 
     // === any verb ===
+    /// What a request names does not exist, or is not the viewer's to see.
+    #[error("there is no {noun} {}", quoted(name))]
+    Unknown { noun: &'static str, name: String },
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     #[error(transparent)]
@@ -138,9 +143,12 @@ impl Error {
             | Self::Declared(_)
             | Self::DeviceLoginOver
             | Self::Store(StoreError::Conflict(_)) => Kind::Conflict,
-            Self::TokenNotFound(_) | Self::UserNotFound(_) | Self::NoAdmin | Self::DeploymentNotFound(_) => {
-                Kind::NotFound
-            }
+            Self::Unknown { .. }
+            | Self::TokenDeleted(_)
+            | Self::TokenNotFound(_)
+            | Self::UserNotFound(_)
+            | Self::NoAdmin
+            | Self::DeploymentNotFound(_) => Kind::NotFound,
             Self::NoEmail | Self::EmailNotVerified | Self::AccountDisabled | Self::Forbidden(_) => Kind::Forbidden,
             Self::Store(StoreError::Unavailable(_) | StoreError::Unusable(_)) => Kind::Unavailable,
             Self::Hash(_) | Self::NoEntropy(_) | Self::Store(StoreError::Inconsistent(_)) => Kind::Internal,

@@ -10,6 +10,7 @@ pub mod device_login;
 mod error;
 pub mod idempotency;
 pub mod invitations;
+pub mod lookup;
 pub mod oidc;
 pub mod receipt;
 pub mod sessions;

@@ -36,7 +36,7 @@ await check("it is made public", async () => {
   await page.getByRole("link", { name: "Edit" }).click();
   await page.getByLabel("Public").check();
   await page.getByRole("button", { name: "Save" }).click();
-  holds((await done()).includes("changed"), "said");
+  holds((await done()).includes("saved"), "said");
   equal(await call(`http://${given.listen}/readyz`), 200, "a call without a token");
   await page.getByRole("link", { name: "Edit" }).click();
   await page.getByLabel("Protected").check();

@@ -66,7 +66,7 @@ await check("without a script the server refuses a token without access, and kee
   await other.goto(`${given.console}/api_tokens/new`);
   await other.getByLabel("Name").fill("typed");
   await other.getByRole("button", { name: "Submit" }).click();
-  holds((await other.getByRole("alert").innerText()).includes("at least one access"), "it says why");
+  holds((await other.getByRole("alert").innerText()).includes("at least one type of access"), "it says why");
   equal(await other.getByLabel("Name").inputValue(), "typed", "the name");
   await plain.close();
 });
@@ -130,7 +130,7 @@ await check("a token is updated, and its new scopes count at once", async () => 
   await page.getByLabel("These Deployments").check();
   await page.getByLabel("summarization").check();
   await page.getByRole("button", { name: "Save" }).click();
-  holds((await page.getByRole("status").innerText()).includes("acknowledged"), "the receipt");
+  holds((await page.getByRole("status").innerText()).includes("Applied on 1 gateway"), "the receipt");
   await page.getByRole("heading", { name: "less" }).waitFor();
   equal([await call(target, all), await call(`${given.other}/readyz`, all)], [200, 403], "statuses");
 });
@@ -159,7 +159,7 @@ await check("a deleted token is refused everywhere, and the page says who knows"
   await page.getByRole("link", { name: "Delete" }).click();
   await page.getByRole("button", { name: "Delete the token" }).click();
   await page.getByRole("heading", { name: "one is deleted" }).waitFor();
-  holds(/1 gateway acknowledged it within \d+ ms/.test(await page.getByRole("status").innerText()), "the receipt");
+  holds(/Applied on 1 gateway within \d+ ms/.test(await page.getByRole("status").innerText()), "the receipt");
   equal(await call(target, one), 401, "status");
 });
 await check("the list is searched and sorted, and deleted tokens are shown on request", async () => {

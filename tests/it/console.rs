@@ -189,7 +189,7 @@ fn the_set_up_link_makes_the_first_admin_once() {
     };
     for (email, password, again, part) in [
         (ADA, "short", "short", "at least 12"),
-        (ADA, PASSWORD, "something else", "differ"),
+        (ADA, PASSWORD, "something else", "do not match"),
         ("no address", PASSWORD, PASSWORD, "e-mail"),
     ] {
         let refused = accept(&mut browser, &page, email, password, again);

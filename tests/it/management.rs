@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Asks the API; `None` as body sends none.
-fn ask_with(gateway: &Gateway, method: &str, path: &str, fields: &str, body: Option<&Value>) -> (u16, Value) {
+pub fn ask_with(gateway: &Gateway, method: &str, path: &str, fields: &str, body: Option<&Value>) -> (u16, Value) {
     let body = body.map(Value::to_string).unwrap_or_default();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
@@ -184,7 +184,7 @@ fn a_member_manages_their_own_tokens_and_learns_of_no_others() {
     for owner in ["admin@localhost", "nobody@example.com"] {
         let body = json!({ "name": "x", "owner": owner });
         let (status, body) = post(&gateway, &member.text, "/api/v1/api_tokens", body);
-        assert_eq!((status, &body["error"]), (404, &json!("there is no such user")), "{owner}");
+        assert_eq!((status, &body["error"]), (404, &json!(format!("there is no user \"{owner}\""))));
     }
     // What is for admins is refused whether it exists or not.
     for path in ["/api/v2/deployments/a/terminate", "/api/v2/deployments/nowhere/terminate", "/api/v1/users/x/disable"]

@@ -4,8 +4,12 @@ use askama::Template;
 use axum::http::StatusCode;
 
 use super::{
-    page::{Moment, PageResult, Shell, redirect, rendered, sentence},
-    visit::{CsrfForm, SignedIn},
+    form::CsrfForm,
+    page::{redirect, rendered},
+    rejection::PageResult,
+    shell::Shell,
+    visitor::SignedIn,
+    words::{Moment, sentence},
 };
 use crate::{
     http::cookie,
@@ -37,7 +41,7 @@ pub async fn show(visitor: SignedIn) -> PageResult {
 }
 
 /// Everybody who is signed in as this user must sign in again, but this browser.
-pub async fn change_password(CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+pub async fn change_password(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
     match new_password(&visitor, fields.exact("current"), fields.exact("password"), fields.exact("password_again"))
         .await
     {
@@ -66,7 +70,7 @@ async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str)
     Ok(())
 }
 
-pub async fn sign_out_everywhere(CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+pub async fn sign_out_everywhere(CsrfForm { visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
     sessions::end_all(&visitor.context(), visitor.user.id, None).await?;
     visitor.management.gateway.wait_until_applied(&visitor.store).await;
     let mut response = redirect("/sign-in");

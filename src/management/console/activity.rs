@@ -9,8 +9,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    page::{Moment, PageResult, Shell, exact, rendered},
-    visit::SignedIn,
+    page::rendered,
+    rejection::PageResult,
+    shell::Shell,
+    visitor::SignedIn,
+    words::{Moment, exact},
 };
 use crate::{
     domain::{

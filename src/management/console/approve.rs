@@ -4,8 +4,12 @@ use askama::Template;
 use axum::http::StatusCode;
 
 use super::{
-    page::{self, Moment, PageResult, Shell, rendered},
-    visit::{CsrfForm, SignedIn},
+    form::CsrfForm,
+    page::{self, rendered},
+    rejection::PageResult,
+    shell::Shell,
+    visitor::SignedIn,
+    words::Moment,
 };
 use crate::{
     domain::{
@@ -46,7 +50,7 @@ pub async fn show(visitor: &SignedIn, text: &str) -> PageResult {
     Ok(rendered(StatusCode::OK, &page))
 }
 
-pub async fn decide(CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+pub async fn decide(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
     let code = OneTimeCode::parse(fields.text("code")).ok_or(service::Error::DeviceLoginOver)?;
     if fields.text("decision") != "approve" {
         device_login::refuse(&visitor.context(), &code, &visitor.user).await?;

@@ -79,7 +79,7 @@ pub fn shares(rows: Vec<(String, String, u64)>) -> Vec<Share> {
     let share = |(name, link, total): (String, String, u64)| Share {
         name,
         link,
-        total: super::page::number(total),
+        total: super::words::number(total),
         share: (total * 100).div_ceil(most),
     };
     rows.into_iter().map(share).collect()

@@ -1,23 +1,29 @@
 //! The web console: pages for people, made on the server. Scripts help where they are allowed and are never needed.
 //!
-//! [`visit`] says who looks at a page and that a form is theirs; every other file is a page or a few. What is done is done
-//! by [`service`](crate::service), as for the API and the command line.
+//! [`visitor`] says whose browser it is, [`form`] that a form is theirs, [`routes`] that every page asks for one of these.
+//! Every other file is a page or a few. What is done is done by [`service`](crate::service), as for the API and the
+//! command line.
 
 mod account;
 mod activity;
 mod approve;
 mod charts;
 mod deployments;
+mod form;
 mod oidc;
 mod open;
 mod overview;
 mod page;
 mod recipes;
+mod rejection;
+mod routes;
+mod shell;
 mod sign_in;
-mod token_form;
 mod tokens;
 mod users;
-mod visit;
+mod visitor;
+mod welcome;
+mod words;
 
 use std::sync::Arc;
 
@@ -25,9 +31,11 @@ use axum::{
     Router,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 
+use self::routes::Pages;
+pub use self::{routes::Page, visitor::Audience};
 use super::Management;
 
 const STYLE: &str = include_str!("../../../assets/console.css");
@@ -35,41 +43,62 @@ const ICON: &str = include_str!("../../../assets/icon.svg");
 const SCRIPT: &str = include_str!("../../../assets/console.js");
 
 pub fn routes() -> Router<Arc<Management>> {
-    Router::new()
-        .route("/", get(overview::show))
-        .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
-        .route("/sign-in/oidc", get(oidc::begin))
-        .route("/sign-in/oidc/callback", get(oidc::finish))
-        .route("/sign-out", post(sign_in::sign_out))
-        .route("/welcome", get(sign_in::welcome).post(sign_in::accept))
-        .route("/account", get(account::show))
-        .route("/account/password", post(account::change_password))
-        .route("/account/sign-out-everywhere", post(account::sign_out_everywhere))
-        .route("/api-token", get(tokens::old_address))
-        .route("/api_tokens", get(tokens::list).post(token_form::create))
-        .route("/api_tokens/new", get(token_form::new))
-        .route("/api_tokens/approve", post(approve::decide))
-        .route("/api_tokens/{uid}", get(tokens::show).post(token_form::update))
-        .route("/api_tokens/{uid}/edit", get(token_form::edit))
-        .route("/api_tokens/{uid}/rotate", get(tokens::ask_rotate).post(tokens::rotate))
-        .route("/api_tokens/{uid}/delete", get(tokens::ask_delete).post(tokens::delete))
-        .route("/deployments", get(deployments::list).post(deployments::add))
-        .route("/deployments/new", get(deployments::new))
-        .route("/deployments/{name}", get(deployments::show).post(deployments::update))
-        .route("/deployments/{name}/edit", get(deployments::edit))
-        .route("/deployments/{name}/terminate", post(deployments::terminate))
-        .route("/deployments/{name}/start", post(deployments::start))
-        .route("/deployments/{name}/remove", get(deployments::ask_remove).post(deployments::remove))
-        .route("/open", get(open::open))
-        .route("/users", get(users::list).post(users::invite))
-        .route("/users/{id}/role", post(users::set_role))
-        .route("/users/{id}/link", post(users::link))
-        .route("/users/{id}/disable", post(users::disable))
-        .route("/users/{id}/enable", post(users::enable))
-        .route("/activity", get(activity::list))
+    let (router, _) = pages().finish();
+    router
+        // The `bentoml` client names this address where credentials are bad.
+        .route("/api-token", get(|| async { page::redirect("/api_tokens") }))
         .route("/assets/console.css", get(|| asset("text/css; charset=utf-8", STYLE)))
         .route("/assets/icon.svg", get(|| asset("image/svg+xml", ICON)))
         .route("/assets/console.js", get(|| asset("text/javascript; charset=utf-8", SCRIPT)))
+}
+
+/// Every page and form, and for whom it is.
+pub fn table() -> Vec<Page> {
+    pages().finish().1
+}
+
+fn pages() -> Pages {
+    Pages::default()
+        .page("/", overview::show)
+        .page("/sign-in", sign_in::show)
+        .form("/sign-in", sign_in::sign_in)
+        .page("/sign-in/oidc", oidc::begin)
+        .page("/sign-in/oidc/callback", oidc::finish)
+        .form("/sign-out", sign_in::sign_out)
+        .page("/welcome", welcome::show)
+        .form("/welcome", welcome::accept)
+        .page("/account", account::show)
+        .form("/account/password", account::change_password)
+        .form("/account/sign-out-everywhere", account::sign_out_everywhere)
+        .page("/api_tokens", tokens::list)
+        .form("/api_tokens", tokens::create)
+        .page("/api_tokens/new", tokens::new)
+        .form("/api_tokens/approve", approve::decide)
+        .page("/api_tokens/{uid}", tokens::show)
+        .form("/api_tokens/{uid}", tokens::update)
+        .page("/api_tokens/{uid}/edit", tokens::edit)
+        .page("/api_tokens/{uid}/rotate", tokens::confirm_rotate)
+        .form("/api_tokens/{uid}/rotate", tokens::rotate)
+        .page("/api_tokens/{uid}/delete", tokens::confirm_delete)
+        .form("/api_tokens/{uid}/delete", tokens::delete)
+        .page("/deployments", deployments::list)
+        .form("/deployments", deployments::add)
+        .page("/deployments/new", deployments::new)
+        .page("/deployments/{name}", deployments::show)
+        .form("/deployments/{name}", deployments::update)
+        .page("/deployments/{name}/edit", deployments::edit)
+        .form("/deployments/{name}/terminate", deployments::terminate)
+        .form("/deployments/{name}/start", deployments::start)
+        .page("/deployments/{name}/remove", deployments::confirm_remove)
+        .form("/deployments/{name}/remove", deployments::remove)
+        .page("/open", open::open)
+        .page("/users", users::list)
+        .form("/users", users::invite)
+        .form("/users/{id}/role", users::set_role)
+        .form("/users/{id}/link", users::link)
+        .form("/users/{id}/disable", users::disable)
+        .form("/users/{id}/enable", users::enable)
+        .page("/activity", activity::list)
 }
 
 pub fn unknown() -> Response {

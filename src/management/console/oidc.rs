@@ -31,9 +31,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    page::{self, PageResult, redirect},
+    page::{self, local, redirect},
+    rejection::PageResult,
     sign_in,
-    visit::{Anonymous, local},
+    visitor::Anonymous,
 };
 use crate::{
     config::OidcConfig,
@@ -127,7 +128,7 @@ enum FlowError {
 }
 
 /// To the provider.
-pub async fn begin(Query(Next { next }): Query<Next>, visitor: Anonymous) -> PageResult {
+pub async fn begin(visitor: Anonymous, Query(Next { next }): Query<Next>) -> PageResult {
     let Some(config) = &visitor.config.management.oidc else { return Ok(not_configured()) };
     visitor.management.limits.sign_ins.allow(visitor.address)?;
     let provider = match provider(config, &redirect_uri(&visitor)).await {
@@ -154,10 +155,9 @@ pub async fn begin(Query(Next { next }): Query<Next>, visitor: Anonymous) -> Pag
 }
 
 /// Back from the provider.
-pub async fn finish(visitor: Anonymous, RawQuery(query): RawQuery, headers: axum::http::HeaderMap) -> PageResult {
+pub async fn finish(visitor: Anonymous, RawQuery(query): RawQuery) -> PageResult {
     let Some(config) = &visitor.config.management.oidc else { return Ok(not_configured()) };
-    let begun =
-        cookie::get(&headers, visitor.https, cookie::SIGN_ON).and_then(|text| serde_urlencoded::from_str(text).ok());
+    let begun = visitor.cookie(cookie::SIGN_ON).and_then(|text| serde_urlencoded::from_str(text).ok());
     let came: Option<CameBack> = serde_urlencoded::from_str(&query.unwrap_or_default()).ok();
     let (Some(begun), Some(came)): (Option<Begun>, _) = (begun, came) else { return Ok(too_late()) };
     if came.state != begun.state {

@@ -5,8 +5,9 @@ use axum::{extract::Query, http::StatusCode};
 use serde::Deserialize;
 
 use super::{
-    page::{PageResult, message, redirect},
-    visit::SignedIn,
+    page::{message, redirect},
+    rejection::PageResult,
+    visitor::SignedIn,
 };
 use crate::{
     domain::{code::CodeHash, deployment::DeploymentSpec, host::HostName, origin::Origin},

@@ -8,8 +8,11 @@ use serde::Deserialize;
 
 use super::{
     charts::{self, Bars, Line, Share},
-    page::{PageResult, Shell, exact, number, rendered},
-    visit::SignedIn,
+    page::rendered,
+    rejection::PageResult,
+    shell::Shell,
+    visitor::SignedIn,
+    words::{exact, number},
 };
 use crate::{
     domain::{timestamp::Timestamp, token::TokenUid, usage::Traffic},
@@ -167,7 +170,7 @@ async fn tokens(visitor: &SignedIn, sums: &[Traffic]) -> Result<Vec<Share>, ApiE
             break;
         }
         let Ok(parsed) = uid.parse::<TokenUid>() else { continue };
-        if let Some(token) = visitor.store.token(parsed).await?.filter(|token| visitor.manages(token.owner)) {
+        if let Some(token) = visitor.store.token(parsed).await?.filter(|token| visitor.viewer().manages(token.owner)) {
             rows.push((token.name, format!("/api_tokens/{uid}"), total));
         }
     }

@@ -1,6 +1,6 @@
 //! What to paste to use a token, for each way of calling.
 
-use super::visit::SignedIn;
+use super::visitor::SignedIn;
 use crate::{
     domain::scope::{Scope, ScopeSet},
     management::error::ApiError,

@@ -1,29 +1,21 @@
-//! Coming in and going out: password, one-time links, single sign-on's button.
+//! Signing in with a password, and signing out.
 
 use askama::Template;
-use axum::{
-    extract::Query,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::Query, http::StatusCode, response::Response};
 use serde::Deserialize;
 
 use super::{
-    page::{self, PageResult, redirect, sentence},
-    visit::{Anonymous, CsrfForm, SignedIn, local},
+    form::CsrfForm,
+    page::{self, local, redirect},
+    rejection::PageResult,
+    visitor::{Anonymous, SignedIn, Visitor},
+    words::sentence,
 };
 use crate::{
-    domain::{
-        code::OneTimeCode,
-        user::{Email, User},
-    },
+    domain::user::{Email, User},
     http::cookie,
     management::error::ApiError,
-    service::{
-        bootstrap::FIRST_ADMIN,
-        invitations::{self, Acceptance},
-        sessions, users,
-    },
+    service::{sessions, users},
 };
 
 #[derive(Template)]
@@ -40,19 +32,6 @@ struct SignInPage<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "console/welcome.html")]
-struct WelcomePage<'a> {
-    csrf: String,
-    organization: &'a str,
-    code: String,
-    name: &'a str,
-    email: &'a str,
-    /// The first admin chooses the address, too.
-    choose_email: bool,
-    problem: Option<String>,
-}
-
-#[derive(Template)]
 #[template(path = "console/continue.html")]
 struct ContinuePage<'a> {
     next: &'a str,
@@ -64,20 +43,14 @@ pub struct Next {
     next: String,
 }
 
-#[derive(Deserialize)]
-pub struct Link {
-    #[serde(default)]
-    code: String,
-}
-
-pub async fn show(Query(Next { next }): Query<Next>, visitor: Anonymous) -> Response {
+pub async fn show(visitor: Anonymous, Query(Next { next }): Query<Next>) -> Response {
     if visitor.session().is_some() {
         return redirect(local(&next));
     }
     sign_in_page(&visitor, StatusCode::OK, local(&next), "", None)
 }
 
-pub async fn sign_in(CsrfForm { who: visitor, fields }: CsrfForm<Anonymous>) -> PageResult {
+pub async fn sign_in(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageResult {
     let next = local(fields.text("next"));
     match check_password(&visitor, fields.text("email"), fields.exact("password")).await {
         Ok(user) => Ok(begin(&visitor, &user, "password", next).await?),
@@ -106,7 +79,7 @@ pub async fn begin(visitor: &Anonymous, user: &User, method: &'static str, next:
     }
     let lifetime = visitor.config.management.session_lifetime;
     let address = visitor.address.to_string();
-    let code = sessions::begin(&visitor.context(), user, address, &visitor.client, lifetime, method).await?;
+    let code = sessions::begin(&visitor.context(), user, address, visitor.client(), lifetime, method).await?;
     // What leads to a Deployment's host may not follow a form directly: browsers hold the page's `form-action` against the
     // whole chain of redirects.
     let mut response = if next.starts_with("/open?") {
@@ -118,7 +91,7 @@ pub async fn begin(visitor: &Anonymous, user: &User, method: &'static str, next:
     Ok(response)
 }
 
-pub async fn sign_out(CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
+pub async fn sign_out(CsrfForm { visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
     sessions::end(&visitor.context(), &visitor.session).await?;
     let mut response = redirect("/sign-in");
     visitor.set_cookie(&mut response, cookie::CONSOLE, "", 0);
@@ -128,83 +101,6 @@ pub async fn sign_out(CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> Page
 fn sign_in_page(visitor: &Anonymous, status: StatusCode, next: &str, email: &str, problem: Option<String>) -> Response {
     let single_sign_on = visitor.config.management.oidc.as_ref().map(|oidc| oidc.label.as_str());
     let organization = &visitor.config.organization;
-    let csrf = visitor.form_token();
+    let csrf = visitor.csrf().to_hex().to_string();
     visitor.page(status, &SignInPage { csrf, organization, next, email, single_sign_on, problem })
-}
-
-// === links that work once ===
-
-pub async fn welcome(Query(Link { code }): Query<Link>, visitor: Anonymous) -> PageResult {
-    let Some((code, user)) = invited(&visitor, &code).await? else { return Ok(used_up()) };
-    // The name and the address that the first start has made up are nobody's.
-    let empty = if may_choose_email(&user) { ("", "") } else { (&*user.name, user.email.as_str()) };
-    Ok(welcome_page(&visitor, StatusCode::OK, &code, &user, empty, None))
-}
-
-pub async fn accept(CsrfForm { who: visitor, fields }: CsrfForm<Anonymous>) -> PageResult {
-    visitor.management.limits.sign_ins.allow(visitor.address)?;
-    let Some((code, user)) = invited(&visitor, fields.text("code")).await? else { return Ok(used_up()) };
-    let again = |error: ApiError| {
-        if error.status().is_server_error() {
-            return Err(error.into());
-        }
-        let typed = (fields.text("name"), fields.text("email"));
-        Ok(welcome_page(&visitor, error.status(), &code, &user, typed, Some(sentence(error.text()))))
-    };
-    let email = if may_choose_email(&user) { fields.text("email").parse() } else { Ok(user.email.clone()) };
-    let email = match email {
-        Ok(email) => email,
-        Err(error) => return again(ApiError::invalid(error.to_string())),
-    };
-    if fields.exact("password") != fields.exact("password_again") {
-        return again(ApiError::invalid("the two passwords differ; type the same one twice"));
-    }
-    let introduction =
-        Acceptance { name: fields.text("name").to_owned(), email, password: fields.exact("password").to_owned() };
-    let turn = visitor.management.limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
-    let accepted = invitations::accept(&visitor.context(), &code, introduction).await;
-    drop(turn);
-    match accepted {
-        Ok(Some(user)) => Ok(begin(&visitor, &user, "link", "/").await?),
-        Ok(None) => Ok(used_up()),
-        Err(error) => again(error.into()),
-    }
-}
-
-async fn invited(visitor: &Anonymous, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {
-    let Some(code) = OneTimeCode::parse(text) else { return Ok(None) };
-    Ok(visitor.store.invitation(&code.hash(), visitor.now).await?.map(|(_, user)| (code, user)))
-}
-
-/// The one that the first start makes up.
-fn may_choose_email(user: &User) -> bool {
-    user.email.as_str() == FIRST_ADMIN
-}
-
-/// `name` and `email` are what the fields hold.
-fn welcome_page(
-    visitor: &Anonymous,
-    status: StatusCode,
-    code: &OneTimeCode,
-    user: &User,
-    (name, email): (&str, &str),
-    problem: Option<String>,
-) -> Response {
-    let choose_email = may_choose_email(user);
-    let page = WelcomePage {
-        csrf: visitor.form_token(),
-        organization: &visitor.config.organization,
-        code: code.expose(),
-        name,
-        email: if choose_email { email } else { user.email.as_str() },
-        choose_email,
-        problem,
-    };
-    visitor.page(status, &page)
-}
-
-fn used_up() -> Response {
-    let text = "It was used already, or is too old. Sign in if you have a password; otherwise ask an admin for a new link, \
-                or run `bento-gateway user invite EMAIL` where the gateway runs.";
-    page::message(StatusCode::GONE, "This link works no more", text).into_response()
 }

@@ -1,18 +1,22 @@
-//! People, for admins: invited, promoted, disabled.
+//! Users, for admins: invited, given a role, disabled and enabled.
 
 use askama::Template;
 use axum::{extract::Path, http::StatusCode};
 
 use super::{
-    page::{Moment, PageResult, Shell, exact, rendered, sentence},
-    visit::{CsrfForm, SignedIn},
+    form::{CsrfForm, FormFields},
+    page::rendered,
+    rejection::PageResult,
+    shell::AdminShell,
+    visitor::Admin,
+    words::{Moment, exact, sentence},
 };
 use crate::{
-    domain::user::{Email, Role, User, UserId},
-    management::error::{ApiError, quoted},
+    domain::user::{Email, Role, User},
+    management::error::ApiError,
     service::{
         deployments::address,
-        invitations,
+        invitations, lookup,
         users::{self, CreateUser, UpdateUser},
     },
 };
@@ -20,14 +24,10 @@ use crate::{
 #[derive(Template)]
 #[template(path = "console/users.html")]
 struct UsersPage {
-    shell: Shell,
+    shell: AdminShell,
     rows: Vec<Row>,
-    link: Option<Link>,
-    email: String,
-    name: String,
-    admin: bool,
-    problem: Option<String>,
-    done: Option<String>,
+    flash: Flash,
+    invitation: Invitation,
 }
 
 struct Row {
@@ -42,146 +42,148 @@ struct Row {
     disabled: bool,
 }
 
-/// An invitation, shown once.
+/// What has just happened.
+#[derive(Default)]
+struct Flash {
+    link: Option<Link>,
+    problem: Option<String>,
+    done: Option<String>,
+}
+
+/// An invitation's link, shown once.
 struct Link {
     email: String,
     url: String,
     ends: String,
 }
 
-/// What the page says beside its list.
+/// What the form for an invitation holds.
 #[derive(Default)]
-struct Flash {
-    link: Option<Link>,
-    problem: Option<String>,
-    done: Option<String>,
+struct Invitation {
     email: String,
     name: String,
     admin: bool,
 }
 
-pub async fn list(visitor: SignedIn) -> PageResult {
-    users_page(&visitor, StatusCode::OK, Flash::default()).await
+pub async fn list(admin: Admin) -> PageResult {
+    users_page(&admin, StatusCode::OK, Flash::default(), Invitation::default()).await
 }
 
-pub async fn invite(CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
-    visitor.needs_admin()?;
-    let admin = fields.text("role") == "admin";
+pub async fn invite(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageResult {
+    let typed = Invitation {
+        email: fields.text("email").to_owned(),
+        name: fields.text("name").to_owned(),
+        admin: fields.text("role") == "admin",
+    };
     let invited = async {
-        let email: Email =
-            fields.text("email").parse().map_err(|error| ApiError::invalid(format!("E-mail: {error}")))?;
-        // Who gives no name is called by the address, until they say otherwise.
-        let name = match fields.text("name") {
-            "" => email.to_string(),
-            name => name.to_owned(),
-        };
-        let role = if admin { Role::Admin } else { Role::Member };
-        let request = CreateUser { email, name, role, password: None };
-        let user = users::create(&visitor.context(), request).await?;
-        link_for(&visitor, &user).await
+        let email: Email = typed.email.parse().map_err(|error| ApiError::invalid(format!("E-mail: {error}")))?;
+        // Without a name, the address serves as one until the user chooses another.
+        let name = if typed.name.is_empty() { email.to_string() } else { typed.name.clone() };
+        let request = CreateUser { email, name, role: role(&fields), password: None };
+        let user = users::create(&admin.context(), request).await?;
+        link_for(&admin, &user).await
     };
     match invited.await {
-        Ok(link) => users_page(&visitor, StatusCode::OK, Flash { link: Some(link), ..Flash::default() }).await,
+        Ok(link) => link_page(&admin, link).await,
         Err(error) => {
-            let said = Flash {
-                problem: Some(sentence(error.text())),
-                email: fields.text("email").to_owned(),
-                name: fields.text("name").to_owned(),
-                admin,
-                ..Flash::default()
-            };
-            users_page(&visitor, error.status(), said).await
+            let flash = Flash { problem: Some(sentence(error.text())), ..Flash::default() };
+            users_page(&admin, error.status(), flash, typed).await
         }
     }
 }
 
-/// Another link, for who has lost theirs, or their password.
-pub async fn link(Path(id): Path<String>, CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
-    visitor.needs_admin()?;
-    let user = find(&visitor, &id).await?;
-    let link = link_for(&visitor, &user).await?;
-    users_page(&visitor, StatusCode::OK, Flash { link: Some(link), ..Flash::default() }).await
+/// A new link, for a user who has lost theirs, or their password.
+pub async fn link(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
+    let user = find(&admin, &id).await?;
+    let link = link_for(&admin, &user).await?;
+    link_page(&admin, link).await
 }
 
-pub async fn set_role(Path(id): Path<String>, CsrfForm { who: visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
-    visitor.needs_admin()?;
-    let user = find(&visitor, &id).await?;
-    let role = if fields.text("role") == "admin" { Role::Admin } else { Role::Member };
+pub async fn set_role(Path(id): Path<String>, CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageResult {
+    let user = find(&admin, &id).await?;
+    let role = role(&fields);
     let change = UpdateUser { name: None, role: Some(role) };
-    let updated = users::update(&visitor.context(), &user.email, change).await;
-    let done = format!("{} is {} now.", user.email, if role == Role::Admin { "an admin" } else { "a member" });
-    said(&visitor, updated.map(|_| done)).await
+    let updated = users::update(&admin.context(), &user.email, change).await;
+    let what = if role == Role::Admin { "an admin" } else { "a member" };
+    outcome_page(&admin, updated.map(|_| format!("{} is now {what}.", user.email))).await
 }
 
 /// And with them all their tokens and sessions, at once.
-pub async fn disable(Path(id): Path<String>, CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
-    visitor.needs_admin()?;
-    let user = find(&visitor, &id).await?;
-    let disabled = users::disable(&visitor.context(), &user.email).await;
-    visitor.management.gateway.wait_until_applied(&visitor.store).await;
-    said(&visitor, disabled.map(|()| format!("{} is disabled, and so are their tokens and sessions.", user.email)))
-        .await
+pub async fn disable(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
+    let user = find(&admin, &id).await?;
+    let disabled = users::disable(&admin.context(), &user.email).await;
+    admin.management.gateway.wait_until_applied(&admin.store).await;
+    let done = format!("{} has been disabled. Their tokens and sessions no longer work.", user.email);
+    outcome_page(&admin, disabled.map(|()| done)).await
 }
 
 /// Their tokens that are not over work again; sessions that were ended stay so.
-pub async fn enable(Path(id): Path<String>, CsrfForm { who: visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
-    visitor.needs_admin()?;
-    let user = find(&visitor, &id).await?;
-    let enabled = users::enable(&visitor.context(), &user.email).await;
-    visitor.management.gateway.wait_until_applied(&visitor.store).await;
-    said(&visitor, enabled.map(|()| format!("{} is enabled again.", user.email))).await
+pub async fn enable(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
+    let user = find(&admin, &id).await?;
+    let enabled = users::enable(&admin.context(), &user.email).await;
+    admin.management.gateway.wait_until_applied(&admin.store).await;
+    outcome_page(&admin, enabled.map(|()| format!("{} has been enabled.", user.email))).await
 }
 
-async fn said<E: Into<ApiError>>(visitor: &SignedIn, outcome: Result<String, E>) -> PageResult {
-    match outcome.map_err(Into::into) {
-        Ok(done) => users_page(visitor, StatusCode::OK, Flash { done: Some(done), ..Flash::default() }).await,
-        Err(error) if error.status().is_server_error() => Err(error.into()),
-        Err(error) => {
-            let said = Flash { problem: Some(sentence(error.text())), ..Flash::default() };
-            users_page(visitor, error.status(), said).await
-        }
-    }
+fn role(fields: &FormFields) -> Role {
+    if fields.text("role") == "admin" { Role::Admin } else { Role::Member }
 }
 
-async fn link_for(visitor: &SignedIn, user: &User) -> Result<Link, ApiError> {
-    let lifetime = visitor.config.management.invitation_lifetime;
-    let code = invitations::invite(&visitor.context(), user, lifetime).await?;
+async fn find(admin: &Admin, id: &str) -> Result<User, ApiError> {
+    Ok(lookup::user(&admin.store, admin.viewer(), id).await?)
+}
+
+async fn link_for(admin: &Admin, user: &User) -> Result<Link, ApiError> {
+    let lifetime = admin.config.management.invitation_lifetime;
+    let code = invitations::invite(&admin.context(), user, lifetime).await?;
     Ok(Link {
         email: user.email.to_string(),
-        url: address::invitation(&visitor.console_url(), &code),
-        ends: exact(visitor.now.saturating_add(lifetime)),
+        url: address::invitation(&admin.console_url(), &code),
+        ends: exact(admin.now.saturating_add(lifetime)),
     })
 }
 
-async fn find(visitor: &SignedIn, id: &str) -> Result<User, ApiError> {
-    let unknown = || ApiError::not_found(format!("there is no user {}", quoted(id)));
-    let parsed = uuid::Uuid::try_parse(id).map_err(|_| unknown())?;
-    visitor.store.user(UserId(parsed)).await?.ok_or_else(unknown)
+async fn link_page(admin: &Admin, link: Link) -> PageResult {
+    let flash = Flash { link: Some(link), ..Flash::default() };
+    users_page(admin, StatusCode::OK, flash, Invitation::default()).await
 }
 
-async fn users_page(visitor: &SignedIn, status: StatusCode, said: Flash) -> PageResult {
-    visitor.needs_admin()?;
-    let users = visitor.store.list_users().await?;
-    let row = |user: &User| {
-        let (status, class) = match user {
-            user if user.disabled_at.is_some() => ("Disabled", "off"),
-            user if user.password_hash.is_none() => ("No password", "idle"),
-            _ => ("Active", "good"),
-        };
-        Row {
-            id: user.id.to_string(),
-            name: user.name.clone(),
-            email: user.email.to_string(),
-            admin: user.role == Role::Admin,
-            status,
-            class,
-            created: Moment::new(user.created_at, visitor.now),
-            me: user.id == visitor.user.id,
-            disabled: user.disabled_at.is_some(),
-        }
+/// The list with what was done, or why it was not.
+async fn outcome_page<E: Into<ApiError>>(admin: &Admin, outcome: Result<String, E>) -> PageResult {
+    let (status, flash) = match outcome.map_err(Into::into) {
+        Ok(done) => (StatusCode::OK, Flash { done: Some(done), ..Flash::default() }),
+        Err(error) if error.status().is_server_error() => return Err(error.into()),
+        Err(error) => (error.status(), Flash { problem: Some(sentence(error.text())), ..Flash::default() }),
     };
-    let Flash { link, problem, done, email, name, admin } = said;
-    let shell = Shell::new(visitor, "users");
-    let page = UsersPage { shell, rows: users.iter().map(row).collect(), link, email, name, admin, problem, done };
+    users_page(admin, status, flash, Invitation::default()).await
+}
+
+async fn users_page(admin: &Admin, status: StatusCode, flash: Flash, invitation: Invitation) -> PageResult {
+    let users = admin.store.list_users().await?;
+    let page = UsersPage {
+        shell: AdminShell::new(admin, "users"),
+        rows: users.iter().map(|user| row(admin, user)).collect(),
+        flash,
+        invitation,
+    };
     Ok(rendered(status, &page))
+}
+
+fn row(admin: &Admin, user: &User) -> Row {
+    let (status, class) = match user {
+        user if user.disabled_at.is_some() => ("Disabled", "off"),
+        user if user.password_hash.is_none() => ("No password", "idle"),
+        _ => ("Active", "good"),
+    };
+    Row {
+        id: user.id.to_string(),
+        name: user.name.clone(),
+        email: user.email.to_string(),
+        admin: user.role == Role::Admin,
+        status,
+        class,
+        created: Moment::new(user.created_at, admin.now),
+        me: user.id == admin.user.id,
+        disabled: user.disabled_at.is_some(),
+    }
 }

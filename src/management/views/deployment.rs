@@ -1,95 +1,23 @@
-//! What the API answers with, in the form that the `bentoml` client reads (1.4). Every key that it needs is always there,
-//! texts are empty rather than null, lists never null. Keys that it does not know are ours.
+//! Deployments, with the cluster and the revision that the client expects of them.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::{EmptyObject, UserView};
 use crate::{
     domain::{
         deployment::{DeploymentSettings, DeploymentSpec},
-        scope::{DeploymentPattern, Scope},
         timestamp::Timestamp,
-        token::{TokenRecord, TokenStatus},
-        user::{Role, User},
+        user::Role,
     },
     service::deployments::Source,
     store::Organization,
 };
 
 /// What BentoML calls its resources.
-const TOKEN: &str = "api_token";
-const ORGANIZATION: &str = "organization";
 const DEPLOYMENT: &str = "deployment";
 const REVISION: &str = "deployment_revision";
 const CLUSTER: &str = "cluster";
-
-/// A part of a longer list.
-#[derive(Serialize, JsonSchema)]
-pub struct List<T> {
-    /// How many were passed over.
-    pub start: u64,
-    /// How many were asked for at most.
-    pub count: u64,
-    /// How many there are in all.
-    pub total: u64,
-    pub items: Vec<T>,
-}
-
-#[derive(Clone, Serialize, JsonSchema)]
-#[schemars(rename = "User")]
-pub struct UserView {
-    pub name: String,
-    pub email: String,
-    pub first_name: &'static str,
-    pub last_name: &'static str,
-}
-
-#[derive(Clone, Serialize, JsonSchema)]
-#[schemars(rename = "Organization")]
-pub struct OrganizationView {
-    pub uid: String,
-    pub name: String,
-    pub resource_type: &'static str,
-    pub labels: [String; 0],
-    pub description: &'static str,
-    pub created_at: String,
-    pub updated_at: Option<String>,
-    pub deleted_at: Option<String>,
-}
-
-/// An API token, without its secret.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "ApiToken")]
-pub struct TokenView {
-    pub uid: String,
-    pub name: String,
-    pub resource_type: &'static str,
-    pub labels: [String; 0],
-    pub description: String,
-    /// RFC 3339, UTC, like every time.
-    pub created_at: String,
-    pub updated_at: Option<String>,
-    /// When it was revoked. Null: it was not.
-    pub deleted_at: Option<String>,
-    pub scopes: Vec<String>,
-    /// Its owner.
-    pub user: UserView,
-    pub organization: OrganizationView,
-    /// Null: it does not expire.
-    pub expired_at: Option<String>,
-    /// Null: never. Some seconds late.
-    pub last_used_at: Option<String>,
-    pub is_expired: bool,
-    pub is_api_token: bool,
-    pub is_organization_token: bool,
-    /// It opens All Deployments.
-    pub is_global_access: bool,
-    /// The clear text, in the one answer that shows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-    /// This request came before and made nothing now; the clear text was in the first answer only.
-    pub replayed: bool,
-}
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Cluster")]
@@ -177,9 +105,6 @@ pub struct TargetConfig {
     pub services: EmptyObject,
 }
 
-#[derive(Serialize, JsonSchema)]
-pub struct EmptyObject {}
-
 /// How requests of a Deployment are handled.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeploymentSettings")]
@@ -193,74 +118,6 @@ pub struct SettingsView {
     pub max_body_bytes: Option<u64>,
     /// Whose pages may call it (CORS). Empty: what the service says counts.
     pub cors_origins: Vec<String>,
-}
-
-/// A user as admins see them.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Person")]
-pub struct PersonView {
-    pub uid: String,
-    pub name: String,
-    pub email: String,
-    /// `admin` or `member`.
-    pub role: &'static str,
-    pub created_at: String,
-    /// Null: enabled. The tokens of a disabled user do not work.
-    pub disabled_at: Option<String>,
-}
-
-pub fn user(user: &User) -> UserView {
-    UserView { name: user.name.clone(), email: user.email.to_string(), first_name: "", last_name: "" }
-}
-
-pub fn person(user: &User) -> PersonView {
-    PersonView {
-        uid: user.id.to_string(),
-        name: user.name.clone(),
-        email: user.email.to_string(),
-        role: user.role.as_str(),
-        created_at: user.created_at.to_string(),
-        disabled_at: text(user.disabled_at),
-    }
-}
-
-/// There is one organization, so its name is its uid.
-pub fn organization(organization: &Organization) -> OrganizationView {
-    OrganizationView {
-        uid: organization.name.clone(),
-        name: organization.name.clone(),
-        resource_type: ORGANIZATION,
-        labels: [],
-        description: "",
-        created_at: organization.created_at.to_string(),
-        updated_at: None,
-        deleted_at: None,
-    }
-}
-
-pub fn token(record: &TokenRecord, owner: &User, organized: &Organization, now: Timestamp) -> TokenView {
-    let developer = record.scopes.iter().any(|scope| *scope == Scope::Api);
-    TokenView {
-        uid: record.uid.to_string(),
-        name: record.name.clone(),
-        resource_type: TOKEN,
-        labels: [],
-        description: record.description.clone(),
-        created_at: record.created_at.to_string(),
-        updated_at: None,
-        deleted_at: text(record.revoked_at),
-        scopes: record.scopes.iter().map(Scope::to_string).collect(),
-        user: user(owner),
-        organization: organization(organized),
-        expired_at: text(record.expires_at),
-        last_used_at: text(record.last_used_at),
-        is_expired: record.status(now) == TokenStatus::Expired,
-        is_api_token: developer,
-        is_organization_token: false,
-        is_global_access: record.scopes.iter().any(|scope| *scope == Scope::Deployment(DeploymentPattern::All)),
-        token: None,
-        replayed: false,
-    }
 }
 
 /// What a Deployment's answer is made of.
@@ -348,8 +205,4 @@ fn settings(settings: &DeploymentSettings) -> SettingsView {
         max_body_bytes: settings.max_body_bytes,
         cors_origins: settings.cors_origins.iter().map(ToString::to_string).collect(),
     }
-}
-
-fn text(at: Option<Timestamp>) -> Option<String> {
-    at.map(|at| at.to_string())
 }

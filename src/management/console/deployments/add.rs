@@ -1,0 +1,45 @@
+//! Adding a Deployment.
+
+use super::{
+    fields::{DeploymentFields, FormValues, invalid},
+    form::{form_page, form_with_error},
+};
+use crate::{
+    domain::deployment::{DeploymentName, DeploymentSpec},
+    management::{
+        console::{
+            form::{CsrfForm, FormFields},
+            page::redirect,
+            rejection::PageResult,
+            visitor::Admin,
+        },
+        error::ApiError,
+    },
+    service::deployments,
+};
+
+pub async fn new(admin: Admin) -> PageResult {
+    form_page(&admin, true, FormValues::of_settings(&admin.config.proxy.deployment_defaults))
+}
+
+pub async fn add(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageResult {
+    let added = async {
+        let spec = read_spec(&admin, &fields)?;
+        deployments::add(&admin.context(), &spec).await?;
+        Ok::<_, ApiError>(spec.name)
+    };
+    match added.await {
+        Ok(name) => {
+            admin.management.gateway.wait_until_applied(&admin.store).await;
+            Ok(redirect(&format!("/deployments/{name}")))
+        }
+        Err(error) => form_with_error(&admin, true, &fields, &error),
+    }
+}
+
+fn read_spec(admin: &Admin, fields: &FormFields) -> Result<DeploymentSpec, ApiError> {
+    let name: DeploymentName = fields.text("name").parse().map_err(invalid("Name"))?;
+    let DeploymentFields { upstreams, hosts, listen, protected, settings } =
+        DeploymentFields::read(fields, &admin.config)?;
+    Ok(DeploymentSpec { name, hosts, listen, upstreams, protected, terminated: false, settings })
+}

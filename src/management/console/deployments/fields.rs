@@ -1,0 +1,134 @@
+//! What the form of a Deployment says, and what it shows.
+
+use std::{collections::BTreeSet, fmt::Display, net::SocketAddr, str::FromStr, time::Duration};
+
+use crate::{
+    config::Config,
+    domain::{
+        deployment::{DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        host::HostName,
+        units::{format_duration, parse_duration, parse_size},
+    },
+    management::{console::form::FormFields, error::ApiError},
+};
+
+/// All but the name.
+pub struct DeploymentFields {
+    pub upstreams: Vec<UpstreamUrl>,
+    pub hosts: BTreeSet<HostName>,
+    pub listen: Option<SocketAddr>,
+    pub protected: bool,
+    pub settings: DeploymentSettings,
+}
+
+/// What the fields hold, as they are typed.
+#[derive(Default)]
+pub struct FormValues {
+    pub name: String,
+    pub upstreams: String,
+    pub hosts: String,
+    pub listen: String,
+    pub public: bool,
+    pub cors_origins: String,
+    pub connect_timeout: String,
+    pub first_byte_timeout: String,
+    pub idle_timeout: String,
+    pub max_body: String,
+    pub forward_authorization: bool,
+    pub allow_pickle: bool,
+}
+
+impl DeploymentFields {
+    /// # Errors
+    /// 400, with the label of the field that cannot be read.
+    pub fn read(fields: &FormFields, config: &Config) -> Result<Self, ApiError> {
+        let defaults = &config.proxy.deployment_defaults;
+        let timeout = |name, label, default| read_timeout(fields.text(name), label, default);
+        let max_body = Some(fields.text("max_body")).filter(|text| !text.is_empty());
+        let settings = DeploymentSettings {
+            forward_authorization: fields.on("forward_authorization"),
+            allow_pickle: fields.on("allow_pickle"),
+            connect_timeout: timeout("connect_timeout", "Connect timeout", defaults.connect_timeout)?,
+            first_byte_timeout: timeout("first_byte_timeout", "First byte timeout", defaults.first_byte_timeout)?,
+            idle_timeout: timeout("idle_timeout", "Idle timeout", defaults.idle_timeout)?,
+            max_body_bytes: max_body.map(parse_size).transpose().map_err(invalid("Maximum request body"))?,
+            cors_origins: read_words(fields, "cors_origins", "Allowed origins")?,
+        };
+        let listen = Some(fields.text("listen")).filter(|text| !text.is_empty());
+        Ok(Self {
+            upstreams: read_words(fields, "upstreams", "Upstreams")?,
+            hosts: read_words(fields, "hosts", "Host names")?,
+            listen: listen.map(str::parse).transpose().map_err(invalid("Dedicated listener"))?,
+            protected: fields.text("access") != "public",
+            settings,
+        })
+    }
+}
+
+impl FormValues {
+    pub fn of_settings(settings: &DeploymentSettings) -> Self {
+        Self {
+            cors_origins: lines(&settings.cors_origins),
+            connect_timeout: format_duration(settings.connect_timeout),
+            first_byte_timeout: format_duration(settings.first_byte_timeout),
+            idle_timeout: format_duration(settings.idle_timeout),
+            max_body: settings.max_body_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
+            forward_authorization: settings.forward_authorization,
+            allow_pickle: settings.allow_pickle,
+            ..Self::default()
+        }
+    }
+
+    pub fn of(spec: &DeploymentSpec) -> Self {
+        Self {
+            name: spec.name.to_string(),
+            upstreams: lines(&spec.upstreams),
+            hosts: lines(&spec.hosts),
+            listen: spec.listen.map(|address| address.to_string()).unwrap_or_default(),
+            public: !spec.protected,
+            ..Self::of_settings(&spec.settings)
+        }
+    }
+
+    pub fn typed(fields: &FormFields) -> Self {
+        let text = |name: &str| fields.text(name).to_owned();
+        Self {
+            name: text("name"),
+            upstreams: text("upstreams"),
+            hosts: text("hosts"),
+            listen: text("listen"),
+            public: fields.text("access") == "public",
+            cors_origins: text("cors_origins"),
+            connect_timeout: text("connect_timeout"),
+            first_byte_timeout: text("first_byte_timeout"),
+            idle_timeout: text("idle_timeout"),
+            max_body: text("max_body"),
+            forward_authorization: fields.on("forward_authorization"),
+            allow_pickle: fields.on("allow_pickle"),
+        }
+    }
+}
+
+fn lines<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+fn read_words<T, C>(fields: &FormFields, name: &str, label: &'static str) -> Result<C, ApiError>
+where
+    T: FromStr<Err: Display>,
+    C: FromIterator<T>,
+{
+    fields.words(name).map(|word| word.parse().map_err(invalid(label))).collect()
+}
+
+fn read_timeout(text: &str, label: &'static str, default: Duration) -> Result<Duration, ApiError> {
+    match parse_duration(text) {
+        _ if text.is_empty() => Ok(default),
+        Ok(Duration::ZERO) => Err(ApiError::invalid(format!("{label}: must be longer than 0s"))),
+        parsed => parsed.map_err(invalid(label)),
+    }
+}
+
+pub fn invalid<E: Display>(label: &'static str) -> impl Fn(E) -> ApiError {
+    move |error| ApiError::invalid(format!("{label}: {error}"))
+}

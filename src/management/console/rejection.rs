@@ -1,0 +1,41 @@
+//! Why a visitor does not get the page that was asked for.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+
+use super::page;
+use crate::management::error::ApiError;
+
+/// The result of every page.
+pub type PageResult = Result<Response, PageRejection>;
+
+pub enum PageRejection {
+    /// Nobody has signed in. With where they wanted to go, if that is a page.
+    SignIn(Option<String>),
+    Error(ApiError),
+}
+
+impl<E: Into<ApiError>> From<E> for PageRejection {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl IntoResponse for PageRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::SignIn(Some(wanted)) => {
+                let query = serde_urlencoded::to_string([("next", wanted)]).unwrap_or_default();
+                Redirect::to(&format!("/sign-in?{query}")).into_response()
+            }
+            Self::SignIn(None) => page::message(
+                StatusCode::UNAUTHORIZED,
+                "Your session has ended",
+                "Nothing was changed. Sign in and try again.",
+            ),
+            Self::Error(error) => page::problem(&error),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The form by which a token is created or changed.
+
+use std::{collections::HashSet, time::Duration};
+
+use askama::Template;
+use axum::http::StatusCode;
+
+use super::{issued::expiry_text, row::pattern_text};
+use crate::{
+    domain::{
+        scope::{DeploymentPattern, Scope},
+        timestamp::Timestamp,
+        token::TokenRecord,
+        units::format_duration,
+    },
+    management::{
+        console::{
+            form::FormFields,
+            page::rendered,
+            rejection::PageResult,
+            shell::Shell,
+            visitor::SignedIn,
+            words::{date, sentence},
+        },
+        error::ApiError,
+    },
+    service::{
+        deployments,
+        tokens::{Expiry, InvalidExpiry},
+    },
+};
+
+/// What the form proposes, days.
+const PRESETS: [u32; 4] = [7, 30, 90, 365];
+const DEFAULT_DAYS: u32 = 90;
+/// The narrower scopes of Developer Operations Access.
+const NARROW: [(&str, &str); 4] = [
+    ("read_organization", "Read tokens and users"),
+    ("write_organization", "Manage tokens"),
+    ("read_cluster", "Read Deployments"),
+    ("write_cluster", "Manage Deployments"),
+];
+
+#[derive(Template)]
+#[template(path = "console/token-form.html")]
+struct TokenForm {
+    shell: Shell,
+    /// Empty: a new one.
+    uid: String,
+    values: FormValues,
+    deployments: Vec<Choice>,
+    narrow: Vec<Choice>,
+    narrow_chosen: bool,
+    presets: Vec<Preset>,
+    /// `None`: a token may live for ever.
+    max: Option<String>,
+    earliest: String,
+    latest: String,
+    /// When the chosen expiry is.
+    sentence: String,
+    problem: Option<String>,
+}
+
+/// What the fields hold.
+#[derive(Default)]
+pub struct FormValues {
+    pub name: String,
+    pub description: String,
+    pub developer: bool,
+    pub endpoint: bool,
+    pub all: bool,
+    /// `keep`, `never`, `date` or a number of days.
+    pub expires: String,
+    pub date: String,
+    /// Patterns such as `team-*`, which the picker does not offer.
+    pub patterns: Vec<String>,
+    pub current_expiry: String,
+    /// The scopes that are ticked, as texts.
+    pub chosen: HashSet<String>,
+}
+
+struct Choice {
+    value: String,
+    label: String,
+    chosen: bool,
+}
+
+struct Preset {
+    days: u32,
+    label: String,
+    chosen: bool,
+}
+
+/// The form's scopes.
+///
+/// # Errors
+/// 400 if no access is chosen.
+pub fn read_scopes(fields: &FormFields) -> Result<Vec<String>, ApiError> {
+    let mut scopes = Vec::new();
+    if fields.on("developer") {
+        let narrow: Vec<String> = fields.all("narrow").map(str::to_owned).collect();
+        scopes.extend(if narrow.is_empty() { vec![Scope::Api.to_string()] } else { narrow });
+    }
+    if fields.on("endpoint") && fields.text("reach") == "all" {
+        scopes.push(Scope::Deployment(DeploymentPattern::All).to_string());
+    } else if fields.on("endpoint") {
+        let chosen: Vec<&str> = fields.all("deployment").filter(|name| !name.is_empty()).collect();
+        if chosen.is_empty() {
+            return Err(ApiError::invalid("select at least one Deployment, or All Deployments"));
+        }
+        scopes.extend(chosen.into_iter().map(|name| format!("deployment:{name}")));
+    }
+    if scopes.is_empty() {
+        return Err(ApiError::invalid("select at least one type of access"));
+    }
+    Ok(scopes)
+}
+
+/// `None`: as it is.
+///
+/// # Errors
+/// 400 for a date that is none.
+pub fn read_expiry(fields: &FormFields) -> Result<Option<Expiry>, ApiError> {
+    let invalid = |error: &dyn std::fmt::Display| ApiError::invalid(format!("Expired At: {error}"));
+    Ok(Some(match fields.text("expires") {
+        "keep" => return Ok(None),
+        "" => Expiry::Default,
+        "never" => Expiry::Never,
+        // To the end of the chosen day.
+        "date" => match Timestamp::parse(&format!("{}T23:59:59", fields.text("date"))) {
+            Some(at) => Expiry::At(at),
+            None => return Err(invalid(&"choose a date")),
+        },
+        days => format!("{days}d").parse().map_err(|error: InvalidExpiry| invalid(&error))?,
+    }))
+}
+
+impl FormValues {
+    /// As the token is.
+    pub fn of(record: &TokenRecord) -> Self {
+        let mut values = Self {
+            name: record.name.clone(),
+            description: record.description.clone(),
+            expires: "keep".to_owned(),
+            current_expiry: expiry_text(record.expires_at),
+            chosen: record.scopes.iter().map(Scope::to_string).collect(),
+            ..Self::default()
+        };
+        for scope in record.scopes.iter() {
+            let Scope::Deployment(pattern) = scope else {
+                values.developer = true;
+                continue;
+            };
+            values.endpoint = true;
+            match pattern {
+                DeploymentPattern::All => values.all = true,
+                DeploymentPattern::Exact(_) => {}
+                DeploymentPattern::Prefix(_) => values.patterns.push(pattern_text(scope)),
+            }
+        }
+        values
+    }
+
+    /// As they were typed.
+    fn typed(fields: &FormFields) -> Self {
+        let text = |name: &str| fields.text(name).to_owned();
+        let deployments = fields.all("deployment").map(|name| format!("deployment:{name}"));
+        Self {
+            name: text("name"),
+            description: text("description"),
+            developer: fields.on("developer"),
+            endpoint: fields.on("endpoint"),
+            all: fields.text("reach") == "all",
+            expires: text("expires"),
+            date: text("date"),
+            patterns: fields.all("deployment").filter(|name| name.contains('*')).map(str::to_owned).collect(),
+            current_expiry: String::new(),
+            chosen: deployments.chain(fields.all("narrow").map(str::to_owned)).collect(),
+        }
+    }
+}
+
+/// The form once more, with what was typed and what is wrong with it. `uid` is empty for a new token.
+pub async fn form_with_error(visitor: &SignedIn, uid: &str, fields: &FormFields, error: ApiError) -> PageResult {
+    if error.status().is_server_error() {
+        return Err(error.into());
+    }
+    form_page(visitor, error.status(), uid, FormValues::typed(fields), Some(sentence(error.text()))).await
+}
+
+/// The lifetime that a new token is proposed: 90 days, or the longest preset that is allowed.
+pub fn proposed_expiry(visitor: &SignedIn) -> String {
+    let max = visitor.config.tokens.max_lifetime;
+    let days = PRESETS.into_iter().rev().find(|days| *days <= DEFAULT_DAYS && is_allowed(*days, max));
+    days.map_or_else(|| "date".to_owned(), |days| days.to_string())
+}
+
+fn is_allowed(days: u32, max: Option<Duration>) -> bool {
+    max.is_none_or(|max| lifetime(days) <= max)
+}
+
+fn lifetime(days: u32) -> Duration {
+    Duration::from_secs(u64::from(days) * 86_400)
+}
+
+/// `uid` is empty for a new token.
+pub async fn form_page(
+    visitor: &SignedIn,
+    status: StatusCode,
+    uid: &str,
+    values: FormValues,
+    problem: Option<String>,
+) -> PageResult {
+    let max = visitor.config.tokens.max_lifetime;
+    let after = |days: u32| visitor.now.saturating_add(lifetime(days));
+    let sentence = match values.expires.parse::<u32>() {
+        Ok(days) => expiry_text(Some(after(days))),
+        Err(_) if values.expires == "never" => expiry_text(None),
+        Err(_) => values.current_expiry.clone(),
+    };
+    let choice =
+        |value: String, label: String, scope: &str| Choice { chosen: values.chosen.contains(scope), value, label };
+    let preset = |days: u32| Preset {
+        days,
+        label: if days == 365 { "1 year".to_owned() } else { format!("{days} days") },
+        chosen: values.expires == days.to_string(),
+    };
+    let names = deployment_names(visitor).await?;
+    let page = TokenForm {
+        shell: Shell::new(visitor, "tokens"),
+        uid: uid.to_owned(),
+        deployments: names
+            .into_iter()
+            .map(|name| choice(name.clone(), name.clone(), &format!("deployment:{name}")))
+            .collect(),
+        narrow: NARROW.iter().map(|(scope, label)| choice((*scope).to_owned(), (*label).to_owned(), scope)).collect(),
+        narrow_chosen: NARROW.iter().any(|(scope, _)| values.chosen.contains(*scope)),
+        presets: PRESETS.into_iter().filter(|days| is_allowed(*days, max)).map(preset).collect(),
+        max: max.map(format_duration),
+        earliest: date(after(1)),
+        latest: max.map(|max| date(visitor.now.saturating_add(max))).unwrap_or_default(),
+        sentence,
+        values,
+        problem,
+    };
+    Ok(rendered(status, &page))
+}
+
+/// All that a scope can name: those that are served here, and those of other gateways' configurations.
+async fn deployment_names(visitor: &SignedIn) -> Result<Vec<String>, ApiError> {
+    let listed = deployments::list(&visitor.context()).await?;
+    let elsewhere = deployments::declared_elsewhere(&visitor.context(), &listed).await?;
+    let served = listed.iter().filter(|listed| !listed.shadowed).map(|listed| &listed.spec.name);
+    let mut names: Vec<String> = served.chain(&elsewhere).map(ToString::to_string).collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}

@@ -1,0 +1,54 @@
+//! The one page that shows a token's text.
+
+use askama::Template;
+use axum::http::StatusCode;
+
+use super::receipt_text;
+use crate::{
+    domain::timestamp::Timestamp,
+    management::console::{
+        page::rendered,
+        recipes::{Recipe, recipes},
+        rejection::PageResult,
+        shell::Shell,
+        visitor::SignedIn,
+        words::exact,
+    },
+    service::Issued,
+};
+
+#[derive(Template)]
+#[template(path = "console/token-created.html")]
+struct IssuedPage {
+    shell: Shell,
+    name: String,
+    text: String,
+    expires: String,
+    /// Until when the old secret works. `None`: the token is a new one.
+    old_until: Option<String>,
+    recipes: Vec<Recipe>,
+    /// `None`: it could not be learned how far the change has come.
+    receipt: Option<String>,
+}
+
+pub async fn issued_page(visitor: &SignedIn, issued: Issued, old_until: Option<Timestamp>) -> PageResult {
+    let receipt = visitor.management.gateway.wait_until_applied(&visitor.store).await;
+    let page = IssuedPage {
+        shell: Shell::new(visitor, "tokens"),
+        recipes: recipes(visitor, issued.text.expose(), &issued.record.scopes).await?,
+        expires: expiry_text(issued.record.expires_at),
+        name: issued.record.name,
+        text: issued.text.expose().to_owned(),
+        old_until: old_until.map(exact),
+        receipt: receipt.as_ref().map(|receipt| receipt_text(Some(receipt))),
+    };
+    Ok(rendered(StatusCode::OK, &page))
+}
+
+/// `None`: never.
+pub fn expiry_text(at: Option<Timestamp>) -> String {
+    at.map_or_else(
+        || "This token does not expire.".to_owned(),
+        |at| format!("This token will expire on {}.", exact(at)),
+    )
+}

@@ -1,0 +1,60 @@
+//! Giving a token a new secret.
+
+use askama::Template;
+use axum::{extract::Path, http::StatusCode};
+
+use super::issued::issued_page;
+use crate::{
+    domain::{
+        token::TokenRecord,
+        units::{format_duration, parse_duration},
+    },
+    management::{
+        console::{
+            form::CsrfForm, page::rendered, rejection::PageResult, shell::Shell, visitor::SignedIn, words::sentence,
+        },
+        error::ApiError,
+    },
+    service::{lookup, tokens},
+};
+
+#[derive(Template)]
+#[template(path = "console/token-rotate.html")]
+struct RotatePage {
+    shell: Shell,
+    uid: String,
+    name: String,
+    overlap: String,
+    problem: Option<String>,
+}
+
+pub async fn confirm_rotate(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
+    let record = lookup::live_token(&visitor.store, visitor.viewer(), &uid).await?;
+    rotate_page(&visitor, StatusCode::OK, &record, None)
+}
+
+pub async fn rotate(Path(uid): Path<String>, CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+    let record = lookup::live_token(&visitor.store, visitor.viewer(), &uid).await?;
+    let Ok(overlap) = parse_duration(fields.text("overlap")) else {
+        let problem = "Enter a duration such as 0s, 1h, 24h or 7d.".to_owned();
+        return rotate_page(&visitor, StatusCode::BAD_REQUEST, &record, Some(problem));
+    };
+    match tokens::rotate(&visitor.context(), record.uid, Some(overlap)).await {
+        Ok((issued, old_until)) => issued_page(&visitor, issued, Some(old_until)).await,
+        Err(error) => {
+            let error = ApiError::from(error);
+            rotate_page(&visitor, error.status(), &record, Some(sentence(error.text())))
+        }
+    }
+}
+
+fn rotate_page(visitor: &SignedIn, status: StatusCode, record: &TokenRecord, problem: Option<String>) -> PageResult {
+    let page = RotatePage {
+        shell: Shell::new(visitor, "tokens"),
+        uid: record.uid.to_string(),
+        name: record.name.clone(),
+        overlap: format_duration(visitor.config.tokens.rotation_overlap),
+        problem,
+    };
+    Ok(rendered(status, &page))
+}

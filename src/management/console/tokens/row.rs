@@ -1,0 +1,112 @@
+//! A token as the list and its own page show it.
+
+use std::collections::HashMap;
+
+use crate::{
+    domain::{
+        scope::{DeploymentPattern, Scope},
+        timestamp::Timestamp,
+        token::{TokenRecord, TokenStatus, TokenUid},
+        usage::Day,
+        user::{User, UserId},
+    },
+    management::{
+        console::{
+            visitor::SignedIn,
+            words::{Moment, number},
+        },
+        error::ApiError,
+    },
+};
+
+/// Usage is shown of so many days.
+pub const USAGE_DAYS: i32 = 30;
+/// A token that expires within so many days stands out.
+const SOON_DAYS: u64 = 7;
+
+pub struct Row {
+    pub uid: String,
+    pub name: String,
+    pub description: String,
+    pub owner: String,
+    pub developer: bool,
+    pub endpoint: bool,
+    pub scopes: Vec<String>,
+    pub created: Moment,
+    /// `None`: never.
+    pub expires: Option<Moment>,
+    pub last_used: Option<Moment>,
+    pub status: Status,
+    pub usage: String,
+}
+
+/// How a token stands, with the class that it is shown by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    pub text: &'static str,
+    pub class: &'static str,
+}
+
+/// What is shown beside the records of tokens.
+pub struct TokenListContext {
+    owners: HashMap<UserId, User>,
+    usage: HashMap<TokenUid, u64>,
+    now: Timestamp,
+}
+
+impl TokenListContext {
+    pub async fn read(visitor: &SignedIn, records: &[TokenRecord]) -> Result<Self, ApiError> {
+        let owners = visitor.store.list_users().await?.into_iter().map(|user| (user.id, user)).collect();
+        let Day(today) = Day::from(visitor.now);
+        let uids: Vec<TokenUid> = records.iter().map(|record| record.uid).collect();
+        let usage = visitor.store.usage_of(&uids, Day(today - USAGE_DAYS + 1)).await?;
+        Ok(Self { owners, usage, now: visitor.now })
+    }
+
+    pub fn row(&self, record: &TokenRecord) -> Row {
+        let endpoint = |scope: &Scope| matches!(scope, Scope::Deployment(_));
+        let moment = |at: Timestamp| Moment::new(at, self.now);
+        Row {
+            uid: record.uid.to_string(),
+            name: record.name.clone(),
+            description: record.description.clone(),
+            owner: self.owners.get(&record.owner).map(|user| user.email.to_string()).unwrap_or_default(),
+            developer: !record.scopes.iter().all(endpoint),
+            endpoint: record.scopes.iter().any(endpoint),
+            scopes: record.scopes.iter().map(scope_label).collect(),
+            created: moment(record.created_at),
+            expires: record.expires_at.map(moment),
+            last_used: record.last_used_at.map(moment),
+            status: status(record, self.now),
+            usage: number(self.usage.get(&record.uid).copied().unwrap_or(0)),
+        }
+    }
+}
+
+fn status(record: &TokenRecord, now: Timestamp) -> Status {
+    let soon = |at: Timestamp| at.since(now).as_secs() < SOON_DAYS * 86_400;
+    let (text, class) = match record.status(now) {
+        TokenStatus::Revoked => ("Deleted", "off"),
+        TokenStatus::Expired => ("Expired", "bad"),
+        TokenStatus::Active if record.expires_at.is_some_and(soon) => ("Expires soon", "warn"),
+        TokenStatus::Active if record.last_used_at.is_none() => ("Never used", "idle"),
+        TokenStatus::Active => ("Active", "good"),
+    };
+    Status { text, class }
+}
+
+/// As people call it.
+pub fn scope_label(scope: &Scope) -> String {
+    match scope {
+        Scope::Api => "Developer Operations".to_owned(),
+        Scope::Deployment(DeploymentPattern::All) => "All Deployments".to_owned(),
+        Scope::Deployment(_) => pattern_text(scope),
+        other => other.to_string(),
+    }
+}
+
+/// Without `deployment:`.
+pub fn pattern_text(scope: &Scope) -> String {
+    let text = scope.to_string();
+    text.strip_prefix("deployment:").map(str::to_owned).unwrap_or(text)
+}

@@ -1,0 +1,288 @@
+//! Whose browser asks for a page. A handler takes an [`Anonymous`], a [`SignedIn`] or an [`Admin`]: each is made here only,
+//! after the check, so that no page can forget it.
+
+use std::{net::IpAddr, ops::Deref, sync::Arc};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::Response,
+};
+
+use super::{page, rejection::PageRejection};
+use crate::{
+    config::Config,
+    domain::{
+        audit::Actor,
+        code::OneTimeCode,
+        origin::Origin,
+        rights::{Forbidden, Grantor},
+        session::ConsoleSession,
+        timestamp::Timestamp,
+        user::{Role, User},
+    },
+    http::{authority, cookie, same_origin::Initiator},
+    management::{Management, error::ApiError},
+    service::{Context, lookup::Viewer},
+    store::SharedStore,
+};
+
+/// How long a form for anonymous visitors may stay open, seconds.
+const FORM_LIFETIME: u64 = 24 * 3600;
+
+/// A browser of which nothing more is asked.
+pub struct Anonymous {
+    pub management: Arc<Management>,
+    pub store: SharedStore,
+    pub config: Arc<Config>,
+    pub now: Timestamp,
+    pub address: IpAddr,
+    /// The browser's connection is secure, as far as can be known.
+    pub https: bool,
+    /// By which the browser reaches the console. `None`: it does not say.
+    pub origin: Option<Origin>,
+    /// What has the browser send the request.
+    pub(super) initiator: Initiator,
+    headers: HeaderMap,
+    /// Ties the forms for anonymous visitors to this browser.
+    form_code: OneTimeCode,
+    /// The browser has sent `form_code`, so it need not be given it again.
+    has_form_code: bool,
+    session: Option<(OneTimeCode, ConsoleSession, User)>,
+}
+
+/// A browser with a session of the console.
+pub struct SignedIn {
+    browser: Anonymous,
+    pub user: User,
+    pub session: ConsoleSession,
+    csrf: blake3::Hash,
+}
+
+/// A browser with a session of an admin.
+pub struct Admin(SignedIn);
+
+/// For whom a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    Anonymous,
+    SignedIn,
+    Admin,
+}
+
+/// Whom a page can be for, and whose form a [`CsrfForm`](super::form::CsrfForm) can be.
+pub trait Visitor: Sized + Send {
+    const AUDIENCE: Audience;
+
+    fn extract(
+        head: &mut Parts,
+        management: &Arc<Management>,
+    ) -> impl Future<Output = Result<Self, PageRejection>> + Send;
+
+    fn browser(&self) -> &Anonymous;
+
+    /// What the forms that are made for this visitor carry.
+    fn csrf(&self) -> blake3::Hash;
+}
+
+impl Visitor for Anonymous {
+    const AUDIENCE: Audience = Audience::Anonymous;
+
+    async fn extract(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
+        Ok(Self::read(head, management).await?)
+    }
+
+    fn browser(&self) -> &Anonymous {
+        self
+    }
+
+    fn csrf(&self) -> blake3::Hash {
+        csrf(&self.form_code)
+    }
+}
+
+impl Visitor for SignedIn {
+    const AUDIENCE: Audience = Audience::SignedIn;
+
+    async fn extract(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
+        let mut browser = Anonymous::read(head, management).await?;
+        match browser.session.take() {
+            Some((code, session, user)) => Ok(Self { csrf: csrf(&code), browser, user, session }),
+            None => {
+                let wanted = head.uri.path_and_query().map(|target| target.as_str().to_owned());
+                Err(PageRejection::SignIn(wanted.filter(|_| head.method == Method::GET)))
+            }
+        }
+    }
+
+    fn browser(&self) -> &Anonymous {
+        &self.browser
+    }
+
+    fn csrf(&self) -> blake3::Hash {
+        self.csrf
+    }
+}
+
+impl Visitor for Admin {
+    const AUDIENCE: Audience = Audience::Admin;
+
+    async fn extract(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
+        let visitor = SignedIn::extract(head, management).await?;
+        if visitor.is_admin() { Ok(Self(visitor)) } else { Err(Forbidden::Admin.into()) }
+    }
+
+    fn browser(&self) -> &Anonymous {
+        &self.browser
+    }
+
+    fn csrf(&self) -> blake3::Hash {
+        self.csrf
+    }
+}
+
+impl Anonymous {
+    async fn read(head: &Parts, management: &Arc<Management>) -> Result<Self, ApiError> {
+        let store = management.store()?;
+        let config = management.config.load_full();
+        let forwarding = management.forwarding(head);
+        let public = config.management.public_url.as_ref();
+        let https = public.map_or(forwarding.https, Origin::is_https);
+        let asked = authority::read(head).ok();
+        let initiator = Initiator::read(&head.headers, |origin| {
+            public == Some(origin) || asked.as_ref().is_some_and(|asked| forwarding.goes_to(origin, asked))
+        });
+        let host = forwarding.host.as_ref().or(asked.as_ref());
+        let origin = public.cloned().or(host.map(|host| Origin::new(https, host.host_name(), host.port)));
+        let code = |purpose| cookie::get(&head.headers, https, purpose).and_then(OneTimeCode::parse);
+        let (form_code, session) = (code(cookie::FORM), code(cookie::CONSOLE));
+        let has_form_code = form_code.is_some();
+        let form_code = form_code.map_or_else(|| management.system.new_code(), Ok)?;
+        let mut browser = Self {
+            management: Arc::clone(management),
+            store,
+            config,
+            now: management.system.now(),
+            address: forwarding.client,
+            https,
+            origin,
+            initiator,
+            headers: head.headers.clone(),
+            form_code,
+            has_form_code,
+            session: None,
+        };
+        if let Some(code) = session {
+            let found = browser.store.session(&code.hash(), browser.now).await?;
+            browser.session = found.map(|(session, user)| (code, session, user));
+        }
+        Ok(browser)
+    }
+
+    /// For what anybody may do.
+    pub fn context(&self) -> Context<'_> {
+        self.context_of(Actor::System, Grantor::Nobody)
+    }
+
+    fn context_of(&self, actor: Actor, grantor: Grantor<'static>) -> Context<'_> {
+        Context {
+            store: &self.store,
+            tokens: &self.config.tokens,
+            declared: &self.config.deployments,
+            actor,
+            grantor,
+            request: None,
+            system: &*self.management.system,
+            now: self.now,
+        }
+    }
+
+    /// What the browser calls itself.
+    pub fn client(&self) -> &str {
+        self.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The value of our cookie `purpose`. `None`: the browser has sent none.
+    pub fn cookie(&self, purpose: &str) -> Option<&str> {
+        cookie::get(&self.headers, self.https, purpose)
+    }
+
+    /// The session that this browser has already, if any.
+    pub fn session(&self) -> Option<&ConsoleSession> {
+        self.session.as_ref().map(|(_, session, _)| session)
+    }
+
+    pub fn set_cookie(&self, response: &mut Response, purpose: &str, value: &str, max_age: u64) {
+        if let Ok(value) = HeaderValue::try_from(cookie::set(self.https, purpose, value, max_age)) {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+    }
+
+    /// A page with a form for an anonymous visitor, whose browser gets the cookie that the form is tied to.
+    pub fn page(&self, status: StatusCode, template: &impl askama::Template) -> Response {
+        let mut response = page::rendered(status, template);
+        if !self.has_form_code {
+            self.set_cookie(&mut response, cookie::FORM, &self.form_code.expose(), FORM_LIFETIME);
+        }
+        response
+    }
+}
+
+impl SignedIn {
+    /// For the verbs of [`service`](crate::service), on behalf of the user.
+    pub fn context(&self) -> Context<'_> {
+        self.browser.context_of(Actor::User(self.user.id), Grantor::Person(self.user.role))
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.user.role == Role::Admin
+    }
+
+    pub fn viewer(&self) -> Viewer {
+        Viewer::of(&self.user)
+    }
+}
+
+impl Deref for SignedIn {
+    type Target = Anonymous;
+
+    fn deref(&self) -> &Anonymous {
+        &self.browser
+    }
+}
+
+impl Deref for Admin {
+    type Target = SignedIn;
+
+    fn deref(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
+impl FromRequestParts<Arc<Management>> for Anonymous {
+    type Rejection = PageRejection;
+
+    async fn from_request_parts(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
+        Self::extract(head, management).await
+    }
+}
+
+impl FromRequestParts<Arc<Management>> for SignedIn {
+    type Rejection = PageRejection;
+
+    async fn from_request_parts(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
+        Self::extract(head, management).await
+    }
+}
+
+impl FromRequestParts<Arc<Management>> for Admin {
+    type Rejection = PageRejection;
+
+    async fn from_request_parts(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
+        Self::extract(head, management).await
+    }
+}
+
+fn csrf(code: &OneTimeCode) -> blake3::Hash {
+    blake3::Hash::from_bytes(blake3::derive_key("bento-gateway 2026 form token", code.expose().as_bytes()))
+}

@@ -1,0 +1,64 @@
+//! Creating a token.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{ChangedTokenView, ViewContext, changed, parse_expiry};
+use crate::{
+    management::{caller::Caller, error::ApiError, openapi::Empty, operation::ApiRequest},
+    service::{
+        lookup,
+        tokens::{self, CreateToken, Expiry},
+    },
+};
+
+#[derive(Deserialize, JsonSchema)]
+pub struct NewToken {
+    name: String,
+    description: Option<String>,
+    /// Null: `api`.
+    scopes: Option<Vec<String>>,
+    /// A time, a date, a lifetime (`30d`) or `never`; UTC where it names no zone. Null: `tokens.default_lifetime`.
+    expired_at: Option<String>,
+    /// The owner's e-mail address, if the caller is an admin. Null: the caller.
+    owner: Option<String>,
+}
+
+pub async fn create(call: ApiRequest<Caller, Empty, NewToken>) -> Result<ChangedTokenView, ApiError> {
+    let NewToken { name, description, scopes, expired_at, owner } = &call.body;
+    let owner = match owner {
+        Some(email) => lookup::user(&call.store, call.caller.viewer(), email).await?.email,
+        None => call.caller.user().email.clone(),
+    };
+    let request = CreateToken {
+        name: name.clone(),
+        description: description.clone().unwrap_or_default(),
+        scopes: scopes.clone(),
+        expiry: expired_at.as_deref().map_or(Ok(Expiry::Default), parse_expiry)?,
+        owner: Some(owner),
+    };
+    let issued = tokens::create(&call.context(), request).await;
+    let issued = issued.map_err(|error| explained(error.into(), expired_at.as_deref()))?;
+    let mut token = ViewContext::read(&call).await?.view(&issued.record)?;
+    token.token = Some(issued.text.expose().to_owned());
+    let receipt = call.management.gateway.wait_until_applied(&call.store).await;
+    Ok(ChangedTokenView { token, receipt })
+}
+
+/// Without its text, which the first answer had.
+pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<ChangedTokenView, ApiError> {
+    let record = lookup::token(&call.store, call.caller.viewer(), &uid).await?;
+    let mut answer = changed(&call, &record).await?;
+    answer.token.replayed = true;
+    Ok(answer)
+}
+
+/// A time in the past is most often one of the caller's own zone.
+fn explained(error: ApiError, expired_at: Option<&str>) -> ApiError {
+    let names_no_zone = expired_at.is_some_and(|text| text.len() > 10 && !text.contains(['Z', '+']));
+    if names_no_zone && error.text().contains("not after now") {
+        error.and("the bentoml CLI sends local time without its zone, which is read as UTC: run it with TZ=UTC")
+    } else {
+        error
+    }
+}

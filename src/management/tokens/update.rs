@@ -1,0 +1,44 @@
+//! Changing a token.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{ChangedTokenView, changed, parse_expiry};
+use crate::{
+    management::{
+        caller::Caller,
+        error::ApiError,
+        openapi::Empty,
+        operation::{ApiRequest, given},
+    },
+    service::{
+        lookup,
+        tokens::{self, Expiry, UpdateToken},
+    },
+};
+
+/// What is not given stays as it is.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangedToken {
+    name: Option<String>,
+    description: Option<String>,
+    scopes: Option<Vec<String>>,
+    /// A time, a date, a lifetime (`30d`) or `never`; null is `never`.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<String>")]
+    expired_at: Option<Option<String>>,
+}
+
+pub async fn update(call: ApiRequest<Caller, Empty, ChangedToken>) -> Result<ChangedTokenView, ApiError> {
+    let record = lookup::live_token(&call.store, call.caller.viewer(), &call.param).await?;
+    let ChangedToken { name, description, scopes, expired_at } = &call.body;
+    let expiry = match expired_at {
+        None => None,
+        Some(None) => Some(Expiry::Never),
+        Some(Some(text)) => Some(parse_expiry(text)?),
+    };
+    let change = UpdateToken { name: name.clone(), description: description.clone(), scopes: scopes.clone(), expiry };
+    let record = tokens::update(&call.context(), record.uid, change).await?;
+    changed(&call, &record).await
+}
