@@ -13,7 +13,7 @@ use crate::{
     config::{LimitConfig, ManagementConfig, TokenConfig},
     index::{follow::Index, usage::Usage, verify::Verifier},
     service::receipt::{self, Receipt},
-    store::SharedStore,
+    store::{Committed, SharedStore, Store},
 };
 
 /// What all workers read.
@@ -29,12 +29,16 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Waits until every gateway decides by what was just committed, this one first. `None`: it could not be learned; the
-    /// change is made all the same.
-    pub async fn wait_until_applied(&self, store: &SharedStore) -> Option<Receipt> {
+    /// Opens what was committed once every gateway decides by it, this one first. `None`: nothing was changed, or the
+    /// receipt could not be had; the change is made all the same.
+    pub async fn settle<T>(&self, store: &Store, committed: Committed<T>) -> (T, Option<Receipt>) {
+        let (value, seq) = committed.into_parts();
+        let Some(seq) = seq else { return (value, None) };
         self.index.poll_now();
-        let receipt = receipt::receipt(store).await;
-        receipt.inspect_err(|error| tracing::warn!(%error, "a change is made, but no receipt could be had")).ok()
+        let receipt = receipt::receipt(store, seq).await;
+        let receipt =
+            receipt.inspect_err(|error| tracing::warn!(%error, "a change is made, but no receipt could be had"));
+        (value, receipt.ok())
     }
 }
 

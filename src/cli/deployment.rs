@@ -20,15 +20,8 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
     match command {
         DeploymentCommand::Add(args) => {
             let spec = spec(args, &store.config.proxy.deployment_defaults);
-            store.block_on(deployments::add(&context, &spec))?;
-            printer.answer(&spec, || {
-                card(&[
-                    ("name", spec.name.to_string()),
-                    ("upstreams", joined(&spec.upstreams)),
-                    ("hosts", joined(&spec.hosts)),
-                    ("access", access(&spec).to_owned()),
-                ])
-            })
+            let added = store.block_on(deployments::add(&context, &spec))?;
+            store.settle(added, printer, |(), printer| print_added(&spec, printer))
         }
         DeploymentCommand::List => {
             let listed = store.block_on(deployments::list(&context))?;
@@ -43,18 +36,31 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
             })
         }
         DeploymentCommand::Terminate { name } => {
-            let spec = store.block_on(deployments::terminate(&context, &name))?;
-            printer.answer(&spec, || format!("The Deployment {name} is terminated: its callers get 503."))
+            let terminated = store.block_on(deployments::terminate(&context, &name))?;
+            let text = || format!("The Deployment {name} is terminated: its callers get 503.");
+            store.settle(terminated, printer, |spec, printer| printer.answer(spec, text))
         }
         DeploymentCommand::Start { name } => {
-            let spec = store.block_on(deployments::start(&context, &name))?;
-            printer.answer(&spec, || format!("The Deployment {name} is forwarded to again."))
+            let started = store.block_on(deployments::start(&context, &name))?;
+            let text = || format!("The Deployment {name} is forwarded to again.");
+            store.settle(started, printer, |spec, printer| printer.answer(spec, text))
         }
         DeploymentCommand::Remove { name } => {
-            let touched = store.block_on(deployments::remove(&context, &name))?;
-            print_removed(&name, &touched, printer)
+            let removed = store.block_on(deployments::remove(&context, &name))?;
+            store.settle(removed, printer, |touched, printer| print_removed(&name, touched, printer))
         }
     }
+}
+
+fn print_added(spec: &DeploymentSpec, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    printer.answer(spec, || {
+        card(&[
+            ("name", spec.name.to_string()),
+            ("upstreams", joined(&spec.upstreams)),
+            ("hosts", joined(&spec.hosts)),
+            ("access", access(spec).to_owned()),
+        ])
+    })
 }
 
 #[derive(Serialize)]

@@ -14,6 +14,7 @@ mod reference;
 mod sanitize;
 mod scan;
 mod serve;
+mod settle;
 mod token;
 mod user;
 

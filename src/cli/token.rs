@@ -19,7 +19,6 @@ use crate::{
     },
     service::{
         self, Issued,
-        receipt::{Receipt, receipt},
         tokens::{self, CreateToken},
         users,
     },
@@ -34,7 +33,7 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
             let scopes = (!scopes.is_empty()).then_some(scopes);
             let request = CreateToken { name, description, scopes, expiry: expires.unwrap_or_default(), owner };
             let issued = store.block_on(tokens::create(&context, request))?;
-            print_issued(&store, &issued, printer)
+            store.settle(issued, printer, |issued, printer| print_issued(&store, issued, printer))
         }
         TokenCommand::List { search, owner, limit } => {
             let owner = match owner {
@@ -49,41 +48,23 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
             print_one(&store, &record, None, printer)
         }
         TokenCommand::Revoke { uid } => {
-            let record = store.block_on(tokens::revoke(&context, uid))?;
-            print_one(&store, &record, None, printer)?;
-            acknowledged(&store, "refuse it", printer);
-            Ok(())
+            let revoked = store.block_on(tokens::revoke(&context, uid))?;
+            store.settle(revoked, printer, |record, printer| print_one(&store, record, None, printer))
         }
         // Needs no store, and has been done.
         TokenCommand::Scan { .. } => Ok(()),
         TokenCommand::Rotate { uid, overlap } => {
-            let (issued, old_until) = store.block_on(tokens::rotate(&context, uid, overlap))?;
-            print_issued(&store, &issued, printer)?;
-            if old_until <= context.now {
-                printer.note("The old secret has ended.");
-            } else {
-                printer.note(&format!("The old secret works until {old_until}."));
-            }
-            Ok(())
+            let rotated = store.block_on(tokens::rotate(&context, uid, overlap))?;
+            store.settle(rotated, printer, |(issued, old_until), printer| {
+                print_issued(&store, issued, printer)?;
+                if *old_until <= context.now {
+                    printer.note("The old secret has ended.");
+                } else {
+                    printer.note(&format!("The old secret works until {old_until}."));
+                }
+                Ok(())
+            })
         }
-    }
-}
-
-/// Tells which of the running gateways do as was said. The change is made, whatever comes of this.
-fn acknowledged(store: &OpenStore, what: &str, printer: &mut Printer<'_>) {
-    let context = store.context();
-    match store.block_on(receipt(context.store)) {
-        Ok(receipt) if receipt.replicas == 0 && receipt.missing.is_empty() => {
-            printer.note(&format!("No gateway is running on this store; those that start will {what}."));
-        }
-        Ok(Receipt { replicas, acknowledged, took_ms, missing }) => {
-            printer.note(&format!("{acknowledged} of {replicas} running gateways {what}, after {took_ms} ms."));
-            if !missing.is_empty() {
-                printer
-                    .note(&format!("Not heard of: {}. If one of them runs, it may not know yet.", missing.join(", ")));
-            }
-        }
-        Err(_) => printer.note(&format!("Running gateways {what} as soon as they have read the store again.")),
     }
 }
 

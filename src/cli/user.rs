@@ -33,22 +33,8 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
         UserCommand::Create { email, name, admin, password_stdin } => {
             let role = if admin { Role::Admin } else { Role::Member };
             let password = if password_stdin { Some(password_from_stdin()?) } else { None };
-            let user = store.block_on(users::create(&context, CreateUser { email, name, role, password }))?;
-            printer.answer(&user, || {
-                card(&[
-                    ("id", user.id.to_string()),
-                    ("email", user.email.to_string()),
-                    ("name", user.name.clone()),
-                    ("role", user.role.as_str().to_owned()),
-                ])
-            })?;
-            if user.password_hash.is_none() {
-                printer.note(&format!(
-                    "No password yet: `bento-gateway user invite {}` makes a link to set one.",
-                    user.email
-                ));
-            }
-            Ok(())
+            let created = store.block_on(users::create(&context, CreateUser { email, name, role, password }))?;
+            store.settle(created, printer, print_created)
         }
         UserCommand::List => {
             let users = store.block_on(context.store.list_users())?;
@@ -56,35 +42,55 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
         }
         UserCommand::SetPassword { email, stdin } => {
             let password = if stdin { password_from_stdin()? } else { ask_password()? };
-            store.block_on(users::set_password(&context, &email, password, None))?;
-            printer.note(&format!("The password of {email} is set."));
-            Ok(())
+            let set = store.block_on(users::set_password(&context, &email, password, None))?;
+            store.settle(set, printer, |(), printer| noted(printer, &format!("The password of {email} is set.")))
         }
         UserCommand::Invite { email } => {
             let management = &store.config.management;
             let user = store.block_on(users::find(context.store, &email))?;
-            let code = store.block_on(invitations::invite(&context, &user, management.invitation_lifetime))?;
+            let invited = store.block_on(invitations::invite(&context, &user, management.invitation_lifetime))?;
             let expires_at = context.now.saturating_add(management.invitation_lifetime);
-            let link = InvitationLink {
-                email,
-                link: address::invitation(&address::management(management, None), &code),
-                expires_at,
-            };
-            printer.answer(&link, || link.link.clone())?;
-            printer.note(&format!("It works once, until {expires_at}, and is shown this once."));
-            Ok(())
+            store.settle(invited, printer, |code, printer| {
+                let link = InvitationLink {
+                    email,
+                    link: address::invitation(&address::management(management, None), code),
+                    expires_at,
+                };
+                printer.answer(&link, || link.link.clone())?;
+                noted(printer, &format!("It works once, until {expires_at}, and is shown this once."))
+            })
         }
         UserCommand::Disable { email } => {
-            store.block_on(users::disable(&context, &email))?;
-            printer.note(&format!("{email} is disabled, and running gateways refuse their tokens."));
-            Ok(())
+            let disabled = store.block_on(users::disable(&context, &email))?;
+            let text = format!("{email} is disabled, and so are their tokens.");
+            store.settle(disabled, printer, |_, printer| noted(printer, &text))
         }
         UserCommand::Enable { email } => {
-            store.block_on(users::enable(&context, &email))?;
-            printer.note(&format!("{email} is enabled, and their tokens that are not over work again."));
-            Ok(())
+            let enabled = store.block_on(users::enable(&context, &email))?;
+            let text = format!("{email} is enabled, and their tokens that have not ended work again.");
+            store.settle(enabled, printer, |_, printer| noted(printer, &text))
         }
     }
+}
+
+fn noted(printer: &mut Printer<'_>, text: &str) -> Result<(), CliError> {
+    printer.note(text);
+    Ok(())
+}
+
+fn print_created(user: &User, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    printer.answer(user, || {
+        card(&[
+            ("id", user.id.to_string()),
+            ("email", user.email.to_string()),
+            ("name", user.name.clone()),
+            ("role", user.role.as_str().to_owned()),
+        ])
+    })?;
+    if user.password_hash.is_none() {
+        printer.note(&format!("No password yet: `bento-gateway user invite {}` makes a link to set one.", user.email));
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]

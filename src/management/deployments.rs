@@ -11,18 +11,19 @@ use super::{
     openapi::Empty,
     operation::{ApiRequest, CLIENT_VERSION, given},
     probe,
-    views::{self, DeploymentParts, DeploymentView, EmptyObject, List},
+    views::{self, Changed, DeploymentParts, DeploymentView, EmptyObject, List},
 };
 use crate::{
     domain::{
-        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        deployment::{DeploymentName, DeploymentSpec, UpstreamUrl},
         host::HostName,
     },
     service::{
-        deployments::{self, Listed, UpdateDeployment, address},
+        deployments::{self, Listed, UpdateDeployment, UpdateSettings, address},
         lookup,
+        receipt::Receipt,
     },
-    store::TouchedToken,
+    store::{Committed, TouchedToken},
 };
 
 /// What a Bento is needed for.
@@ -121,6 +122,8 @@ pub struct RemovedView {
     deployment: DeploymentView,
     /// Tokens that lost the scope that named it.
     tokens: Vec<TouchedView>,
+    /// Null: it could not be learned; the change is made all the same.
+    receipt: Option<Receipt>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -152,7 +155,7 @@ pub async fn get(call: ApiRequest<Caller, InCluster>) -> Result<DeploymentView, 
     view(&call).await
 }
 
-pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<DeploymentView, ApiError> {
+pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<Changed<DeploymentView>, ApiError> {
     let body = &call.body;
     // The stock client has nothing else to make a Deployment of.
     if body.bento.is_some() || call.headers.contains_key(CLIENT_VERSION) {
@@ -166,51 +169,47 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<De
         listen: listen(body.listen.as_deref())?,
         protected: body.protected.unwrap_or(true),
         terminated: false,
-        settings: changed_settings(call.config().proxy.deployment_defaults.clone(), body.settings.as_ref())?,
+        settings: settings(body.settings.as_ref())?.apply(call.config().proxy.deployment_defaults.clone()),
         name,
     };
-    deployments::add(&call.context(), &spec).await?;
-    call.management.gateway.index.poll_now();
-    view_of(&call, spec.name.as_str()).await
+    let added = deployments::add(&call.context(), &spec).await?;
+    changed(&call, added.with(spec)).await
 }
 
-pub async fn created_before(call: ApiRequest<Caller>, name: String) -> Result<DeploymentView, ApiError> {
-    view_of(&call, &name).await
+pub async fn created_before(call: ApiRequest<Caller>, name: String) -> Result<Changed<DeploymentView>, ApiError> {
+    let view = view_of(&call, &name).await?;
+    let (view, receipt) = call.settle(call.store.committed_before(view).await?).await;
+    Ok(Changed { view, receipt })
 }
 
-pub async fn update(call: ApiRequest<Caller, Empty, ChangedDeployment>) -> Result<DeploymentView, ApiError> {
+pub async fn update(call: ApiRequest<Caller, Empty, ChangedDeployment>) -> Result<Changed<DeploymentView>, ApiError> {
     let listed = find(&call, &call.param).await?;
     let body = &call.body;
-    let settings = body.settings.as_ref().map(|given| changed_settings(listed.spec.settings.clone(), Some(given)));
-    let change = UpdateDeployment {
+    let update = UpdateDeployment {
         hosts: body.hosts.as_deref().map(hosts).transpose()?,
         upstreams: body.upstreams.as_deref().map(upstreams).transpose()?,
         listen: body.listen.as_ref().map(|given| listen(given.as_deref())).transpose()?,
         protected: body.protected,
-        settings: settings.transpose()?,
+        settings: settings(body.settings.as_ref())?,
+        // Only what is given is written, so nothing that others have changed meanwhile is lost.
+        seen: None,
     };
-    deployments::update(&call.context(), &listed.spec.name, change).await?;
-    call.management.gateway.index.poll_now();
-    view(&call).await
+    changed(&call, deployments::update(&call.context(), &listed.spec.name, update).await?).await
 }
 
-pub async fn terminate(call: ApiRequest<Caller, InCluster>) -> Result<DeploymentView, ApiError> {
+pub async fn terminate(call: ApiRequest<Caller, InCluster>) -> Result<Changed<DeploymentView>, ApiError> {
     let listed = find(&call, &call.param).await?;
-    deployments::terminate(&call.context(), &listed.spec.name).await?;
-    call.management.gateway.wait_until_applied(&call.store).await;
-    view(&call).await
+    changed(&call, deployments::terminate(&call.context(), &listed.spec.name).await?).await
 }
 
 /// `PUT`, as `bentoml deployment start` does it.
-pub async fn start(call: ApiRequest<Caller, InCluster, Start>) -> Result<DeploymentView, ApiError> {
+pub async fn start(call: ApiRequest<Caller, InCluster, Start>) -> Result<Changed<DeploymentView>, ApiError> {
     let listed = find(&call, &call.param).await?;
     // `start` is sent to a terminated one only; the same request to another one is a new Bento or configuration.
     if call.body.bento.is_some() && !listed.spec.terminated {
         return Err(ApiError::unsupported(NO_BENTO));
     }
-    deployments::start(&call.context(), &listed.spec.name).await?;
-    call.management.gateway.wait_until_applied(&call.store).await;
-    view(&call).await
+    changed(&call, deployments::start(&call.context(), &listed.spec.name).await?).await
 }
 
 /// The answer is the Deployment: the `bentoml` client reads it.
@@ -218,15 +217,14 @@ pub async fn delete(call: ApiRequest<Caller, InCluster>) -> Result<RemovedView, 
     let listed = find(&call, &call.param).await?;
     let name = listed.spec.name.clone();
     let mut last = views(&call, vec![listed]).await?;
-    let touched = deployments::remove(&call.context(), &name).await?;
-    call.management.gateway.wait_until_applied(&call.store).await;
+    let (touched, receipt) = call.settle(deployments::remove(&call.context(), &name).await?).await;
     let deployment = last.pop().ok_or_else(|| unknown(&call.param))?;
     let tokens = touched.into_iter().map(|TouchedToken { uid, name, revoked }| TouchedView {
         uid: uid.to_string(),
         name,
         revoked,
     });
-    Ok(RemovedView { deployment, tokens: tokens.collect() })
+    Ok(RemovedView { deployment, tokens: tokens.collect(), receipt })
 }
 
 /// There are none: that much is true.
@@ -250,6 +248,15 @@ async fn served<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<Vec<Listed>, Ap
 
 async fn find<Q, B>(call: &ApiRequest<Caller, Q, B>, name: &str) -> Result<Listed, ApiError> {
     Ok(lookup::deployment(&call.context(), name).await?)
+}
+
+/// The Deployment after the change, once every replica decides by it.
+async fn changed<Q, B>(
+    call: &ApiRequest<Caller, Q, B>,
+    committed: Committed<DeploymentSpec>,
+) -> Result<Changed<DeploymentView>, ApiError> {
+    let (spec, receipt) = call.settle(committed).await;
+    Ok(Changed { view: view_of(call, spec.name.as_str()).await?, receipt })
 }
 
 async fn view<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<DeploymentView, ApiError> {
@@ -305,26 +312,22 @@ fn upstreams(texts: &[String]) -> Result<Vec<UpstreamUrl>, ApiError> {
     texts.iter().map(|text| text.parse().map_err(invalid("upstreams"))).collect()
 }
 
-fn changed_settings(
-    mut settings: DeploymentSettings,
-    given: Option<&Settings>,
-) -> Result<DeploymentSettings, ApiError> {
-    let Some(given) = given else { return Ok(settings) };
-    let timer = |key: &'static str, given: Option<u64>, now: Duration| match given {
+fn settings(given: Option<&Settings>) -> Result<UpdateSettings, ApiError> {
+    let Some(given) = given else { return Ok(UpdateSettings::default()) };
+    let timer = |key: &'static str, given: Option<u64>| match given {
         Some(0) => Err(ApiError::invalid(format!("{key}: must be longer than 0"))),
-        Some(millis) => Ok(Duration::from_millis(millis)),
-        None => Ok(now),
+        millis => Ok(millis.map(Duration::from_millis)),
     };
-    settings.connect_timeout = timer("connect_timeout_ms", given.connect_timeout_ms, settings.connect_timeout)?;
-    settings.first_byte_timeout =
-        timer("first_byte_timeout_ms", given.first_byte_timeout_ms, settings.first_byte_timeout)?;
-    settings.idle_timeout = timer("idle_timeout_ms", given.idle_timeout_ms, settings.idle_timeout)?;
-    settings.forward_authorization = given.forward_authorization.unwrap_or(settings.forward_authorization);
-    settings.allow_pickle = given.allow_pickle.unwrap_or(settings.allow_pickle);
-    settings.max_body_bytes = given.max_body_bytes.unwrap_or(settings.max_body_bytes);
-    if let Some(origins) = &given.cors_origins {
-        let parsed = origins.iter().map(|text| text.parse().map_err(invalid("cors_origins")));
-        settings.cors_origins = parsed.collect::<Result<_, _>>()?;
-    }
-    Ok(settings)
+    let origins = given.cors_origins.as_ref().map(|origins| {
+        origins.iter().map(|text| text.parse().map_err(invalid("cors_origins"))).collect::<Result<_, ApiError>>()
+    });
+    Ok(UpdateSettings {
+        forward_authorization: given.forward_authorization,
+        allow_pickle: given.allow_pickle,
+        connect_timeout: timer("connect_timeout_ms", given.connect_timeout_ms)?,
+        first_byte_timeout: timer("first_byte_timeout_ms", given.first_byte_timeout_ms)?,
+        idle_timeout: timer("idle_timeout_ms", given.idle_timeout_ms)?,
+        max_body_bytes: given.max_body_bytes,
+        cors_origins: origins.transpose()?,
+    })
 }

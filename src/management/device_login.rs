@@ -15,10 +15,7 @@ use super::{
 };
 use crate::{
     domain::code::OneTimeCode,
-    service::{
-        device_login::{self, Claim},
-        receipt,
-    },
+    service::device_login::{self, Claim},
 };
 
 #[derive(Serialize, JsonSchema)]
@@ -64,8 +61,7 @@ pub async fn claim(call: ApiRequest<Anonymous, CodeQuery>) -> Result<ClaimView, 
         Claim::Over => Ok(ClaimView { token: String::new() }),
         Claim::Issued(issued) => {
             // The client uses it at once, perhaps at another replica.
-            call.management.gateway.index.poll_now();
-            let _ = receipt::receipt(&call.store).await;
+            let (issued, _) = call.settle(*issued).await;
             Ok(ClaimView { token: issued.text.expose().to_owned() })
         }
     }

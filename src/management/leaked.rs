@@ -7,7 +7,7 @@ use super::{caller::Anonymous, error::ApiError, openapi::Empty, operation::ApiRe
 use crate::{
     domain::{decision, token_text::PresentedToken},
     index::verify::NotProven,
-    service::{receipt, tokens},
+    service::tokens,
 };
 
 /// Tokens of one report.
@@ -46,10 +46,7 @@ pub async fn report(call: ApiRequest<Anonymous, Empty, Leaked>) -> Result<Report
             Err(error) => return Err(error.into()),
         }
     }
-    tokens::revoke_leaked(&call.context(), &live, &call.address.to_string()).await?;
-    if !live.is_empty() {
-        gateway.index.poll_now();
-        let _ = receipt::receipt(&call.store).await;
-    }
+    let revoked = tokens::revoke_leaked(&call.context(), &live, &call.address.to_string()).await?;
+    call.settle(revoked).await;
     Ok(Reported { received: tokens.len() })
 }

@@ -26,8 +26,8 @@ use super::{
 use crate::{
     config::Config,
     domain::{audit::RequestKey, rights::Permission, timestamp::Timestamp},
-    service::{Context, idempotency::earlier_result},
-    store::SharedStore,
+    service::{Context, idempotency::earlier_result, receipt::Receipt},
+    store::{Committed, SharedStore},
 };
 
 /// Largest body, bytes. The largest that anybody needs is a list of leaked tokens.
@@ -114,6 +114,11 @@ impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
             request: self.request.as_ref(),
             now: self.now,
         }
+    }
+
+    /// Opens what was committed once every replica decides by it, with its receipt.
+    pub async fn settle<T>(&self, committed: Committed<T>) -> (T, Option<Receipt>) {
+        self.management.gateway.settle(&self.store, committed).await
     }
 
     pub fn config(&self) -> &Config {

@@ -8,7 +8,7 @@ use super::{
     error::ApiError,
     openapi::Empty,
     operation::ApiRequest,
-    views::{self, List, PersonView},
+    views::{self, Changed, List, PersonView},
 };
 use crate::{
     domain::user::{Role, User},
@@ -16,6 +16,7 @@ use crate::{
         lookup,
         users::{self, CreateUser, UpdateUser},
     },
+    store::Committed,
 };
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
@@ -49,7 +50,7 @@ pub async fn list(call: ApiRequest<Caller>) -> Result<List<PersonView>, ApiError
     Ok(List { start: 0, count: total, total, items })
 }
 
-pub async fn create(call: ApiRequest<Caller, Empty, NewUser>) -> Result<PersonView, ApiError> {
+pub async fn create(call: ApiRequest<Caller, Empty, NewUser>) -> Result<Changed<PersonView>, ApiError> {
     let body = &call.body;
     let request = CreateUser {
         email: body.email.parse().map_err(|error| ApiError::invalid(format!("email: {error}")))?,
@@ -57,39 +58,43 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewUser>) -> Result<PersonVi
         role: body.role.map_or(Role::Member, Role::from),
         password: body.password.clone(),
     };
-    let user = users::create(&call.context(), request).await?;
-    Ok(views::person(&user))
+    changed(&call, users::create(&call.context(), request).await?).await
 }
 
-pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<PersonView, ApiError> {
-    find(&call, &uid).await.map(|user| views::person(&user))
+pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<Changed<PersonView>, ApiError> {
+    let user = find(&call, &uid).await?;
+    changed(&call, call.store.committed_before(user).await?).await
 }
 
 pub async fn get(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
     find(&call, &call.param).await.map(|user| views::person(&user))
 }
 
-pub async fn update(call: ApiRequest<Caller, Empty, ChangedUser>) -> Result<PersonView, ApiError> {
+pub async fn update(call: ApiRequest<Caller, Empty, ChangedUser>) -> Result<Changed<PersonView>, ApiError> {
     let email = find(&call, &call.param).await?.email;
-    let change = UpdateUser { name: call.body.name.clone(), role: call.body.role.map(Role::from) };
-    let user = users::update(&call.context(), &email, change).await?;
-    Ok(views::person(&user))
+    let update = UpdateUser { name: call.body.name.clone(), role: call.body.role.map(Role::from) };
+    changed(&call, users::update(&call.context(), &email, update).await?).await
 }
 
 /// And with them all their tokens.
-pub async fn disable(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
+pub async fn disable(call: ApiRequest<Caller>) -> Result<Changed<PersonView>, ApiError> {
     let email = find(&call, &call.param).await?.email;
-    users::disable(&call.context(), &email).await?;
-    call.management.gateway.wait_until_applied(&call.store).await;
-    find(&call, email.as_str()).await.map(|user| views::person(&user))
+    changed(&call, users::disable(&call.context(), &email).await?).await
 }
 
 /// And with them those of their tokens that are not over.
-pub async fn enable(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
+pub async fn enable(call: ApiRequest<Caller>) -> Result<Changed<PersonView>, ApiError> {
     let email = find(&call, &call.param).await?.email;
-    users::enable(&call.context(), &email).await?;
-    call.management.gateway.wait_until_applied(&call.store).await;
-    find(&call, email.as_str()).await.map(|user| views::person(&user))
+    changed(&call, users::enable(&call.context(), &email).await?).await
+}
+
+/// The user after the change, once every replica decides by it.
+async fn changed<Q, B>(
+    call: &ApiRequest<Caller, Q, B>,
+    committed: Committed<User>,
+) -> Result<Changed<PersonView>, ApiError> {
+    let (user, receipt) = call.settle(committed).await;
+    Ok(Changed { view: views::person(&user), receipt })
 }
 
 /// By uid or e-mail address.

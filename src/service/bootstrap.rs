@@ -5,16 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Context, Draft, Issued, Result, tokens::Expiry};
-use crate::{
-    domain::{
-        audit::Action,
-        code::OneTimeCode,
-        scope::ScopeSet,
-        session::Invitation,
-        token::SecretRecord,
-        user::{Email, Role, User, UserId},
-    },
-    store::Bootstrap,
+use crate::domain::{
+    audit::Action,
+    code::OneTimeCode,
+    scope::ScopeSet,
+    session::Invitation,
+    token::SecretRecord,
+    user::{Email, Role, User, UserId},
 };
 
 /// Has no password, so nobody can sign in with it until one is set.
@@ -58,10 +55,20 @@ pub async fn bootstrap(
         created_at: context.now,
         expires_at: context.now.saturating_add(link_lifetime),
     };
-    let token = first_token.as_ref().map(|(issued, secret)| (issued.record.clone(), secret.clone()));
-    let first = Bootstrap { organization: organization.to_owned(), admin, token, invitation, event };
-    let set_up = context.store.bootstrap(&first).await?;
-    Ok(set_up.then(|| FirstStart { token: first_token.map(|(issued, _)| issued), invitation: code }))
+
+    let mut change = context.store.change().await?;
+    if !change.found(organization, context.now).await? {
+        return Ok(None);
+    }
+    change.insert_user(&admin).await?;
+    if let Some((issued, secret)) = &first_token {
+        change.insert_token(&issued.record).await?;
+        change.insert_secret(issued.record.uid, secret).await?;
+    }
+    change.insert_invitation(&invitation).await?;
+    // No gateway decides by this store yet.
+    change.commit(&event).await?.unsettled();
+    Ok(Some(FirstStart { token: first_token.map(|(issued, _)| issued), invitation: code }))
 }
 
 /// Its creation has no audit event of its own: it is a part of the set-up.

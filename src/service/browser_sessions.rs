@@ -6,16 +6,19 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Context, Draft, Error, Result, tokens::Expiry};
-use crate::domain::{
-    audit::{Action, Actor},
-    code::{CodeHash, OneTimeCode},
-    deployment::DeploymentName,
-    scope::{DeploymentPattern, Scope, ScopeSet},
-    session::HandOver,
-    timestamp::{DAY, Timestamp},
-    token::{TokenRecord, TokenStatus, TokenUid},
-    token_text::{LookupId, TokenText},
-    user::{User, UserId},
+use crate::{
+    domain::{
+        audit::{Action, Actor},
+        code::{CodeHash, OneTimeCode},
+        deployment::DeploymentName,
+        scope::{DeploymentPattern, Scope, ScopeSet},
+        session::HandOver,
+        timestamp::{DAY, Timestamp},
+        token::{SecretRecord, TokenRecord, TokenStatus, TokenUid},
+        token_text::{LookupId, TokenText},
+        user::{User, UserId},
+    },
+    store::{Change, Committed},
 };
 
 /// How long the browser may take from the console to the Deployment, which is one redirect.
@@ -40,9 +43,12 @@ pub async fn sign_in(
     token: TokenUid,
     deployment: &DeploymentName,
     lifetime: Duration,
-) -> Result<BrowserSession> {
-    let record = context.store.token(token).await?.ok_or(Error::TokenRevoked(token))?;
-    add(context, &record, deployment, lifetime).await
+) -> Result<Committed<BrowserSession>> {
+    let secret = context.new_session_secret(deployment)?;
+    let mut change = context.store.change().await?;
+    let record = change.token(token).await?.filter(|token| token.revoked_at.is_none());
+    let record = record.ok_or(Error::TokenRevoked(token))?;
+    add(context, change, &record, secret, deployment, lifetime).await
 }
 
 /// A code for which the browser that has the nonce gets a session for the Deployment.
@@ -73,34 +79,42 @@ pub async fn redeem(
     nonce: &OneTimeCode,
     deployment: &DeploymentName,
     lifetime: Duration,
-) -> Result<BrowserSession> {
+) -> Result<Committed<BrowserSession>> {
     let taken = context.store.take_hand_over(&code.hash(), &nonce.hash(), deployment, context.now).await?;
     let user = taken.ok_or(Error::SignInOver)?;
     let context = &Context { actor: Actor::User(user.id), ..*context };
     let name = format!("Browser: {deployment}");
-    if let Some(known) = context.store.token_by_name(user.id, &name).await? {
+    let (text, secret) = context.new_session_secret(deployment)?;
+
+    let mut change = context.store.change().await?;
+    if let Some(known) = change.token_by_name(user.id, &name).await? {
         if known.status(context.now) == TokenStatus::Active && known.scopes.opens_deployment(deployment.as_str()) {
-            return add(context, &known, deployment, lifetime).await;
+            return add(context, change, &known, (text, secret), deployment, lifetime).await;
         }
         // It has expired, or somebody has changed its scopes. A new token takes its name.
         let event = context.event(Action::TokenRevoked, known.uid, json!({ "name": known.name }))?;
-        context.store.revoke_token(known.uid, context.now, &event).await?;
+        change.revoke_token(known, context.now).await?;
+        change.record(&event).await?;
     }
     let (record, event) = context.new_token(browser_token(context, user.id, name, deployment)?)?;
     let until = until(context, &record, lifetime);
-    let (text, secret) = context.new_session_secret(deployment, until)?;
-    context.store.insert_token(&record, &secret, &event).await?;
-    Ok(BrowserSession { text, until })
+    change.insert_token(&record).await?;
+    change.insert_secret(record.uid, &SecretRecord { retires_at: Some(until), ..secret }).await?;
+    Ok(change.commit(&event).await?.with(BrowserSession { text, until }))
 }
 
 /// Ends the session, unless it has ended already.
 ///
 /// # Errors
 /// The store's.
-pub async fn sign_out(context: &Context<'_>, session: LookupId, token: TokenUid) -> Result<()> {
+pub async fn sign_out(context: &Context<'_>, session: LookupId, token: TokenUid) -> Result<Committed> {
     let event = context.event(Action::BrowserSignedOut, token, json!({}))?;
-    context.store.end_browser_session(session, &event).await?;
-    Ok(())
+    let mut change = context.store.change().await?;
+    if change.end_browser_session(session, context.now).await? {
+        Ok(change.commit(&event).await?)
+    } else {
+        Ok(change.unchanged(()))
+    }
 }
 
 fn browser_token(context: &Context<'_>, owner: UserId, name: String, deployment: &DeploymentName) -> Result<Draft> {
@@ -118,17 +132,18 @@ fn browser_token(context: &Context<'_>, owner: UserId, name: String, deployment:
 
 async fn add(
     context: &Context<'_>,
+    mut change: Change,
     token: &TokenRecord,
+    (text, secret): (TokenText, SecretRecord),
     deployment: &DeploymentName,
     lifetime: Duration,
-) -> Result<BrowserSession> {
+) -> Result<Committed<BrowserSession>> {
     let until = until(context, token, lifetime);
-    let (text, secret) = context.new_session_secret(deployment, until)?;
     let context = Context { actor: Actor::User(token.owner), ..*context };
     let event = context.event(Action::BrowserSignedIn, token.uid, json!({ "deployment": deployment }))?;
-    let forget = context.now.saturating_sub(REMEMBERED);
-    let added = context.store.insert_browser_session(token.uid, &secret, forget, &event).await?;
-    if added { Ok(BrowserSession { text, until }) } else { Err(Error::TokenRevoked(token.uid)) }
+    change.forget_browser_sessions(context.now.saturating_sub(REMEMBERED)).await?;
+    change.insert_secret(token.uid, &SecretRecord { retires_at: Some(until), ..secret }).await?;
+    Ok(change.commit(&event).await?.with(BrowserSession { text, until }))
 }
 
 /// When the session ends: after `lifetime`, and never later than its token.

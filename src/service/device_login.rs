@@ -17,6 +17,7 @@ use crate::domain::{
     timestamp::DAY,
     user::{User, UserId},
 };
+use crate::store::Committed;
 
 /// How long the store remembers a login that has ended, so that a command line that still polls learns of it.
 const REMEMBERED: Duration = DAY;
@@ -31,7 +32,7 @@ pub enum Claim {
     Over,
     /// There never was such a code, or the store has forgotten it.
     Unknown,
-    Issued(Box<Issued>),
+    Issued(Box<Committed<Issued>>),
 }
 
 /// A new code, valid for `lifetime`. `asked_from` is the client's address, `asked_with` its `User-Agent`.
@@ -94,8 +95,13 @@ async fn decide(
 ) -> Result<()> {
     let context = Context { actor: Actor::User(by), ..*context };
     let event = context.event(action, by, detail)?;
-    let decided = context.store.decide_login(&code.hash(), &decision, &event).await?;
-    if decided { Ok(()) } else { Err(Error::DeviceLoginOver) }
+    let mut change = context.store.change().await?;
+    if !change.decide_login(&code.hash(), &decision, context.now).await? {
+        return Err(Error::DeviceLoginOver);
+    }
+    // Each poll asks the store, so no replica needs to learn of it.
+    change.commit(&event).await?.unsettled();
+    Ok(())
 }
 
 /// Takes the token of an approved login: makes it, once.
@@ -120,6 +126,11 @@ pub async fn claim(context: &Context<'_>, code: &OneTimeCode) -> Result<Claim> {
         owner: by,
         expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
     })?;
-    let claimed = context.store.claim_login(&code.hash(), &issued.record, &secret, &event).await?;
-    Ok(if claimed { Claim::Issued(Box::new(issued)) } else { Claim::Over })
+    let mut change = context.store.change().await?;
+    if !change.claim_login(&code.hash(), context.now).await? {
+        return Ok(Claim::Over);
+    }
+    change.insert_token(&issued.record).await?;
+    change.insert_secret(issued.record.uid, &secret).await?;
+    Ok(Claim::Issued(Box::new(change.commit(&event).await?.with(issued))))
 }

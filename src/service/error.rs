@@ -94,6 +94,9 @@ pub enum Error {
     /// What a request names does not exist, or is not the viewer's to see.
     #[error("there is no {noun} {}", quoted(name))]
     Unknown { noun: &'static str, name: String },
+    /// It is not what the caller has seen and meant to change.
+    #[error("somebody else has changed this meanwhile; look at it as it is now, then change it again")]
+    ChangedMeanwhile,
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     #[error(transparent)]
@@ -142,6 +145,7 @@ impl Error {
             | Self::LastAdmin(_)
             | Self::Declared(_)
             | Self::DeviceLoginOver
+            | Self::ChangedMeanwhile
             | Self::Store(StoreError::Conflict(_)) => Kind::Conflict,
             Self::Unknown { .. }
             | Self::TokenDeleted(_)

@@ -6,11 +6,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Context, Error, Result, tidy_name, users::password};
-use crate::domain::{
-    audit::{Action, Actor},
-    code::OneTimeCode,
-    session::Invitation,
-    user::{Email, User},
+use crate::{
+    domain::{
+        audit::{Action, Actor},
+        code::OneTimeCode,
+        session::Invitation,
+        user::{Email, User},
+    },
+    store::Committed,
 };
 
 /// What people enter as they accept an invitation.
@@ -24,7 +27,7 @@ pub struct Acceptance {
 ///
 /// # Errors
 /// [`Error::UserDisabled`].
-pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> Result<OneTimeCode> {
+pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> Result<Committed<OneTimeCode>> {
     if user.disabled_at.is_some() {
         return Err(Error::UserDisabled(user.email.clone()));
     }
@@ -36,22 +39,33 @@ pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> R
         expires_at: context.now.saturating_add(lifetime),
     };
     let event = context.event(Action::UserInvited, user.id, json!({ "email": user.email }))?;
-    context.store.insert_invitation(&invitation, &event).await?;
-    Ok(code)
+    let mut change = context.store.change().await?;
+    change.insert_invitation(&invitation).await?;
+    Ok(change.commit(&event).await?.with(code))
 }
 
 /// The user as they are afterwards. `None`: the link was used before, has expired or never existed.
 ///
 /// # Errors
 /// [`Error::UserName`], [`Error::Password`], and the store's conflict if the address is taken.
-pub async fn accept(context: &Context<'_>, code: &OneTimeCode, acceptance: Acceptance) -> Result<Option<User>> {
-    let Some((_, user)) = context.store.invitation(&code.hash(), context.now).await? else { return Ok(None) };
+pub async fn accept(
+    context: &Context<'_>,
+    code: &OneTimeCode,
+    acceptance: Acceptance,
+) -> Result<Option<Committed<User>>> {
+    if context.store.invitation(&code.hash(), context.now).await?.is_none() {
+        return Ok(None);
+    }
     let Acceptance { name, email, password } = acceptance;
     let name = tidy_name(&name).ok_or(Error::UserName(name))?;
     let password_hash = Some(password::hash(context, password).await?.into_string());
-    let user = User { name, email, password_hash, ..user };
+
+    let mut change = context.store.change().await?;
+    let Some(mut user) = change.use_invitation(&code.hash(), context.now).await? else { return Ok(None) };
+    *user = User { name, email, password_hash, ..user.clone() };
     let context = Context { actor: Actor::User(user.id), ..*context };
     let event = context.event(Action::InvitationAccepted, user.id, json!({ "email": user.email }))?;
-    let accepted = context.store.accept_invitation(&code.hash(), &user, &event).await?;
-    Ok(accepted.then_some(user))
+    change.update_user(&user).await?;
+    change.end_sessions(user.id, None, context.now).await?;
+    Ok(Some(change.commit(&event).await?.with(user.into_inner())))
 }

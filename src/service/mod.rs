@@ -16,8 +16,10 @@ pub mod receipt;
 pub mod sessions;
 pub mod tokens;
 pub mod users;
+mod version;
 
 pub use error::{Error, Kind, Result};
+pub use version::Version;
 
 use serde_json::{Value, json};
 
@@ -116,11 +118,11 @@ impl Context<'_> {
         Ok((text, record))
     }
 
-    /// The secret of a browser session at `deployment`, which ends at `until`.
-    fn new_session_secret(&self, deployment: &DeploymentName, until: Timestamp) -> Result<(TokenText, SecretRecord)> {
+    /// The secret of a browser session at `deployment`; when it ends is still to be said.
+    fn new_session_secret(&self, deployment: &DeploymentName) -> Result<(TokenText, SecretRecord)> {
         let text = self.system.new_session_text()?;
         let record = self.hashed(&text)?;
-        Ok((text, SecretRecord { retires_at: Some(until), session: Some(deployment.clone()), ..record }))
+        Ok((text, SecretRecord { session: Some(deployment.clone()), ..record }))
     }
 
     fn hashed(&self, text: &TokenText) -> Result<SecretRecord> {

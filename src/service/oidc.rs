@@ -6,10 +6,13 @@ use super::{
     Context, Error, Result, tidy_name,
     users::{self, UpdateUser},
 };
-use crate::domain::{
-    audit::{Action, Actor},
-    session::Identity,
-    user::{Email, Role, User, UserId},
+use crate::{
+    domain::{
+        audit::{Action, Actor},
+        session::Identity,
+        user::{Email, Role, User, UserId},
+    },
+    store::{Change, Committed, Current},
 };
 
 /// What the provider says about a person.
@@ -29,47 +32,68 @@ pub struct Claims {
 ///
 /// # Errors
 /// [`Error::NoEmail`], [`Error::EmailNotVerified`], [`Error::AccountDisabled`], [`Error::LastAdmin`].
-pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<User> {
-    let user = match context.store.user_by_identity(&claims.identity).await? {
-        Some(user) => user,
-        None => link(context, claims).await?,
+pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<Committed<User>> {
+    let Some(user) = context.store.user_by_identity(&claims.identity).await? else {
+        return link(context, claims).await;
     };
     if user.disabled_at.is_some() {
         return Err(Error::AccountDisabled);
     }
     match claims.role {
         Some(role) if role != user.role => {
-            let change = UpdateUser { name: None, role: Some(role) };
-            users::update(&acting(context, user.id), &user.email, change).await
+            let update = UpdateUser { name: None, role: Some(role) };
+            users::update(&acting(context, user.id), &user.email, update).await
         }
-        _ => Ok(user),
+        _ => Ok(Committed::nothing(user)),
     }
 }
 
 /// Links the identity to the user with its address, who is made if there is none.
-async fn link(context: &Context<'_>, claims: &Claims) -> Result<User> {
+async fn link(context: &Context<'_>, claims: &Claims) -> Result<Committed<User>> {
     let email: Email = claims.email.as_deref().and_then(|text| text.parse().ok()).ok_or(Error::NoEmail)?;
-    let known = context.store.user_by_email(&email).await?;
-    let new = known.is_none();
-    let user = match known {
-        Some(_) if !claims.email_verified => return Err(Error::EmailNotVerified),
-        Some(user) => user,
-        None => User {
-            id: UserId(context.system.new_id(context.now)?),
-            name: claims.name.as_deref().and_then(tidy_name).unwrap_or_else(|| email.to_string()),
-            email,
-            role: claims.role.unwrap_or(Role::Member),
-            password_hash: None,
-            created_at: context.now,
-            disabled_at: None,
-        },
-    };
-    if user.disabled_at.is_some() {
-        return Err(Error::AccountDisabled);
+    let mut change = context.store.change().await?;
+    // Another tab of the same browser may have come first.
+    if let Some(user) = change.user_by_identity(&claims.identity).await? {
+        return Ok(change.unchanged(user.into_inner()));
     }
+    let (user, new) = match change.user_by_email(&email).await? {
+        Some(_) if !claims.email_verified => return Err(Error::EmailNotVerified),
+        Some(user) if user.disabled_at.is_some() => return Err(Error::AccountDisabled),
+        Some(user) => (with_role(context, &mut change, user, claims.role).await?, false),
+        None => (new_user(context, &mut change, claims, email).await?, true),
+    };
+    change.link_identity(&claims.identity, user.id, context.now).await?;
     let detail = json!({ "issuer": claims.identity.issuer, "email": user.email, "new": new });
     let event = acting(context, user.id).event(Action::IdentityLinked, user.id, detail)?;
-    context.store.link_identity(&claims.identity, &user, new, &event).await?;
+    Ok(change.commit(&event).await?.with(user))
+}
+
+async fn new_user(context: &Context<'_>, change: &mut Change, claims: &Claims, email: Email) -> Result<User> {
+    let user = User {
+        id: UserId(context.system.new_id(context.now)?),
+        name: claims.name.as_deref().and_then(tidy_name).unwrap_or_else(|| email.to_string()),
+        email,
+        role: claims.role.unwrap_or(Role::Member),
+        password_hash: None,
+        created_at: context.now,
+        disabled_at: None,
+    };
+    change.insert_user(&user).await?;
+    Ok(user)
+}
+
+async fn with_role(
+    context: &Context<'_>,
+    change: &mut Change,
+    user: Current<User>,
+    role: Option<Role>,
+) -> Result<User> {
+    if role.is_none_or(|role| role == user.role) {
+        return Ok(user.into_inner());
+    }
+    let update = UpdateUser { name: None, role };
+    let (user, event) = users::apply(&acting(context, user.id), change, user, update).await?;
+    change.record(&event).await?;
     Ok(user)
 }
 

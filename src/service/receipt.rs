@@ -33,13 +33,12 @@ pub struct Receipt {
     pub missing: Vec<String>,
 }
 
-/// Waits until every running gateway decides by all that was committed before this call, or for 3 s.
+/// Waits until every running gateway decides by all changes up to `seq`, or for 3 s.
 ///
 /// # Errors
 /// The store's. The change itself is committed all the same.
-pub async fn receipt(store: &Store) -> Result<Receipt, StoreError> {
+pub async fn receipt(store: &Store, seq: i64) -> Result<Receipt, StoreError> {
     let started = Instant::now();
-    let seq = store.change_seq().await?;
     let mut pause = FIRST_PAUSE;
     let behind = |replica: &&Replica| replica.applied_seq < seq;
     loop {

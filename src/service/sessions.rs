@@ -5,11 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Context, Result};
-use crate::domain::{
-    audit::{Action, Actor},
-    code::OneTimeCode,
-    session::ConsoleSession,
-    user::{User, UserId},
+use crate::{
+    domain::{
+        audit::{Action, Actor},
+        code::OneTimeCode,
+        session::ConsoleSession,
+        user::{User, UserId},
+    },
+    store::Committed,
 };
 
 /// How much of the browser's `User-Agent` is kept, characters.
@@ -41,7 +44,10 @@ pub async fn begin(
     };
     let context = Context { actor: Actor::User(user.id), ..*context };
     let event = context.event(Action::SignedIn, user.id, detail)?;
-    context.store.insert_session(&session, &event).await?;
+    let mut change = context.store.change().await?;
+    change.insert_session(&session).await?;
+    // Each page asks the store for its session, so no replica needs to learn of it.
+    change.commit(&event).await?.unsettled();
     Ok(code)
 }
 
@@ -49,7 +55,11 @@ pub async fn begin(
 /// The store's.
 pub async fn end(context: &Context<'_>, session: &ConsoleSession) -> Result<()> {
     let event = context.event(Action::SignedOut, session.user, json!({}))?;
-    context.store.end_session(&session.id_hash, &event).await?;
+    let mut change = context.store.change().await?;
+    if change.end_session(&session.id_hash).await? {
+        // As above.
+        change.commit(&event).await?.unsettled();
+    }
     Ok(())
 }
 
@@ -57,7 +67,9 @@ pub async fn end(context: &Context<'_>, session: &ConsoleSession) -> Result<()> 
 ///
 /// # Errors
 /// The store's.
-pub async fn end_all(context: &Context<'_>, user: UserId, keep: Option<&ConsoleSession>) -> Result<()> {
+pub async fn end_all(context: &Context<'_>, user: UserId, keep: Option<&ConsoleSession>) -> Result<Committed> {
     let event = context.event(Action::SessionsEnded, user, json!({}))?;
-    Ok(context.store.end_sessions(user, keep.map(|session| &session.id_hash), &event).await?)
+    let mut change = context.store.change().await?;
+    change.end_sessions(user, keep.map(|session| &session.id_hash), context.now).await?;
+    Ok(change.commit(&event).await?)
 }

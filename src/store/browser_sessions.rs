@@ -1,17 +1,14 @@
 //! Browser sessions of Deployments, and the hand-overs by which they begin.
 
 use super::{
-    Store, StoreError,
+    Change, Store, StoreError,
     statement::{same, statements},
-    tokens::select_token,
 };
 use crate::domain::{
-    audit::AuditEvent,
     code::CodeHash,
     deployment::DeploymentName,
     session::HandOver,
     timestamp::Timestamp,
-    token::{SecretRecord, TokenRecord, TokenUid},
     token_text::LookupId,
     user::{User, UserId},
 };
@@ -27,8 +24,6 @@ statements! {
         "DELETE FROM hand_overs
         WHERE code_hash = $1 AND nonce_hash = $2 AND deployment = $3 AND expires_at > $4 RETURNING user_id",
     );
-
-    TOKEN_BY_NAME = same(select_token!("WHERE owner_id = $1 AND name = $2 AND revoked_at IS NULL"));
 
     FORGET = same("DELETE FROM token_secrets WHERE deployment IS NOT NULL AND retires_at < $1");
 
@@ -65,38 +60,16 @@ impl Store {
         writing.commit().await?;
         Ok(user)
     }
+}
 
-    /// The live (unrevoked) token of that name.
-    pub async fn token_by_name(&self, owner: UserId, name: &str) -> Result<Option<TokenRecord>, StoreError> {
-        self.read().await?.optional(TOKEN_BY_NAME, (owner, name)).await
+impl Change {
+    /// Forgets browser sessions that were over before.
+    pub async fn forget_browser_sessions(&mut self, before: Timestamp) -> Result<(), StoreError> {
+        self.connection.execute(FORGET, (before,)).await.map(drop)
     }
 
-    /// Adds a browser session's secret to its token, and forgets sessions that were over before `forget`. `false`: no
-    /// such token, or it is revoked.
-    pub async fn insert_browser_session(
-        &self,
-        token: TokenUid,
-        secret: &SecretRecord,
-        forget: Timestamp,
-        event: &AuditEvent,
-    ) -> Result<bool, StoreError> {
-        let mut change = self.change().await?;
-        let live = change.connection.token(token).await?.is_some_and(|token| token.revoked_at.is_none());
-        if live {
-            change.connection.execute(FORGET, (forget,)).await?;
-            change.insert_secret(token, secret).await?;
-            change.commit(event).await?;
-        }
-        Ok(live)
-    }
-
-    /// `false`: no such session, or it is over at `event.at`.
-    pub async fn end_browser_session(&self, id: LookupId, event: &AuditEvent) -> Result<bool, StoreError> {
-        let mut change = self.change().await?;
-        let ended = change.connection.changes(END, (id, event.at, change.seq)).await?;
-        if ended {
-            change.commit(event).await?;
-        }
-        Ok(ended)
+    /// `false`: no such session, or it is over at `at`.
+    pub async fn end_browser_session(&mut self, id: LookupId, at: Timestamp) -> Result<bool, StoreError> {
+        self.connection.changes(END, (id, at, self.seq)).await
     }
 }

@@ -1,5 +1,7 @@
 //! What every change has in common: the sequence first, then its rows, the audit event and the notification, at once.
 
+use std::ops::{Deref, DerefMut};
+
 use sqlx::types::Json;
 
 use super::{
@@ -21,13 +23,33 @@ statements! {
     NOTIFY = Sql { sqlite: "SELECT 1", postgres: "SELECT pg_notify('bento_gateway_changes', '')" };
 }
 
-/// A transaction that changes something, alone among all writers: what it reads cannot be changed by others before it
-/// ends, so that no update is lost. Dropped without [`Change::commit`], it changes nothing, and its sequence goes to the
-/// next one.
+/// A transaction that changes something, alone among all writers: nobody else changes what it has read before it ends,
+/// so a verb reads, decides and writes in one change, and loses nobody's update. Dropped without [`Change::commit`], it
+/// changes nothing, and its sequence goes to the next one.
+///
+/// Other writers wait for it: what takes long, such as Argon2, is done before it begins.
 pub struct Change {
     pub(super) connection: Connection,
     /// What the rows that are touched get as their `changed_seq`.
     pub(super) seq: i64,
+}
+
+/// A row as it is in a [`Change`] that may write it again. Only reading in a change makes one, and only that change takes
+/// it back: a row that was read before the change began cannot be written.
+#[derive(Debug)]
+pub struct Current<T> {
+    value: T,
+    seq: i64,
+}
+
+/// What a verb has made and committed. Some replicas may still decide without it, so it is opened by whoever says what
+/// to do about that: wait until they all know it, wait for none, or that there is nothing they need to know.
+#[must_use = "a change is committed and nobody waits for it"]
+#[derive(Debug)]
+pub struct Committed<T = ()> {
+    value: T,
+    /// `None`: nothing was changed.
+    seq: Option<i64>,
 }
 
 impl Store {
@@ -44,8 +66,21 @@ impl Store {
 
 impl Change {
     /// # Errors
+    /// As [`Change::record`].
+    pub async fn commit(mut self, event: &AuditEvent) -> Result<Committed, StoreError> {
+        self.record(event).await?;
+        if let Connection::Postgres(..) = self.connection {
+            self.connection.execute(NOTIFY, ()).await?;
+        }
+        self.connection.commit().await?;
+        Ok(Committed { value: (), seq: Some(self.seq) })
+    }
+
+    /// Adds an event to the audit trail, where a change consists of several; the last one is [`Change::commit`]'s.
+    ///
+    /// # Errors
     /// [`Conflict::RequestKey`](super::Conflict::RequestKey) if the event's actor has named an earlier request so.
-    pub async fn commit(mut self, event: &AuditEvent) -> Result<(), StoreError> {
+    pub async fn record(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
         let request = event.request.as_ref();
         let values = (
             Id(event.id),
@@ -58,10 +93,78 @@ impl Change {
             request.map(|request| &request.key),
             request.map(|request| &request.hash),
         );
-        self.connection.execute(INSERT_EVENT, values).await?;
-        if let Connection::Postgres(..) = self.connection {
-            self.connection.execute(NOTIFY, ()).await?;
+        self.connection.execute(INSERT_EVENT, values).await.map(drop)
+    }
+
+    /// Nothing is changed: it was so before. Whoever waits for `value` waits for all that was committed so far.
+    pub fn unchanged<T>(self, value: T) -> Committed<T> {
+        Committed { value, seq: Some(self.seq - 1) }
+    }
+
+    pub(super) fn current<T>(&self, value: T) -> Current<T> {
+        Current { value, seq: self.seq }
+    }
+
+    /// # Errors
+    /// [`StoreError::Inconsistent`] if another change has read it: our mistake.
+    pub(super) fn own<'c, T>(&self, current: &'c Current<T>) -> Result<&'c T, StoreError> {
+        if current.seq == self.seq {
+            return Ok(&current.value);
         }
-        self.connection.commit().await
+        Err(StoreError::Inconsistent("a row was to be written that this change has not read".to_owned()))
+    }
+}
+
+impl<T> Deref for Current<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Current<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T> Current<T> {
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+impl<T> Committed<T> {
+    pub(super) fn up_to(seq: i64, value: T) -> Self {
+        Self { value, seq: Some(seq) }
+    }
+
+    /// Nothing was changed, and there is nothing to wait for.
+    pub fn nothing(value: T) -> Self {
+        Self { value, seq: None }
+    }
+
+    pub fn with<U>(self, value: U) -> Committed<U> {
+        Committed { value, seq: self.seq }
+    }
+
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Committed<U> {
+        Committed { value: change(self.value), seq: self.seq }
+    }
+
+    /// Both, to be waited for together.
+    pub fn and<U>(self, later: Committed<U>) -> Committed<(T, U)> {
+        Committed { value: (self.value, later.value), seq: self.seq.max(later.seq) }
+    }
+
+    /// Nobody waits: no replica decides by this, or the caller has no means to wait.
+    pub fn unsettled(self) -> T {
+        self.value
+    }
+
+    /// With the sequence to wait for; `None`: none. For those who wait.
+    pub fn into_parts(self) -> (T, Option<i64>) {
+        (self.value, self.seq)
     }
 }

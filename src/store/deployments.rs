@@ -3,13 +3,12 @@
 use sqlx::types::Json;
 
 use super::{
-    Change, Store, StoreError,
+    Change, Current, Store, StoreError,
     columns::scope_texts,
     statement::{Sql, same, statements},
     tokens::exact_scope,
 };
 use crate::domain::{
-    audit::AuditEvent,
     deployment::{DeploymentName, DeploymentSpec},
     scope::ScopeSet,
     timestamp::Timestamp,
@@ -28,6 +27,8 @@ statements! {
     };
 
     LIST = same("SELECT spec, created_at FROM deployments WHERE removed_at IS NULL ORDER BY name");
+
+    FIND = same("SELECT spec, created_at FROM deployments WHERE name = $1 AND removed_at IS NULL");
 
     UPDATE = same("UPDATE deployments SET spec = $2, changed_seq = $3 WHERE name = $1 AND removed_at IS NULL");
 
@@ -103,59 +104,9 @@ pub struct TouchedToken {
 }
 
 impl Store {
-    /// # Errors
-    /// [`Conflict::DeploymentName`](super::Conflict::DeploymentName),
-    /// [`Conflict::DeploymentHost`](super::Conflict::DeploymentHost).
-    pub async fn insert_deployment(
-        &self,
-        spec: &DeploymentSpec,
-        at: Timestamp,
-        event: &AuditEvent,
-    ) -> Result<(), StoreError> {
-        let mut change = self.change().await?;
-        change.connection.execute(FORGET_REMOVED, (&spec.name,)).await?;
-        change.connection.execute(INSERT, (&spec.name, Json(spec), at, change.seq)).await?;
-        change.insert_hosts(spec).await?;
-        change.commit(event).await
-    }
-
     /// By name.
     pub async fn list_deployments(&self) -> Result<Vec<StoredDeployment>, StoreError> {
         self.read().await?.all(LIST, ()).await
-    }
-
-    /// Puts `spec` in the place of the one of its name. `false`: no such Deployment.
-    ///
-    /// # Errors
-    /// [`Conflict::DeploymentHost`](super::Conflict::DeploymentHost).
-    pub async fn update_deployment(&self, spec: &DeploymentSpec, event: &AuditEvent) -> Result<bool, StoreError> {
-        let mut change = self.change().await?;
-        let updated = change.connection.changes(UPDATE, (&spec.name, Json(spec), change.seq)).await?;
-        if updated {
-            change.connection.execute(DELETE_HOSTS, (&spec.name,)).await?;
-            change.insert_hosts(spec).await?;
-            change.commit(event).await?;
-        }
-        Ok(updated)
-    }
-
-    /// Removes the Deployment and ends the exact scopes of live tokens that name it, so that they do not open a later
-    /// one of the same name. A token whose last scope that was is revoked. `None`: no such Deployment.
-    pub async fn remove_deployment(
-        &self,
-        name: &DeploymentName,
-        at: Timestamp,
-        event: &AuditEvent,
-    ) -> Result<Option<Vec<TouchedToken>>, StoreError> {
-        let mut change = self.change().await?;
-        if !change.connection.changes(REMOVE, (name, at, change.seq)).await? {
-            return Ok(None);
-        }
-        change.connection.execute(DELETE_HOSTS, (name,)).await?;
-        let holders = change.connection.all(HOLDERS, (exact_scope(name),)).await?;
-        let touched = change.end_scopes(holders, name, at).await?;
-        change.commit(event).await?;
-        Ok(Some(touched))
     }
 
     /// Notes which Deployments a running gateway has from its file or flags, so that the command line, which need not
@@ -170,15 +121,54 @@ impl Store {
         let names: Vec<(DeploymentName,)> = self.read().await?.all(DECLARED, ()).await?;
         Ok(names.into_iter().map(|(name,)| name).collect())
     }
-
-    /// Stored and declared ones.
-    pub async fn knows_deployment(&self, name: &DeploymentName) -> Result<bool, StoreError> {
-        let (known,) = self.read().await?.one(KNOWS, (name,)).await?;
-        Ok(known)
-    }
 }
 
 impl Change {
+    /// Stored and declared ones.
+    pub async fn knows_deployment(&mut self, name: &DeploymentName) -> Result<bool, StoreError> {
+        let (known,) = self.connection.one(KNOWS, (name,)).await?;
+        Ok(known)
+    }
+
+    /// `None`: the store has no such Deployment, or it was removed.
+    pub async fn deployment(&mut self, name: &DeploymentName) -> Result<Option<Current<DeploymentSpec>>, StoreError> {
+        let row: Option<StoredDeployment> = self.connection.optional(FIND, (name,)).await?;
+        Ok(row.map(|stored| self.current(stored.spec)))
+    }
+
+    /// # Errors
+    /// [`Conflict::DeploymentName`](super::Conflict::DeploymentName),
+    /// [`Conflict::DeploymentHost`](super::Conflict::DeploymentHost).
+    pub async fn insert_deployment(&mut self, spec: &DeploymentSpec, at: Timestamp) -> Result<(), StoreError> {
+        self.connection.execute(FORGET_REMOVED, (&spec.name,)).await?;
+        self.connection.execute(INSERT, (&spec.name, Json(spec), at, self.seq)).await?;
+        self.insert_hosts(spec).await
+    }
+
+    /// # Errors
+    /// [`Conflict::DeploymentHost`](super::Conflict::DeploymentHost).
+    pub async fn update_deployment(&mut self, spec: &Current<DeploymentSpec>) -> Result<(), StoreError> {
+        let spec = self.own(spec)?;
+        self.connection.execute(UPDATE, (&spec.name, Json(spec), self.seq)).await?;
+        self.connection.execute(DELETE_HOSTS, (&spec.name,)).await?;
+        self.insert_hosts(spec).await
+    }
+
+    /// Removes the Deployment and ends the exact scopes of live tokens that name it, so that they do not open a later
+    /// one of the same name. A token whose last scope that was is revoked. `None`: no such Deployment.
+    pub async fn remove_deployment(
+        &mut self,
+        name: &DeploymentName,
+        at: Timestamp,
+    ) -> Result<Option<Vec<TouchedToken>>, StoreError> {
+        if !self.connection.changes(REMOVE, (name, at, self.seq)).await? {
+            return Ok(None);
+        }
+        self.connection.execute(DELETE_HOSTS, (name,)).await?;
+        let holders = self.connection.all(HOLDERS, (exact_scope(name),)).await?;
+        self.end_scopes(holders, name, at).await.map(Some)
+    }
+
     async fn insert_hosts(&mut self, spec: &DeploymentSpec) -> Result<(), StoreError> {
         self.connection.execute(INSERT_HOSTS, (&spec.name, Json(&spec.hosts))).await.map(drop)
     }

@@ -1,15 +1,13 @@
 //! Logins of the command line in a browser.
 
 use super::{
-    Store, StoreError,
+    Change, Store, StoreError,
     statement::{same, statements},
 };
 use crate::domain::{
-    audit::AuditEvent,
     code::CodeHash,
     login::{Login, LoginDecision},
     timestamp::Timestamp,
-    token::{SecretRecord, TokenRecord},
 };
 
 statements! {
@@ -49,44 +47,25 @@ impl Store {
     pub async fn login(&self, code: &CodeHash) -> Result<Option<Login>, StoreError> {
         self.read().await?.optional(FIND, (code,)).await
     }
+}
 
-    /// `false`: no such code, it was decided before, or it has run out at `event.at`.
+impl Change {
+    /// `false`: no such code, it was decided before, or it has run out at `at`.
     pub async fn decide_login(
-        &self,
+        &mut self,
         code: &CodeHash,
         decision: &LoginDecision,
-        event: &AuditEvent,
+        at: Timestamp,
     ) -> Result<bool, StoreError> {
         let (by, scopes) = match decision {
             LoginDecision::Refused => (None, None),
             LoginDecision::Approved { by, scopes } => (Some(by), Some(scopes)),
         };
-        let mut change = self.change().await?;
-        let decided = change.connection.changes(DECIDE, (code, event.at, by, scopes)).await?;
-        if decided {
-            change.commit(event).await?;
-        }
-        Ok(decided)
+        self.connection.changes(DECIDE, (code, at, by, scopes)).await
     }
 
-    /// Makes the token of an approved login. Exactly one of any number of concurrent calls returns `true`; `false` also
-    /// if it is not approved or has run out at `event.at`.
-    ///
-    /// # Errors
-    /// [`Conflict::TokenName`](super::Conflict::TokenName).
-    pub async fn claim_login(
-        &self,
-        code: &CodeHash,
-        token: &TokenRecord,
-        secret: &SecretRecord,
-        event: &AuditEvent,
-    ) -> Result<bool, StoreError> {
-        let mut change = self.change().await?;
-        let claimed = change.connection.changes(CLAIM, (code, event.at)).await?;
-        if claimed {
-            change.insert_token(token, secret).await?;
-            change.commit(event).await?;
-        }
-        Ok(claimed)
+    /// Takes an approved login, once. `false`: it is not approved, was taken before, or has run out at `at`.
+    pub async fn claim_login(&mut self, code: &CodeHash, at: Timestamp) -> Result<bool, StoreError> {
+        self.connection.changes(CLAIM, (code, at)).await
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::types::Json;
 
 use super::{
-    Database, Store, StoreError,
+    Committed, Database, Store, StoreError,
     statement::{same, statements},
 };
 use crate::domain::{
@@ -87,6 +87,11 @@ impl Store {
     pub async fn change_seq(&self) -> Result<i64, StoreError> {
         let (seq,) = self.read().await?.one(CHANGE_SEQ, ()).await?;
         Ok(seq)
+    }
+
+    /// `value`, as somebody has committed it before: whoever waits for it waits for all that is committed now.
+    pub async fn committed_before<T>(&self, value: T) -> Result<Committed<T>, StoreError> {
+        Ok(Committed::up_to(self.change_seq().await?, value))
     }
 
     /// Returns when another process may have changed something, as soon as the database says so. On a store that

@@ -28,12 +28,12 @@ mod traffic;
 mod users;
 
 pub use audit::{EventFilter, StoredEvent};
-pub use change::Change;
+pub use change::{Change, Committed, Current};
 pub use deployments::{StoredDeployment, TouchedToken};
 pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor};
 pub use replicas::{Replica, ReplicaId};
 pub use tokens::{Page, TokenFilter, TokenOrder};
-pub use users::{Bootstrap, NamedRequest, Organization};
+pub use users::{NamedRequest, Organization};
 
 use std::{fmt, sync::Arc};
 

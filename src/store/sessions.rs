@@ -5,7 +5,6 @@ use super::{
     statement::{same, statements},
 };
 use crate::domain::{
-    audit::AuditEvent,
     code::CodeHash,
     session::ConsoleSession,
     timestamp::Timestamp,
@@ -42,15 +41,6 @@ statements! {
 }
 
 impl Store {
-    /// Forgets all that are over at `event.at`, too.
-    pub async fn insert_session(&self, session: &ConsoleSession, event: &AuditEvent) -> Result<(), StoreError> {
-        let ConsoleSession { id_hash, user, created_at, expires_at, address, client } = session;
-        let mut change = self.change().await?;
-        change.connection.execute(FORGET, (event.at,)).await?;
-        change.connection.execute(INSERT, (id_hash, user, created_at, expires_at, address, client)).await?;
-        change.commit(event).await
-    }
-
     /// The session and its user, unless it is over at `now` or the user is disabled.
     pub async fn session(&self, id: &CodeHash, now: Timestamp) -> Result<Option<(ConsoleSession, User)>, StoreError> {
         let mut reading = self.read().await?;
@@ -63,32 +53,23 @@ impl Store {
     pub async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<ConsoleSession>, StoreError> {
         self.read().await?.all(LIST, (user, now)).await
     }
+}
+
+impl Change {
+    /// Forgets all that are over at the time at which this one begins, too.
+    pub async fn insert_session(&mut self, session: &ConsoleSession) -> Result<(), StoreError> {
+        let ConsoleSession { id_hash, user, created_at, expires_at, address, client } = session;
+        self.connection.execute(FORGET, (created_at,)).await?;
+        self.connection.execute(INSERT, (id_hash, user, created_at, expires_at, address, client)).await.map(drop)
+    }
 
     /// `false`: there was none.
-    pub async fn end_session(&self, id: &CodeHash, event: &AuditEvent) -> Result<bool, StoreError> {
-        let mut change = self.change().await?;
-        let ended = change.connection.changes(END, (id,)).await?;
-        if ended {
-            change.commit(event).await?;
-        }
-        Ok(ended)
+    pub async fn end_session(&mut self, id: &CodeHash) -> Result<bool, StoreError> {
+        self.connection.changes(END, (id,)).await
     }
 
     /// Ends the user's console sessions but `keep`, and the browser sessions of all their tokens.
     pub async fn end_sessions(
-        &self,
-        user: UserId,
-        keep: Option<&CodeHash>,
-        event: &AuditEvent,
-    ) -> Result<(), StoreError> {
-        let mut change = self.change().await?;
-        change.end_sessions(user, keep, event.at).await?;
-        change.commit(event).await
-    }
-}
-
-impl Change {
-    pub(super) async fn end_sessions(
         &mut self,
         user: UserId,
         keep: Option<&CodeHash>,

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use sqlx::types::Json;
 
 use super::{
-    Change, Store, StoreError,
+    Change, Current, Store, StoreError,
     statement::{Connection, Sql, same, statements},
 };
 use crate::domain::{
-    audit::AuditEvent,
     deployment::DeploymentName,
     scope::{DeploymentPattern, Scope},
     timestamp::Timestamp,
@@ -28,7 +27,6 @@ macro_rules! select_token {
         )
     };
 }
-pub(super) use select_token;
 
 /// `$1`: owner, `$2`: needle, `$3`: revoked ones, too. `$contains` is the database's search for a text in a text.
 macro_rules! filtered {
@@ -96,6 +94,8 @@ statements! {
 
     FIND = same(select_token!("WHERE id = $1"));
 
+    FIND_BY_NAME = same(select_token!("WHERE owner_id = $1 AND name = $2 AND revoked_at IS NULL"));
+
     COUNT = Sql {
         sqlite: concat!("SELECT count(*) FROM api_tokens ", filtered!("instr")),
         postgres: concat!("SELECT count(*) FROM api_tokens ", filtered!("strpos")),
@@ -133,7 +133,7 @@ statements! {
 
     UPDATE = same(
         "UPDATE api_tokens SET name = $2, description = $3, search_text = $4, scopes = $5, expires_at = $6
-        WHERE id = $1 AND revoked_at IS NULL",
+        WHERE id = $1",
     );
 
     /// `$1`: a JSON array of pairs. PostgreSQL locks the rows in the order of their ids, so that two gateways which
@@ -203,19 +203,6 @@ pub struct Page<T> {
 }
 
 impl Store {
-    /// # Errors
-    /// [`Conflict::TokenName`](super::Conflict::TokenName) if the owner has a live (unrevoked) token of that name.
-    pub async fn insert_token(
-        &self,
-        token: &TokenRecord,
-        secret: &SecretRecord,
-        event: &AuditEvent,
-    ) -> Result<(), StoreError> {
-        let mut change = self.change().await?;
-        change.insert_token(token, secret).await?;
-        change.commit(event).await
-    }
-
     /// `None`: no such token. Revoked and expired ones are found.
     pub async fn token(&self, uid: TokenUid) -> Result<Option<TokenRecord>, StoreError> {
         self.read().await?.token(uid).await
@@ -255,58 +242,6 @@ impl Store {
         Ok(Page { items, total: total.unsigned_abs() })
     }
 
-    /// The token as it is afterwards. One that is revoked already stays as it was, and the event is not written.
-    /// `None`: no such token.
-    pub async fn revoke_token(
-        &self,
-        uid: TokenUid,
-        at: Timestamp,
-        event: &AuditEvent,
-    ) -> Result<Option<TokenRecord>, StoreError> {
-        let mut change = self.change().await?;
-        let revoked = change.connection.changes(REVOKE, (uid, at)).await?;
-        let token = change.connection.token(uid).await?;
-        if revoked {
-            change.touch_secrets(uid).await?;
-            change.commit(event).await?;
-        }
-        Ok(token)
-    }
-
-    /// Adds `secret` to the token; every older secret retires at `old_until`, or when it would have anyway if that is
-    /// earlier. `None`: no such token, or it is revoked.
-    pub async fn rotate_token(
-        &self,
-        uid: TokenUid,
-        secret: &SecretRecord,
-        old_until: Timestamp,
-        event: &AuditEvent,
-    ) -> Result<Option<TokenRecord>, StoreError> {
-        let mut change = self.change().await?;
-        let token = change.connection.token(uid).await?.filter(|token| token.revoked_at.is_none());
-        if token.is_some() {
-            change.connection.execute(RETIRE_SECRETS, (uid, change.seq, old_until)).await?;
-            change.insert_secret(uid, secret).await?;
-            change.commit(event).await?;
-        }
-        Ok(token)
-    }
-
-    /// Sets name, description, scopes and expiry to those of `token`. `false`: no such token, or it is revoked.
-    ///
-    /// # Errors
-    /// [`Conflict::TokenName`](super::Conflict::TokenName).
-    pub async fn update_token(&self, token: &TokenRecord, event: &AuditEvent) -> Result<bool, StoreError> {
-        let mut change = self.change().await?;
-        let values = (token.uid, &token.name, &token.description, search_text(token), &token.scopes, token.expires_at);
-        let updated = change.connection.changes(UPDATE, values).await?;
-        if updated {
-            change.touch_secrets(token.uid).await?;
-            change.commit(event).await?;
-        }
-        Ok(updated)
-    }
-
     /// Moves `last_used_at` forward, never back, and adds to the count of that UTC day, for many tokens in one
     /// statement each. Bumps no sequence. Unknown uids are ignored.
     pub async fn record_use(&self, uses: &[TokenUse]) -> Result<(), StoreError> {
@@ -327,7 +262,27 @@ impl Store {
 }
 
 impl Change {
-    pub(super) async fn insert_token(&mut self, token: &TokenRecord, secret: &SecretRecord) -> Result<(), StoreError> {
+    /// `None`: no such token. Revoked and expired ones are found.
+    pub async fn token(&mut self, uid: TokenUid) -> Result<Option<Current<TokenRecord>>, StoreError> {
+        let token = self.connection.token(uid).await?;
+        Ok(token.map(|token| self.current(token)))
+    }
+
+    /// The live (unrevoked) token of that name.
+    pub async fn token_by_name(
+        &mut self,
+        owner: UserId,
+        name: &str,
+    ) -> Result<Option<Current<TokenRecord>>, StoreError> {
+        let token = self.connection.optional(FIND_BY_NAME, (owner, name)).await?;
+        Ok(token.map(|token| self.current(token)))
+    }
+
+    /// A token without a secret of its own: browser sessions may be its only ones.
+    ///
+    /// # Errors
+    /// [`Conflict::TokenName`](super::Conflict::TokenName) if the owner has a live (unrevoked) token of that name.
+    pub async fn insert_token(&mut self, token: &TokenRecord) -> Result<(), StoreError> {
         let values = (
             token.uid,
             token.owner,
@@ -340,14 +295,51 @@ impl Change {
             token.revoked_at,
             token.last_used_at,
         );
-        self.connection.execute(INSERT_TOKEN, values).await?;
-        self.insert_secret(token.uid, secret).await
+        self.connection.execute(INSERT_TOKEN, values).await.map(drop)
     }
 
-    pub(super) async fn insert_secret(&mut self, uid: TokenUid, secret: &SecretRecord) -> Result<(), StoreError> {
+    pub async fn insert_secret(&mut self, uid: TokenUid, secret: &SecretRecord) -> Result<(), StoreError> {
         let SecretRecord { lookup_id, hash, retires_at, session } = secret;
         let values = (lookup_id, uid, &**hash, retires_at, self.seq, session);
         self.connection.execute(INSERT_SECRET, values).await.map(drop)
+    }
+
+    /// The token as it is afterwards. One that is revoked already stays as it was.
+    pub async fn revoke_token(
+        &mut self,
+        mut token: Current<TokenRecord>,
+        at: Timestamp,
+    ) -> Result<TokenRecord, StoreError> {
+        let uid = self.own(&token)?.uid;
+        if self.connection.changes(REVOKE, (uid, at)).await? {
+            token.revoked_at = Some(at);
+            self.touch_secrets(uid).await?;
+        }
+        Ok(token.into_inner())
+    }
+
+    /// Adds `secret` to the token; every older secret retires at `old_until`, or when it would have anyway if that is
+    /// earlier.
+    pub async fn rotate_token(
+        &mut self,
+        token: &Current<TokenRecord>,
+        secret: &SecretRecord,
+        old_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let uid = self.own(token)?.uid;
+        self.connection.execute(RETIRE_SECRETS, (uid, self.seq, old_until)).await?;
+        self.insert_secret(uid, secret).await
+    }
+
+    /// Sets name, description, scopes and expiry to those of `token`.
+    ///
+    /// # Errors
+    /// [`Conflict::TokenName`](super::Conflict::TokenName).
+    pub async fn update_token(&mut self, token: &Current<TokenRecord>) -> Result<(), StoreError> {
+        let token = self.own(token)?;
+        let values = (token.uid, &token.name, &token.description, search_text(token), &token.scopes, token.expires_at);
+        self.connection.execute(UPDATE, values).await?;
+        self.touch_secrets(token.uid).await
     }
 
     /// Followers read the token again.

@@ -23,6 +23,7 @@ mod console;
 mod console_routes;
 mod harness;
 mod lifecycle;
+mod lost_updates;
 mod management;
 mod management_idempotency;
 mod proxy_curl;

@@ -9,12 +9,13 @@ use super::{
     rejection::PageResult,
     shell::Shell,
     visitor::SignedIn,
-    words::{Moment, sentence},
+    words::{Moment, receipt_text, sentence},
 };
 use crate::{
     http::cookie,
     management::error::ApiError,
     service::{sessions, users},
+    store::Committed,
 };
 
 #[derive(Template)]
@@ -25,7 +26,7 @@ struct AccountPage {
     has_password: bool,
     sessions: Vec<SessionRow>,
     problem: Option<String>,
-    done: Option<&'static str>,
+    done: Option<String>,
 }
 
 struct SessionRow {
@@ -45,13 +46,17 @@ pub async fn change_password(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -
     match new_password(&visitor, fields.exact("current"), fields.exact("password"), fields.exact("password_again"))
         .await
     {
-        Ok(()) => account_page(&visitor, StatusCode::OK, None, Some("Your password is changed.")).await,
+        Ok(changed) => {
+            let (_, receipt) = visitor.settle(changed).await;
+            let done = format!("Your password is changed. {}", receipt_text(receipt.as_ref()));
+            account_page(&visitor, StatusCode::OK, None, Some(done)).await
+        }
         Err(error) if error.status().is_server_error() => Err(error.into()),
         Err(error) => account_page(&visitor, error.status(), Some(sentence(error.text())), None).await,
     }
 }
 
-async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str) -> Result<(), ApiError> {
+async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str) -> Result<Committed, ApiError> {
     if new != again {
         return Err(ApiError::invalid("the two passwords differ; type the same one twice"));
     }
@@ -65,14 +70,11 @@ async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str)
         return Err(ApiError::invalid("the current password is wrong"));
     }
     let keep = Some(&visitor.session.id_hash);
-    users::set_password(&context, &visitor.user.email, new.to_owned(), keep).await?;
-    visitor.management.gateway.index.poll_now();
-    Ok(())
+    Ok(users::set_password(&context, &visitor.user.email, new.to_owned(), keep).await?)
 }
 
 pub async fn sign_out_everywhere(CsrfForm { visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
-    sessions::end_all(&visitor.context(), visitor.user.id, None).await?;
-    visitor.management.gateway.wait_until_applied(&visitor.store).await;
+    visitor.settle(sessions::end_all(&visitor.context(), visitor.user.id, None).await?).await;
     let mut response = redirect("/sign-in");
     visitor.set_cookie(&mut response, cookie::CONSOLE, "", 0);
     Ok(response)
@@ -82,7 +84,7 @@ async fn account_page(
     visitor: &SignedIn,
     status: StatusCode,
     problem: Option<String>,
-    done: Option<&'static str>,
+    done: Option<String>,
 ) -> PageResult {
     let sessions = visitor.store.sessions_of(visitor.user.id, visitor.now).await?;
     let row = |session: &crate::domain::session::ConsoleSession| SessionRow {

@@ -176,7 +176,7 @@ pub async fn finish(visitor: Anonymous, RawQuery(query): RawQuery) -> PageResult
         let text = "Your account at the provider is not among those that may sign in here. Ask an admin.";
         return Ok(page::message(StatusCode::FORBIDDEN, "You may not sign in here", text));
     };
-    let user = oidc::user(&visitor.context(), &claims).await?;
+    let (user, _) = visitor.settle(oidc::user(&visitor.context(), &claims).await?).await;
     let mut response = sign_in::begin(&visitor, &user, "single sign-on", local(&begun.next)).await?;
     visitor.set_cookie(&mut response, cookie::SIGN_ON, "", 0);
     Ok(response)

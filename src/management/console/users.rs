@@ -9,16 +9,18 @@ use super::{
     rejection::PageResult,
     shell::AdminShell,
     visitor::Admin,
-    words::{Moment, exact, sentence},
+    words::{Moment, exact, receipt_text, sentence},
 };
 use crate::{
     domain::user::{Email, Role, User},
     management::error::ApiError,
     service::{
+        self,
         deployments::address,
         invitations, lookup,
         users::{self, CreateUser, UpdateUser},
     },
+    store::Committed,
 };
 
 #[derive(Template)]
@@ -80,7 +82,7 @@ pub async fn invite(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> Pag
         // Without a name, the address serves as one until the user chooses another.
         let name = if typed.name.is_empty() { email.to_string() } else { typed.name.clone() };
         let request = CreateUser { email, name, role: role(&fields), password: None };
-        let user = users::create(&admin.context(), request).await?;
+        let (user, _) = admin.settle(users::create(&admin.context(), request).await?).await;
         link_for(&admin, &user).await
     };
     match invited.await {
@@ -102,27 +104,25 @@ pub async fn link(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: CsrfF
 pub async fn set_role(Path(id): Path<String>, CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageResult {
     let user = find(&admin, &id).await?;
     let role = role(&fields);
-    let change = UpdateUser { name: None, role: Some(role) };
-    let updated = users::update(&admin.context(), &user.email, change).await;
+    let update = UpdateUser { name: None, role: Some(role) };
+    let updated = users::update(&admin.context(), &user.email, update).await;
     let what = if role == Role::Admin { "an admin" } else { "a member" };
-    outcome_page(&admin, updated.map(|_| format!("{} is now {what}.", user.email))).await
+    outcome_page(&admin, updated, &format!("{} is now {what}.", user.email)).await
 }
 
 /// And with them all their tokens and sessions, at once.
 pub async fn disable(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let user = find(&admin, &id).await?;
     let disabled = users::disable(&admin.context(), &user.email).await;
-    admin.management.gateway.wait_until_applied(&admin.store).await;
     let done = format!("{} has been disabled. Their tokens and sessions no longer work.", user.email);
-    outcome_page(&admin, disabled.map(|()| done)).await
+    outcome_page(&admin, disabled, &done).await
 }
 
 /// Their tokens that are not over work again; sessions that were ended stay so.
 pub async fn enable(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let user = find(&admin, &id).await?;
     let enabled = users::enable(&admin.context(), &user.email).await;
-    admin.management.gateway.wait_until_applied(&admin.store).await;
-    outcome_page(&admin, enabled.map(|()| format!("{} has been enabled.", user.email))).await
+    outcome_page(&admin, enabled, &format!("{} has been enabled.", user.email)).await
 }
 
 fn role(fields: &FormFields) -> Role {
@@ -135,7 +135,7 @@ async fn find(admin: &Admin, id: &str) -> Result<User, ApiError> {
 
 async fn link_for(admin: &Admin, user: &User) -> Result<Link, ApiError> {
     let lifetime = admin.config.management.invitation_lifetime;
-    let code = invitations::invite(&admin.context(), user, lifetime).await?;
+    let (code, _) = admin.settle(invitations::invite(&admin.context(), user, lifetime).await?).await;
     Ok(Link {
         email: user.email.to_string(),
         url: address::invitation(&admin.console_url(), &code),
@@ -148,10 +148,14 @@ async fn link_page(admin: &Admin, link: Link) -> PageResult {
     users_page(admin, StatusCode::OK, flash, Invitation::default()).await
 }
 
-/// The list with what was done, or why it was not.
-async fn outcome_page<E: Into<ApiError>>(admin: &Admin, outcome: Result<String, E>) -> PageResult {
-    let (status, flash) = match outcome.map_err(Into::into) {
-        Ok(done) => (StatusCode::OK, Flash { done: Some(done), ..Flash::default() }),
+/// The list with what was done and how far it has come, or why it was not done.
+async fn outcome_page(admin: &Admin, outcome: service::Result<Committed<User>>, done: &str) -> PageResult {
+    let (status, flash) = match outcome.map_err(ApiError::from) {
+        Ok(committed) => {
+            let (_, receipt) = admin.settle(committed).await;
+            let done = format!("{done} {}", receipt_text(receipt.as_ref()));
+            (StatusCode::OK, Flash { done: Some(done), ..Flash::default() })
+        }
         Err(error) if error.status().is_server_error() => return Err(error.into()),
         Err(error) => (error.status(), Flash { problem: Some(sentence(error.text())), ..Flash::default() }),
     };

@@ -23,8 +23,8 @@ use crate::{
     },
     http::{authority, cookie, same_origin::Initiator},
     management::{Management, error::ApiError},
-    service::{Context, lookup::Viewer},
-    store::SharedStore,
+    service::{Context, lookup::Viewer, receipt::Receipt},
+    store::{Committed, SharedStore},
 };
 
 /// How long a form for anonymous visitors may stay open, seconds.
@@ -177,6 +177,11 @@ impl Anonymous {
             browser.session = found.map(|(session, user)| (code, session, user));
         }
         Ok(browser)
+    }
+
+    /// Opens what was committed once every replica decides by it, with its receipt.
+    pub async fn settle<T>(&self, committed: Committed<T>) -> (T, Option<Receipt>) {
+        self.management.gateway.settle(&self.store, committed).await
     }
 
     /// For what anybody may do.

@@ -79,7 +79,10 @@ async fn introduce(
     let name = fields.text("name").to_owned();
     let acceptance = Acceptance { name, email, password: fields.exact("password").to_owned() };
     let _turn = visitor.management.limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
-    Ok(invitations::accept(&visitor.context(), code, acceptance).await?)
+    let Some(accepted) = invitations::accept(&visitor.context(), code, acceptance).await? else { return Ok(None) };
+    // The sessions of whoever had the password before are over everywhere.
+    let (user, _) = visitor.settle(accepted).await;
+    Ok(Some(user))
 }
 
 async fn invited(visitor: &Anonymous, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {

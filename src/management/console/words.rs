@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use crate::domain::timestamp::Timestamp;
+use crate::{domain::timestamp::Timestamp, service::receipt::Receipt};
 
 const EXACT: &[BorrowedFormatItem<'_>] =
     format_description!("[day padding:none] [month repr:short] [year], [hour]:[minute] UTC");
@@ -74,6 +74,19 @@ pub fn number(number: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// How far a change has come.
+pub fn receipt_text(receipt: Option<&Receipt>) -> String {
+    let Some(Receipt { replicas, acknowledged, took_ms, .. }) = receipt else {
+        return "It could not be confirmed that every gateway has applied this change.".to_owned();
+    };
+    let gateways = if *replicas == 1 { "gateway" } else { "gateways" };
+    if acknowledged == replicas {
+        format!("Applied on {replicas} {gateways} within {took_ms} ms.")
+    } else {
+        format!("Applied on {acknowledged} of {replicas} {gateways} within {took_ms} ms.")
+    }
 }
 
 #[cfg(test)]

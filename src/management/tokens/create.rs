@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{ChangedTokenView, ViewContext, changed, parse_expiry};
 use crate::{
-    management::{caller::Caller, error::ApiError, openapi::Empty, operation::ApiRequest},
+    management::{caller::Caller, error::ApiError, openapi::Empty, operation::ApiRequest, views::Changed},
     service::{
         lookup,
         tokens::{self, CreateToken, Expiry},
@@ -39,17 +39,17 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewToken>) -> Result<Changed
     };
     let issued = tokens::create(&call.context(), request).await;
     let issued = issued.map_err(|error| explained(error.into(), expired_at.as_deref()))?;
-    let mut token = ViewContext::read(&call).await?.view(&issued.record)?;
-    token.token = Some(issued.text.expose().to_owned());
-    let receipt = call.management.gateway.wait_until_applied(&call.store).await;
-    Ok(ChangedTokenView { token, receipt })
+    let (issued, receipt) = call.settle(issued).await;
+    let mut view = ViewContext::read(&call).await?.view(&issued.record)?;
+    view.token = Some(issued.text.expose().to_owned());
+    Ok(Changed { view, receipt })
 }
 
 /// Without its text, which the first answer had.
 pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<ChangedTokenView, ApiError> {
     let record = lookup::token(&call.store, call.caller.viewer(), &uid).await?;
-    let mut answer = changed(&call, &record).await?;
-    answer.token.replayed = true;
+    let mut answer = changed(&call, call.store.committed_before(record).await?).await?;
+    answer.view.replayed = true;
     Ok(answer)
 }
 

@@ -18,14 +18,11 @@ pub use whoami::whoami;
 
 use std::collections::HashMap;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
 use super::{
     caller::Caller,
     error::ApiError,
     operation::ApiRequest,
-    views::{self, TokenView},
+    views::{self, Changed, TokenView},
 };
 use crate::{
     domain::{
@@ -33,18 +30,12 @@ use crate::{
         token::TokenRecord,
         user::{User, UserId},
     },
-    service::{self, receipt::Receipt, tokens::Expiry},
-    store::Organization,
+    service::{self, tokens::Expiry},
+    store::{Committed, Organization},
 };
 
-/// A token that has changed, and how far the change has come.
-#[derive(Serialize, JsonSchema)]
-pub struct ChangedTokenView {
-    #[serde(flatten)]
-    token: TokenView,
-    /// Null: it could not be learned; the change is made all the same.
-    receipt: Option<Receipt>,
-}
+/// A token that has changed.
+type ChangedTokenView = Changed<TokenView>;
 
 /// What every token is shown with.
 struct ViewContext {
@@ -68,10 +59,13 @@ impl ViewContext {
     }
 }
 
-async fn changed<Q, B>(call: &ApiRequest<Caller, Q, B>, record: &TokenRecord) -> Result<ChangedTokenView, ApiError> {
-    let token = ViewContext::read(call).await?.view(record)?;
-    let receipt = call.management.gateway.wait_until_applied(&call.store).await;
-    Ok(ChangedTokenView { token, receipt })
+/// The token after the change, once every replica decides by it.
+async fn changed<Q, B>(
+    call: &ApiRequest<Caller, Q, B>,
+    committed: Committed<TokenRecord>,
+) -> Result<ChangedTokenView, ApiError> {
+    let (record, receipt) = call.settle(committed).await;
+    Ok(Changed { view: ViewContext::read(call).await?.view(&record)?, receipt })
 }
 
 fn parse_expiry(text: &str) -> Result<Expiry, ApiError> {

@@ -8,12 +8,10 @@ use crate::{
 
 pub async fn revoke(call: ApiRequest<Caller>) -> Result<ChangedTokenView, ApiError> {
     let record = lookup::live_token(&call.store, call.caller.viewer(), &call.param).await?;
-    let record = tokens::revoke(&call.context(), record.uid).await?;
-    changed(&call, &record).await
+    changed(&call, tokens::revoke(&call.context(), record.uid).await?).await
 }
 
 /// The token that was presented: its holder may end it.
 pub async fn revoke_own(call: ApiRequest<Caller>) -> Result<ChangedTokenView, ApiError> {
-    let record = tokens::revoke(&call.context(), call.caller.token().uid).await?;
-    changed(&call, &record).await
+    changed(&call, tokens::revoke(&call.context(), call.caller.token().uid).await?).await
 }

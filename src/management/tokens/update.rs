@@ -38,7 +38,13 @@ pub async fn update(call: ApiRequest<Caller, Empty, ChangedToken>) -> Result<Cha
         Some(None) => Some(Expiry::Never),
         Some(Some(text)) => Some(parse_expiry(text)?),
     };
-    let change = UpdateToken { name: name.clone(), description: description.clone(), scopes: scopes.clone(), expiry };
-    let record = tokens::update(&call.context(), record.uid, change).await?;
-    changed(&call, &record).await
+    let update = UpdateToken {
+        name: name.clone(),
+        description: description.clone(),
+        scopes: scopes.clone(),
+        expiry,
+        // Only what is given is written, so nothing that others have changed meanwhile is lost.
+        seen: None,
+    };
+    changed(&call, tokens::update(&call.context(), record.uid, update).await?).await
 }

@@ -14,7 +14,7 @@ pub use user::{PersonView, UserView, person, user};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::domain::timestamp::Timestamp;
+use crate::{domain::timestamp::Timestamp, service::receipt::Receipt};
 
 /// A part of a longer list.
 #[derive(Serialize, JsonSchema)]
@@ -26,6 +26,16 @@ pub struct List<T> {
     /// How many there are in all.
     pub total: u64,
     pub items: Vec<T>,
+}
+
+/// What has changed, and how far the change has come.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Changed{V}")]
+pub struct Changed<V> {
+    #[serde(flatten)]
+    pub view: V,
+    /// Null: it could not be learned; the change is made all the same.
+    pub receipt: Option<Receipt>,
 }
 
 #[derive(Serialize, JsonSchema)]

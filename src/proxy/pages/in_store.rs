@@ -7,7 +7,7 @@ use crate::{
     config::TokenConfig,
     domain::{audit::Actor, rights::Grantor},
     service::{self, Context},
-    store::{SharedStore, StoreError},
+    store::{Committed, SharedStore, StoreError},
     system::{Os, System},
 };
 
@@ -17,18 +17,15 @@ impl OwnPage<'_> {
     pub(super) async fn in_store<T, F>(&self, work: impl FnOnce(Arc<Opened>) -> F) -> service::Result<T>
     where
         T: Send + 'static,
-        F: Future<Output = service::Result<T>> + Send + 'static,
+        F: Future<Output = service::Result<Committed<T>>> + Send + 'static,
     {
         let away = |text: &str| StoreError::Unavailable(text.to_owned());
         let store = self.gateway.opened.get().cloned().ok_or_else(|| away("it has not been reached yet"))?;
         let opened = Arc::new(Opened { store, tokens: self.settings.browser.tokens.clone() });
         let (gateway, work) = (Arc::clone(self.gateway), work(Arc::clone(&opened)));
         let done = self.gateway.background.spawn(async move {
-            let done = work.await;
-            if done.is_ok() {
-                gateway.wait_until_applied(&opened.store).await;
-            }
-            done
+            let (done, _) = gateway.settle(&opened.store, work.await?).await;
+            Ok(done)
         });
         done.await.map_err(|error| away(&error.to_string()))?
     }

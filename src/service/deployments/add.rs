@@ -5,11 +5,12 @@ use serde_json::json;
 use crate::{
     domain::{audit::Action, deployment::DeploymentSpec},
     service::{Context, Error, Result},
+    store::Committed,
 };
 
 /// # Errors
 /// [`Error::Declared`], [`Error::NoUpstream`], and the store's conflicts.
-pub async fn add(context: &Context<'_>, spec: &DeploymentSpec) -> Result<()> {
+pub async fn add(context: &Context<'_>, spec: &DeploymentSpec) -> Result<Committed> {
     if context.declared.iter().any(|declared| declared.name == spec.name) {
         return Err(Error::Declared(spec.name.clone()));
     }
@@ -18,5 +19,7 @@ pub async fn add(context: &Context<'_>, spec: &DeploymentSpec) -> Result<()> {
     }
     let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
     let event = context.event(Action::DeploymentAdded, &spec.name, detail)?;
-    Ok(context.store.insert_deployment(spec, context.now, &event).await?)
+    let mut change = context.store.change().await?;
+    change.insert_deployment(spec, context.now).await?;
+    Ok(change.commit(&event).await?)
 }

@@ -9,4 +9,4 @@ mod update;
 pub use add::add;
 pub use list::{Listed, Source, declared_elsewhere, list};
 pub use remove::remove;
-pub use update::{UpdateDeployment, start, terminate, update};
+pub use update::{UpdateDeployment, UpdateSettings, start, terminate, update};

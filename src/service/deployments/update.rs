@@ -1,16 +1,17 @@
 //! Changing a Deployment of the store, stopping it and starting it again.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use serde_json::json;
 
 use crate::{
     domain::{
         audit::Action,
-        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        deployment::{CorsOrigin, DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
         host::HostName,
     },
-    service::{Context, Error, Result},
+    service::{Context, Error, Result, Version},
+    store::{Change, Committed, Current},
 };
 
 /// `None` leaves it as it is.
@@ -21,35 +22,85 @@ pub struct UpdateDeployment {
     /// `Some(None)`: no address of its own any more.
     pub listen: Option<Option<SocketAddr>>,
     pub protected: Option<bool>,
-    pub settings: Option<DeploymentSettings>,
+    pub settings: UpdateSettings,
+    /// What the caller has seen and means to change. `None`: whatever is there.
+    pub seen: Option<Version>,
+}
+
+/// `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateSettings {
+    pub forward_authorization: Option<bool>,
+    pub allow_pickle: Option<bool>,
+    pub connect_timeout: Option<Duration>,
+    pub first_byte_timeout: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
+    /// `Some(None)`: no limit any more.
+    pub max_body_bytes: Option<Option<u64>>,
+    pub cors_origins: Option<BTreeSet<CorsOrigin>>,
+}
+
+impl UpdateSettings {
+    pub fn apply(self, settings: DeploymentSettings) -> DeploymentSettings {
+        DeploymentSettings {
+            forward_authorization: self.forward_authorization.unwrap_or(settings.forward_authorization),
+            allow_pickle: self.allow_pickle.unwrap_or(settings.allow_pickle),
+            connect_timeout: self.connect_timeout.unwrap_or(settings.connect_timeout),
+            first_byte_timeout: self.first_byte_timeout.unwrap_or(settings.first_byte_timeout),
+            idle_timeout: self.idle_timeout.unwrap_or(settings.idle_timeout),
+            max_body_bytes: self.max_body_bytes.unwrap_or(settings.max_body_bytes),
+            cors_origins: self.cors_origins.unwrap_or(settings.cors_origins),
+        }
+    }
+}
+
+impl From<DeploymentSettings> for UpdateSettings {
+    /// All of them are given.
+    fn from(settings: DeploymentSettings) -> Self {
+        Self {
+            forward_authorization: Some(settings.forward_authorization),
+            allow_pickle: Some(settings.allow_pickle),
+            connect_timeout: Some(settings.connect_timeout),
+            first_byte_timeout: Some(settings.first_byte_timeout),
+            idle_timeout: Some(settings.idle_timeout),
+            max_body_bytes: Some(settings.max_body_bytes),
+            cors_origins: Some(settings.cors_origins),
+        }
+    }
 }
 
 /// The Deployment as it is afterwards.
 ///
 /// # Errors
-/// [`Error::Declared`], [`Error::DeploymentNotFound`], [`Error::NoUpstream`], and the store's conflict over a host.
-pub async fn update(context: &Context<'_>, name: &DeploymentName, change: UpdateDeployment) -> Result<DeploymentSpec> {
-    let mut spec = stored(context, name).await?;
-    if let Some(hosts) = change.hosts {
+/// [`Error::Declared`], [`Error::DeploymentNotFound`], [`Error::NoUpstream`], [`Error::ChangedMeanwhile`], and the
+/// store's conflict over a host.
+pub async fn update(
+    context: &Context<'_>,
+    name: &DeploymentName,
+    update: UpdateDeployment,
+) -> Result<Committed<DeploymentSpec>> {
+    let (change, mut spec) = begin(context, name).await?;
+    Version::of_deployment(&spec).expect_seen(update.seen)?;
+    if let Some(hosts) = update.hosts {
         spec.hosts = hosts;
     }
-    if let Some(upstreams) = change.upstreams {
+    if let Some(upstreams) = update.upstreams {
         if upstreams.is_empty() {
             return Err(Error::NoUpstream(name.clone()));
         }
         spec.upstreams = upstreams;
     }
-    spec.listen = change.listen.unwrap_or(spec.listen);
-    spec.protected = change.protected.unwrap_or(spec.protected);
-    spec.settings = change.settings.unwrap_or(spec.settings);
-    write(context, spec, Action::DeploymentUpdated).await
+    spec.listen = update.listen.unwrap_or(spec.listen);
+    spec.protected = update.protected.unwrap_or(spec.protected);
+    spec.settings = update.settings.apply(spec.settings.clone());
+    write(context, change, spec, Action::DeploymentUpdated).await
 }
 
 /// Stops forwarding to the Deployment; requests under way may end. Terminating it twice is no error.
 ///
 /// # Errors
 /// [`Error::Declared`], [`Error::DeploymentNotFound`].
-pub async fn terminate(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec> {
+pub async fn terminate(context: &Context<'_>, name: &DeploymentName) -> Result<Committed<DeploymentSpec>> {
     set_terminated(context, name, true, Action::DeploymentTerminated).await
 }
 
@@ -57,7 +108,7 @@ pub async fn terminate(context: &Context<'_>, name: &DeploymentName) -> Result<D
 ///
 /// # Errors
 /// [`Error::Declared`], [`Error::DeploymentNotFound`].
-pub async fn start(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec> {
+pub async fn start(context: &Context<'_>, name: &DeploymentName) -> Result<Committed<DeploymentSpec>> {
     set_terminated(context, name, false, Action::DeploymentStarted).await
 }
 
@@ -66,27 +117,33 @@ async fn set_terminated(
     name: &DeploymentName,
     terminated: bool,
     action: Action,
-) -> Result<DeploymentSpec> {
-    let spec = stored(context, name).await?;
+) -> Result<Committed<DeploymentSpec>> {
+    let (change, mut spec) = begin(context, name).await?;
     if spec.terminated == terminated {
-        return Ok(spec);
+        return Ok(change.unchanged(spec.into_inner()));
     }
-    write(context, DeploymentSpec { terminated, ..spec }, action).await
+    spec.terminated = terminated;
+    write(context, change, spec, action).await
 }
 
-async fn stored(context: &Context<'_>, name: &DeploymentName) -> Result<DeploymentSpec> {
+/// A change, and the stored Deployment in it.
+async fn begin(context: &Context<'_>, name: &DeploymentName) -> Result<(Change, Current<DeploymentSpec>)> {
     if context.declared.iter().any(|declared| declared.name == *name) {
         return Err(Error::Declared(name.clone()));
     }
-    let all = context.store.list_deployments().await?;
-    let found = all.into_iter().find(|stored| stored.spec.name == *name);
-    found.map(|stored| stored.spec).ok_or_else(|| Error::DeploymentNotFound(name.clone()))
+    let mut change = context.store.change().await?;
+    let spec = change.deployment(name).await?.ok_or_else(|| Error::DeploymentNotFound(name.clone()))?;
+    Ok((change, spec))
 }
 
-async fn write(context: &Context<'_>, spec: DeploymentSpec, action: Action) -> Result<DeploymentSpec> {
+async fn write(
+    context: &Context<'_>,
+    mut change: Change,
+    spec: Current<DeploymentSpec>,
+    action: Action,
+) -> Result<Committed<DeploymentSpec>> {
     let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
     let event = context.event(action, &spec.name, detail)?;
-    let written = context.store.update_deployment(&spec, &event).await?;
-    // `false`: somebody has removed it since it was read.
-    if written { Ok(spec) } else { Err(Error::DeploymentNotFound(spec.name)) }
+    change.update_deployment(&spec).await?;
+    Ok(change.commit(&event).await?.with(spec.into_inner()))
 }

@@ -7,6 +7,7 @@ use crate::{
         user::Email,
     },
     service::{Context, Draft, Error, Issued, MAX_DESCRIPTION_CHARS, Result, tidy_name, users},
+    store::{Change, Committed},
 };
 
 #[derive(Clone, Debug, Default)]
@@ -26,21 +27,24 @@ pub struct CreateToken {
 /// The caller's: [`Error::TokenName`], [`Error::Description`], [`Error::Scopes`], [`Error::UnknownDeployment`],
 /// [`Error::Forbidden`], [`Error::Expiry`], [`Error::UserNotFound`], [`Error::UserDisabled`], [`Error::NoAdmin`], and the
 /// store's conflict if the owner has a live token of that name.
-pub async fn create(context: &Context<'_>, request: CreateToken) -> Result<Issued> {
-    let draft = Draft {
-        uid: context.new_uid()?,
-        name: tidy_name(&request.name).ok_or(Error::TokenName(request.name))?,
-        description: checked_description(request.description)?,
-        scopes: match request.scopes {
-            None => granted(context, ScopeSet::new([Scope::Api])?).await?,
-            Some(texts) => granted(context, ScopeSet::parse(texts)?).await?,
-        },
-        expires_at: request.expiry.resolve(context.now, context.tokens)?,
-        owner: users::owner(context.store, request.owner.as_ref()).await?.id,
+pub async fn create(context: &Context<'_>, request: CreateToken) -> Result<Committed<Issued>> {
+    let name = tidy_name(&request.name).ok_or(Error::TokenName(request.name))?;
+    let description = checked_description(request.description)?;
+    let scopes = match request.scopes {
+        None => ScopeSet::new([Scope::Api])?,
+        Some(texts) => ScopeSet::parse(texts)?,
     };
-    let (issued, secret, event) = context.issue(draft)?;
-    context.store.insert_token(&issued.record, &secret, &event).await?;
-    Ok(issued)
+    let expires_at = request.expiry.resolve(context.now, context.tokens)?;
+    let (text, secret) = context.new_secret()?;
+
+    let mut change = context.store.change().await?;
+    grant(context, &mut change, &scopes).await?;
+    let owner = users::owner(&mut change, request.owner.as_ref()).await?.id;
+    let draft = Draft { uid: context.new_uid()?, name, description, scopes, owner, expires_at };
+    let (record, event) = context.new_token(draft)?;
+    change.insert_token(&record).await?;
+    change.insert_secret(record.uid, &secret).await?;
+    Ok(change.commit(&event).await?.with(Issued { record, text }))
 }
 
 pub(super) fn checked_description(text: String) -> Result<String> {
@@ -50,14 +54,14 @@ pub(super) fn checked_description(text: String) -> Result<String> {
     }
 }
 
-/// `scopes`, if the grantor may grant them and they name Deployments that exist.
-pub(super) async fn granted(context: &Context<'_>, scopes: ScopeSet) -> Result<ScopeSet> {
-    context.grantor.grant(&scopes)?;
+/// Whether the grantor may grant `scopes`, and they name Deployments that exist at the moment of the change.
+pub(super) async fn grant(context: &Context<'_>, change: &mut Change, scopes: &ScopeSet) -> Result<()> {
+    context.grantor.grant(scopes)?;
     for name in scopes.exact_deployments() {
         let declared = context.declared.iter().any(|spec| spec.name == *name);
-        if !declared && !context.store.knows_deployment(name).await? {
+        if !declared && !change.knows_deployment(name).await? {
             return Err(Error::UnknownDeployment(name.clone()));
         }
     }
-    Ok(scopes)
+    Ok(())
 }

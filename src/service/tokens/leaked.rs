@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use crate::{
-    domain::{audit::Action, token::TokenUid},
-    service::{Context, Result},
+    domain::token::TokenUid,
+    service::{Context, Result, tokens::revoke::revoke_with},
+    store::Committed,
 };
 
 /// Revokes the tokens. Whoever reports them needs no rights, because the caller has proven their secrets.
@@ -12,11 +13,13 @@ use crate::{
 ///
 /// # Errors
 /// The store's. The tokens before the failure are revoked, and asking again does no harm.
-pub async fn revoke_leaked(context: &Context<'_>, tokens: &[TokenUid], reported_from: &str) -> Result<()> {
+pub async fn revoke_leaked(context: &Context<'_>, tokens: &[TokenUid], reported_from: &str) -> Result<Committed> {
+    let mut all = Committed::nothing(());
     for &uid in tokens {
         let detail = json!({ "leaked": true, "reported_from": reported_from });
-        let event = context.event(Action::TokenRevoked, uid, detail)?;
-        context.store.revoke_token(uid, context.now, &event).await?;
+        if let Some(revoked) = revoke_with(context, uid, detail).await? {
+            all = all.and(revoked).with(());
+        }
     }
-    Ok(())
+    Ok(all)
 }

@@ -11,6 +11,7 @@ use crate::{
         token::{TokenStatus, TokenUid},
     },
     service::{Context, Error, Issued, Result},
+    store::Committed,
 };
 
 /// The new secret, and until when the old one works. `overlap: None`: as configured; zero: the old secret ends now.
@@ -18,8 +19,14 @@ use crate::{
 /// # Errors
 /// [`Error::TokenNotFound`], [`Error::TokenRevoked`], [`Error::TokenExpired`], because a new secret would not work either,
 /// and [`Error::Forbidden`].
-pub async fn rotate(context: &Context<'_>, uid: TokenUid, overlap: Option<Duration>) -> Result<(Issued, Timestamp)> {
-    let token = context.store.token(uid).await?.ok_or(Error::TokenNotFound(uid))?;
+pub async fn rotate(
+    context: &Context<'_>,
+    uid: TokenUid,
+    overlap: Option<Duration>,
+) -> Result<Committed<(Issued, Timestamp)>> {
+    let (text, secret) = context.new_secret()?;
+    let mut change = context.store.change().await?;
+    let token = change.token(uid).await?.ok_or(Error::TokenNotFound(uid))?;
     match (token.status(context.now), token.expires_at) {
         (TokenStatus::Revoked, _) => return Err(Error::TokenRevoked(uid)),
         (TokenStatus::Expired, Some(at)) => return Err(Error::TokenExpired { uid, at }),
@@ -29,10 +36,7 @@ pub async fn rotate(context: &Context<'_>, uid: TokenUid, overlap: Option<Durati
     context.grantor.grant(&token.scopes)?;
     let until = context.now.saturating_add(overlap.unwrap_or(context.tokens.rotation_overlap));
     let old_until = token.expires_at.map_or(until, |expires_at| until.min(expires_at));
-    let (text, secret) = context.new_secret()?;
     let event = context.event(Action::TokenRotated, uid, json!({ "old_until": old_until }))?;
-    let rotated = context.store.rotate_token(uid, &secret, old_until, &event).await?;
-    // `None`: somebody has revoked the token since it was read.
-    let record = rotated.ok_or(Error::TokenRevoked(uid))?;
-    Ok((Issued { record, text }, old_until))
+    change.rotate_token(&token, &secret, old_until).await?;
+    Ok(change.commit(&event).await?.with((Issued { record: token.into_inner(), text }, old_until)))
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     Expiry,
-    create::{checked_description, granted},
+    create::{checked_description, grant},
 };
 use crate::{
     domain::{
@@ -12,7 +12,8 @@ use crate::{
         scope::ScopeSet,
         token::{TokenRecord, TokenUid},
     },
-    service::{Context, Error, Result, tidy_name},
+    service::{Context, Error, Result, Version, tidy_name},
+    store::Committed,
 };
 
 /// `None` leaves it as it is.
@@ -22,36 +23,40 @@ pub struct UpdateToken {
     pub description: Option<String>,
     pub scopes: Option<Vec<String>>,
     pub expiry: Option<Expiry>,
+    /// What the caller has seen and means to change. `None`: whatever is there.
+    pub seen: Option<Version>,
 }
 
 /// The token as it is afterwards. `tokens.max_lifetime` counts from now.
 ///
 /// # Errors
-/// [`Error::TokenNotFound`] also for a revoked one, [`Error::TokenExpired`], and those of [`create`](super::create) for
-/// what is changed.
-pub async fn update(context: &Context<'_>, uid: TokenUid, change: UpdateToken) -> Result<TokenRecord> {
-    let known = context.store.token(uid).await?.filter(|token| token.revoked_at.is_none());
+/// [`Error::TokenNotFound`] also for a revoked one, [`Error::TokenExpired`], [`Error::ChangedMeanwhile`], and those of
+/// [`create`](super::create) for what is changed.
+pub async fn update(context: &Context<'_>, uid: TokenUid, update: UpdateToken) -> Result<Committed<TokenRecord>> {
+    let mut change = context.store.change().await?;
+    let known = change.token(uid).await?.filter(|token| token.revoked_at.is_none());
     let mut token = known.ok_or(Error::TokenNotFound(uid))?;
+    Version::of_token(&token).expect_seen(update.seen)?;
     if let Some(at) = token.expires_at.filter(|at| *at <= context.now) {
         return Err(Error::TokenExpired { uid, at });
     }
     // Letting a token live longer grants its scopes, too.
     context.grantor.grant(&token.scopes)?;
-    if let Some(name) = change.name {
+    if let Some(name) = update.name {
         token.name = tidy_name(&name).ok_or(Error::TokenName(name))?;
     }
-    if let Some(description) = change.description {
+    if let Some(description) = update.description {
         token.description = checked_description(description)?;
     }
-    if let Some(texts) = change.scopes {
-        token.scopes = granted(context, ScopeSet::parse(texts)?).await?;
+    if let Some(texts) = update.scopes {
+        token.scopes = ScopeSet::parse(texts)?;
+        grant(context, &mut change, &token.scopes).await?;
     }
-    if let Some(expiry) = change.expiry {
+    if let Some(expiry) = update.expiry {
         token.expires_at = expiry.resolve(context.now, context.tokens)?;
     }
     let detail = json!({ "name": token.name, "scopes": token.scopes, "expires_at": token.expires_at });
     let event = context.event(Action::TokenUpdated, uid, detail)?;
-    let updated = context.store.update_token(&token, &event).await?;
-    // `false`: somebody has revoked the token since it was read.
-    if updated { Ok(token) } else { Err(Error::TokenNotFound(uid)) }
+    change.update_token(&token).await?;
+    Ok(change.commit(&event).await?.with(token.into_inner()))
 }

@@ -9,6 +9,7 @@ use crate::{
         user::{Email, Role, User, UserId},
     },
     service::{Context, Error, Result, tidy_name},
+    store::Committed,
 };
 
 pub struct CreateUser {
@@ -21,7 +22,7 @@ pub struct CreateUser {
 
 /// # Errors
 /// [`Error::UserName`], [`Error::Password`], and the store's conflict if the address is taken.
-pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<User> {
+pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<Committed<User>> {
     let name = tidy_name(&request.name).ok_or(Error::UserName(request.name))?;
     let password_hash = match request.password {
         Some(password) => Some(password::hash(context, password).await?.into_string()),
@@ -38,6 +39,7 @@ pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<User> 
     };
     let detail = json!({ "email": user.email, "role": user.role });
     let event = context.event(Action::UserCreated, user.id, detail)?;
-    context.store.insert_user(&user, &event).await?;
-    Ok(user)
+    let mut change = context.store.change().await?;
+    change.insert_user(&user).await?;
+    Ok(change.commit(&event).await?.with(user))
 }

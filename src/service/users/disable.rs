@@ -8,29 +8,31 @@ use crate::{
         user::{Email, Role, User},
     },
     service::{Context, Error, Result},
-    store::Store,
+    store::{Change, Committed},
 };
 
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::UserAlreadyDisabled`], [`Error::LastAdmin`].
-pub async fn disable(context: &Context<'_>, email: &Email) -> Result<()> {
-    let user = super::find(context.store, email).await?;
+pub async fn disable(context: &Context<'_>, email: &Email) -> Result<Committed<User>> {
+    let mut change = context.store.change().await?;
+    let mut user = super::current(&mut change, email).await?;
     if user.disabled_at.is_some() {
         return Err(Error::UserAlreadyDisabled(email.clone()));
     }
+    keep_an_admin(&mut change, &user).await?;
+    user.disabled_at = Some(context.now);
     let event = context.event(Action::UserDisabled, user.id, json!({}))?;
-    if context.store.disable_user(user.id, context.now, &event).await? {
-        return Ok(());
-    }
-    let last = is_last_admin(context.store, &user).await?;
-    Err(if last { Error::LastAdmin(email.clone()) } else { Error::UserAlreadyDisabled(email.clone()) })
+    change.update_user(&user).await?;
+    change.end_sessions(user.id, None, context.now).await?;
+    Ok(change.commit(&event).await?.with(user.into_inner()))
 }
 
-/// Whether nobody else could manage the gateway, which is one reason why the store refuses.
-pub(super) async fn is_last_admin(store: &Store, user: &User) -> Result<bool> {
-    if user.role != Role::Admin || user.disabled_at.is_some() {
-        return Ok(false);
+/// Whether somebody else can manage the gateway without `user`. Writers come one after the other, so two admins cannot
+/// disable each other at the same time.
+pub(super) async fn keep_an_admin(change: &mut Change, user: &User) -> Result<()> {
+    let is_admin = user.role == Role::Admin && user.disabled_at.is_none();
+    if is_admin && change.first_admin(Some(user.id)).await?.is_none() {
+        return Err(Error::LastAdmin(user.email.clone()));
     }
-    let users = store.list_users().await?;
-    Ok(!users.iter().any(|other| other.role == Role::Admin && other.disabled_at.is_none() && other.id != user.id))
+    Ok(())
 }

@@ -3,17 +3,23 @@
 use serde_json::json;
 
 use crate::{
-    domain::{audit::Action, user::Email},
+    domain::{
+        audit::Action,
+        user::{Email, User},
+    },
     service::{Context, Error, Result},
+    store::Committed,
 };
 
 /// Sessions that ended when the user was disabled stay ended.
 ///
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::UserNotDisabled`].
-pub async fn enable(context: &Context<'_>, email: &Email) -> Result<()> {
-    let user = super::find(context.store, email).await?;
+pub async fn enable(context: &Context<'_>, email: &Email) -> Result<Committed<User>> {
+    let mut change = context.store.change().await?;
+    let mut user = super::current(&mut change, email).await?;
+    user.disabled_at.take().ok_or_else(|| Error::UserNotDisabled(email.clone()))?;
     let event = context.event(Action::UserEnabled, user.id, json!({}))?;
-    let enabled = context.store.enable_user(user.id, &event).await?;
-    if enabled { Ok(()) } else { Err(Error::UserNotDisabled(email.clone())) }
+    change.update_user(&user).await?;
+    Ok(change.commit(&event).await?.with(user.into_inner()))
 }

@@ -12,12 +12,13 @@ pub use disable::disable;
 pub use enable::enable;
 pub use owner::owner;
 pub use password::{set_password, sign_in};
+pub(super) use update::apply;
 pub use update::{UpdateUser, update};
 
 use super::{Error, Result};
 use crate::{
     domain::user::{Email, User},
-    store::Store,
+    store::{Change, Current, Store},
 };
 
 /// The user of that address.
@@ -26,4 +27,9 @@ use crate::{
 /// [`Error::UserNotFound`].
 pub async fn find(store: &Store, email: &Email) -> Result<User> {
     store.user_by_email(email).await?.ok_or_else(|| Error::UserNotFound(email.clone()))
+}
+
+/// As [`find`], to be changed.
+async fn current(change: &mut Change, email: &Email) -> Result<Current<User>> {
+    change.user_by_email(email).await?.ok_or_else(|| Error::UserNotFound(email.clone()))
 }

@@ -1,21 +1,17 @@
 //! Who a new token belongs to.
 
 use crate::{
-    domain::user::{Email, Role, User},
+    domain::user::{Email, User},
     service::{Error, Result},
-    store::Store,
+    store::Change,
 };
 
 /// The user of that address, or the first admin who is not disabled.
 ///
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::UserDisabled`], because the token would be disabled, too, and [`Error::NoAdmin`].
-pub async fn owner(store: &Store, email: Option<&Email>) -> Result<User> {
-    let Some(email) = email else {
-        let users = store.list_users().await?;
-        let admin = users.into_iter().find(|user| user.role == Role::Admin && user.disabled_at.is_none());
-        return admin.ok_or(Error::NoAdmin);
-    };
-    let user = super::find(store, email).await?;
+pub async fn owner(change: &mut Change, email: Option<&Email>) -> Result<User> {
+    let Some(email) = email else { return change.first_admin(None).await?.ok_or(Error::NoAdmin) };
+    let user = super::current(change, email).await?.into_inner();
     if user.disabled_at.is_some() { Err(Error::UserDisabled(email.clone())) } else { Ok(user) }
 }

@@ -10,24 +10,29 @@ use crate::{
         user::{Email, User},
     },
     secret_hash::{HashError, SecretHasher},
-    service::{Context, Error, Result},
+    service::{Context, Result},
+    store::Committed,
 };
 
 /// Sets the password and ends all sessions of the user except `keep`.
 ///
 /// # Errors
-/// [`Error::UserNotFound`], [`Error::Password`].
+/// [`Error::UserNotFound`](super::super::Error::UserNotFound), [`Error::Password`](super::super::Error::Password).
 pub async fn set_password(
     context: &Context<'_>,
     email: &Email,
     password: String,
     keep: Option<&CodeHash>,
-) -> Result<()> {
-    let user = super::find(context.store, email).await?;
+) -> Result<Committed> {
+    super::find(context.store, email).await?;
     let hash = hash(context, password).await?;
+    let mut change = context.store.change().await?;
+    let mut user = super::current(&mut change, email).await?;
+    user.password_hash = Some(hash.into_string());
     let event = context.event(Action::UserPasswordSet, user.id, json!({}))?;
-    let set = context.store.set_password(user.id, &hash, keep, &event).await?;
-    if set { Ok(()) } else { Err(Error::UserNotFound(email.clone())) }
+    change.update_user(&user).await?;
+    change.end_sessions(user.id, keep, context.now).await?;
+    Ok(change.commit(&event).await?)
 }
 
 /// Argon2 takes tens of milliseconds of CPU on purpose, so it runs on a thread where it holds up nobody else.

@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::disable::is_last_admin;
+use super::disable::keep_an_admin;
 use crate::{
     domain::{
-        audit::Action,
+        audit::{Action, AuditEvent},
         user::{Email, Role, User},
     },
     service::{Context, Error, Result, tidy_name},
+    store::{Change, Committed, Current},
 };
 
 /// `None` leaves it as it is.
@@ -22,18 +23,28 @@ pub struct UpdateUser {
 ///
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::UserName`], [`Error::LastAdmin`].
-pub async fn update(context: &Context<'_>, email: &Email, change: UpdateUser) -> Result<User> {
-    let mut user = super::find(context.store, email).await?;
-    if let Some(name) = change.name {
+pub async fn update(context: &Context<'_>, email: &Email, update: UpdateUser) -> Result<Committed<User>> {
+    let mut change = context.store.change().await?;
+    let user = super::current(&mut change, email).await?;
+    let (user, event) = apply(context, &mut change, user, update).await?;
+    Ok(change.commit(&event).await?.with(user))
+}
+
+/// As [`update`], as a part of a change; the event is for the audit trail.
+pub(in crate::service) async fn apply(
+    context: &Context<'_>,
+    change: &mut Change,
+    mut user: Current<User>,
+    update: UpdateUser,
+) -> Result<(User, AuditEvent)> {
+    if update.role.is_some_and(|role| role != Role::Admin) {
+        keep_an_admin(change, &user).await?;
+    }
+    if let Some(name) = update.name {
         user.name = tidy_name(&name).ok_or(Error::UserName(name))?;
     }
-    if let Some(role) = change.role {
-        user.role = role;
-    }
+    user.role = update.role.unwrap_or(user.role);
+    change.update_user(&user).await?;
     let event = context.event(Action::UserUpdated, user.id, json!({ "name": user.name, "role": user.role }))?;
-    if context.store.update_user(&user, &event).await? {
-        return Ok(user);
-    }
-    let last = is_last_admin(context.store, &User { role: Role::Admin, ..user }).await?;
-    Err(if last { Error::LastAdmin(email.clone()) } else { Error::UserNotFound(email.clone()) })
+    Ok((user.into_inner(), event))
 }

@@ -8,6 +8,7 @@ use bento_gateway::{
     store::{Conflict, EventFilter},
 };
 
+use super::verbs::Verbs;
 use super::{StoreUnderTest, assert_conflict, behaviours, event, insert, owner, secret, sessions::begin, token};
 
 behaviours!(a_named_request_is_done_once, events_are_filtered,);

@@ -6,6 +6,7 @@ use bento_gateway::{
     system,
 };
 
+use super::verbs::Verbs;
 use super::{StoreUnderTest, behaviours, code, earlier, event, insert, later, owner, secret, token};
 
 behaviours!(

@@ -13,6 +13,7 @@ use bento_gateway::{
     system,
 };
 
+use super::verbs::Verbs;
 use super::{StoreUnderTest, all_secrets, assert_conflict, behaviours, event, insert, owner, scopes, spec, token};
 
 behaviours!(

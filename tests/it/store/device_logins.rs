@@ -13,6 +13,7 @@ use bento_gateway::{
     system,
 };
 
+use super::verbs::Verbs;
 use super::{StoreUnderTest, behaviours, event, owner, scopes, secret, token};
 
 behaviours!(a_login_is_decided_once, a_login_is_claimed_once, old_logins_are_forgotten,);

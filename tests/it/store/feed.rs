@@ -14,6 +14,7 @@ use bento_gateway::{
     system,
 };
 
+use super::verbs::Verbs;
 use super::{
     StoreUnderTest, all_secrets, behaviours, deployments::add, event, insert, owner, scopes, secret, spec, token, user,
 };

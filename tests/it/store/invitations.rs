@@ -11,6 +11,7 @@ use bento_gateway::{
     system,
 };
 
+use super::verbs::Verbs;
 use super::{
     StoreUnderTest, assert_conflict, behaviours, code, event, later, owner,
     sessions::{begin, is_signed_in},

@@ -8,6 +8,7 @@ use bento_gateway::{
     system,
 };
 
+use super::verbs::Verbs;
 use super::{StoreUnderTest, deployments::add, event, everything, insert, owner, scopes, spec, token, traffic::used};
 
 const MANY: &str = "

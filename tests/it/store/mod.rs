@@ -16,6 +16,7 @@ mod sqlite;
 mod tokens;
 mod traffic;
 mod users;
+mod verbs;
 
 use std::{sync::Mutex, time::Duration};
 
@@ -35,6 +36,7 @@ use bento_gateway::{
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
+use self::verbs::Verbs;
 use crate::harness::postgres::Cluster;
 
 const HOUR: Duration = Duration::from_secs(3600);

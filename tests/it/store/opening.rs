@@ -8,6 +8,7 @@ use bento_gateway::{
 };
 use sqlx::{Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection, sqlite::SqliteConnectOptions};
 
+use super::verbs::Verbs;
 use super::{StoreUnderTest, behaviours, created, insert, owner, secret, token, user};
 
 behaviours!(

@@ -10,6 +10,7 @@ use bento_gateway::{
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::timeout;
 
+use super::verbs::Verbs;
 use super::{StoreUnderTest, config, event, owner, postgres_url, user};
 use crate::harness::postgres::{Cluster, PASSWORD};
 

@@ -6,6 +6,7 @@ use bento_gateway::{
     system,
 };
 
+use super::verbs::Verbs;
 use super::{StoreUnderTest, behaviours, browser_sessions::browser_secret, code, event, insert, later, owner, token};
 
 behaviours!(a_session_lasts_until_it_is_over, a_disabled_user_has_no_session, all_sessions_of_a_user_end,);

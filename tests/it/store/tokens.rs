@@ -12,6 +12,7 @@ use bento_gateway::{
     system,
 };
 
+use super::verbs::Verbs;
 use super::{
     StoreUnderTest, all_secrets, assert_conflict, behaviours, created, earlier, event, everything, insert, later,
     owner, scopes, secret, token,

@@ -8,10 +8,11 @@ use bento_gateway::{
         timestamp::Timestamp,
         user::{Role, User, UserId},
     },
-    store::{Bootstrap, ChangedUser, Conflict, Cursor},
+    store::{ChangedUser, Conflict, Cursor},
     system,
 };
 
+use super::verbs::{Bootstrap, Verbs};
 use super::{
     StoreUnderTest, all_secrets, assert_conflict, behaviours, event, everything, insert, owner, secret, token, user,
 };

@@ -25,12 +25,11 @@ pub async fn new(admin: Admin) -> PageResult {
 pub async fn add(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageResult {
     let added = async {
         let spec = read_spec(&admin, &fields)?;
-        deployments::add(&admin.context(), &spec).await?;
-        Ok::<_, ApiError>(spec.name)
+        Ok::<_, ApiError>(deployments::add(&admin.context(), &spec).await?.with(spec.name))
     };
     match added.await {
-        Ok(name) => {
-            admin.management.gateway.wait_until_applied(&admin.store).await;
+        Ok(added) => {
+            let (name, _) = admin.settle(added).await;
             Ok(redirect(&format!("/deployments/{name}")))
         }
         Err(error) => form_with_error(&admin, true, &fields, &error),

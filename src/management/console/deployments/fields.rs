@@ -10,6 +10,7 @@ use crate::{
         units::{format_duration, parse_duration, parse_size},
     },
     management::{console::form::FormFields, error::ApiError},
+    service::Version,
 };
 
 /// All but the name.
@@ -36,6 +37,8 @@ pub struct FormValues {
     pub max_body: String,
     pub forward_authorization: bool,
     pub allow_pickle: bool,
+    /// Of the Deployment that the form shows; empty for a new one.
+    pub version: String,
 }
 
 impl DeploymentFields {
@@ -86,8 +89,34 @@ impl FormValues {
             hosts: lines(&spec.hosts),
             listen: spec.listen.map(|address| address.to_string()).unwrap_or_default(),
             public: !spec.protected,
+            version: Version::of_deployment(spec).to_string(),
             ..Self::of_settings(&spec.settings)
         }
+    }
+
+    /// Label and value of each field that holds something else in `other`.
+    pub fn differences(&self, other: &Self) -> Vec<(&'static str, String)> {
+        let access = |values: &Self| if values.public { "Public" } else { "Protected" }.to_owned();
+        let on = |on: bool| if on { "On" } else { "Off" }.to_owned();
+        let fields = |values: &Self| {
+            [
+                ("Upstreams", values.upstreams.clone()),
+                ("Access", access(values)),
+                ("Host names", values.hosts.clone()),
+                ("Dedicated listener", values.listen.clone()),
+                ("Allowed origins", values.cors_origins.clone()),
+                ("Connect timeout", values.connect_timeout.clone()),
+                ("First byte timeout", values.first_byte_timeout.clone()),
+                ("Idle timeout", values.idle_timeout.clone()),
+                ("Maximum request body", values.max_body.clone()),
+                ("Forward the Authorization header", on(values.forward_authorization)),
+                ("Allow pickle", on(values.allow_pickle)),
+            ]
+        };
+        // A browser sends the lines of a text area with CR and LF.
+        let same = |one: &str, other: &str| one.split_whitespace().eq(other.split_whitespace());
+        let pairs = fields(self).into_iter().zip(fields(other));
+        pairs.filter(|((_, mine), (_, theirs))| !same(mine, theirs)).map(|(mine, _)| mine).collect()
     }
 
     pub fn typed(fields: &FormFields) -> Self {
@@ -105,6 +134,7 @@ impl FormValues {
             max_body: text("max_body"),
             forward_authorization: fields.on("forward_authorization"),
             allow_pickle: fields.on("allow_pickle"),
+            version: text("version"),
         }
     }
 }

@@ -4,11 +4,14 @@ use askama::Template;
 use axum::http::StatusCode;
 
 use super::fields::FormValues;
-use crate::management::{
-    console::{
-        form::FormFields, page::rendered, rejection::PageResult, shell::AdminShell, visitor::Admin, words::sentence,
+use crate::{
+    domain::deployment::DeploymentSpec,
+    management::{
+        console::{
+            form::FormFields, page::rendered, rejection::PageResult, shell::AdminShell, visitor::Admin, words::sentence,
+        },
+        error::ApiError,
     },
-    error::ApiError,
 };
 
 #[derive(Template)]
@@ -19,10 +22,13 @@ struct DeploymentForm {
     new: bool,
     values: FormValues,
     problem: Option<String>,
+    /// What is stored where it differs from what was typed: label and value. Empty: nobody else has changed it.
+    stored: Vec<(&'static str, String)>,
 }
 
 pub fn form_page(admin: &Admin, new: bool, values: FormValues) -> PageResult {
-    let page = DeploymentForm { shell: AdminShell::new(admin, "deployments"), new, values, problem: None };
+    let page =
+        DeploymentForm { shell: AdminShell::new(admin, "deployments"), new, values, problem: None, stored: Vec::new() };
     Ok(rendered(StatusCode::OK, &page))
 }
 
@@ -33,6 +39,20 @@ pub fn form_with_error(admin: &Admin, new: bool, fields: &FormFields, error: &Ap
         new,
         values: FormValues::typed(fields),
         problem: Some(sentence(error.text())),
+        stored: Vec::new(),
     };
     Ok(rendered(error.status(), &page))
+}
+
+/// The form once more, with what was typed beside what somebody else has stored meanwhile. Saving it replaces that.
+pub fn form_with_conflict(admin: &Admin, fields: &FormFields, stored: &DeploymentSpec) -> PageResult {
+    let (typed, stored) = (FormValues::typed(fields), FormValues::of(stored));
+    let page = DeploymentForm {
+        shell: AdminShell::new(admin, "deployments"),
+        new: false,
+        problem: Some("Somebody else has changed this Deployment since you opened the form.".to_owned()),
+        stored: stored.differences(&typed),
+        values: FormValues { name: stored.name, version: stored.version, ..typed },
+    };
+    Ok(rendered(StatusCode::CONFLICT, &page))
 }

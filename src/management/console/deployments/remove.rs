@@ -5,7 +5,9 @@ use axum::{extract::Path, http::StatusCode};
 
 use super::editable;
 use crate::{
-    management::console::{form::CsrfForm, page::rendered, rejection::PageResult, shell::AdminShell, visitor::Admin},
+    management::console::{
+        form::CsrfForm, page::rendered, rejection::PageResult, shell::AdminShell, visitor::Admin, words::receipt_text,
+    },
     service::deployments,
     store::TouchedToken,
 };
@@ -23,6 +25,7 @@ struct RemovedPage {
     shell: AdminShell,
     name: String,
     touched: Vec<TouchedToken>,
+    receipt: String,
 }
 
 pub async fn confirm_remove(admin: Admin, Path(name): Path<String>) -> PageResult {
@@ -32,7 +35,7 @@ pub async fn confirm_remove(admin: Admin, Path(name): Path<String>) -> PageResul
 
 pub async fn remove(Path(name): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let spec = editable(&admin, &name).await?.spec;
-    let touched = deployments::remove(&admin.context(), &spec.name).await?;
-    admin.management.gateway.wait_until_applied(&admin.store).await;
-    Ok(rendered(StatusCode::OK, &RemovedPage { shell: AdminShell::new(&admin, "deployments"), name, touched }))
+    let (touched, receipt) = admin.settle(deployments::remove(&admin.context(), &spec.name).await?).await;
+    let (shell, receipt) = (AdminShell::new(&admin, "deployments"), receipt_text(receipt.as_ref()));
+    Ok(rendered(StatusCode::OK, &RemovedPage { shell, name, touched, receipt }))
 }

@@ -5,15 +5,23 @@ use axum::extract::Path;
 use super::{
     editable,
     fields::{DeploymentFields, FormValues},
-    form::{form_page, form_with_error},
+    form::{form_page, form_with_conflict, form_with_error},
     show::deployment_page,
 };
 use crate::{
     management::{
-        console::{form::CsrfForm, rejection::PageResult, visitor::Admin},
+        console::{
+            form::{CsrfForm, FormFields},
+            rejection::PageResult,
+            visitor::Admin,
+            words::receipt_text,
+        },
         error::ApiError,
     },
-    service::deployments::{self, UpdateDeployment},
+    service::{
+        Error, Version,
+        deployments::{self, UpdateDeployment},
+    },
 };
 
 pub async fn edit(admin: Admin, Path(name): Path<String>) -> PageResult {
@@ -23,36 +31,46 @@ pub async fn edit(admin: Admin, Path(name): Path<String>) -> PageResult {
 
 pub async fn update(Path(name): Path<String>, CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageResult {
     let spec = editable(&admin, &name).await?.spec;
-    let updated = async {
-        let fields = DeploymentFields::read(&fields, &admin.config)?;
-        let change = UpdateDeployment {
-            hosts: Some(fields.hosts),
-            upstreams: Some(fields.upstreams),
-            listen: Some(fields.listen),
-            protected: Some(fields.protected),
-            settings: Some(fields.settings),
-        };
-        Ok::<_, ApiError>(deployments::update(&admin.context(), &spec.name, change).await?)
+    let update = match read_update(&admin, &fields) {
+        Ok(update) => update,
+        Err(error) => return form_with_error(&admin, false, &fields, &error),
     };
-    match updated.await {
-        Ok(_) => {
-            admin.management.gateway.wait_until_applied(&admin.store).await;
-            deployment_page(&admin, &name, Some("Changes saved.".to_owned())).await
+    match deployments::update(&admin.context(), &spec.name, update).await {
+        Ok(updated) => {
+            let (_, receipt) = admin.settle(updated).await;
+            deployment_page(&admin, &name, Some(format!("Changes saved. {}", receipt_text(receipt.as_ref())))).await
         }
-        Err(error) => form_with_error(&admin, false, &fields, &error),
+        Err(Error::ChangedMeanwhile) => {
+            let stored = editable(&admin, &name).await?.spec;
+            form_with_conflict(&admin, &fields, &stored)
+        }
+        Err(error) => form_with_error(&admin, false, &fields, &error.into()),
     }
+}
+
+fn read_update(admin: &Admin, fields: &FormFields) -> Result<UpdateDeployment, ApiError> {
+    let seen = Version::from_form(fields.text("version"));
+    let fields = DeploymentFields::read(fields, &admin.config)?;
+    Ok(UpdateDeployment {
+        hosts: Some(fields.hosts),
+        upstreams: Some(fields.upstreams),
+        listen: Some(fields.listen),
+        protected: Some(fields.protected),
+        settings: fields.settings.into(),
+        seen,
+    })
 }
 
 pub async fn terminate(Path(name): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let spec = editable(&admin, &name).await?.spec;
-    deployments::terminate(&admin.context(), &spec.name).await?;
-    admin.management.gateway.wait_until_applied(&admin.store).await;
-    deployment_page(&admin, &name, Some("Terminated. Callers get 503 until you start it again.".to_owned())).await
+    let (_, receipt) = admin.settle(deployments::terminate(&admin.context(), &spec.name).await?).await;
+    let done = format!("Terminated. Callers get 503 until you start it again. {}", receipt_text(receipt.as_ref()));
+    deployment_page(&admin, &name, Some(done)).await
 }
 
 pub async fn start(Path(name): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let spec = editable(&admin, &name).await?.spec;
-    deployments::start(&admin.context(), &spec.name).await?;
-    admin.management.gateway.wait_until_applied(&admin.store).await;
-    deployment_page(&admin, &name, Some("Started. Requests are forwarded again.".to_owned())).await
+    let (_, receipt) = admin.settle(deployments::start(&admin.context(), &spec.name).await?).await;
+    let done = format!("Started. Requests are forwarded again. {}", receipt_text(receipt.as_ref()));
+    deployment_page(&admin, &name, Some(done)).await
 }

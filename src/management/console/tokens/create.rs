@@ -31,7 +31,7 @@ pub async fn create(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageRes
         Ok::<_, ApiError>(tokens::create(&visitor.context(), request).await?)
     };
     match created.await {
-        Ok(issued) => issued_page(&visitor, issued, None).await,
+        Ok(issued) => issued_page(&visitor, issued.map(|issued| (issued, None))).await,
         Err(error) => form_with_error(&visitor, "", &fields, error).await,
     }
 }

@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::{extract::Path, http::StatusCode};
 
-use super::receipt_text;
 use crate::{
     management::console::{
         form::CsrfForm,
@@ -11,7 +10,7 @@ use crate::{
         rejection::PageResult,
         shell::Shell,
         visitor::SignedIn,
-        words::Moment,
+        words::{Moment, receipt_text},
     },
     service::{lookup, tokens},
 };
@@ -50,8 +49,7 @@ pub async fn delete(Path(uid): Path<String>, CsrfForm { visitor, .. }: CsrfForm<
     if record.revoked_at.is_some() {
         return Ok(redirect("/api_tokens"));
     }
-    tokens::revoke(&visitor.context(), record.uid).await?;
-    let receipt = visitor.management.gateway.wait_until_applied(&visitor.store).await;
+    let (record, receipt) = visitor.settle(tokens::revoke(&visitor.context(), record.uid).await?).await;
     let page = DeletedPage {
         shell: Shell::new(&visitor, "tokens"),
         name: record.name,

@@ -5,10 +5,13 @@ use std::{collections::HashSet, time::Duration};
 use askama::Template;
 use axum::http::StatusCode;
 
-use super::{issued::expiry_text, row::pattern_text};
+use super::{
+    issued::expiry_text,
+    row::{pattern_text, scope_label},
+};
 use crate::{
     domain::{
-        scope::{DeploymentPattern, Scope},
+        scope::{DeploymentPattern, Scope, ScopeSet},
         timestamp::Timestamp,
         token::TokenRecord,
         units::format_duration,
@@ -25,7 +28,7 @@ use crate::{
         error::ApiError,
     },
     service::{
-        deployments,
+        Version, deployments,
         tokens::{Expiry, InvalidExpiry},
     },
 };
@@ -59,6 +62,8 @@ struct TokenForm {
     /// When the chosen expiry is.
     sentence: String,
     problem: Option<String>,
+    /// What is stored where it differs from what was typed: label and value. Empty: nobody else has changed it.
+    stored: Vec<(&'static str, String)>,
 }
 
 /// What the fields hold.
@@ -77,6 +82,8 @@ pub struct FormValues {
     pub current_expiry: String,
     /// The scopes that are ticked, as texts.
     pub chosen: HashSet<String>,
+    /// Of the token that the form shows; empty for a new one.
+    pub version: String,
 }
 
 struct Choice {
@@ -144,6 +151,7 @@ impl FormValues {
             expires: "keep".to_owned(),
             current_expiry: expiry_text(record.expires_at),
             chosen: record.scopes.iter().map(Scope::to_string).collect(),
+            version: Version::of_token(record).to_string(),
             ..Self::default()
         };
         for scope in record.scopes.iter() {
@@ -176,6 +184,7 @@ impl FormValues {
             patterns: fields.all("deployment").filter(|name| name.contains('*')).map(str::to_owned).collect(),
             current_expiry: String::new(),
             chosen: deployments.chain(fields.all("narrow").map(str::to_owned)).collect(),
+            version: text("version"),
         }
     }
 }
@@ -186,6 +195,27 @@ pub async fn form_with_error(visitor: &SignedIn, uid: &str, fields: &FormFields,
         return Err(error.into());
     }
     form_page(visitor, error.status(), uid, FormValues::typed(fields), Some(sentence(error.text()))).await
+}
+
+/// The form once more, with what was typed beside what somebody else has stored meanwhile. Saving it replaces that.
+pub async fn form_with_conflict(visitor: &SignedIn, fields: &FormFields, stored: &TokenRecord) -> PageResult {
+    let now = FormValues::of(stored);
+    let values = FormValues { version: now.version, current_expiry: now.current_expiry, ..FormValues::typed(fields) };
+    let scopes = stored.scopes.iter().map(scope_label).collect::<Vec<_>>().join(", ");
+    let all = [
+        ("Name", stored.name.clone(), stored.name == values.name),
+        ("Description", stored.description.clone(), stored.description == values.description),
+        (
+            "Access",
+            scopes,
+            read_scopes(fields).is_ok_and(|typed| ScopeSet::parse(typed).is_ok_and(|typed| typed == stored.scopes)),
+        ),
+        ("Expired At", values.current_expiry.clone(), false),
+    ];
+    let stored_fields = all.into_iter().filter(|(_, _, same)| !same).map(|(label, value, _)| (label, value)).collect();
+    let problem = "Somebody else has changed this token since you opened the form.".to_owned();
+    let uid = stored.uid.to_string();
+    render(visitor, StatusCode::CONFLICT, &uid, values, Some(problem), stored_fields).await
 }
 
 /// The lifetime that a new token is proposed: 90 days, or the longest preset that is allowed.
@@ -210,6 +240,17 @@ pub async fn form_page(
     uid: &str,
     values: FormValues,
     problem: Option<String>,
+) -> PageResult {
+    render(visitor, status, uid, values, problem, Vec::new()).await
+}
+
+async fn render(
+    visitor: &SignedIn,
+    status: StatusCode,
+    uid: &str,
+    values: FormValues,
+    problem: Option<String>,
+    stored: Vec<(&'static str, String)>,
 ) -> PageResult {
     let max = visitor.config.tokens.max_lifetime;
     let after = |days: u32| visitor.now.saturating_add(lifetime(days));
@@ -242,6 +283,7 @@ pub async fn form_page(
         sentence,
         values,
         problem,
+        stored,
     };
     Ok(rendered(status, &page))
 }

@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::http::StatusCode;
 
-use super::receipt_text;
 use crate::{
     domain::timestamp::Timestamp,
     management::console::{
@@ -12,9 +11,10 @@ use crate::{
         rejection::PageResult,
         shell::Shell,
         visitor::SignedIn,
-        words::exact,
+        words::{exact, receipt_text},
     },
     service::Issued,
+    store::Committed,
 };
 
 #[derive(Template)]
@@ -31,8 +31,9 @@ struct IssuedPage {
     receipt: Option<String>,
 }
 
-pub async fn issued_page(visitor: &SignedIn, issued: Issued, old_until: Option<Timestamp>) -> PageResult {
-    let receipt = visitor.management.gateway.wait_until_applied(&visitor.store).await;
+/// With until when the old secret works; `None`: the token is a new one.
+pub async fn issued_page(visitor: &SignedIn, committed: Committed<(Issued, Option<Timestamp>)>) -> PageResult {
+    let ((issued, old_until), receipt) = visitor.settle(committed).await;
     let page = IssuedPage {
         shell: Shell::new(visitor, "tokens"),
         recipes: recipes(visitor, issued.text.expose(), &issued.record.scopes).await?,

@@ -40,7 +40,7 @@ pub async fn rotate(Path(uid): Path<String>, CsrfForm { visitor, fields }: CsrfF
         return rotate_page(&visitor, StatusCode::BAD_REQUEST, &record, Some(problem));
     };
     match tokens::rotate(&visitor.context(), record.uid, Some(overlap)).await {
-        Ok((issued, old_until)) => issued_page(&visitor, issued, Some(old_until)).await,
+        Ok(rotated) => issued_page(&visitor, rotated.map(|(issued, old_until)| (issued, Some(old_until)))).await,
         Err(error) => {
             let error = ApiError::from(error);
             rotate_page(&visitor, error.status(), &record, Some(sentence(error.text())))

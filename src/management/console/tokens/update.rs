@@ -3,17 +3,21 @@
 use axum::{extract::Path, http::StatusCode};
 
 use super::{
-    form::{FormValues, form_page, form_with_error, read_expiry, read_scopes},
-    receipt_text,
+    form::{FormValues, form_page, form_with_conflict, form_with_error, read_expiry, read_scopes},
     show::token_page,
 };
 use crate::{
     management::{
-        console::{form::CsrfForm, rejection::PageResult, visitor::SignedIn},
+        console::{
+            form::{CsrfForm, FormFields},
+            rejection::PageResult,
+            visitor::SignedIn,
+            words::receipt_text,
+        },
         error::ApiError,
     },
     service::{
-        lookup,
+        Error, Version, lookup,
         tokens::{self, UpdateToken},
     },
 };
@@ -25,20 +29,29 @@ pub async fn edit(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
 
 pub async fn update(Path(uid): Path<String>, CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
     let record = lookup::live_token(&visitor.store, visitor.viewer(), &uid).await?;
-    let updated = async {
-        let change = UpdateToken {
-            name: Some(fields.text("name").to_owned()),
-            description: Some(fields.text("description").to_owned()),
-            scopes: Some(read_scopes(&fields)?),
-            expiry: read_expiry(&fields)?,
-        };
-        Ok::<_, ApiError>(tokens::update(&visitor.context(), record.uid, change).await?)
+    let update = match read_update(&fields) {
+        Ok(update) => update,
+        Err(error) => return form_with_error(&visitor, &uid, &fields, error).await,
     };
-    match updated.await {
-        Ok(record) => {
-            let receipt = visitor.management.gateway.wait_until_applied(&visitor.store).await;
-            token_page(&visitor, &record, Some(format!("Saved. {}", receipt_text(receipt.as_ref())))).await
+    match tokens::update(&visitor.context(), record.uid, update).await {
+        Ok(updated) => {
+            let (record, receipt) = visitor.settle(updated).await;
+            token_page(&visitor, &record, Some(format!("Changes saved. {}", receipt_text(receipt.as_ref())))).await
         }
-        Err(error) => form_with_error(&visitor, &uid, &fields, error).await,
+        Err(Error::ChangedMeanwhile) => {
+            let stored = lookup::live_token(&visitor.store, visitor.viewer(), &uid).await?;
+            form_with_conflict(&visitor, &fields, &stored).await
+        }
+        Err(error) => form_with_error(&visitor, &uid, &fields, error.into()).await,
     }
+}
+
+fn read_update(fields: &FormFields) -> Result<UpdateToken, ApiError> {
+    Ok(UpdateToken {
+        name: Some(fields.text("name").to_owned()),
+        description: Some(fields.text("description").to_owned()),
+        scopes: Some(read_scopes(fields)?),
+        expiry: read_expiry(fields)?,
+        seen: Version::from_form(fields.text("version")),
+    })
 }
