@@ -35,8 +35,9 @@ use crate::{
     },
     management::{self, Management},
     proxy::{
+        state::WorkerParts,
         tls::{self, TlsError},
-        worker::{self, WorkerHandle, WorkerParts},
+        worker::{self, WorkerHandle},
     },
     secret_hash::{HashError, SecretHasher},
     service,

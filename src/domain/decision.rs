@@ -1,7 +1,7 @@
 //! Who may pass: the whole rule, on one screen.
 //!
-//! The secret has been proven before this is asked. The scope decides before existence does, so that nobody can find
-//! out which Deployments exist by trying names.
+//! Only a proven token comes here. The scope decides before existence does, so that nobody can find out which Deployments
+//! exist by trying names.
 
 use super::{scope::ScopeSet, timestamp::Timestamp};
 
@@ -18,11 +18,11 @@ pub struct Holder<'a> {
     pub owner_disabled: bool,
 }
 
-/// What the request is for.
+/// Where the request leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination<'a> {
     Deployment(&'a str),
-    /// No Deployment answers there. `Some`: the name that the request itself spells out, by host or path.
+    /// There is no Deployment. `Some`: the name that the request itself says, by host or path.
     Unknown(Option<&'a str>),
 }
 

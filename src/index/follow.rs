@@ -1,4 +1,4 @@
-//! Keeping the index like the store: the one task that writes it.
+//! Keeps the index like the store: the one task that writes it.
 //!
 //! It reads `change_seq` whenever the store says that something changed, and every poll interval whether it did or not,
 //! since notifications can be lost. While the store is away the index stays as it was.
@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     freshness::Freshness,
-    routes::{RouteRules, RoutingTable},
+    routes::{Route, RouteKey, RouteRules, RoutingTable},
     tokens::{TokenIndex, TokenWriter},
 };
 use crate::{
@@ -34,15 +34,13 @@ use crate::{
 const PAGE: u32 = 50_000;
 /// Longest pause between two tries to reach a store that is away.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// How long a look at the store may take until a token that is not in the index may be one that was never heard of. A
-/// connection that hangs, or is made again and again, is given up only seconds later, and no good token may be called
-/// unknown for so long.
+/// After so long a poll counts as failed for tokens that the index does not know: they get 503 instead of 401. The poll
+/// itself goes on. A connection that hangs is given up only after seconds, and no good token may be called unknown until then.
 const POLL_LIMIT: Duration = Duration::from_millis(250);
-/// Pause before a lost subscription is made again.
+/// Pause before a lost subscription is renewed.
 const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(1);
 
-/// Passes the store's notifications on. It has a task of its own, since making the subscription must not be cut short by
-/// the next poll.
+/// Passes the store's notifications on. It is a task of its own, since the next poll must not cancel the subscribing.
 async fn listen(store: SharedStore, changed: Arc<Notify>) {
     loop {
         match store.notified().await {
@@ -87,9 +85,14 @@ impl Index {
         }
     }
 
-    /// Does not wait for the next poll: something was just committed.
+    /// Makes the follower poll at once: something was just committed.
     pub fn poll_now(&self) {
         self.changed.notify_one();
+    }
+
+    /// Where a request leads by the routing table of now. It has authorised nobody.
+    pub fn route<'a>(&self, key: RouteKey<'a>) -> Route<'a> {
+        self.routes.load().find(key)
     }
 
     /// Every change up to this sequence is decided by; -1: none yet.
@@ -143,7 +146,7 @@ impl Follower {
         let mut unreachable = false;
         let mut declared = self.declared.clone();
         loop {
-            // A look that hangs does not hold a reload up. It may be broken off: what it leaves undone is asked for again.
+            // A poll that hangs must not hold a reload up. It may be cancelled: the next one asks for what it left undone.
             let polled = tokio::select! {
                 polled = self.poll() => polled,
                 changed = declared.changed() => {
@@ -183,7 +186,7 @@ impl Follower {
         }
     }
 
-    /// Catches up, and says so while that takes longer than it should.
+    /// Catches up. While that takes longer than [`POLL_LIMIT`], the index counts as behind the store.
     async fn poll(&mut self) -> Result<(), StoreError> {
         let index = Arc::clone(&self.index);
         let mut polling = std::pin::pin!(self.catch_up());
@@ -244,7 +247,7 @@ impl Follower {
         Ok(())
     }
 
-    /// After a reload. The store, which may be away, is told when it can be.
+    /// After a reload. A task tells the store, which may be away.
     fn declare_anew(&mut self) {
         self.rebuild_routes();
         tokio::spawn(self.declare());

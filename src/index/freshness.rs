@@ -1,4 +1,4 @@
-//! Whether decisions can be made: the index was loaded and is not too old.
+//! Whether the gateway can decide: the index was loaded and is not too old.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -10,12 +10,12 @@ pub struct Freshness {
     started: Instant,
     /// Milliseconds after `started` until which the index may be used; 0 before it was first loaded.
     fresh_until: AtomicU64,
-    /// The last look at the store succeeded: what is not in the index does not exist.
+    /// The last poll of the store succeeded: what is not in the index does not exist.
     current: AtomicBool,
     draining: AtomicBool,
 }
 
-/// Why no decision can be made.
+/// Why the gateway cannot decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotFresh {
     /// The store was never reached.
@@ -24,7 +24,7 @@ pub enum NotFresh {
     Stale,
 }
 
-/// Why nobody should send requests here.
+/// Why a load balancer should send no requests here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReady {
     NotFresh(NotFresh),
@@ -61,7 +61,7 @@ impl Freshness {
         if self.draining.load(Relaxed) { Err(NotReady::Draining) } else { self.check().map_err(NotReady::NotFresh) }
     }
 
-    /// Whether a token that is not in the index does not exist, as far as anyone can know.
+    /// Whether a token that is not in the index does not exist. Else it may have been made since the store was away.
     pub fn is_current(&self) -> bool {
         self.current.load(Relaxed)
     }

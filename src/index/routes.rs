@@ -28,14 +28,14 @@ pub struct Deployment {
 /// One upstream of one Deployment.
 #[derive(Debug)]
 pub struct Upstream {
-    /// Never given twice in a process: idle connections are kept by it.
+    /// Never given twice in a process: the pools keep idle connections by it.
     pub id: u64,
     pub url: UpstreamUrl,
     /// Requests under way, over all workers: the least loaded one is chosen.
     pub in_flight: AtomicUsize,
 }
 
-/// Immutable; a new one takes its place as a whole.
+/// Immutable: a change replaces it as a whole.
 #[derive(Debug, Default)]
 pub struct RoutingTable {
     by_name: HashMap<DeploymentName, Arc<Deployment>>,
@@ -47,7 +47,7 @@ pub struct RoutingTable {
 /// How names become reachable beside their hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteRules {
-    /// `NAME.<base_domain>`. `None`: not so.
+    /// For `NAME.<base_domain>`. `None`: no Deployment has such a host.
     pub base_domain: Option<HostName>,
     /// `/deployments/NAME/…`, taken off before the request is forwarded.
     pub path_prefix: bool,
@@ -55,7 +55,7 @@ pub struct RouteRules {
     pub default_deployment: Option<DeploymentName>,
 }
 
-/// What a request says about where it wants to go, in canonical form.
+/// What a request says about where it leads, in canonical form.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteKey<'a> {
     /// The Deployment's own listener that the connection came in by. `None`: the common one.
@@ -64,13 +64,13 @@ pub struct RouteKey<'a> {
     pub path: &'a str,
 }
 
-/// The answer of the routing table. It has authorised nobody.
+/// What the routing table says. It has authorised nobody.
 #[derive(Clone, Debug)]
 pub struct Route<'a> {
     pub key: RouteKey<'a>,
-    /// `None`: nothing answers there.
+    /// `None`: there is no Deployment.
     pub deployment: Option<Arc<Deployment>>,
-    /// The Deployment that the request itself spells out, by host or path, whether it exists or not.
+    /// The Deployment that the request itself names, by host or path, whether it exists or not.
     pub named_deployment: Option<&'a str>,
     /// Bytes of the path that named the Deployment, to be taken off.
     pub prefix_len: usize,
@@ -146,7 +146,7 @@ impl RoutingTable {
 
 impl Route<'_> {
     /// The same, as the decision asks it.
-    pub fn requested(&self) -> Destination<'_> {
+    pub fn destination(&self) -> Destination<'_> {
         match &self.deployment {
             Some(deployment) => Destination::Deployment(deployment.spec.name.as_str()),
             None => Destination::Unknown(self.named_deployment),

@@ -31,7 +31,7 @@ use crate::{
 /// One per pair of leading characters of a lookup id. They are random, so the shards fill evenly.
 const SHARDS: usize = 62 * 62;
 
-/// How long a browser session that is over stays in the index.
+/// How long a browser session that has ended stays in the index.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// The index that requests read.
@@ -135,7 +135,7 @@ impl Entry {
         self.session.as_deref() == Some(deployment)
     }
 
-    /// A browser session that has been over for so long that nobody needs to be told.
+    /// A browser session that ended so long ago that its browser need not be told any more.
     fn is_spent(&self, now: Timestamp) -> bool {
         self.session.is_some() && self.retires_at.is_some_and(|end| now.since(end) > REMEMBERED)
     }

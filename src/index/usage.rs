@@ -1,5 +1,5 @@
-//! How often tokens were used, and when last: counted in their entries, noted at most once a second per token, written
-//! every few seconds in one statement.
+//! How often tokens were used, and when last. Requests count in the entries of their tokens; at most once a second a token
+//! is noted here; every few seconds all that is noted is written in one statement.
 
 use std::{
     collections::HashMap,

@@ -1,8 +1,8 @@
-//! Proving a secret: Argon2 once per token and process, a keyed fast hash ever after.
+//! Proves a secret: by Argon2 once per token and process, by a keyed fast hash ever after.
 //!
-//! Garbage is the cheapest thing to refuse. Its shape and checksum were checked before it came here; an unknown lookup
-//! id costs one fast hash, like a wrong secret of a proven token. Only the first use of a token's secret in this process
-//! costs Argon2, off the I/O threads, one at a time per token and behind a bounded gate.
+//! Garbage costs least: shape and checksum are checked before a token comes here. An unknown lookup id costs one fast hash,
+//! as does a wrong secret of a proven token. Only the first use of a token's secret in this process costs Argon2, off the
+//! I/O threads, one at a time per token and behind a bounded gate.
 
 use std::{
     collections::HashMap,
@@ -21,8 +21,8 @@ use crate::{
     system::{self, NoEntropy},
 };
 
-/// First verifications that may wait. At 10,000 a second and core this is a tenth of a second's work; whoever comes
-/// later is told to come back.
+/// First verifications that may wait. At 10,000 a second and core this is a tenth of a second's work; further requests are
+/// answered 503.
 const MAX_WAITING: usize = 1024;
 
 /// An entry whose secret the caller has shown. Only [`Verifier`] makes one.
@@ -38,7 +38,7 @@ impl ProvenToken {
 pub struct Verifier {
     /// Random per process: a fingerprint is of no use elsewhere.
     key: [u8; blake3::KEY_LEN],
-    /// Compared with when no fingerprint is there, so that the time does not tell.
+    /// Compared with where there is no fingerprint, so that the time does not say whether a token is known.
     nobody: blake3::Hash,
     hasher: SecretHasher,
     /// Runs the blocking work.
@@ -47,11 +47,11 @@ pub struct Verifier {
     slots: Semaphore,
     /// As many wait or run.
     waiting: Semaphore,
-    /// Tokens whose first verification is under way: the others who bring the same one wait for it.
+    /// Tokens whose first verification is under way: further requests with the same token wait for it.
     running: Mutex<HashMap<LookupId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// What could be said at once.
+/// What the index says at once.
 pub enum Lookup {
     Proven(ProvenToken),
     /// No such token, as far as this index knows.
@@ -62,7 +62,7 @@ pub enum Lookup {
     Unproven(Arc<Entry>),
 }
 
-/// Why a first verification gave no answer: our trouble, never the caller's.
+/// Why a first verification gave no result: our failure, never the caller's.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     #[error("too many first verifications are waiting")]
@@ -74,10 +74,10 @@ pub enum VerifyError {
 /// Why a presented token was not proven.
 #[derive(Debug, thiserror::Error)]
 pub enum NotProven {
-    /// Unknown, or its secret is wrong: nobody is told which.
+    /// Unknown, or its secret is wrong: the caller is not told which.
     #[error("the token is not valid")]
     Invalid,
-    /// A token of which this index never heard may exist while the store is away. Not the caller's fault.
+    /// The index does not know the token, and while the store is away it may exist all the same.
     #[error("the store that would know the token cannot be asked")]
     StoreAway,
     #[error(transparent)]
@@ -129,7 +129,7 @@ impl Verifier {
         }
     }
 
-    /// Says what it can without waiting.
+    /// What the index says of the token, without waiting.
     pub fn look_up(&self, index: &TokenIndex, token: PresentedToken<'_>) -> Lookup {
         let fingerprint = self.fingerprint(token);
         // `blake3::Hash` compares in constant time, and an unknown token is compared with something too.
@@ -155,7 +155,7 @@ impl Verifier {
         let _waiting = self.waiting.try_acquire().map_err(|_| VerifyError::Overloaded)?;
         let turn = self.turn(token.lookup_id());
         let _mine = turn.mutex.lock().await;
-        // Somebody with the same token may have had a turn before.
+        // Another request with the same token may have had its turn before.
         let Lookup::Unproven(entry) = self.look_up(index, token) else { return Ok(()) };
         if !self.run_argon2(token, &entry).await? {
             return Err(NotProven::Invalid);
@@ -187,7 +187,7 @@ impl Verifier {
     }
 }
 
-/// A wait for one token's first verification. The last one who waits takes the entry away, also if they leave early.
+/// A turn at one token's first verification. Dropping the last one removes the token from [`Verifier::running`].
 struct Turn<'a> {
     verifier: &'a Verifier,
     id: LookupId,
@@ -197,7 +197,7 @@ struct Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut running = self.verifier.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // This one's and the map's.
+        // This turn's and the map's.
         if Arc::strong_count(&self.mutex) == 2 {
             running.remove(&self.id);
         }

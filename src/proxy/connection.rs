@@ -1,7 +1,6 @@
-//! A caller's connection: TLS or not, HTTP/1.1 or HTTP/2, and how it ends.
+//! A downstream connection: TLS or not, HTTP/1.1 or HTTP/2, and how it ends.
 
 use std::{
-    cell::OnceCell,
     future::poll_fn,
     io,
     mem::MaybeUninit,
@@ -24,46 +23,30 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
-    task::AbortHandle,
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
-    deadlines::{ConnectionState, Downstream},
+    connection_state::ConnectionState,
+    local_executor::LocalExecutor,
     pipeline,
+    state::{Connection, Worker},
     upstream::body::ResponseBody,
-    worker::Worker,
 };
 use crate::{config::LimitConfig, http::peer::Peer};
 
-/// How long a caller may go on sending what nobody reads, after our last word. Closing at once would reset the
-/// connection, and the answer could be lost on its way.
+/// How long the gateway reads and drops what a caller still sends after the last response. Closing at once would reset the
+/// connection, and the response could be lost on its way.
 const LINGER: Duration = Duration::from_secs(5);
 /// Streams that one HTTP/2 connection may have at once.
 const MAX_STREAMS: u32 = 100;
-/// What an HTTP/2 caller may send on one stream, and on one connection, before we have taken it.
+/// What an HTTP/2 caller may send on one stream, and on one connection, before the gateway has read it.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What we keep for an HTTP/2 caller that reads slowly, per stream.
+/// What hyper keeps for an HTTP/2 caller that reads slowly, per stream.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// How an HTTP/2 connection begins without TLS (RFC 9113 § 3.4). No HTTP/1 method begins so.
 const HTTP2_PREFACE: &[u8] = b"PRI";
-
-/// What the pipeline knows of the connection that a request came on.
-pub struct Connection {
-    pub peer: Peer,
-    /// The Deployment's own listener that it came in by. `None`: the common one.
-    pub listener: Option<SocketAddr>,
-    pub state: Arc<ConnectionState>,
-}
-
-impl Connection {
-    /// What carries the request that asks.
-    pub fn downstream(&self) -> Downstream {
-        let stream = STREAM.try_with(|own| own.get().cloned()).ok().flatten();
-        stream.map_or_else(|| Downstream::Connection(Arc::clone(&self.state)), Downstream::Stream)
-    }
-}
 
 /// A connection that was just accepted.
 pub struct Accepted {
@@ -71,7 +54,7 @@ pub struct Accepted {
     pub peer: SocketAddr,
     pub listener: Option<SocketAddr>,
     pub tls: Option<Arc<ServerConfig>>,
-    /// Its place among the connections that may be open.
+    /// Counts it among the connections that may be open.
     pub connection_slot: OwnedSemaphorePermit,
 }
 
@@ -183,7 +166,7 @@ async fn speaks_http2(stream: &TcpStream) -> bool {
                 if seen == HTTP2_PREFACE.len() {
                     return true;
                 }
-                // Fewer bytes than a method's name: whoever sends so slowly is looked at again, until the deadline.
+                // `peek` would return the same bytes at once: wait for more, until the header's deadline.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             _ => return false,
@@ -191,29 +174,11 @@ async fn speaks_http2(stream: &TcpStream) -> bool {
     }
 }
 
-/// Spawns an HTTP/2 stream's work on this worker.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, work: F) {
-        let own = Rc::new(OnceCell::new());
-        let task = tokio::task::spawn_local(STREAM.scope(Rc::clone(&own), work));
-        // Was empty: it is set here only.
-        let _ = own.set(task.abort_handle());
-    }
-}
-
-tokio::task_local! {
-    /// The task of the HTTP/2 stream that runs in it.
-    static STREAM: Rc<OnceCell<AbortHandle>>;
-}
-
 /// The downstream's bytes: tells the deadline sweep when some come, and closes gently.
 struct DownstreamIo<S> {
     stream: S,
     state: Arc<ConnectionState>,
-    /// We have said our last word, and read on only so that it is not lost.
+    /// The gateway has closed its side, and reads on only so that the last response is not lost.
     lingering: bool,
     _connection_slot: OwnedSemaphorePermit,
 }

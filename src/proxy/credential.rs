@@ -24,22 +24,20 @@ pub const PROTOCOL: &str = "bento-gateway";
 
 /// What the caller shows.
 #[derive(Clone, Copy, Debug)]
-pub enum Credential<'a> {
+pub enum Presented<'a> {
+    Nothing,
+    /// The gateway refuses it without looking anything up.
+    Bad(BadCredential),
     Token(PresentedToken<'a>),
-    /// A browser's, in a cookie.
-    Session(PresentedToken<'a>),
+    /// A browser's session, in a cookie.
+    Session {
+        token: PresentedToken<'a>,
+        /// Whether a page of another site may have made the browser send it.
+        cross_site: bool,
+    },
 }
 
-impl<'a> Credential<'a> {
-    pub fn text(self) -> PresentedToken<'a> {
-        match self {
-            Self::Token(text) | Self::Session(text) => text,
-        }
-    }
-}
-
-/// The session of a browser at that Deployment, which counts only if there is no other credential. One that is not of
-/// ours is none.
+/// The session of a browser at that Deployment. `None`: it sent none, or what it sent has not the form of one.
 pub fn session<'a>(headers: &'a HeaderMap, https: bool, deployment: &DeploymentName) -> Option<PresentedToken<'a>> {
     if !headers.contains_key(COOKIE) {
         return None;
@@ -59,19 +57,17 @@ pub enum BadCredential {
     NotAToken,
 }
 
-/// `None`: none was sent.
-///
-/// # Errors
-/// [`BadCredential`].
-pub fn presented(headers: &HeaderMap, websocket: bool) -> Result<Option<PresentedToken<'_>>, BadCredential> {
+/// The token of the request, or why it has none that counts. The cookie is [`session`]'s.
+pub fn presented(headers: &HeaderMap, websocket: bool) -> Presented<'_> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let mut offers = websocket_tokens(headers).filter(|_| websocket);
-    match (fields.next(), offers.next()) {
-        (None, None) => Ok(None),
-        (Some(field), None) if fields.next().is_none() => bearer(field.as_bytes()).map(Some),
-        (None, Some(token)) if offers.next().is_none() => parse(token.as_bytes()).map(Some),
+    let token = match (fields.next(), offers.next()) {
+        (None, None) => return Presented::Nothing,
+        (Some(field), None) if fields.next().is_none() => bearer(field.as_bytes()),
+        (None, Some(token)) if offers.next().is_none() => parse(token.as_bytes()),
         _ => Err(BadCredential::Several),
-    }
+    };
+    token.map_or_else(Presented::Bad, Presented::Token)
 }
 
 /// The protocols that the upstream may see: all but ours. `None`: none is left.
@@ -113,8 +109,13 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let found = presented(&headers, websocket)?;
-        Ok(found.map(|token| String::from_utf8(token.secret_bytes().to_vec()).unwrap()))
+        match presented(&headers, websocket) {
+            Presented::Nothing => Ok(None),
+            Presented::Bad(bad) => Err(bad),
+            Presented::Token(token) | Presented::Session { token, .. } => {
+                Ok(Some(String::from_utf8(token.secret_bytes().to_vec()).unwrap()))
+            }
+        }
     }
 
     #[test]

@@ -1,38 +1,26 @@
 //! Which fields travel on, in both directions, and which are ours to say.
 //!
-//! In a fixed order: what `Connection` names and what is hop-by-hop goes, then names that a Python upstream could read
-//! as others, then everything that claims an identity or a route; ours are set last. Peers were hit through each of these
-//! steps left out or done in another order.
+//! The order is fixed. The gateway drops what `Connection` names and what is hop-by-hop, then names that a Python upstream
+//! could read as others, then everything that claims an identity or a route; it sets its own fields last. Other gateways
+//! had a vulnerability for each of these steps, because they left it out or did it at another place.
 
 use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{
-        CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, FORWARDED, SET_COOKIE, TE,
-        TRANSFER_ENCODING, UPGRADE, VARY,
+        CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, FORWARDED, SET_COOKIE, TRANSFER_ENCODING,
+        UPGRADE, VARY,
     },
     request::Parts,
 };
 
-use super::{credential, permit::Permit, rejection::BadRequest, target::Target};
-use crate::{
-    domain::{host::Authority, token_text},
-    http::{cookie, forwarding::Forwarding},
-};
+use super::rejection::BadRequest;
+use crate::{domain::token_text, http::cookie};
 
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest `X-Request-Id` that is taken over from the caller.
 const MAX_REQUEST_ID: usize = 128;
-
-/// How the request body is framed towards the upstream: one framing, ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyFraming {
-    None,
-    /// Bytes.
-    Length(u64),
-    Chunked,
-}
 
 /// The caller's request id if it is harmless, else a new one.
 pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> std::borrow::Cow<'a, str> {
@@ -49,7 +37,7 @@ pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> s
     }
 }
 
-/// What must hold of a request before anything else is asked.
+/// Refuses a message that an upstream could take apart in another way than the gateway.
 ///
 /// # Errors
 /// [`BadRequest::TransferEncoding`], [`BadRequest::Connection`].
@@ -65,21 +53,12 @@ pub fn check_message(headers: &HeaderMap) -> Result<(), BadRequest> {
     Ok(())
 }
 
-/// Bento's own weak spots, closed unless the Deployment opens them.
-///
-/// # Errors
-/// [`BadRequest::Pickle`].
-pub fn check_pickle(headers: &HeaderMap, permit: &Permit) -> Result<(), BadRequest> {
-    if permit.spec().settings.allow_pickle {
-        return Ok(());
-    }
+/// Whether Bento would unpickle something of this request, which lets a caller run code in the service.
+pub fn carries_pickle(headers: &HeaderMap) -> bool {
     let names_pickle =
         |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().windows(6).any(|part| part == b"pickle");
-    let pickled = headers.get_all(CONTENT_TYPE).iter().any(names_pickle);
-    if pickled || headers.keys().any(|name| name.as_str().starts_with("payload-")) {
-        return Err(BadRequest::Pickle);
-    }
-    Ok(())
+    headers.get_all(CONTENT_TYPE).iter().any(names_pickle)
+        || headers.keys().any(|name| name.as_str().starts_with("payload-"))
 }
 
 /// Whether this request asks for a WebSocket. Other protocols are not spoken: their `Upgrade` is dropped.
@@ -94,116 +73,6 @@ pub fn asks_for_websocket(head: &Parts, has_body: bool) -> Result<bool, BadReque
         && upgrades.next().is_none()
         && nominated(&head.headers).any(|name| name.eq_ignore_ascii_case("upgrade"));
     if asked && (head.method != Method::GET || has_body) { Err(BadRequest::Upgrade) } else { Ok(asked) }
-}
-
-/// All that the head for the upstream is made of.
-pub struct UpstreamRequest<'a> {
-    pub head: &'a Parts,
-    pub target: &'a Target<'a>,
-    pub permit: &'a Permit,
-    pub forwarding: &'a Forwarding,
-    pub request_id: &'a str,
-    pub framing: BodyFraming,
-    pub websocket: bool,
-}
-
-impl UpstreamRequest<'_> {
-    /// The request's head as it goes to an upstream whose URL has the path `base_path`.
-    pub fn write(&self, base_path: &str) -> BytesMut {
-        let mut out = BytesMut::with_capacity(1024);
-        self.write_request_line(base_path, &mut out);
-        self.write_host(&mut out);
-        self.write_callers_fields(&mut out);
-        self.write_our_fields(&mut out);
-        out.put_slice(b"\r\n");
-        out
-    }
-
-    fn write_request_line(&self, base_path: &str, out: &mut BytesMut) {
-        let path = &self.target.path[self.permit.prefix_len()..];
-        out.put_slice(self.head.method.as_str().as_bytes());
-        out.put_slice(b" ");
-        out.put_slice(base_path.as_bytes());
-        if !path.starts_with('/') {
-            out.put_slice(b"/");
-        }
-        out.put_slice(path.as_bytes());
-        if let Some(query) = self.target.query {
-            out.put_slice(b"?");
-            out.put_slice(query.as_bytes());
-        }
-        out.put_slice(b" HTTP/1.1\r\n");
-    }
-
-    fn write_host(&self, out: &mut BytesMut) {
-        out.put_slice(b"host: ");
-        put_authority(out, &self.target.authority);
-        out.put_slice(b"\r\n");
-    }
-
-    fn write_callers_fields(&self, out: &mut BytesMut) {
-        let headers = &self.head.headers;
-        let named: Vec<&str> = nominated(headers).filter(|name| !is_connection_option(name)).collect();
-        let settings = &self.permit.spec().settings;
-        let mut cookies = None;
-        for (name, value) in headers {
-            let text = name.as_str();
-            if named.iter().any(|named| named.eq_ignore_ascii_case(text)) {
-                continue;
-            }
-            match request_field(text) {
-                FieldRule::Pass => put_field(out, text, value.as_bytes()),
-                FieldRule::Drop => {}
-                FieldRule::Authorization if settings.forward_authorization => put_field(out, text, value.as_bytes()),
-                FieldRule::Authorization => {}
-                // HTTP/2 splits it into crumbs, which HTTP/1.1 wants as one field (RFC 9113 § 8.2.3).
-                FieldRule::Cookie => cookies = Some(()),
-                // Handled with the upgrade, where ours are taken out.
-                FieldRule::WebSocketProtocol => {}
-            }
-        }
-        if cookies.is_some() {
-            put_cookies(out, headers.get_all(COOKIE).iter());
-        }
-    }
-
-    fn write_our_fields(&self, out: &mut BytesMut) {
-        match self.framing {
-            BodyFraming::None => {}
-            BodyFraming::Length(length) => put_field(out, "content-length", length.to_string().as_bytes()),
-            BodyFraming::Chunked => put_field(out, "transfer-encoding", b"chunked"),
-        }
-        if self.head.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
-            put_field(out, "te", b"trailers");
-        }
-        if self.websocket {
-            put_field(out, "connection", b"upgrade");
-            put_field(out, "upgrade", b"websocket");
-            if let Some(protocols) = credential::protocols_for_upstream(&self.head.headers) {
-                put_field(out, "sec-websocket-protocol", protocols.as_bytes());
-            }
-        }
-        put_field(out, "x-request-id", self.request_id.as_bytes());
-        put_field(out, "x-forwarded-for", self.forwarding.chain.as_bytes());
-        put_field(out, "x-forwarded-proto", if self.forwarding.https { b"https" } else { b"http" });
-        out.put_slice(b"x-forwarded-host: ");
-        put_authority(out, self.forwarding.host.as_ref().unwrap_or(&self.target.authority));
-        out.put_slice(b"\r\n");
-        if self.permit.prefix_len() > 0 {
-            put_field(out, "x-forwarded-prefix", &self.target.path.as_bytes()[..self.permit.prefix_len()]);
-        }
-        put_field(out, "x-bento-gateway-deployment", self.permit.spec().name.as_str().as_bytes());
-        if let Some(uid) = self.permit.token_uid() {
-            put_field(out, "x-bento-gateway-token-uid", uid.to_string().as_bytes());
-        }
-    }
-}
-
-fn put_authority(out: &mut BytesMut, authority: &Authority<'_>) {
-    out.put_slice(authority.host.as_bytes());
-    if let Some(port) = authority.port {
-        out.put_slice(format!(":{port}").as_bytes());
-    }
 }
 
 /// Whether a trailer may pass: nothing that frames, routes or authenticates (RFC 9110 § 6.5.1), nothing of ours.
@@ -223,24 +92,7 @@ pub fn put_field(out: &mut BytesMut, name: &str, value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
-/// One field without our own cookies, or none if nothing is left.
-fn put_cookies<'a>(out: &mut BytesMut, fields: impl Iterator<Item = &'a HeaderValue>) {
-    let mut first = true;
-    for pair in fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';')) {
-        let pair = pair.trim_ascii();
-        if pair.is_empty() || cookie::is_ours(pair) {
-            continue;
-        }
-        out.put_slice(if first { b"cookie: " } else { b"; " });
-        out.put_slice(pair);
-        first = false;
-    }
-    if !first {
-        out.put_slice(b"\r\n");
-    }
-}
-
-/// Takes away what a service may not say to a browser: our own cookies, by which it could sign somebody in as another.
+/// Takes our own cookies out of what a service says to a browser: with one it could sign somebody in as another.
 pub fn strip_response(headers: &mut HeaderMap) {
     if !headers.contains_key(SET_COOKIE) {
         return;
@@ -252,17 +104,18 @@ pub fn strip_response(headers: &mut HeaderMap) {
     }
 }
 
-/// Keeps an answer that only a cookie has opened out of caches: a shared one does not know what our cookie means, and the
-/// browser's own must not show it after signing out. And out of other sites' frames, which a browser on plain HTTP does not
-/// tell from a page of its own.
+/// Keeps a response that only a cookie has opened out of caches: a shared cache does not know what our cookie means, and
+/// the browser's own must not show the response after signing out. Keeps it out of other sites' frames, too: on plain HTTP
+/// a browser does not tell the gateway whether a frame or the Deployment's own page asks.
 pub fn keep_private(headers: &mut HeaderMap) {
     headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
     headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
     headers.append(VARY, HeaderValue::from_static("cookie"));
 }
 
+/// What happens to a field of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FieldRule {
+pub enum FieldRule {
     Pass,
     Drop,
     Authorization,
@@ -270,8 +123,8 @@ enum FieldRule {
     WebSocketProtocol,
 }
 
-/// What happens to a field of the caller, by its name in lower case.
-fn request_field(name: &str) -> FieldRule {
+/// The rule for the field with this name, in lower case.
+pub fn request_field(name: &str) -> FieldRule {
     match name {
         "authorization" => FieldRule::Authorization,
         "cookie" => FieldRule::Cookie,
@@ -301,7 +154,7 @@ pub fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Fields by which a caller could pretend to be somebody, to come from somewhere or to be a part of Bento.
+/// Whether a caller could use this field to pretend to be somebody, to come from somewhere or to be a part of Bento.
 fn claims_identity(name: &str) -> bool {
     const PREFIXES: [&str; 8] = [
         "x-forwarded-",
@@ -331,6 +184,11 @@ fn claims_identity(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// The fields that `Connection` takes away (RFC 9110 § 7.6.1).
+pub fn named_by_connection(headers: &HeaderMap) -> Vec<&str> {
+    nominated(headers).filter(|name| !is_connection_option(name)).collect()
+}
+
 fn nominated(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let fields = headers.get_all(CONNECTION).iter();
     fields
@@ -343,7 +201,7 @@ fn is_connection_option(name: &str) -> bool {
     ["close", "keep-alive", "upgrade", "te", "http2-settings"].iter().any(|option| option.eq_ignore_ascii_case(name))
 }
 
-/// A caller that could name these would take them away from the service, or from us.
+/// Whether a caller may name this field in `Connection`, which takes the field away from the service.
 fn may_be_nominated(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     is_connection_option(&name)

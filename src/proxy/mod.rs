@@ -1,22 +1,29 @@
-//! The data plane: callers' traffic only. The management listener is elsewhere, and nothing here writes to the index or
-//! waits for the store.
+//! The data plane: callers' traffic only. Nothing here writes to the index, and no thread of it waits for the store: what a
+//! browser's sign-in asks of the store, a background thread does.
 //!
-//! [`pipeline`] is the path of a request, top to bottom; every other file is one of its steps. [`worker`] is around it:
-//! threads, listeners, connections.
+//! [`pipeline`] is the path of a request, top to bottom. [`request`], [`permit`], [`upstream_request`], [`forward`] and
+//! [`reply`] are its stages. [`worker`] and [`connection`] are around it: threads, listeners, connections.
 
 pub mod connection;
+pub mod connection_state;
 pub mod cors;
 pub mod credential;
 pub mod deadlines;
+pub mod forward;
 pub mod headers;
+pub mod local_executor;
 pub mod pages;
 pub mod permit;
 pub mod pipeline;
 pub mod readyz_tarpit;
 pub mod record;
 pub mod rejection;
+pub mod reply;
+pub mod request;
+pub mod state;
 pub mod target;
 pub mod tls;
 pub mod upstream;
+pub mod upstream_request;
 pub mod websocket;
 pub mod worker;

@@ -4,23 +4,23 @@
 
 use std::sync::Arc;
 
-use super::{
-    credential::{BadCredential, Credential},
-    rejection::Denied,
-};
+use super::credential::{BadCredential, Presented};
 use crate::{
     domain::{
         decision::{self, Destination, Reason},
         deployment::DeploymentSpec,
         timestamp::Timestamp,
         token::TokenUid,
+        token_text::PresentedToken,
     },
+    gateway::Gateway,
     index::{
         follow::Index,
+        freshness::NotFresh,
         routes::{Deployment, Route, Upstream},
         tokens::TokenIndex,
         usage::Usage,
-        verify::{ProvenToken, Verifier},
+        verify::{NotProven, ProvenToken, Verifier, VerifyError},
     },
     system,
 };
@@ -34,102 +34,152 @@ pub struct Permit {
     prefix_len: usize,
 }
 
-/// What is asked in order to decide.
-pub struct Gate<'a> {
-    pub index: &'a Index,
-    pub verifier: &'a Verifier,
-    pub usage: &'a Usage,
+/// Why a request may not pass, or cannot be decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    NoCredential,
+    Credential(BadCredential),
+    /// The token is unknown or its secret is wrong: the caller is not told which.
+    InvalidToken,
+    /// The secret was proven, hence the caller may be told the reason.
+    Refused {
+        reason: Reason,
+        token: TokenUid,
+    },
+    /// The browser's session has ended, or was never one of this Deployment.
+    SessionOver,
+    /// The request carries nothing but a browser's session, and a page of another site made it.
+    CrossSite,
+    /// An operator has stopped the Deployment, until somebody starts it again.
+    Terminated,
+    Unavailable(Unavailable),
 }
 
-impl Gate<'_> {
-    /// The decision, after the first verification of a token where there was none yet.
+/// Why the gateway cannot decide: never a 401, since the caller can do nothing about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The store was never reached.
+    NeverLoaded,
+    /// The store was not reached for `store.max_staleness`.
+    Stale,
+    /// The index does not know the token, and the store that would know cannot be asked.
+    StoreAway,
+    /// Too many first verifications are waiting.
+    Overloaded,
+    /// The stored hash cannot be checked; the log says why.
+    Internal,
+}
+
+/// What is asked in order to decide.
+pub struct Gate<'a> {
+    index: &'a Index,
+    verifier: &'a Verifier,
+    usage: &'a Usage,
+}
+
+/// What the decision says at once.
+enum Admission<'a> {
+    Permitted(Permit),
+    /// Nothing yet: this token's secret was never proven in this process.
+    Unproven(PresentedToken<'a>),
+}
+
+impl<'g> Gate<'g> {
+    pub fn of(gateway: &'g Gateway) -> Self {
+        Self { index: &gateway.index, verifier: &gateway.verifier, usage: &gateway.usage }
+    }
+
+    /// Decides, after the first verification of the token if there was none yet.
     ///
-    /// That one waits, and a request must not get by with what held before: after it the routing table, the index and
-    /// the clock are asked anew. So once a change has its receipt, no request is admitted against it.
+    /// That verification waits, and a request must not get by with what held before: after it `route` is looked up
+    /// anew, and the index and the clock are asked anew. So no request is admitted against a change that has its receipt.
     ///
     /// # Errors
     /// [`Denied`].
-    pub async fn admit(
-        &self,
-        route: &Route<'_>,
-        credential: Result<Option<Credential<'_>>, BadCredential>,
-    ) -> Result<Permit, Denied> {
-        let mut undecided = match self.decide(route, credential, system::now())? {
-            Admission::Permit(permit) => return Ok(permit),
-            Admission::Unproven(token) => token,
-        };
+    pub async fn admit(&self, route: &mut Route<'_>, presented: Presented<'_>) -> Result<Permit, Denied> {
         loop {
-            self.prove(undecided).await?;
-            let route = self.index.routes.load().find(route.key);
-            match self.decide(&route, credential, system::now())? {
-                Admission::Permit(permit) => return Ok(permit),
-                // The follower has replaced what was just verified by an entry that has never been.
-                Admission::Unproven(token) => undecided = token,
+            match self.decide(route, presented, system::now())? {
+                Admission::Permitted(permit) => return Ok(permit),
+                Admission::Unproven(token) => {
+                    let proven = self.verifier.prove(&self.index.tokens, token).await;
+                    proven.map_err(|reason| not_proven(reason, presented))?;
+                    *route = self.index.route(route.key);
+                }
             }
         }
     }
 
-    /// The decision table of `docs/architecture.md`, row by row. It does not wait: what it reads is what holds now.
-    fn decide<'c>(
-        &self,
-        route: &Route<'_>,
-        credential: Result<Option<Credential<'c>>, BadCredential>,
-        now: Timestamp,
-    ) -> Result<Admission<'c>, Denied> {
-        self.index.freshness.check().map_err(|reason| Denied::Unavailable(reason.into()))?;
+    /// The decision table of `docs/architecture.md`, row by row. It never waits: what it reads is what holds now.
+    fn decide<'p>(&self, route: &Route<'_>, presented: Presented<'p>, now: Timestamp) -> Result<Admission<'p>, Denied> {
+        self.index.freshness.check()?;
         if let Some(deployment) = &route.deployment
             && !deployment.spec.protected
         {
-            if deployment.spec.terminated {
-                return Err(Denied::Terminated);
-            }
-            return Ok(Admission::Permit(Permit::new(deployment, None, route)));
+            return Permit::new(deployment, None, route).map(Admission::Permitted);
         }
-        let credential = credential?.ok_or(Denied::NoCredential)?;
-        let Some(proven) = self.authenticate(credential)? else { return Ok(Admission::Unproven(credential)) };
-        if let Credential::Session(_) = credential {
-            let deployment = route.deployment.as_ref().ok_or(Denied::NoCredential)?;
-            let here = proven.entry().is_session_of(&deployment.spec.name);
-            let over = decision::alive(&proven.entry().holder(), now) == Err(Reason::Rotated);
-            if !here || over {
-                return Err(Denied::SessionOver);
-            }
+        let token = match presented {
+            Presented::Bad(bad) => return Err(Denied::Credential(bad)),
+            Presented::Nothing => return Err(Denied::NoCredential),
+            Presented::Session { cross_site: true, .. } => return Err(Denied::CrossSite),
+            Presented::Session { token, .. } | Presented::Token(token) => token,
+        };
+        let proven = self.verifier.authenticate_now(self.index, token);
+        let Some(proven) = proven.map_err(|reason| not_proven(reason, presented))? else {
+            return Ok(Admission::Unproven(token));
+        };
+        if let Presented::Session { .. } = presented
+            && !is_session_at(&proven, route, now)
+        {
+            return Err(Denied::SessionOver);
         }
-        let decided = decision::decide(proven.entry().holder(), route.requested(), now);
         let refused = |reason| Denied::Refused { reason, token: proven.entry().uid };
-        match (decided, &route.deployment) {
-            (Ok(()), Some(deployment)) if deployment.spec.terminated => Err(Denied::Terminated),
-            (Ok(()), Some(deployment)) => {
-                self.usage.note(&proven, now);
-                Ok(Admission::Permit(Permit::new(deployment, Some(proven), route)))
-            }
-            (Ok(()), None) => Err(refused(Reason::NoSuchDeployment)),
-            (Err(reason), _) => Err(refused(reason)),
+        decision::decide(proven.entry().holder(), route.destination(), now).map_err(refused)?;
+        // The decision has refused what leads nowhere.
+        let Some(deployment) = &route.deployment else { return Err(refused(Reason::NoSuchDeployment)) };
+        let permit = Permit::new(deployment, Some(proven), route)?;
+        if let Some(token) = &permit.token {
+            self.usage.note(token, now);
         }
-    }
-
-    /// `None`: the secret was never proven in this process.
-    fn authenticate(&self, credential: Credential<'_>) -> Result<Option<ProvenToken>, Denied> {
-        let proven = self.verifier.authenticate_now(self.index, credential.text());
-        proven.map_err(|reason| Denied::of(reason, credential))
-    }
-
-    async fn prove(&self, credential: Credential<'_>) -> Result<(), Denied> {
-        let proven = self.verifier.prove(&self.index.tokens, credential.text()).await;
-        proven.map_err(|reason| Denied::of(reason, credential))
+        Ok(Admission::Permitted(permit))
     }
 }
 
-/// What can be decided at once.
-enum Admission<'c> {
-    Permit(Permit),
-    /// Nothing, before this has been proven.
-    Unproven(Credential<'c>),
+/// Whether the session is one of this very Deployment and has not run out. Whatever else ended it has its own reason.
+fn is_session_at(proven: &ProvenToken, route: &Route<'_>, now: Timestamp) -> bool {
+    let here = |deployment: &Arc<Deployment>| proven.entry().is_session_of(&deployment.spec.name);
+    let over = decision::alive(&proven.entry().holder(), now) == Err(Reason::Rotated);
+    route.deployment.as_ref().is_some_and(here) && !over
+}
+
+/// A session that is not known has ended: nobody at a browser can mend a cookie.
+fn not_proven(reason: NotProven, presented: Presented<'_>) -> Denied {
+    match (reason, presented) {
+        (NotProven::Invalid, Presented::Session { .. }) => Denied::SessionOver,
+        (NotProven::Invalid, _) => Denied::InvalidToken,
+        (NotProven::StoreAway, _) => Denied::Unavailable(Unavailable::StoreAway),
+        (NotProven::Unavailable(VerifyError::Overloaded), _) => Denied::Unavailable(Unavailable::Overloaded),
+        (NotProven::Unavailable(error @ VerifyError::Broken(_)), _) => {
+            tracing::error!(%error, "a token could not be verified");
+            Denied::Unavailable(Unavailable::Internal)
+        }
+    }
+}
+
+impl From<NotFresh> for Denied {
+    fn from(reason: NotFresh) -> Self {
+        Self::Unavailable(match reason {
+            NotFresh::NeverLoaded => Unavailable::NeverLoaded,
+            NotFresh::Stale => Unavailable::Stale,
+        })
+    }
 }
 
 impl Permit {
-    fn new(deployment: &Arc<Deployment>, token: Option<ProvenToken>, route: &Route<'_>) -> Self {
-        Self { deployment: Arc::clone(deployment), token, prefix_len: route.prefix_len }
+    fn new(deployment: &Arc<Deployment>, token: Option<ProvenToken>, route: &Route<'_>) -> Result<Self, Denied> {
+        if deployment.spec.terminated {
+            return Err(Denied::Terminated);
+        }
+        Ok(Self { deployment: Arc::clone(deployment), token, prefix_len: route.prefix_len })
     }
 
     pub fn spec(&self) -> &DeploymentSpec {
@@ -146,7 +196,7 @@ impl Permit {
         self.token.as_ref().map(|token| token.entry().uid)
     }
 
-    /// Whether nothing but a browser's cookie was shown.
+    /// Whether the caller has shown nothing but a browser's cookie.
     pub fn is_of_session(&self) -> bool {
         self.token.as_ref().is_some_and(|token| token.entry().is_session_of(&self.deployment.spec.name))
     }
@@ -156,7 +206,7 @@ impl Permit {
         self.prefix_len
     }
 
-    /// Whether the token could begin this work now: running work ends with the permission for it.
+    /// Whether a new request with this token would be admitted now: running work ends with the permission for it.
     ///
     /// # Errors
     /// The [`Reason`] that a new request would get.

@@ -1,11 +1,11 @@
-//! Callers that are refused at `/readyz` again and again, and do not pause by themselves.
+//! Slows clients that are refused at `/readyz` again and again and do not pause by themselves.
 //!
 //! The `bentoml` client asks `GET /readyz` until it gets 200, without any pause, for 30 seconds: with a bad token it would
-//! ask thousands of times. 429 would make that faster, not slower; only a late answer slows it. So from the second
-//! handful on such an answer is held back. Whoever is let in never comes here.
+//! ask thousands of times. A 429 would not slow it; only a late response does. So the gateway sends the first
+//! [`UNDELAYED_REFUSALS`] at once and each further one [`DELAY`] later. Requests that are admitted never come here.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     rc::Rc,
@@ -14,74 +14,75 @@ use std::{
 
 use http::Method;
 
-/// How long an answer is held back.
+/// How long a refusal is held back.
 pub const DELAY: Duration = Duration::from_millis(250);
-/// Refusals that are answered at once.
+/// Refusals to one client that go out at once.
 const UNDELAYED_REFUSALS: u32 = 10;
-/// After a pause of so long a client starts afresh.
+/// A client that pauses for so long starts afresh.
 const RESET_AFTER: Duration = Duration::from_secs(10);
-/// Clients that are remembered.
+/// Clients that one worker remembers. Further ones are not slowed.
 const MAX_CLIENTS: usize = 4096;
-/// Answers that are held back at the same time, in all and for one client. Beyond, they go out at once.
+/// Refusals that one worker holds back at the same time, in all and for one client. Beyond, they go out at once.
 const MAX_DELAYED: usize = 256;
 const MAX_DELAYED_FOR_ONE: usize = 32;
 
-/// Of one worker, so that it needs no lock.
+/// Each worker has one, so that it needs no lock.
 #[derive(Default)]
 pub struct Tarpit {
     clients: RefCell<HashMap<IpAddr, Client>>,
-    held: RefCell<usize>,
+    /// In all.
+    delayed: Cell<usize>,
 }
 
 struct Client {
     refusals: u32,
     last: Instant,
-    held: usize,
+    delayed: usize,
 }
 
-/// An answer that is held back; it counts until this is dropped.
+/// A refusal that is held back; it counts until this is dropped.
 pub struct Delayed {
     tarpit: Rc<Tarpit>,
     client: IpAddr,
 }
 
-/// Whether a client that is refused this may be one that asks without pausing. The path may name its Deployment first.
+/// Whether refusals of this request are slowed. The path may have the Deployment's prefix.
 pub fn applies_to(method: &Method, path: &str) -> bool {
     path.ends_with("/readyz") && matches!(*method, Method::GET | Method::HEAD)
 }
 
 impl Tarpit {
-    /// Notes a refusal. `Some`: its answer is to be held back for [`DELAY`].
+    /// Notes a refusal. `Some`: the caller has to hold it back for [`DELAY`], and this meanwhile.
     pub fn refused(self: &Rc<Self>, client: IpAddr, now: Instant) -> Option<Delayed> {
         let client = network(client);
         let mut clients = self.clients.borrow_mut();
         if clients.len() >= MAX_CLIENTS && !clients.contains_key(&client) {
-            clients.retain(|_, known| known.held > 0 || now.duration_since(known.last) < RESET_AFTER);
+            clients.retain(|_, known| known.delayed > 0 || now.duration_since(known.last) < RESET_AFTER);
             if clients.len() >= MAX_CLIENTS {
                 return None;
             }
         }
-        let known = clients.entry(client).or_insert(Client { refusals: 0, last: now, held: 0 });
-        if known.held == 0 && now.duration_since(known.last) >= RESET_AFTER {
+        let known = clients.entry(client).or_insert(Client { refusals: 0, last: now, delayed: 0 });
+        if known.delayed == 0 && now.duration_since(known.last) >= RESET_AFTER {
             known.refusals = 0;
         }
         known.last = now;
         known.refusals = known.refusals.saturating_add(1);
-        let mut held = self.held.borrow_mut();
-        if known.refusals <= UNDELAYED_REFUSALS || known.held >= MAX_DELAYED_FOR_ONE || *held >= MAX_DELAYED {
+        let delayed = self.delayed.get();
+        if known.refusals <= UNDELAYED_REFUSALS || known.delayed >= MAX_DELAYED_FOR_ONE || delayed >= MAX_DELAYED {
             return None;
         }
-        known.held += 1;
-        *held += 1;
+        known.delayed += 1;
+        self.delayed.set(delayed + 1);
         Some(Delayed { tarpit: Rc::clone(self), client })
     }
 }
 
 impl Drop for Delayed {
     fn drop(&mut self) {
-        *self.tarpit.held.borrow_mut() -= 1;
+        self.tarpit.delayed.set(self.tarpit.delayed.get() - 1);
         if let Some(known) = self.tarpit.clients.borrow_mut().get_mut(&self.client) {
-            known.held -= 1;
+            known.delayed -= 1;
         }
     }
 }
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handful_is_answered_at_once() {
+    fn the_first_refusals_go_out_at_once() {
         let (tarpit, now) = (Rc::new(Tarpit::default()), Instant::now());
         assert!((0..UNDELAYED_REFUSALS).all(|_| refused(&tarpit, "192.0.2.1", now).is_none()));
         assert!(refused(&tarpit, "192.0.2.1", now).is_some());
@@ -122,19 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_bounded_and_given_back() {
+    fn delayed_refusals_are_bounded_and_given_back() {
         let (tarpit, now) = (Rc::new(Tarpit::default()), Instant::now());
-        let mut held = Vec::new();
+        let mut delayed = Vec::new();
         for number in 0..=MAX_DELAYED / MAX_DELAYED_FOR_ONE {
             let client = format!("192.0.2.{number}");
             for _ in 0..UNDELAYED_REFUSALS {
                 assert!(refused(&tarpit, &client, now).is_none());
             }
-            held.extend((0..=MAX_DELAYED_FOR_ONE).filter_map(|_| refused(&tarpit, &client, now)));
+            delayed.extend((0..=MAX_DELAYED_FOR_ONE).filter_map(|_| refused(&tarpit, &client, now)));
         }
-        assert_eq!(held.len(), MAX_DELAYED);
+        assert_eq!(delayed.len(), MAX_DELAYED);
         assert!(refused(&tarpit, "192.0.2.0", now).is_none());
-        held.clear();
+        delayed.clear();
         assert!(refused(&tarpit, "192.0.2.0", now).is_some());
     }
 

@@ -1,24 +1,27 @@
-//! What the access log will say of one request. The stages fill it in; it is handed on when it is dropped, so that there
+//! What the access log will say of one request. The stages fill it in, in any order; dropping it hands it on, so that there
 //! is a line whatever happens, also when the caller has left.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use http::Method;
 
-use super::deadlines::{Active, Cut};
+use super::{connection_state::Active, deadlines::Cut};
 use crate::{
     domain::{timestamp::Timestamp, token::TokenUid},
-    telemetry::access_log::{AccessBuffer, Line, RequestOutcome},
+    telemetry::{
+        access_log::AccessBuffer,
+        line::{Line, RequestOutcome, Span},
+    },
 };
 
 /// The growing record of one request.
 pub struct Record {
     buffer: Arc<AccessBuffer>,
     line: Line,
-    /// Request id, path, host and Deployment, one after the other: one allocation.
+    /// All texts of the line, in one allocation; its spans say where each is.
     text: String,
     started: Instant,
-    /// Keeps the caller's connection from counting as idle.
+    /// Keeps the downstream connection from counting as idle.
     _active: Option<Active>,
 }
 
@@ -28,58 +31,53 @@ impl Record {
         Self { buffer, line, text: String::new(), started: Instant::now(), _active: active }
     }
 
-    /// To be called once, first.
     pub fn request(&mut self, request_id: &str, method: &Method, path: &str) {
         self.text.reserve(request_id.len() + path.len() + 64);
-        self.text.push_str(request_id);
-        self.text.push_str(path);
-        self.line.request_id_len = request_id.len();
-        self.line.path_len = path.len();
+        self.line.request_id = self.append(request_id);
+        self.line.path = self.append(path);
         self.line.method = Some(method.clone());
     }
 
-    /// To be called at most once, after [`Record::request`] and with what was parsed: userinfo is a secret.
+    /// `host`: as it was parsed. What was sent may hold a password (`user:password@host`).
     pub fn host(&mut self, host: &str) {
-        self.text.push_str(host);
-        self.line.host_len = host.len();
-    }
-
-    pub fn request_id(&self) -> &str {
-        &self.text[..self.line.request_id_len]
+        self.line.host = self.append(host);
     }
 
     pub fn is_for_head(&self) -> bool {
         self.line.method == Some(Method::HEAD)
     }
 
-    /// Who is answered.
-    pub fn caller(&self) -> IpAddr {
+    /// The client's address, as far as it is known yet.
+    pub fn client_address(&self) -> IpAddr {
         self.line.client
     }
 
-    /// The client as trusted proxies tell it.
+    /// The client as trusted proxies name it.
     pub fn client(&mut self, client: IpAddr) {
         self.line.client = client;
     }
 
-    /// To be called at most once, after [`Record::host`].
+    /// The Deployment that the request was permitted to.
     pub fn deployment(&mut self, name: &str) {
-        self.text.push_str(name);
+        self.line.deployment = self.append(name);
     }
 
     pub fn token(&mut self, uid: Option<TokenUid>) {
         self.line.token = uid;
     }
 
+    /// `reason`: empty where the response is the service's.
     pub fn responded(&mut self, status: u16, reason: &'static str) {
         self.line.status = Some(status);
         self.line.reason = reason;
     }
 
+    /// Adds bytes of the request's body.
     pub fn received(&mut self, bytes: u64) {
         self.line.bytes_in += bytes;
     }
 
+    /// Adds bytes of the response's body.
     pub fn sent(&mut self, bytes: usize) {
         self.line.bytes_out += bytes as u64;
         if self.line.first_byte.is_none() {
@@ -87,14 +85,20 @@ impl Record {
         }
     }
 
-    /// The head of the answer is on its way.
+    /// The head of the response is on its way.
     pub fn first_byte(&mut self) {
         self.line.first_byte.get_or_insert_with(|| self.started.elapsed());
     }
 
-    /// The last word counts. Without any, the caller has left.
+    /// The last call counts. Without any, the caller has left.
     pub fn ended(&mut self, outcome: RequestOutcome) {
         self.line.outcome = outcome;
+    }
+
+    fn append(&mut self, text: &str) -> Span {
+        let start = self.text.len();
+        self.text.push_str(text);
+        Span::new(start, self.text.len())
     }
 }
 

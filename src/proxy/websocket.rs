@@ -1,43 +1,34 @@
 //! After a 101: bytes both ways, until one side ends it, it falls silent, or the permission ends.
 
-use std::{
-    cell::Cell,
-    io,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll, ready},
-};
+use std::{cell::Cell, io};
 
 use bytes::BytesMut;
 use http::{
-    HeaderValue, Request, Response, StatusCode,
+    HeaderValue, Response, StatusCode,
     header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL, UPGRADE},
     request::Parts,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
+    io::{AsyncWriteExt, copy_bidirectional, join},
     net::TcpStream,
 };
+use tokio_util::io::{InspectReader, InspectWriter};
 
 use super::{
     credential,
     deadlines::{Deadline, Timer},
     record::Record,
-    upstream::{
-        body::ResponseBody,
-        exchange::{Exchange, Load},
-        head::ResponseHead,
-    },
+    upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead},
 };
-use crate::telemetry::access_log::RequestOutcome;
+use crate::telemetry::line::RequestOutcome;
 
 /// Answers 101 and carries the bytes from then on.
-pub fn tunnel(head: Parts, answer: ResponseHead, exchange: Exchange, mut record: Record) -> Response<ResponseBody> {
+pub fn tunnel(head: &Parts, upgraded: ResponseHead, exchange: Exchange, mut record: Record) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::none());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = answer.headers;
+    *response.headers_mut() = upgraded.headers;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -46,80 +37,52 @@ pub fn tunnel(head: Parts, answer: ResponseHead, exchange: Exchange, mut record:
     }
     record.responded(StatusCode::SWITCHING_PROTOCOLS.as_u16(), "");
     record.first_byte();
-    let caller = hyper::upgrade::on(Request::from_parts(head, ()));
-    let (upstream, early, deadline, load) = exchange.into_tunnel();
-    tokio::task::spawn_local(carry(caller, upstream, early, deadline, load, record));
+    // hyper puts it there for every HTTP/1.1 request that asks for an upgrade.
+    if let Some(downstream) = head.extensions.get::<OnUpgrade>().cloned() {
+        tokio::task::spawn_local(carry(downstream, exchange, record));
+    }
     response
 }
 
-/// `early` is what the upstream sent right behind its head. `_load` counts as long as the tunnel stands.
-async fn carry(
-    caller: OnUpgrade,
-    upstream: TcpStream,
-    early: BytesMut,
-    deadline: Deadline,
-    _load: Load,
-    mut record: Record,
-) {
-    let traffic = Rc::new(Traffic::default());
-    let meter = Metered { stream: upstream, deadline: &deadline, traffic: Rc::clone(&traffic) };
-    let carried = deadline.guard(both_ways(caller, meter, &early)).await;
-    record.received(traffic.to_upstream.get());
-    record.sent(early.len() + traffic.to_caller.get());
+async fn carry(downstream: OnUpgrade, exchange: Exchange, mut record: Record) {
+    // The load counts as long as the tunnel stands.
+    let (upstream, early, deadline, _load) = exchange.into_tunnel();
+    let bytes = Counts::default();
+    let carried = deadline.guard(both_ways(downstream, upstream, early, &deadline, &bytes)).await;
+    record.received(bytes.to_upstream.get());
+    record.sent(bytes.to_downstream.get());
     record.ended(carried.map_or_else(RequestOutcome::from, |_| RequestOutcome::Tunnel));
 }
 
-async fn both_ways(caller: OnUpgrade, mut upstream: Metered<'_>, early: &[u8]) -> io::Result<()> {
-    let mut caller = TokioIo::new(caller.await.map_err(io::Error::other)?);
-    caller.write_all(early).await?;
-    copy_bidirectional(&mut caller, &mut upstream).await?;
-    Ok(())
-}
-
+/// Bytes that a tunnel has carried so far.
 #[derive(Default)]
-struct Traffic {
+struct Counts {
     to_upstream: Cell<u64>,
-    to_caller: Cell<usize>,
+    to_downstream: Cell<usize>,
 }
 
-/// The upstream's side of a tunnel: every byte through it counts, and ends the silence.
-struct Metered<'a> {
-    stream: TcpStream,
-    deadline: &'a Deadline,
-    traffic: Rc<Traffic>,
-}
-
-impl Metered<'_> {
-    fn touch(&self) {
-        self.deadline.arm(Timer::UpstreamIdle, self.deadline.permit().spec().settings.idle_timeout);
-    }
-}
-
-impl AsyncRead for Metered<'_> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.touch();
-        let traffic = &self.traffic;
-        traffic.to_caller.set(traffic.to_caller.get() + buf.filled().len() - before);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Metered<'_> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.touch();
-        let traffic = &self.traffic;
-        traffic.to_upstream.set(traffic.to_upstream.get() + written as u64);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+/// `early` is what the upstream sent right behind its head.
+async fn both_ways(
+    downstream: OnUpgrade,
+    mut upstream: TcpStream,
+    early: BytesMut,
+    deadline: &Deadline,
+    counts: &Counts,
+) -> io::Result<()> {
+    let idle_timeout = deadline.permit().spec().settings.idle_timeout;
+    let touch = || deadline.arm(Timer::UpstreamIdle, idle_timeout);
+    let mut downstream = TokioIo::new(downstream.await.map_err(io::Error::other)?);
+    downstream.write_all(&early).await?;
+    counts.to_downstream.set(early.len());
+    let (reader, writer) = upstream.split();
+    let reader = InspectReader::new(reader, |bytes: &[u8]| {
+        touch();
+        counts.to_downstream.set(counts.to_downstream.get() + bytes.len());
+    });
+    let writer = InspectWriter::new(writer, |bytes: &[u8]| {
+        touch();
+        counts.to_upstream.set(counts.to_upstream.get() + bytes.len() as u64);
+    });
+    copy_bidirectional(&mut downstream, &mut join(reader, writer)).await?;
+    Ok(())
 }

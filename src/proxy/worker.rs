@@ -2,7 +2,6 @@
 //! upstreams, so that a request never changes thread.
 
 use std::{
-    cell::Cell,
     collections::HashMap,
     io,
     net::SocketAddr,
@@ -12,31 +11,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwapOption;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, LocalOptions},
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     task::AbortHandle,
 };
-use tokio_rustls::rustls::ServerConfig;
 
 use super::{
-    connection::{self, Accepted, Connection},
-    deadlines::{DeadlineSweep, SWEEP},
-    readyz_tarpit::Tarpit,
-    record::Record,
-    upstream::pool::Pool,
+    connection::{self, Accepted},
+    deadlines::SWEEP,
+    state::{Worker, WorkerParts},
 };
-use crate::{
-    gateway::Gateway,
-    system::{self, NoEntropy},
-    telemetry::access_log::{AccessBuffer, RequestOutcome},
-};
+use crate::system::{self, NoEntropy};
 
-/// Pause after the operating system had no descriptor for another connection.
+/// Pause after the operating system refused another connection, for want of a file descriptor.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-/// How often a drain looks whether all is done, and how long ended exchanges get to say so.
+/// How often a drain checks whether all is done, and how long ended exchanges get to record it.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
 /// What the rest of the process tells a worker.
@@ -55,34 +46,10 @@ pub struct Listen {
     pub own: Option<SocketAddr>,
 }
 
-/// What a worker is started with.
-pub struct WorkerParts {
-    pub gateway: Arc<Gateway>,
-    pub access: Arc<AccessBuffer>,
-    /// `None`: clear text.
-    pub tls: Arc<ArcSwapOption<ServerConfig>>,
-    /// Connections from callers that this worker may have open.
-    pub max_connections: usize,
-}
-
 /// A running worker.
 pub struct WorkerHandle {
     pub commands: mpsc::UnboundedSender<Command>,
     pub thread: JoinHandle<()>,
-}
-
-/// What all requests of one worker share.
-pub struct Worker {
-    pub gateway: Arc<Gateway>,
-    pub sweep: Rc<DeadlineSweep>,
-    pub pool: Rc<Pool>,
-    pub tarpit: Rc<Tarpit>,
-    access: Arc<AccessBuffer>,
-    tls: Arc<ArcSwapOption<ServerConfig>>,
-    connection_slots: Arc<Semaphore>,
-    /// Random per worker, so that request ids do not repeat between processes.
-    id_prefix: u64,
-    next_id: Cell<u64>,
 }
 
 /// Starts the thread.
@@ -103,17 +70,7 @@ pub fn start(number: usize, parts: WorkerParts) -> io::Result<WorkerHandle> {
 }
 
 async fn run(parts: WorkerParts, id_prefix: u64, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let worker = Rc::new(Worker {
-        gateway: parts.gateway,
-        sweep: DeadlineSweep::new(),
-        pool: Rc::default(),
-        tarpit: Rc::default(),
-        access: parts.access,
-        tls: parts.tls,
-        connection_slots: Arc::new(Semaphore::new(parts.max_connections)),
-        id_prefix,
-        next_id: Cell::new(0),
-    });
+    let worker = Rc::new(Worker::new(parts, id_prefix));
     tokio::task::spawn_local(sweep_loop(Rc::clone(&worker)));
     let mut listeners: HashMap<SocketAddr, AbortHandle> = HashMap::new();
     while let Some(command) = commands.recv().await {
@@ -132,7 +89,7 @@ async fn run(parts: WorkerParts, id_prefix: u64, mut commands: mpsc::UnboundedRe
             }
             Command::Drain(deadline) => {
                 listeners.values().for_each(AbortHandle::abort);
-                worker.drain(deadline, commands).await;
+                drain(&worker, deadline, commands).await;
                 return;
             }
         }
@@ -171,42 +128,21 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, own: Option<SocketAdd
     }
 }
 
-impl Worker {
-    pub fn new_request_id(&self) -> String {
-        let number = self.next_id.get();
-        self.next_id.set(number + 1);
-        format!("{:016x}{number:016x}", self.id_prefix)
-    }
-
-    /// The record of a request that begins now.
-    pub fn record(&self, connection: &Connection) -> Record {
-        let active = connection.state.begin();
-        Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), Some(active))
-    }
-
-    /// What came was not HTTP, or too much of it; the library has answered.
-    pub fn record_malformed(&self, connection: &Connection, too_large: bool) {
-        let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), None);
-        let (status, reason) = if too_large { (431, "header_too_large") } else { (400, "malformed_request") };
-        record.responded(status, reason);
-        record.ended(RequestOutcome::Complete);
-    }
-
-    /// A further command to drain may bring the deadline forward.
-    async fn drain(&self, mut deadline: Instant, mut commands: mpsc::UnboundedReceiver<Command>) {
-        self.sweep.drain_connections();
-        while !self.sweep.is_idle() && Instant::now() < deadline {
-            while let Ok(command) = commands.try_recv() {
-                if let Command::Drain(earlier) = command {
-                    deadline = deadline.min(earlier);
-                }
+/// Lets what runs end until `deadline`, which a further command may bring forward.
+async fn drain(worker: &Worker, mut deadline: Instant, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let sweep = &worker.sweep;
+    sweep.drain_connections();
+    while !sweep.is_idle() && Instant::now() < deadline {
+        while let Ok(command) = commands.try_recv() {
+            if let Command::Drain(earlier) = command {
+                deadline = deadline.min(earlier);
             }
-            tokio::time::sleep(DRAIN_STEP).await;
         }
-        // Exchanges first: each says how it ended before its connection is gone.
-        self.sweep.end_exchanges();
-        tokio::time::sleep(DRAIN_STEP).await;
-        self.sweep.close_connections();
         tokio::time::sleep(DRAIN_STEP).await;
     }
+    // Exchanges first: each records how it ended before its connection is gone.
+    sweep.end_exchanges();
+    tokio::time::sleep(DRAIN_STEP).await;
+    sweep.close_connections();
+    tokio::time::sleep(DRAIN_STEP).await;
 }

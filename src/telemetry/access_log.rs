@@ -1,12 +1,13 @@
 //! One line per proxied request.
 //!
 //! A worker puts what it knows into a buffer of its own and goes on; one thread formats and writes. No request waits for
-//! a log: if the reader of standard error stands still, lines are dropped and counted, and the count is logged.
+//! that: while nobody reads standard error, the worker drops and counts its lines, and the thread logs the count later.
 
 use std::{
     borrow::Cow,
     io::Write,
     net::IpAddr,
+    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -18,7 +19,7 @@ use std::{
 use http::Method;
 use serde::Serialize;
 
-use super::{Style, traffic::TrafficCounts};
+use super::{Style, line::Line, traffic::TrafficCounts};
 use crate::domain::{
     timestamp::Timestamp,
     token::TokenUid,
@@ -30,48 +31,6 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// Lines that a worker may have waiting: about 10 MB, a second's worth at full speed.
 const MAX_WAITING: usize = 50_000;
 
-/// What is known of one request at its end. Its texts stand in the buffer's text.
-#[derive(Debug)]
-pub struct Line {
-    pub at: Timestamp,
-    pub client: IpAddr,
-    /// `None`: what came was not HTTP.
-    pub method: Option<Method>,
-    pub request_id_len: usize,
-    pub host_len: usize,
-    pub path_len: usize,
-    pub text_start: usize,
-    pub text_end: usize,
-    /// `None`: no token was proven.
-    pub token: Option<TokenUid>,
-    /// `None`: the caller left before there was an answer.
-    pub status: Option<u16>,
-    /// Stable code of what we answered; empty where the upstream's answer was passed on.
-    pub reason: &'static str,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    /// From the request's head to the answer's. `None`: no answer.
-    pub first_byte: Option<Duration>,
-    pub total: Duration,
-    pub outcome: RequestOutcome,
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestOutcome {
-    Complete,
-    /// The caller closed its connection, or reset its stream, before the answer was whole.
-    CallerLeft,
-    /// The upstream broke off within its answer.
-    UpstreamCut,
-    Timeout,
-    /// The token's permission ended while it was used.
-    TokenEnded,
-    Drained,
-    /// The caller's connection became a tunnel, and the tunnel was closed.
-    Tunnel,
-}
-
 /// Where one worker leaves its lines.
 pub struct AccessBuffer {
     waiting: Mutex<Batch>,
@@ -79,7 +38,8 @@ pub struct AccessBuffer {
 
 #[derive(Default)]
 struct Batch {
-    lines: Vec<Line>,
+    /// Each with the place of its text, which holds all its fields.
+    lines: Vec<(Line, Range<usize>)>,
     text: String,
     dropped: u64,
 }
@@ -93,54 +53,17 @@ pub struct AccessLog {
     thread: Option<JoinHandle<()>>,
 }
 
-impl RequestOutcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::CallerLeft => "caller_left",
-            Self::UpstreamCut => "upstream_cut",
-            Self::Timeout => "timeout",
-            Self::TokenEnded => "token_ended",
-            Self::Drained => "drained",
-            Self::Tunnel => "tunnel_closed",
-        }
-    }
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self {
-            at: Timestamp::from_millis(0),
-            client: IpAddr::from([0, 0, 0, 0]),
-            method: None,
-            request_id_len: 0,
-            host_len: 0,
-            path_len: 0,
-            text_start: 0,
-            text_end: 0,
-            token: None,
-            status: None,
-            reason: "",
-            bytes_in: 0,
-            bytes_out: 0,
-            first_byte: None,
-            total: Duration::ZERO,
-            outcome: RequestOutcome::CallerLeft,
-        }
-    }
-}
-
 impl AccessBuffer {
-    pub fn push(&self, mut line: Line, text: &str) {
+    pub fn push(&self, line: Line, text: &str) {
         let mut batch = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if batch.lines.len() >= MAX_WAITING {
             batch.dropped += 1;
             return;
         }
-        line.text_start = batch.text.len();
+        let start = batch.text.len();
         batch.text.push_str(text);
-        line.text_end = batch.text.len();
-        batch.lines.push(line);
+        let end = batch.text.len();
+        batch.lines.push((line, start..end));
     }
 
     /// Takes what is waiting, and leaves the room of what was written before.
@@ -216,9 +139,9 @@ impl Writer {
     fn write_buffer(&mut self, at: usize) {
         self.buffers[at].swap(&mut self.spare);
         let Batch { lines, text, dropped } = &mut self.spare;
-        for line in lines.drain(..) {
-            let text = &text[line.text_start..line.text_end];
-            self.counts.count(&line, Texts::of(&line, text).deployment);
+        for (line, at) in lines.drain(..) {
+            let text = &text[at];
+            self.counts.count(&line, line.deployment.of(text));
             match self.style {
                 Some(Style::Json) => write_json(&line, text, &mut self.out),
                 Some(Style::Pretty) => write_pretty(&line, text, &mut self.out),
@@ -259,15 +182,15 @@ struct JsonLine<'a> {
 }
 
 fn write_json(line: &Line, text: &str, out: &mut Vec<u8>) {
-    let Texts { request_id, host, path, deployment } = Texts::of(line, text);
+    let deployment = line.deployment.of(text);
     let line = JsonLine {
         timestamp: line.at,
         message: "request",
-        request_id,
+        request_id: line.request_id.of(text),
         client: line.client,
         method: line.method.as_ref().map(Method::as_str),
-        host,
-        path,
+        host: line.host.of(text),
+        path: without_tokens(line.path.of(text)),
         deployment: Some(deployment).filter(|name| !name.is_empty()),
         status: line.status,
         token: line.token,
@@ -284,7 +207,8 @@ fn write_json(line: &Line, text: &str, out: &mut Vec<u8>) {
 }
 
 fn write_pretty(line: &Line, text: &str, out: &mut Vec<u8>) {
-    let Texts { request_id, host, path, deployment } = Texts::of(line, text);
+    let (request_id, host, deployment) = (line.request_id.of(text), line.host.of(text), line.deployment.of(text));
+    let path = without_tokens(line.path.of(text));
     let method = line.method.as_ref().map_or("-", Method::as_str);
     let status = line.status.map_or("-".to_owned(), |status| status.to_string());
     let _ = write!(out, "{} {} {method} {host}{} {status}", line.at, line.client, path.escape_debug());
@@ -304,23 +228,6 @@ fn write_pretty(line: &Line, text: &str, out: &mut Vec<u8>) {
         millis(line.total),
         line.outcome.as_str()
     );
-}
-
-struct Texts<'a> {
-    request_id: &'a str,
-    host: &'a str,
-    path: Cow<'a, str>,
-    /// Empty: refused before a Deployment was found.
-    deployment: &'a str,
-}
-
-impl<'a> Texts<'a> {
-    fn of(line: &Line, text: &'a str) -> Self {
-        let (request_id, rest) = text.split_at(line.request_id_len);
-        let (path, rest) = rest.split_at(line.path_len);
-        let (host, deployment) = rest.split_at(line.host_len);
-        Self { request_id, host, path: without_tokens(path), deployment }
-    }
 }
 
 /// A token has no business in a path, but some put it there, and it would let in all who read the log.

@@ -1,6 +1,7 @@
 //! Logs: what the program says of itself (through `tracing`), and one line per proxied request ([`access_log`]).
 
 pub mod access_log;
+pub mod line;
 pub mod traffic;
 
 use std::io::IsTerminal;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::access_log::Line;
+use super::line::{Line, OWN_PAGE};
 use crate::domain::{
     timestamp::Timestamp,
     usage::{TokenUse, Traffic},
@@ -56,8 +56,8 @@ impl TrafficCounts {
                 counts.failed += u64::from(status >= 500);
                 counts.latency[class(line.first_byte.unwrap_or(line.total))] += 1;
             }
-            // The caller has left, or it was a page of ours.
-            (None, _) | (_, "own_page") => {}
+            // The caller has left, or the response was no rejection.
+            (None, _) | (_, OWN_PAGE) => {}
             (Some(_), reason) => *counts.refused.entry(reason).or_default() += 1,
         }
     }

@@ -23,16 +23,18 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
 pub use self::sign_in::Navigation;
-use super::{permit::Gate, target::Target};
+use super::{
+    credential::Presented,
+    permit::{Denied, Gate, Permit},
+    request::{OWN_PAGES, Routed},
+    target::Target,
+};
 use crate::{
     domain::{host::Authority, origin::Origin},
     gateway::{Gateway, Settings},
     http::{forwarding::Forwarding, same_origin::Initiator},
     index::routes::Route,
 };
-
-/// Ours at every address of the proxy, public Deployments' too.
-pub const PREFIX: &str = "/-/";
 
 /// Largest form, bytes.
 const MAX_FORM: usize = 16 * 1024;
@@ -53,14 +55,13 @@ struct Message<'a> {
 
 /// One request for a page of ours.
 pub struct OwnPage<'a> {
-    pub gateway: &'a Arc<Gateway>,
-    pub settings: &'a Settings,
-    pub gate: Gate<'a>,
-    pub head: &'a Parts,
-    pub target: &'a Target<'a>,
-    pub route: &'a Route<'a>,
-    pub forwarding: &'a Forwarding,
-    pub named_deployment: Option<&'a str>,
+    gateway: &'a Arc<Gateway>,
+    settings: &'a Settings,
+    head: &'a Parts,
+    target: &'a Target<'a>,
+    route: &'a Route<'a>,
+    forwarding: &'a Forwarding,
+    named_deployment: Option<&'a str>,
 }
 
 /// Whether a person waits for a page.
@@ -71,7 +72,7 @@ pub fn navigates(head: &Parts) -> bool {
 
 /// Every request under the prefix is answered here.
 pub async fn respond(request: &OwnPage<'_>, body: Option<Incoming>) -> Response<Bytes> {
-    let name = &request.target.path[request.route.prefix_len + PREFIX.len()..];
+    let name = &request.target.path[request.route.prefix_len + OWN_PAGES.len()..];
     let is_get = matches!(request.head.method, Method::GET | Method::HEAD);
     let is_post = request.head.method == Method::POST;
     if is_post && request.initiator() != Initiator::SameOrigin {
@@ -97,7 +98,25 @@ pub async fn respond(request: &OwnPage<'_>, body: Option<Incoming>) -> Response<
     }
 }
 
-impl OwnPage<'_> {
+impl<'a> OwnPage<'a> {
+    pub fn new(gateway: &'a Arc<Gateway>, routed: &'a Routed<'a>) -> Self {
+        Self {
+            gateway,
+            settings: routed.request.received.settings,
+            head: routed.head(),
+            target: &routed.request.target,
+            route: routed.route(),
+            forwarding: &routed.request.forwarding,
+            named_deployment: routed.reply_context().named_deployment,
+        }
+    }
+
+    /// Asks for a permit on the route of now: reading the form may have taken long.
+    async fn admit(&self, presented: Presented<'_>) -> Result<Permit, Denied> {
+        let mut route = self.gateway.index.route(self.route.key);
+        Gate::of(self.gateway).admit(&mut route, presented).await
+    }
+
     fn message(&self, status: StatusCode, title: &str, text: &str) -> Response<Bytes> {
         render(status, &Message { base: &self.base(), title, text })
     }
@@ -110,7 +129,7 @@ impl OwnPage<'_> {
     }
 
     fn base(&self) -> String {
-        format!("{}{PREFIX}", self.prefix())
+        format!("{}{OWN_PAGES}", self.prefix())
     }
 
     /// Host and port, as the browser knows them.
@@ -155,7 +174,7 @@ impl Form {
 /// A path of this host, whatever was asked for: nobody is sent elsewhere from here, or back to our own pages.
 fn local(to: &str) -> String {
     let path = to.starts_with('/') && !to.starts_with("//") && to.bytes().all(|byte| byte.is_ascii_graphic());
-    let ours = to.split('?').next().is_some_and(|path| path.contains(PREFIX));
+    let ours = to.split('?').next().is_some_and(|path| path.contains(OWN_PAGES));
     if path && !to.contains('\\') && !ours { to.to_owned() } else { "/".to_owned() }
 }
 

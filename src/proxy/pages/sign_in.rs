@@ -10,8 +10,9 @@ use crate::{
     domain::{deployment::DeploymentName, token_text::PresentedToken},
     http::cookie,
     proxy::{
-        credential::{self, Credential},
-        rejection::{Denied, Rejection},
+        credential::{self, Presented},
+        permit::Denied,
+        rejection::Rejection,
     },
     service::{
         self, Kind,
@@ -80,7 +81,7 @@ impl OwnPage<'_> {
                 return self.sign_in_page(StatusCode::BAD_REQUEST, &to, Some(problem));
             }
         };
-        let permit = match self.gate.admit(self.route, Ok(Some(Credential::Token(presented)))).await {
+        let permit = match self.admit(Presented::Token(presented)).await {
             Ok(permit) => permit,
             Err(denial) => return self.denied(denial, &to),
         };
@@ -117,7 +118,7 @@ impl OwnPage<'_> {
             credential::session(&self.head.headers, self.forwarding.https, &deployment.spec.name)
         });
         let signed_in = match session {
-            Some(text) => self.gate.admit(self.route, Ok(Some(Credential::Session(text)))).await.is_ok(),
+            Some(token) => self.admit(Presented::Session { token, cross_site: false }).await.is_ok(),
             None => false,
         };
         render(StatusCode::OK, &SignedIn { base: &self.base(), host: &self.host().to_string(), signed_in })

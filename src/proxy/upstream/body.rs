@@ -1,4 +1,4 @@
-//! The body of every response to a caller: an upstream's answer as it comes, or a few bytes of our own.
+//! The body of every response downstream: an upstream's as it comes, or a few bytes of our own.
 
 use std::{
     pin::Pin,
@@ -11,7 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::exchange::Exchange;
 use crate::{
     proxy::{record::Record, rejection::Rejection},
-    telemetry::access_log::RequestOutcome,
+    telemetry::line::RequestOutcome,
 };
 
 /// Carries the record of its request, which is handed on when the body is dropped.
@@ -19,33 +19,33 @@ pub struct ResponseBody {
     /// `None`: complete, or all that is left is in `ready`.
     exchange: Option<Exchange>,
     ready: Bytes,
-    /// It broke off, and what came before is still on its way to the caller.
+    /// It broke off, and what came before is still on its way downstream.
     failure: Option<Rejection>,
-    /// `None`: somebody else has it.
+    /// `None`: a tunnel has it.
     record: Option<Record>,
     /// How the request has ended once `ready` is taken.
     outcome: RequestOutcome,
 }
 
-/// The answer broke off: the caller's connection is broken off as well, so that it cannot be taken for complete.
+/// The response broke off. hyper breaks the downstream's off as well, so that nobody can take it for complete.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer broke off")]
+#[error("the response broke off")]
 pub struct BrokenOff;
 
 impl ResponseBody {
-    /// An upstream's answer.
+    /// An upstream's response.
     pub fn streamed(exchange: Exchange, record: Record) -> Self {
         let mut body = Self::new(Some(exchange), Bytes::new(), Some(record), RequestOutcome::Complete);
         body.finish_if_done();
         body
     }
 
-    /// An answer of our own. With it the request ends so.
+    /// A response of our own. The request has this outcome once hyper has taken the body.
     pub fn own(bytes: Bytes, record: Record, outcome: RequestOutcome) -> Self {
         Self::new(None, bytes, Some(record), outcome)
     }
 
-    /// No body, and nothing to be recorded with it.
+    /// No body, and no record: a tunnel has it.
     pub fn none() -> Self {
         Self::new(None, Bytes::new(), None, RequestOutcome::Complete)
     }
@@ -100,8 +100,8 @@ impl Body for ResponseBody {
         }
         let polled = exchange.poll_frame(cx);
         if let Poll::Ready(Some(Err(failure))) = polled {
-            // An error ends the caller's connection with what the library has not written yet, which may be the head:
-            // it gets a turn to write first.
+            // hyper closes the downstream at an error, with what it has not written yet, which may be the head: it gets
+            // a turn to write first.
             this.failure = Some(failure);
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -131,7 +131,7 @@ impl Drop for ResponseBody {
         if let Some(exchange) = self.exchange.take() {
             self.record(|record| {
                 record.received(exchange.received());
-                // It may have been ended while nobody asked for more of it: the caller was not reading.
+                // The sweep may have ended it while hyper did not poll it, because the downstream was not reading.
                 if let Some(cut) = exchange.cut() {
                     record.ended(cut.into());
                 }

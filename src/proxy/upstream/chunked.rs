@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::proxy::{headers::may_be_trailer, rejection::UpstreamFailure};
 
-/// Chunks up to this size, bytes, leave as they came: as much as one read of BentoML's client takes.
+/// Chunks up to this size, bytes, leave as they came: one read of BentoML's client takes as much.
 const WHOLE_CHUNK: usize = 64 * 1024;
 /// Longest line with a chunk's size, extensions included.
 const MAX_SIZE_LINE: usize = 4096;

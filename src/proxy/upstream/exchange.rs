@@ -1,4 +1,4 @@
-//! One request and its answer on one connection, both directions driven by one task.
+//! One request and its response on one connection, both directions driven by one task.
 
 use std::{
     future::poll_fn,
@@ -18,7 +18,7 @@ use super::{
     chunked::{Chunked, Step},
     head::{self, ResponseFraming, ResponseHead},
     pool::{Connection, Pool},
-    request_writer::{RequestWriter, SendError},
+    request_writer::{RequestWriter, WriteError},
 };
 use crate::{
     index::routes::Upstream,
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// What is read at first; doubled while reads fill it, up to [`MAX_READ`].
+/// Room for the first read, bytes; doubled while reads fill it, up to [`MAX_READ`].
 const FIRST_READ: usize = 8 * 1024;
 const MAX_READ: usize = 64 * 1024;
 
@@ -40,26 +40,26 @@ pub struct Exchange {
     load: Load,
     pool: Rc<Pool>,
     read_size: usize,
-    /// Whether a byte of the answer came.
-    answered: bool,
+    /// Whether a byte of the response came.
+    response_begun: bool,
     /// Whether its head is complete, which may be before the request is sent.
-    answering: bool,
+    head_complete: bool,
     decoder: Decoder,
     keep_alive: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sending {
-    /// How much was on its way at the last look, to tell progress from silence.
+    /// Bytes that had moved at the last poll, to tell progress from silence.
     Running {
         progress: u64,
     },
     Done,
-    /// The upstream takes no more; it may have answered early.
+    /// The upstream takes no more. It may have sent its response early.
     Broken,
 }
 
-/// How the body of the answer is read.
+/// How the body of the response is read.
 enum Decoder {
     Length(u64),
     Chunked(Chunked),
@@ -67,7 +67,7 @@ enum Decoder {
     Done,
 }
 
-/// An upstream's request under way, counted until it is dropped.
+/// Counts a request as under way at its upstream, until it is dropped.
 pub struct Load(Arc<Upstream>);
 
 impl Load {
@@ -93,21 +93,21 @@ impl Exchange {
             load,
             pool,
             read_size: FIRST_READ,
-            answered: false,
-            answering: false,
+            response_begun: false,
+            head_complete: false,
             decoder: Decoder::Done,
             keep_alive: false,
         }
     }
 
-    /// Sends until the head of the final answer is here, or of a 101.
+    /// Sends until the head of the final response is here, or of a 101.
     ///
     /// # Errors
     /// Any [`Rejection`] but a denial.
     pub async fn head(&mut self, method: &Method) -> Result<ResponseHead, Rejection> {
         let head = poll_fn(|cx| self.poll_head(cx, method)).await?;
         self.deadline.arm(Timer::UpstreamIdle, self.deadline.permit().spec().settings.idle_timeout);
-        self.answering = true;
+        self.head_complete = true;
         self.keep_alive = head.keep_alive;
         self.decoder = match head.framing {
             ResponseFraming::None | ResponseFraming::Length(0) => Decoder::Done,
@@ -125,7 +125,7 @@ impl Exchange {
             if let Some(head) = head::take(&mut self.connection.buffer, method)? {
                 match head.status {
                     StatusCode::SWITCHING_PROTOCOLS => return Poll::Ready(Ok(head)),
-                    // 100 was answered to the caller when its body was first read; others say nothing final.
+                    // hyper sent the downstream its 100 when the body was first read; others say nothing final.
                     status if status.is_informational() => continue,
                     _ => return Poll::Ready(Ok(head)),
                 }
@@ -133,11 +133,11 @@ impl Exchange {
             if ready!(self.poll_fill(cx, 1))? == 0 {
                 return Poll::Ready(Err(UpstreamFailure::Closed.into()));
             }
-            self.answered = true;
+            self.response_begun = true;
         }
     }
 
-    /// The next frame of the answer's body. `None`: it is complete, and the connection was given back.
+    /// The next frame of the response's body. `None`: it is complete.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
         self.deadline.check(cx)?;
         self.poll_sending(cx)?;
@@ -158,12 +158,12 @@ impl Exchange {
         }
     }
 
-    /// Whether the answer's body is complete.
+    /// Whether the response's body is complete.
     pub fn is_done(&self) -> bool {
         matches!(self.decoder, Decoder::Done)
     }
 
-    /// Bytes that remain of a body whose length is known. `None`: it is not known.
+    /// Bytes that remain of the response's body. `None`: its length is not known.
     pub fn remaining(&self) -> Option<u64> {
         match self.decoder {
             Decoder::Length(length) => Some(length),
@@ -177,15 +177,15 @@ impl Exchange {
         self.writer.received
     }
 
-    /// Whether the request may be sent once more without anything happening twice: an idle connection had been closed,
-    /// and nothing was answered on it. The body must still be there.
+    /// Whether the request may be sent once more: the upstream closed an idle connection without a byte of a response, doing
+    /// it twice can do no harm, and all of the body is still there.
     pub fn may_be_sent_again(&self, failure: Rejection, method: &Method) -> bool {
         let closed = failure == Rejection::Upstream(UpstreamFailure::Closed);
         let harmless = self.writer.written == 0 || method.is_idempotent();
-        self.connection.reused && closed && !self.answered && harmless && self.writer.is_repeatable()
+        self.connection.reused && closed && !self.response_begun && harmless && self.writer.is_repeatable()
     }
 
-    /// Why it was ended from outside. `None`: it was not.
+    /// Why the sweep has ended it. `None`: it has not.
     pub fn cut(&self) -> Option<Cut> {
         self.deadline.cut()
     }
@@ -199,7 +199,7 @@ impl Exchange {
         (self.connection.stream, self.connection.buffer, self.deadline, self.load)
     }
 
-    /// Gives the connection back if it can carry another exchange. To be called when the body is complete.
+    /// Puts the connection into the pool if it can carry another exchange. For a response whose body is complete.
     pub fn finish(self) {
         if self.is_done() && self.keep_alive && self.sending == Sending::Done {
             self.pool.put(&self.load.0, self.connection);
@@ -212,16 +212,16 @@ impl Exchange {
         match self.writer.poll(cx, &mut self.connection.stream) {
             Poll::Ready(Ok(())) => {
                 self.sending = Sending::Done;
-                if self.answering {
+                if self.head_complete {
                     self.deadline.arm(Timer::UpstreamIdle, settings.idle_timeout);
                 } else {
                     self.deadline.arm(Timer::FirstByte, settings.first_byte_timeout);
                 }
             }
-            Poll::Ready(Err(SendError::BodyMalformed)) => return Err(BadRequest::Body.into()),
-            Poll::Ready(Err(SendError::BodyCutShort)) => return Err(BadRequest::BrokenOff.into()),
-            Poll::Ready(Err(SendError::TooLarge)) => return Err(BadRequest::TooLarge.into()),
-            Poll::Ready(Err(SendError::UpstreamClosed)) => self.sending = Sending::Broken,
+            Poll::Ready(Err(WriteError::BodyMalformed)) => return Err(BadRequest::Body.into()),
+            Poll::Ready(Err(WriteError::BodyCutShort)) => return Err(BadRequest::BrokenOff.into()),
+            Poll::Ready(Err(WriteError::TooLarge)) => return Err(BadRequest::TooLarge.into()),
+            Poll::Ready(Err(WriteError::UpstreamClosed)) => self.sending = Sending::Broken,
             Poll::Pending => {
                 let now = self.writer.received + self.writer.written;
                 if now != progress {
@@ -233,7 +233,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Reads at least `missing` bytes' room once. 0: the upstream closed its side.
+    /// Reads once, with room for at least `missing` bytes; how many came. 0: the upstream closed its side.
     fn poll_fill(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<Result<usize, Rejection>> {
         let Connection { stream, buffer, .. } = &mut self.connection;
         buffer.reserve(missing.max(self.read_size));

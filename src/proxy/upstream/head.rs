@@ -1,4 +1,4 @@
-//! Reading the head of an answer, strictly: an answer that could be read in two ways is no answer.
+//! Reads the head of a response, strictly: a response that could be read in two ways is refused.
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -8,24 +8,24 @@ use http::{
 
 use crate::proxy::{headers, rejection::UpstreamFailure};
 
-/// Largest head of an answer, bytes.
+/// Largest head of a response, bytes.
 const MAX_HEAD: usize = 128 * 1024;
-/// Most fields of an answer.
+/// Most fields of a response.
 const MAX_FIELDS: usize = 128;
 
-/// The head of an answer, without what concerns the upstream's connection only.
+/// The head of a response, without what concerns the upstream's connection only.
 #[derive(Debug)]
 pub struct ResponseHead {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub framing: ResponseFraming,
-    /// Whether the connection may carry another exchange after this answer.
+    /// Whether the connection may carry another exchange after this response.
     pub keep_alive: bool,
     /// Whether a 101 says that it now speaks WebSocket.
     pub websocket: bool,
 }
 
-/// How the body of an answer ends.
+/// How the body of a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFraming {
     None,

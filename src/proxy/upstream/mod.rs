@@ -1,8 +1,8 @@
 //! Our side of an upstream connection: HTTP/1.1 over TCP, one exchange at a time.
 //!
 //! It is our own because two promises need it. BentoML's client decodes each chunk by itself, so a chunk must leave as
-//! it came, and no client library says where one ended. And one task drives both directions, so that dropping the answer
-//! drops the connection: a caller who leaves is noticed upstream at once. `docs/decisions/0005-upstream-client.md`.
+//! it came, and no client library says where one ended. And one task drives both directions, so that dropping the response
+//! drops the connection: the upstream notices at once when a caller leaves. `docs/decisions/0005-upstream-client.md`.
 //!
 //! [`exchange`] is where to start; [`head`] and [`chunked`] read, [`request_writer`] writes, [`pool`] keeps what is idle.
 

@@ -35,8 +35,8 @@ struct Idle {
 }
 
 impl Pool {
-    /// The connection that was used last, if it is still open and silent: an end or unasked bytes make it useless, and
-    /// bytes that an earlier exchange left must never answer a later one.
+    /// The connection that was used last, if it is still open and silent. One that was closed is of no use; one on which
+    /// the upstream has sent bytes unasked is dropped, since they would pass for the response to the next request.
     pub fn take(&self, upstream: &Upstream, keep_alive: Duration) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&upstream.id)?;
@@ -60,7 +60,7 @@ impl Pool {
         }
     }
 
-    /// Lets go of what has been idle for longer than `keep_alive`.
+    /// Drops what has been idle for longer than `keep_alive`.
     pub fn sweep(&self, keep_alive: Duration) {
         self.idle.borrow_mut().retain(|_, connections| {
             connections.retain(|connection| connection.since.elapsed() < keep_alive);

@@ -1,4 +1,4 @@
-//! Writing a request: the head and what there is of the body in one system call, then the body as the caller sends it.
+//! Writes a request: the head and what there is of the body in one system call, then the body as the caller sends it.
 
 use std::{
     io::{self, IoSlice},
@@ -13,8 +13,17 @@ use tokio::{io::AsyncWrite, net::TcpStream};
 
 use crate::proxy::{
     deadlines::Timer,
-    headers::{BodyFraming, may_be_trailer, put_field},
+    headers::{may_be_trailer, put_field},
 };
+
+/// How the request body is framed towards the upstream: one framing, ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFraming {
+    None,
+    /// Bytes.
+    Length(u64),
+    Chunked,
+}
 
 /// A request on its way.
 pub struct RequestWriter {
@@ -34,7 +43,7 @@ pub struct RequestWriter {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendError {
+pub enum WriteError {
     /// The caller's body was malformed or has another length than announced.
     BodyMalformed,
     /// The caller's body broke off.
@@ -60,13 +69,13 @@ impl RequestWriter {
         }
     }
 
-    /// Whose silence a pending [`RequestWriter::poll`] waits for.
+    /// The timer that runs while [`RequestWriter::poll`] is pending: it names the side that is silent.
     pub fn waits_for(&self) -> Timer {
         self.waits_for
     }
 
-    /// Goes on until all is written.
-    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), SendError>> {
+    /// Writes until all is written.
+    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), WriteError>> {
         loop {
             // The first frame is often here already, and joins the head in one write.
             if self.data.is_empty() && self.tail.is_empty() && self.body.is_some() {
@@ -94,12 +103,12 @@ impl RequestWriter {
         self.lead.is_empty() && self.data.is_empty() && self.tail.is_empty()
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), SendError>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), WriteError>> {
         let slices = [IoSlice::new(&self.lead), IoSlice::new(&self.data), IoSlice::new(self.tail)];
         let written =
-            ready!(Pin::new(stream).poll_write_vectored(cx, &slices)).map_err(|_| SendError::UpstreamClosed)?;
+            ready!(Pin::new(stream).poll_write_vectored(cx, &slices)).map_err(|_| WriteError::UpstreamClosed)?;
         if written == 0 {
-            return Poll::Ready(Err(SendError::UpstreamClosed));
+            return Poll::Ready(Err(WriteError::UpstreamClosed));
         }
         self.written += written as u64;
         let of_lead = written.min(self.lead.len());
@@ -111,7 +120,7 @@ impl RequestWriter {
     }
 
     /// Takes the next frame. After the last one there is no body any more.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
         match ready!(Pin::new(body).poll_frame(cx)) {
             Some(Ok(frame)) => match frame.into_data() {
@@ -121,20 +130,22 @@ impl RequestWriter {
                     Poll::Ready(self.finish(&trailers))
                 }
             },
-            Some(Err(error)) => {
-                Poll::Ready(Err(if is_malformed(&error) { SendError::BodyMalformed } else { SendError::BodyCutShort }))
-            }
+            Some(Err(error)) => Poll::Ready(Err(if is_malformed(&error) {
+                WriteError::BodyMalformed
+            } else {
+                WriteError::BodyCutShort
+            })),
             None => Poll::Ready(self.finish(&HeaderMap::new())),
         }
     }
 
-    fn take_data(&mut self, data: Bytes) -> Result<(), SendError> {
+    fn take_data(&mut self, data: Bytes) -> Result<(), WriteError> {
         self.received += data.len() as u64;
         if self.received > self.max_bytes {
-            return Err(SendError::TooLarge);
+            return Err(WriteError::TooLarge);
         }
         match self.framing {
-            BodyFraming::Length(length) if self.received > length => return Err(SendError::BodyMalformed),
+            BodyFraming::Length(length) if self.received > length => return Err(WriteError::BodyMalformed),
             // An empty chunk would end the body.
             BodyFraming::Chunked if !data.is_empty() => {
                 self.lead.put_slice(format!("{:x}\r\n", data.len()).as_bytes());
@@ -150,10 +161,10 @@ impl RequestWriter {
         Ok(())
     }
 
-    fn finish(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
+    fn finish(&mut self, trailers: &HeaderMap) -> Result<(), WriteError> {
         self.body = None;
         match self.framing {
-            BodyFraming::Length(length) if length != self.received => return Err(SendError::BodyMalformed),
+            BodyFraming::Length(length) if length != self.received => return Err(WriteError::BodyMalformed),
             BodyFraming::Chunked => {
                 self.lead.put_slice(b"0\r\n");
                 for (name, value) in trailers.iter().filter(|(name, _)| may_be_trailer(name)) {
@@ -166,8 +177,8 @@ impl RequestWriter {
         Ok(())
     }
 
-    /// Whether [`RequestWriter::into_body`] gives all of the body: nothing was taken of it, not even its end, behind which
-    /// chunks have trailers.
+    /// Whether [`RequestWriter::into_body`] gives all of the body: this has taken nothing of it, not even its end, behind
+    /// which a chunked body has trailers.
     pub fn is_repeatable(&self) -> bool {
         self.received == 0 && (self.body.is_some() || self.framing != BodyFraming::Chunked)
     }
@@ -178,7 +189,7 @@ impl RequestWriter {
     }
 }
 
-/// The library says of what it could not read that it is no valid input; all else is an end that came too early.
+/// hyper says of a body that it could not read that it is no valid input; any other error is an end that came too early.
 fn is_malformed(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))

@@ -77,7 +77,7 @@ pub struct Codes {
 /// In place of a service's answer.
 pub fn data_plane_codes() -> Codes {
     // The one table, and what hyper answers before it is asked. Nothing else in them is spelled so.
-    let tables = ["src/proxy/rejection.rs", "src/proxy/worker.rs"];
+    let tables = ["src/proxy/rejection/mod.rs", "src/proxy/rejection/response.rs", "src/proxy/state.rs"];
     let found = modules().iter().filter(|module| tables.contains(&&*module.file));
     let mut code: BTreeSet<String> = found.flat_map(|module| spelled_as_code(&module.code())).collect();
     for word in OTHERS_WORDS {

@@ -26,13 +26,7 @@ const KNOWN_CIRCLES: Known = &[
         "the defaults have no file of their own, and secret_hash takes its cost from the configuration",
     ),
     ("src/management/console/page.rs, src/management/console/visit.rs", "a page's frame knows who looks at it"),
-    (
-        "src/proxy/connection.rs, src/proxy/pipeline.rs, src/proxy/worker.rs",
-        "a worker's state has no file below those that use it",
-    ),
-    ("src/proxy/deadlines.rs, src/proxy/permit.rs, src/proxy/rejection.rs", "a permit that ends is a rejection"),
     ("src/store/postgres.rs, src/store/sqlite.rs, src/store/statement.rs", "errors are read where a statement runs"),
-    ("src/telemetry/access_log.rs, src/telemetry/traffic.rs", "a line has no file below those that use it"),
 ];
 
 /// No file is longer, so that one can be read at a sitting.
@@ -40,9 +34,6 @@ const MAX_LINES: usize = 400;
 
 const LONG_FILES: Known = &[
     ("src/management/console/deployments.rs", "to be split by page"),
-    ("src/proxy/headers.rs", "to be split by direction"),
-    ("src/proxy/pipeline.rs", "to be split by stage"),
-    ("src/proxy/rejection.rs", "the one table of codes, its sentences and its tests"),
     ("tests/it/browser_session.rs", "to be split by promise"),
     ("tests/it/management.rs", "to be split by noun"),
     ("tests/it/proxy_framing.rs", "to be split by direction"),

@@ -1,0 +1,346 @@
+//! Every way in which a request is not forwarded or not answered by its upstream, and the one table that gives each its
+//! status, code and challenge. [`sentence`] words them, [`response`] makes a response of them.
+
+mod response;
+mod sentence;
+
+use http::StatusCode;
+
+use super::{
+    credential::BadCredential,
+    deadlines::{Cut, Timer},
+    permit::{Denied, Unavailable},
+    target::BadTarget,
+};
+use crate::domain::{decision::Reason, token::TokenUid};
+
+/// Everything that ends a request with a response of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    Target(BadTarget),
+    BadRequest(BadRequest),
+    Denied(Denied),
+    Upstream(UpstreamFailure),
+    Cut(Cut),
+}
+
+/// The request is not one that can be passed on safely. The caller's mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    #[error("the request has Transfer-Encoding other than one chunked")]
+    TransferEncoding,
+    #[error("Connection names a field that must reach the service")]
+    Connection,
+    #[error("an upgrade must be a GET without body")]
+    Upgrade,
+    #[error("this Deployment refuses pickled content and Payload-* fields")]
+    Pickle,
+    #[error("the body is larger than this Deployment takes")]
+    TooLarge,
+    #[error("the body is malformed, or has another length than announced")]
+    Body,
+    #[error("the body broke off")]
+    BrokenOff,
+}
+
+/// The upstream did not answer properly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamFailure {
+    #[error("the service cannot be reached")]
+    Connect,
+    #[error("the service closed the connection without an answer")]
+    Closed,
+    #[error("the service answered with something that is not HTTP")]
+    Malformed,
+}
+
+/// What the response may say of the request.
+#[derive(Clone, Copy)]
+pub struct ReplyContext<'a> {
+    pub request_id: &'a str,
+    /// The organization's name.
+    pub realm: &'a str,
+    /// The Deployment that was asked for, where the request itself says its name.
+    pub named_deployment: Option<&'a str>,
+}
+
+/// Whose doing a rejection is. `docs/errors.md` has chapters by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The caller sent something that it has to change.
+    Downstream,
+    /// The service, or the network in front of it.
+    Upstream,
+    /// The gateway, its store, or who operates them.
+    Gateway,
+}
+
+/// A row of the table.
+struct Row {
+    source: Source,
+    status: StatusCode,
+    /// Stable: in the log, in the body, in the documentation.
+    code: &'static str,
+    /// RFC 6750 § 3.1. `None`: no challenge.
+    challenge: Option<Challenge>,
+    /// Whether the caller may try again soon (`Retry-After`).
+    retry: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Challenge {
+    /// The caller sent no credential, so there is nothing wrong with it.
+    Bare,
+    Error(&'static str),
+}
+
+impl Row {
+    const fn new(source: Source, status: StatusCode, code: &'static str) -> Self {
+        Self { source, status, code, challenge: None, retry: false }
+    }
+
+    const fn downstream(status: StatusCode, code: &'static str) -> Self {
+        Self::new(Source::Downstream, status, code)
+    }
+
+    const fn challenged(status: StatusCode, code: &'static str, challenge: Challenge) -> Self {
+        Self { challenge: Some(challenge), ..Self::downstream(status, code) }
+    }
+
+    const fn bad_gateway(code: &'static str) -> Self {
+        Self::new(Source::Upstream, StatusCode::BAD_GATEWAY, code)
+    }
+
+    const fn gateway_timeout(code: &'static str) -> Self {
+        Self::new(Source::Upstream, StatusCode::GATEWAY_TIMEOUT, code)
+    }
+
+    const fn unavailable(code: &'static str) -> Self {
+        Self { retry: true, ..Self::new(Source::Gateway, StatusCode::SERVICE_UNAVAILABLE, code) }
+    }
+}
+
+impl Rejection {
+    /// The whole table.
+    fn row(self) -> Row {
+        match self {
+            Self::Target(reason) => target_row(reason),
+            Self::BadRequest(reason) => bad_request_row(reason),
+            Self::Denied(reason) => denied_row(reason),
+            Self::Upstream(UpstreamFailure::Connect) => Row::bad_gateway("upstream_unreachable"),
+            Self::Upstream(UpstreamFailure::Closed) => Row::bad_gateway("upstream_closed"),
+            Self::Upstream(UpstreamFailure::Malformed) => Row::bad_gateway("upstream_malformed"),
+            Self::Cut(Cut::Timeout(Timer::Connect)) => Row::gateway_timeout("connect_timeout"),
+            Self::Cut(Cut::Timeout(Timer::FirstByte)) => Row::gateway_timeout("first_byte_timeout"),
+            Self::Cut(Cut::Timeout(Timer::UpstreamIdle)) => Row::gateway_timeout("upstream_idle_timeout"),
+            Self::Cut(Cut::Timeout(Timer::DownstreamIdle)) => {
+                Row::downstream(StatusCode::REQUEST_TIMEOUT, "body_timeout")
+            }
+            Self::Cut(Cut::Token(reason)) => reason_row(reason),
+            Self::Cut(Cut::Drained) => Row::unavailable("draining"),
+        }
+    }
+
+    /// The stable code, for the log.
+    pub fn code(self) -> &'static str {
+        self.row().code
+    }
+
+    pub fn status(self) -> StatusCode {
+        self.row().status
+    }
+
+    pub fn source(self) -> Source {
+        self.row().source
+    }
+
+    /// `None`: the caller was never proven to hold a token.
+    pub fn token(self) -> Option<TokenUid> {
+        match self {
+            Self::Denied(Denied::Refused { token, .. }) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// Whether signing in could help.
+    pub fn asks_to_sign_in(self) -> bool {
+        matches!(self.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            && matches!(self, Self::Denied(denied) if denied != Denied::CrossSite)
+    }
+}
+
+fn target_row(reason: BadTarget) -> Row {
+    match reason {
+        BadTarget::Method => Row::downstream(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+        BadTarget::TooLong => Row::downstream(StatusCode::URI_TOO_LONG, "uri_too_long"),
+        BadTarget::Host | BadTarget::Authority => Row::downstream(StatusCode::BAD_REQUEST, "bad_host"),
+        BadTarget::Path | BadTarget::DotSegment => Row::downstream(StatusCode::BAD_REQUEST, "bad_path"),
+    }
+}
+
+fn bad_request_row(reason: BadRequest) -> Row {
+    match reason {
+        BadRequest::TransferEncoding => Row::downstream(StatusCode::BAD_REQUEST, "bad_transfer_encoding"),
+        BadRequest::Connection => Row::downstream(StatusCode::BAD_REQUEST, "bad_connection"),
+        BadRequest::Upgrade => Row::downstream(StatusCode::BAD_REQUEST, "bad_upgrade"),
+        BadRequest::Pickle => Row::downstream(StatusCode::UNSUPPORTED_MEDIA_TYPE, "pickle_refused"),
+        BadRequest::TooLarge => Row::downstream(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+        BadRequest::Body | BadRequest::BrokenOff => Row::downstream(StatusCode::BAD_REQUEST, "bad_body"),
+    }
+}
+
+fn denied_row(reason: Denied) -> Row {
+    let bare = |code| Row::challenged(StatusCode::UNAUTHORIZED, code, Challenge::Bare);
+    let invalid_token = |code| Row::challenged(StatusCode::UNAUTHORIZED, code, Challenge::Error("invalid_token"));
+    let invalid_request = |code| Row::challenged(StatusCode::BAD_REQUEST, code, Challenge::Error("invalid_request"));
+    match reason {
+        Denied::NoCredential => bare("credential_missing"),
+        Denied::Credential(BadCredential::Several) => invalid_request("credential_repeated"),
+        Denied::Credential(BadCredential::NotBearer) => invalid_request("credential_malformed"),
+        Denied::Credential(BadCredential::NotAToken) => invalid_token("token_malformed"),
+        Denied::InvalidToken => invalid_token("token_invalid"),
+        Denied::Refused { reason, .. } => reason_row(reason),
+        Denied::SessionOver => bare("session_over"),
+        Denied::CrossSite => Row::downstream(StatusCode::FORBIDDEN, "cross_site"),
+        // No time after which the caller could try again is known.
+        Denied::Terminated => Row { retry: false, ..Row::unavailable("deployment_terminated") },
+        Denied::Unavailable(Unavailable::NeverLoaded) => Row::unavailable("store_never_reached"),
+        Denied::Unavailable(Unavailable::Stale) => Row::unavailable("store_stale"),
+        Denied::Unavailable(Unavailable::StoreAway) => Row::unavailable("store_away"),
+        Denied::Unavailable(Unavailable::Overloaded) => Row::unavailable("overloaded"),
+        Denied::Unavailable(Unavailable::Internal) => {
+            Row::new(Source::Gateway, StatusCode::INTERNAL_SERVER_ERROR, "internal_error")
+        }
+    }
+}
+
+fn reason_row(reason: Reason) -> Row {
+    let invalid_token = |code| Row::challenged(StatusCode::UNAUTHORIZED, code, Challenge::Error("invalid_token"));
+    match reason {
+        Reason::Revoked => invalid_token("token_revoked"),
+        Reason::Expired => invalid_token("token_expired"),
+        Reason::Rotated => invalid_token("token_rotated"),
+        Reason::OwnerDisabled => invalid_token("owner_disabled"),
+        Reason::OutOfScope => {
+            let challenge = Challenge::Error("insufficient_scope");
+            Row::challenged(StatusCode::FORBIDDEN, "insufficient_scope", challenge)
+        }
+        Reason::NoSuchDeployment => Row::downstream(StatusCode::NOT_FOUND, "deployment_not_found"),
+    }
+}
+
+impl From<BadTarget> for Rejection {
+    fn from(reason: BadTarget) -> Self {
+        Self::Target(reason)
+    }
+}
+
+impl From<BadRequest> for Rejection {
+    fn from(reason: BadRequest) -> Self {
+        Self::BadRequest(reason)
+    }
+}
+
+impl From<Denied> for Rejection {
+    fn from(reason: Denied) -> Self {
+        Self::Denied(reason)
+    }
+}
+
+impl From<UpstreamFailure> for Rejection {
+    fn from(reason: UpstreamFailure) -> Self {
+        Self::Upstream(reason)
+    }
+}
+
+impl From<Cut> for Rejection {
+    fn from(cut: Cut) -> Self {
+        Self::Cut(cut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every code once; the `match`es above say which there are.
+    fn all() -> Vec<Rejection> {
+        use BadCredential::*;
+        let targets = [
+            BadTarget::Method,
+            BadTarget::TooLong,
+            BadTarget::Host,
+            BadTarget::Authority,
+            BadTarget::Path,
+            BadTarget::DotSegment,
+        ];
+        let bad_requests = [
+            BadRequest::TransferEncoding,
+            BadRequest::Connection,
+            BadRequest::Upgrade,
+            BadRequest::Pickle,
+            BadRequest::TooLarge,
+            BadRequest::Body,
+            BadRequest::BrokenOff,
+        ];
+        let denied = [Denied::NoCredential, Denied::InvalidToken, Denied::SessionOver, Denied::CrossSite];
+        let credentials = [Several, NotBearer, NotAToken].map(Denied::Credential);
+        let unavailable = [
+            Unavailable::NeverLoaded,
+            Unavailable::Stale,
+            Unavailable::StoreAway,
+            Unavailable::Overloaded,
+            Unavailable::Internal,
+        ];
+        let cuts = [Timer::Connect, Timer::FirstByte, Timer::UpstreamIdle, Timer::DownstreamIdle].map(Cut::Timeout);
+        let reasons = [
+            Reason::Revoked,
+            Reason::Expired,
+            Reason::Rotated,
+            Reason::OwnerDisabled,
+            Reason::OutOfScope,
+            Reason::NoSuchDeployment,
+        ];
+        let upstream = [UpstreamFailure::Connect, UpstreamFailure::Closed, UpstreamFailure::Malformed];
+        let mut all: Vec<Rejection> = Vec::new();
+        all.extend(targets.map(Rejection::from));
+        all.extend(bad_requests.map(Rejection::from));
+        all.extend(denied.into_iter().chain(credentials).chain([Denied::Terminated]).map(Rejection::from));
+        all.extend(unavailable.map(|reason| Rejection::from(Denied::Unavailable(reason))));
+        all.extend(upstream.map(Rejection::from));
+        all.extend(cuts.into_iter().chain([Cut::Drained]).chain(reasons.map(Cut::Token)).map(Rejection::from));
+        all
+    }
+
+    /// `docs/errors.md` lists each code with its status, in a chapter that says whose doing it is.
+    #[test]
+    fn the_documentation_has_this_table() {
+        let text = include_str!("../../../docs/errors.md");
+        let mut documented = Vec::new();
+        let mut source = None;
+        for line in text.lines() {
+            source = match line.strip_prefix("## ") {
+                Some("The request is at fault" | "The credential is at fault") => Some(Source::Downstream),
+                Some("The gateway is at fault" | "The operator stopped it") => Some(Source::Gateway),
+                Some("The service is at fault") => Some(Source::Upstream),
+                Some(_) => None,
+                None => source,
+            };
+            if let (Some(source), Some((code, rest))) =
+                (source, line.strip_prefix("- **`").and_then(|line| line.split_once("`**, ")))
+            {
+                documented.push((code.to_owned(), rest[..3].parse().unwrap(), source));
+            }
+        }
+        let row = |rejection: Rejection| {
+            let Row { code, status, source, .. } = rejection.row();
+            (code.to_owned(), status.as_u16(), source)
+        };
+        let mut coded: Vec<(String, u16, Source)> = all().into_iter().map(row).collect();
+        for list in [&mut documented, &mut coded] {
+            list.sort_by(|one, other| one.0.cmp(&other.0));
+            list.dedup();
+        }
+        assert_eq!(documented, coded);
+    }
+}

@@ -1,0 +1,96 @@
+//! What a rejection tells the caller: what happened, what was expected, what to do. Plain ASCII without quotes, since it
+//! also stands in a quoted string of the challenge (RFC 6750 § 3).
+
+use std::fmt;
+
+use super::Rejection;
+use crate::{
+    domain::decision::Reason,
+    proxy::{
+        credential::BadCredential,
+        deadlines::{Cut, Timer},
+        permit::{Denied, Unavailable},
+    },
+};
+
+impl Rejection {
+    /// The sentence for the caller. `named_deployment`: as in the `ReplyContext`.
+    pub fn sentence(self, named_deployment: Option<&str>) -> String {
+        Sentence { rejection: self, named_deployment }.to_string()
+    }
+}
+
+struct Sentence<'a> {
+    rejection: Rejection,
+    named_deployment: Option<&'a str>,
+}
+
+impl fmt::Display for Sentence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rejection {
+            Rejection::Target(reason) => reason.fmt(f),
+            Rejection::BadRequest(reason) => reason.fmt(f),
+            Rejection::Upstream(reason) => write!(f, "{reason}; try again, and tell its operator if it stays so"),
+            Rejection::Denied(Denied::Refused { reason, .. }) | Rejection::Cut(Cut::Token(reason)) => {
+                self.decided(reason, f)
+            }
+            Rejection::Denied(reason) => f.write_str(denied(reason)),
+            Rejection::Cut(Cut::Timeout(timer)) => f.write_str(timed_out(timer)),
+            Rejection::Cut(Cut::Drained) => f.write_str("the gateway is shutting down; try again"),
+        }
+    }
+}
+
+impl Sentence<'_> {
+    fn decided(&self, reason: Reason, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (reason, self.named_deployment) {
+            (Reason::Revoked, _) => f.write_str("the token was revoked; ask its owner for a new one"),
+            (Reason::Expired, _) => f.write_str("the token has expired; ask its owner for a new one"),
+            (Reason::Rotated, _) => f.write_str("the token was rotated and this secret is retired; use the new one"),
+            (Reason::OwnerDisabled, _) => f.write_str("the owner of the token is disabled"),
+            (Reason::OutOfScope, Some(name)) => write!(f, "the token lacks the scope deployment:{name}"),
+            (Reason::OutOfScope, None) => f.write_str("the token has no scope for the Deployment asked for"),
+            (Reason::NoSuchDeployment, Some(name)) => write!(f, "there is no Deployment {name} here"),
+            (Reason::NoSuchDeployment, None) => f.write_str("there is no Deployment at this address"),
+        }
+    }
+}
+
+fn denied(reason: Denied) -> &'static str {
+    match reason {
+        Denied::NoCredential => "an API token is needed; send it as Authorization: Bearer TOKEN",
+        Denied::Credential(BadCredential::Several) => {
+            "more than one credential was sent; send exactly one Authorization: Bearer TOKEN"
+        }
+        Denied::Credential(BadCredential::NotBearer) => {
+            "the credential is malformed; send exactly Authorization: Bearer TOKEN"
+        }
+        Denied::Credential(BadCredential::NotAToken) => {
+            "the token is malformed: it does not have the shape of this gateway's tokens (bgw_...); \
+             check that it was copied whole and that the shell replaced its variable"
+        }
+        // Only a proven token learns its reason, for which `Sentence::decided` has the words.
+        Denied::InvalidToken | Denied::Refused { .. } => "the token is not valid",
+        Denied::SessionOver => "this browser is not signed in any more; sign in again",
+        Denied::CrossSite => {
+            "this request was made by a page of another site, which may not act as you; send a token if it is yours"
+        }
+        Denied::Terminated => "the Deployment is terminated; it answers again when its operator has started it",
+        Denied::Unavailable(Unavailable::NeverLoaded) => "the gateway has not reached its store yet; try again soon",
+        Denied::Unavailable(Unavailable::Stale) => "the gateway has not reached its store for too long; try again soon",
+        Denied::Unavailable(Unavailable::StoreAway) => {
+            "the gateway cannot look this token up at the moment; try again soon"
+        }
+        Denied::Unavailable(Unavailable::Overloaded) => "the gateway is verifying too many new tokens; try again soon",
+        Denied::Unavailable(Unavailable::Internal) => "the gateway failed to handle this request; its log says why",
+    }
+}
+
+fn timed_out(timer: Timer) -> &'static str {
+    match timer {
+        Timer::Connect => "the service did not accept a connection in time (connect timeout)",
+        Timer::FirstByte => "the service did not begin to answer in time (first byte timeout)",
+        Timer::UpstreamIdle => "the service was silent for too long (idle timeout)",
+        Timer::DownstreamIdle => "the request body did not arrive in time (idle timeout)",
+    }
+}

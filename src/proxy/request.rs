@@ -1,0 +1,148 @@
+//! The first stages of a request: received, read, routed. Each is made by the one before only, and holds what is known by
+//! then.
+
+use bytes::Bytes;
+use http::{Method, Response, request::Parts};
+
+use super::{
+    cors::Cors,
+    credential::{self, Presented},
+    headers,
+    permit::{Denied, Gate, Permit},
+    record::Record,
+    rejection::{Rejection, ReplyContext},
+    state::Connection,
+    target::Target,
+};
+use crate::{
+    domain::deployment::DeploymentName,
+    gateway::Settings,
+    http::{forwarding::Forwarding, same_origin::Initiator},
+    index::{
+        follow::Index,
+        routes::{Route, RouteKey},
+    },
+};
+
+/// What begins the path of the gateway's own pages, at every address of the proxy, public Deployments' too.
+pub const OWN_PAGES: &str = "/-/";
+
+/// A request as hyper hands it over, the connection that it came on, and the settings that are in force for it.
+#[derive(Clone, Copy)]
+pub struct Received<'a> {
+    /// The caller's own if it is harmless, else a new one.
+    pub id: &'a str,
+    pub head: &'a Parts,
+    /// Whether any of its body is still to come.
+    pub has_body: bool,
+    pub connection: &'a Connection,
+    pub settings: &'a Settings,
+}
+
+/// A request that can be read in one way only.
+pub struct Request<'a> {
+    pub received: Received<'a>,
+    pub target: Target<'a>,
+    pub forwarding: Forwarding,
+    /// Whether it asks for a WebSocket.
+    pub websocket: bool,
+}
+
+/// A request with the Deployment that it leads to, if it leads to any. Nobody has asked yet whether it may go there.
+pub struct Routed<'r> {
+    pub request: &'r Request<'r>,
+    route: Route<'r>,
+}
+
+impl<'a> Received<'a> {
+    /// Reads the request, and refuses it where two parsers could differ.
+    ///
+    /// # Errors
+    /// [`Rejection`]: the caller sent what the gateway does not forward.
+    pub fn read(self, record: &mut Record) -> Result<Request<'a>, Rejection> {
+        let target = Target::parse(self.head, self.settings.limits.max_uri_bytes)?;
+        record.host(target.host());
+        headers::check_message(&self.head.headers)?;
+        let websocket = headers::asks_for_websocket(self.head, self.has_body)?;
+        let forwarding = Forwarding::read(&self.head.headers, self.connection.peer, &self.settings.trusted_proxies);
+        record.client(forwarding.client);
+        Ok(Request { received: self, target, forwarding, websocket })
+    }
+
+    /// What a rejection may say before the request was routed: nothing of any Deployment.
+    pub fn reply_context(self) -> ReplyContext<'a> {
+        ReplyContext { request_id: self.id, realm: &self.settings.realm, named_deployment: None }
+    }
+}
+
+impl Request<'_> {
+    pub fn route(&self, index: &Index) -> Routed<'_> {
+        let listener = self.received.connection.listener;
+        let key = RouteKey { listener, host: self.target.host(), path: self.target.path };
+        Routed { request: self, route: index.route(key) }
+    }
+}
+
+impl<'r> Routed<'r> {
+    pub fn head(&self) -> &'r Parts {
+        self.request.received.head
+    }
+
+    pub fn route(&self) -> &Route<'r> {
+        &self.route
+    }
+
+    /// Whether its path belongs to the gateway, at whatever Deployment's address.
+    pub fn is_for_own_page(&self) -> bool {
+        self.request.target.path[self.route.prefix_len..].starts_with(OWN_PAGES)
+    }
+
+    /// The response to a preflight of a page that may call. `None`: this is none.
+    pub fn preflight(&self) -> Option<Response<Bytes>> {
+        if self.head().method == Method::OPTIONS { self.cors().preflight(self.head()) } else { None }
+    }
+
+    /// Which pages of other origins may read the response.
+    pub fn cors(&self) -> Cors {
+        Cors::of(self.head(), &self.route)
+    }
+
+    /// What the caller shows: a token, or else the session of a browser at this Deployment.
+    pub fn presented(&self) -> Presented<'r> {
+        let Request { received, target, forwarding, websocket } = self.request;
+        let headers = &received.head.headers;
+        let presented = credential::presented(headers, *websocket);
+        let (Presented::Nothing, Some(deployment)) = (presented, &self.route.deployment) else { return presented };
+        match credential::session(headers, forwarding.https, &deployment.spec.name) {
+            Some(token) => {
+                let initiator = Initiator::read(headers, |origin| forwarding.goes_to(origin, &target.authority));
+                let safe = matches!(received.head.method, Method::GET | Method::HEAD) && !*websocket;
+                Presented::Session { token, cross_site: !initiator.may(safe) }
+            }
+            None => Presented::Nothing,
+        }
+    }
+
+    /// The only way on: a permit for this request. If its token had to be verified first, the request is routed anew.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub async fn admit(&mut self, gate: &Gate<'_>) -> Result<Permit, Denied> {
+        let presented = self.presented();
+        gate.admit(&mut self.route, presented).await
+    }
+
+    /// What a rejection may say: it names the Deployment only if the request itself does, or came in by its listener. So
+    /// nobody learns by trying which Deployments exist.
+    pub fn reply_context(&self) -> ReplyContext<'_> {
+        ReplyContext { named_deployment: self.named_deployment(), ..self.request.received.reply_context() }
+    }
+
+    fn named_deployment(&self) -> Option<&str> {
+        match &self.route.deployment {
+            Some(deployment) if self.route.key.listener.is_some() => Some(deployment.spec.name.as_str()),
+            // Only what is a name is repeated: the text goes into a header field.
+            _ => self.route.named_deployment.filter(|name| name.parse::<DeploymentName>().is_ok()),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a worker shares with its connections and their requests. It stands below all three, so that none of them has to
+//! import another.
+
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Semaphore;
+use tokio_rustls::rustls::ServerConfig;
+
+use super::{
+    connection_state::ConnectionState,
+    deadlines::{DeadlineSweep, Downstream},
+    local_executor,
+    readyz_tarpit::Tarpit,
+    record::Record,
+    upstream::pool::Pool,
+};
+use crate::{
+    gateway::Gateway,
+    http::peer::Peer,
+    system,
+    telemetry::{access_log::AccessBuffer, line::RequestOutcome},
+};
+
+/// What a worker is started with.
+pub struct WorkerParts {
+    pub gateway: Arc<Gateway>,
+    pub access: Arc<AccessBuffer>,
+    /// `None`: clear text.
+    pub tls: Arc<ArcSwapOption<ServerConfig>>,
+    /// Downstream connections that this worker may have open.
+    pub max_connections: usize,
+}
+
+/// What all requests of one worker share.
+pub struct Worker {
+    pub gateway: Arc<Gateway>,
+    pub sweep: Rc<DeadlineSweep>,
+    pub pool: Rc<Pool>,
+    pub tarpit: Rc<Tarpit>,
+    /// `None`: clear text. A reload replaces it.
+    pub tls: Arc<ArcSwapOption<ServerConfig>>,
+    /// One for each downstream connection that may be open.
+    pub connection_slots: Arc<Semaphore>,
+    access: Arc<AccessBuffer>,
+    /// Random per worker, so that request ids do not repeat between processes.
+    id_prefix: u64,
+    next_id: Cell<u64>,
+}
+
+/// The downstream connection that a request came on.
+pub struct Connection {
+    pub peer: Peer,
+    /// The Deployment's own listener that accepted it. `None`: the common one.
+    pub listener: Option<SocketAddr>,
+    pub state: Arc<ConnectionState>,
+}
+
+impl Worker {
+    pub fn new(parts: WorkerParts, id_prefix: u64) -> Self {
+        Self {
+            gateway: parts.gateway,
+            sweep: DeadlineSweep::new(),
+            pool: Rc::default(),
+            tarpit: Rc::default(),
+            tls: parts.tls,
+            connection_slots: Arc::new(Semaphore::new(parts.max_connections)),
+            access: parts.access,
+            id_prefix,
+            next_id: Cell::new(0),
+        }
+    }
+
+    pub fn new_request_id(&self) -> String {
+        let number = self.next_id.get();
+        self.next_id.set(number + 1);
+        format!("{:016x}{number:016x}", self.id_prefix)
+    }
+
+    /// The record of a request that begins now.
+    pub fn record(&self, connection: &Connection) -> Record {
+        let active = connection.state.begin();
+        Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), Some(active))
+    }
+
+    /// Records that hyper has answered what it could not read: it was not HTTP, or its header was too large.
+    pub fn record_malformed(&self, connection: &Connection, too_large: bool) {
+        let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), None);
+        let (status, reason) = if too_large { (431, "header_too_large") } else { (400, "malformed_request") };
+        record.responded(status, reason);
+        record.ended(RequestOutcome::Complete);
+    }
+}
+
+impl Connection {
+    /// What carries the request that asks.
+    pub fn downstream(&self) -> Downstream {
+        match local_executor::current_stream() {
+            Some(stream) => Downstream::Stream(stream),
+            None => Downstream::Connection(Arc::clone(&self.state)),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A permitted request as the upstream gets it: one framing, the fields that may pass, ours last.
+
+use bytes::{BufMut, BytesMut};
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{COOKIE, TE},
+    request::Parts,
+};
+use hyper::body::{Body, Incoming};
+
+use super::{
+    credential,
+    headers::{self, FieldRule, put_field},
+    permit::Permit,
+    rejection::BadRequest,
+    request::Request,
+    upstream::request_writer::BodyFraming,
+};
+use crate::{domain::host::Authority, http::cookie};
+
+/// All that the head for the upstream is made of. It is made of a [`Permit`] only.
+pub struct UpstreamRequest<'a> {
+    request: &'a Request<'a>,
+    permit: &'a Permit,
+    framing: BodyFraming,
+}
+
+impl<'a> UpstreamRequest<'a> {
+    /// # Errors
+    /// [`BadRequest::Pickle`], [`BadRequest::TooLarge`]: what the permitted Deployment does not take.
+    pub fn new(request: &'a Request<'a>, permit: &'a Permit, body: Option<&Incoming>) -> Result<Self, BadRequest> {
+        let head = request.received.head;
+        let settings = &permit.spec().settings;
+        if !settings.allow_pickle && headers::carries_pickle(&head.headers) {
+            return Err(BadRequest::Pickle);
+        }
+        let framing = framing(head, body);
+        match (framing, settings.max_body_bytes) {
+            (BodyFraming::Length(length), Some(limit)) if length > limit => Err(BadRequest::TooLarge),
+            _ => Ok(Self { request, permit, framing }),
+        }
+    }
+
+    pub fn request(&self) -> &Request<'a> {
+        self.request
+    }
+
+    pub fn permit(&self) -> &Permit {
+        self.permit
+    }
+
+    pub fn framing(&self) -> BodyFraming {
+        self.framing
+    }
+
+    /// The request's head as it goes to an upstream whose URL has the path `base_path`.
+    pub fn write(&self, base_path: &str) -> BytesMut {
+        let mut out = BytesMut::with_capacity(1024);
+        self.write_request_line(base_path, &mut out);
+        self.write_host(&mut out);
+        self.write_callers_fields(&mut out);
+        self.write_our_fields(&mut out);
+        out.put_slice(b"\r\n");
+        out
+    }
+
+    fn head(&self) -> &Parts {
+        self.request.received.head
+    }
+
+    fn write_request_line(&self, base_path: &str, out: &mut BytesMut) {
+        let target = &self.request.target;
+        let path = &target.path[self.permit.prefix_len()..];
+        out.put_slice(self.head().method.as_str().as_bytes());
+        out.put_slice(b" ");
+        out.put_slice(base_path.as_bytes());
+        if !path.starts_with('/') {
+            out.put_slice(b"/");
+        }
+        out.put_slice(path.as_bytes());
+        if let Some(query) = target.query {
+            out.put_slice(b"?");
+            out.put_slice(query.as_bytes());
+        }
+        out.put_slice(b" HTTP/1.1\r\n");
+    }
+
+    fn write_host(&self, out: &mut BytesMut) {
+        out.put_slice(b"host: ");
+        put_authority(out, &self.request.target.authority);
+        out.put_slice(b"\r\n");
+    }
+
+    fn write_callers_fields(&self, out: &mut BytesMut) {
+        let all = &self.head().headers;
+        let named = headers::named_by_connection(all);
+        let forward_authorization = self.permit.spec().settings.forward_authorization;
+        let mut cookies = false;
+        for (name, value) in all {
+            let text = name.as_str();
+            if named.iter().any(|named| named.eq_ignore_ascii_case(text)) {
+                continue;
+            }
+            match headers::request_field(text) {
+                FieldRule::Pass => put_field(out, text, value.as_bytes()),
+                FieldRule::Authorization if forward_authorization => put_field(out, text, value.as_bytes()),
+                // HTTP/2 splits it into crumbs, which HTTP/1.1 wants as one field (RFC 9113 § 8.2.3).
+                FieldRule::Cookie => cookies = true,
+                // `write_our_fields` takes our own protocols out of it.
+                FieldRule::WebSocketProtocol => {}
+                FieldRule::Drop | FieldRule::Authorization => {}
+            }
+        }
+        if cookies {
+            put_cookies(out, all);
+        }
+    }
+
+    fn write_our_fields(&self, out: &mut BytesMut) {
+        match self.framing {
+            BodyFraming::None => {}
+            BodyFraming::Length(length) => put_field(out, "content-length", length.to_string().as_bytes()),
+            BodyFraming::Chunked => put_field(out, "transfer-encoding", b"chunked"),
+        }
+        if self.head().headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+            put_field(out, "te", b"trailers");
+        }
+        if self.request.websocket {
+            put_field(out, "connection", b"upgrade");
+            put_field(out, "upgrade", b"websocket");
+            if let Some(protocols) = credential::protocols_for_upstream(&self.head().headers) {
+                put_field(out, "sec-websocket-protocol", protocols.as_bytes());
+            }
+        }
+        put_field(out, "x-request-id", self.request.received.id.as_bytes());
+        self.write_forwarding(out);
+        put_field(out, "x-bento-gateway-deployment", self.permit.spec().name.as_str().as_bytes());
+        if let Some(uid) = self.permit.token_uid() {
+            put_field(out, "x-bento-gateway-token-uid", uid.to_string().as_bytes());
+        }
+    }
+
+    fn write_forwarding(&self, out: &mut BytesMut) {
+        let Request { target, forwarding, .. } = self.request;
+        put_field(out, "x-forwarded-for", forwarding.chain.as_bytes());
+        put_field(out, "x-forwarded-proto", if forwarding.https { b"https" } else { b"http" });
+        out.put_slice(b"x-forwarded-host: ");
+        put_authority(out, forwarding.host.as_ref().unwrap_or(&target.authority));
+        out.put_slice(b"\r\n");
+        if self.permit.prefix_len() > 0 {
+            put_field(out, "x-forwarded-prefix", &target.path.as_bytes()[..self.permit.prefix_len()]);
+        }
+    }
+}
+
+/// One framing towards the upstream, whatever came: a length if the caller announced one, else chunks if there is a body.
+fn framing(head: &Parts, body: Option<&Incoming>) -> BodyFraming {
+    let Some(body) = body else { return BodyFraming::None };
+    match body.size_hint().exact() {
+        // With these methods a request that has no body says so.
+        Some(0) if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) => BodyFraming::Length(0),
+        Some(0) => BodyFraming::None,
+        Some(length) => BodyFraming::Length(length),
+        None if body.is_end_stream() => BodyFraming::None,
+        None => BodyFraming::Chunked,
+    }
+}
+
+fn put_authority(out: &mut BytesMut, authority: &Authority<'_>) {
+    out.put_slice(authority.host.as_bytes());
+    if let Some(port) = authority.port {
+        out.put_slice(format!(":{port}").as_bytes());
+    }
+}
+
+/// Writes all cookies but ours as one field, or none if nothing is left.
+fn put_cookies(out: &mut BytesMut, headers: &HeaderMap) {
+    let fields = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let mut first = true;
+    for pair in fields.flat_map(|field| field.split(|byte| *byte == b';')) {
+        let pair = pair.trim_ascii();
+        if pair.is_empty() || cookie::is_ours(pair) {
+            continue;
+        }
+        out.put_slice(if first { b"cookie: " } else { b"; " });
+        out.put_slice(pair);
+        first = false;
+    }
+    if !first {
+        out.put_slice(b"\r\n");
+    }
+}

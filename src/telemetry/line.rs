@@ -1,0 +1,111 @@
+//! What the access log knows of one request at its end.
+
+use std::{net::IpAddr, time::Duration};
+
+use http::Method;
+
+use crate::domain::{timestamp::Timestamp, token::TokenUid};
+
+/// The reason in the line of what the gateway answers itself and is no rejection: a page of its own, a preflight.
+pub const OWN_PAGE: &str = "own_page";
+
+/// One request. Its texts stand together in a buffer, and its spans say where.
+#[derive(Debug)]
+pub struct Line {
+    pub at: Timestamp,
+    pub client: IpAddr,
+    /// `None`: what came was not HTTP.
+    pub method: Option<Method>,
+    pub request_id: Span,
+    /// Empty: rejected before or by its parsing.
+    pub host: Span,
+    pub path: Span,
+    /// Empty: not permitted to any.
+    pub deployment: Span,
+    /// `None`: no token was proven.
+    pub token: Option<TokenUid>,
+    /// `None`: the caller left before there was a response.
+    pub status: Option<u16>,
+    /// Stable code of the gateway's own response; empty where the response is the service's.
+    pub reason: &'static str,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// From the request's head to the response's. `None`: no response.
+    pub first_byte: Option<Duration>,
+    pub total: Duration,
+    pub outcome: RequestOutcome,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestOutcome {
+    Complete,
+    /// The caller closed its connection, or reset its stream, before the response was whole.
+    CallerLeft,
+    /// The upstream broke off within its response.
+    UpstreamCut,
+    Timeout,
+    /// The token's permission ended while it was used.
+    TokenEnded,
+    Drained,
+    /// The downstream connection became a tunnel, and one of its sides closed it.
+    Tunnel,
+}
+
+/// Where a field stands in the text of its line, bytes. Kept short: as long as no line is longer than 4 GiB it fits, and of
+/// one that is, the field is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    pub fn new(start: usize, end: usize) -> Self {
+        match (u32::try_from(start), u32::try_from(end)) {
+            (Ok(start), Ok(end)) => Self { start, end },
+            _ => Self::default(),
+        }
+    }
+
+    /// The field in the text of its line.
+    pub fn of(self, text: &str) -> &str {
+        text.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+impl RequestOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::CallerLeft => "caller_left",
+            Self::UpstreamCut => "upstream_cut",
+            Self::Timeout => "timeout",
+            Self::TokenEnded => "token_ended",
+            Self::Drained => "drained",
+            Self::Tunnel => "tunnel_closed",
+        }
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            at: Timestamp::from_millis(0),
+            client: IpAddr::from([0, 0, 0, 0]),
+            method: None,
+            request_id: Span::default(),
+            host: Span::default(),
+            path: Span::default(),
+            deployment: Span::default(),
+            token: None,
+            status: None,
+            reason: "",
+            bytes_in: 0,
+            bytes_out: 0,
+            first_byte: None,
+            total: Duration::ZERO,
+            outcome: RequestOutcome::CallerLeft,
+        }
+    }
+}
