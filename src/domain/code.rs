@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
+
 /// Random bytes of a code. 160 bits, because whoever holds the code may do what it is for, and nobody may guess it.
 pub const CODE_BYTES: usize = 20;
-/// Characters of a code: two hexadecimal digits for each byte.
-const CODE_LEN: usize = 2 * CODE_BYTES;
 
 /// A code in clear, as it stands in a link, a cookie or a form. The store keeps only its hash. It cannot be printed or
 /// serialised by accident.
@@ -22,19 +22,13 @@ impl OneTimeCode {
 
     /// `None`: the text does not have the form of a code.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != CODE_LEN || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return None;
-        }
-        let mut bytes = [0; CODE_BYTES];
-        for (byte, at) in bytes.iter_mut().zip((0..CODE_LEN).step_by(2)) {
-            *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-        }
-        Some(Self(bytes))
+        let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
+        bytes.try_into().ok().map(Self)
     }
 
     /// The clear text, for the link, cookie or form.
     pub fn expose(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        HEXLOWER.encode(&self.0)
     }
 
     pub fn hash(&self) -> CodeHash {
@@ -46,6 +40,11 @@ impl CodeHash {
     /// What [`CodeHash::as_str`] gave.
     pub fn from_stored(text: String) -> Self {
         Self(text.into())
+    }
+
+    /// What a browser brings. `None`: it is no hash.
+    pub fn parse(text: &str) -> Option<Self> {
+        blake3::Hash::from_hex(text).ok().map(|hash| Self(hash.to_hex().as_str().into()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -70,6 +69,11 @@ mod tests {
         assert_eq!(OneTimeCode::parse(&text).unwrap().hash(), code.hash());
         for wrong in ["", "a7", &text.to_uppercase(), &format!("{text}0"), &text.replace('a', "é")] {
             assert!(OneTimeCode::parse(wrong).is_none(), "{wrong:?}");
+        }
+        let hash = code.hash();
+        assert_eq!(CodeHash::parse(hash.as_str()), Some(hash));
+        for wrong in ["", "x", &text, &"g".repeat(64), &"0".repeat(65)] {
+            assert_eq!(CodeHash::parse(wrong), None, "{wrong:?}");
         }
     }
 }

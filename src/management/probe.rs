@@ -2,41 +2,26 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use http::{Request, StatusCode, header};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use http::StatusCode;
 
-use crate::domain::deployment::{DeploymentSpec, UpstreamUrl};
+use crate::{
+    domain::deployment::{DeploymentSpec, UpstreamUrl},
+    http::client,
+};
 
 /// For the connection and the answer together. The `bentoml` client waits while this goes on.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether one of the upstreams answers `GET /readyz` with 200 within a second.
 pub async fn any_ready(upstreams: &[UpstreamUrl]) -> bool {
+    let client = client::plain(TIMEOUT);
     for upstream in upstreams {
-        let ready = timeout(TIMEOUT, readyz(upstream)).await;
-        if matches!(ready, Ok(Some(StatusCode::OK))) {
+        let response = client.get(&format!("{upstream}/readyz")).await;
+        if response.is_ok_and(|response| response.status() == StatusCode::OK) {
             return true;
         }
     }
     false
-}
-
-/// `None`: nobody answered.
-async fn readyz(upstream: &UpstreamUrl) -> Option<StatusCode> {
-    let host = upstream.host().trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, upstream.port())).await.ok()?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-    let driven = tokio::spawn(connection);
-    let request = Request::get(format!("{}/readyz", upstream.base_path()))
-        .header(header::HOST, format!("{}:{}", upstream.host(), upstream.port()))
-        .body(Body::empty())
-        .ok()?;
-    let status = sender.send_request(request).await.ok().map(|answer| answer.status());
-    driven.abort();
-    status
 }
 
 /// Deployments whose upstreams are asked at the same time.

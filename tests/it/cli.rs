@@ -321,10 +321,14 @@ fn the_healthcheck_says_why() {
     });
     let healthy = gateway.run_with(&["healthcheck"], &[("BENTO_GATEWAY__MANAGEMENT__LISTEN", &address)], "");
     assert_eq!((healthy.code, healthy.out.as_str()), (0, "ready\n"), "{}", healthy.err);
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_url = format!("http://{}", other.local_addr().unwrap());
+    std::thread::spawn(move || other.accept().unwrap().0.write_all(b"SSH-2.0-OpenSSH_9.2\r\n"));
     let url = format!("http://{address}");
     gateway.refused(&["healthcheck", "--url", &format!("{url}/livez")], 1, &["answered 503: \"store\"", "hint: "]);
     server.join().unwrap();
-    gateway.refused(&["healthcheck", "--url", &url], 1, &["did not answer", "hint: "]);
+    gateway.refused(&["healthcheck", "--url", &url], 1, &["did not answer", "Connection refused", "hint: "]);
+    gateway.refused(&["healthcheck", "--url", &other_url], 1, &["did not answer in HTTP", "--url"]);
 }
 
 #[test]

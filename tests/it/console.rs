@@ -9,7 +9,7 @@ use crate::harness::{
     gateway::{Gateway, Setup, deployment, free_address},
     http::Answer,
     upstream::Upstream,
-    wait_until,
+    wait_for, wait_until,
 };
 
 const ADA: &str = "ada@example.com";
@@ -266,4 +266,17 @@ fn a_member_sees_and_changes_what_is_theirs() {
     assert!(!bob.get("/api_tokens?owner=everybody").text().contains(&admins.uid));
     assert!(!bob.get("/deployments/a").text().contains(&admins.uid));
     assert!(!bob.get("/activity").text().contains(&admins.uid));
+}
+
+#[test]
+fn single_sign_on_that_fails_says_why_in_the_log() {
+    let nobody = free_address();
+    let config = format!("[management.oidc]\nissuer = \"http://{nobody}\"\nclient_id = \"gateway\"\n");
+    let gateway = Gateway::start(&config);
+    let page = Browser::new(gateway.management).get("/sign-in/oidc");
+    assert_eq!(page.status, 502, "{}", page.text());
+    let line = wait_for("the log says it", SOON, || {
+        gateway.stderr().into_iter().find(|line| line.contains("single sign-on failed"))
+    });
+    assert!(line.contains("Connection refused"), "{line}");
 }

@@ -10,12 +10,6 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client as HttpClient, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use openidconnect::{
     AdditionalClaims, AuthenticationFlow, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
     EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdTokenFields,
@@ -39,7 +33,10 @@ use super::{
 use crate::{
     config::OidcConfig,
     domain::{session::Identity, user::Role},
-    http::cookie,
+    http::{
+        client::{self, ClientError},
+        cookie,
+    },
     management::error::ApiError,
     service::{
         deployments::address,
@@ -49,8 +46,6 @@ use crate::{
 
 /// For one request to the provider.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest answer of the provider, bytes.
-const MAX_ANSWER: usize = 1024 * 1024;
 /// How long somebody may take at the provider, seconds.
 const FLOW_LIFETIME: u64 = 600;
 
@@ -88,8 +83,6 @@ type Provider = Client<
     EndpointMaybeSet,
     EndpointMaybeSet,
 >;
-
-type Connector = HttpClient<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>;
 
 /// What the flow must come back with.
 #[derive(Deserialize, Serialize)]
@@ -190,9 +183,8 @@ async fn claims(
     code: String,
 ) -> Result<Option<Claims>, FlowError> {
     let invalid = |error: &dyn std::fmt::Display| FlowError::Invalid(error.to_string());
-    let unusable = |error: &dyn std::fmt::Display| FlowError::Provider(error.to_string());
     let provider = provider(config, redirect_uri).await?;
-    let http = connector()?;
+    let http = http_client()?;
     let fetch = |request| fetch(http.clone(), request);
     let exchange = provider.exchange_code(AuthorizationCode::new(code)).map_err(|error| unusable(&error))?;
     let verifier = PkceCodeVerifier::new(begun.verifier.clone());
@@ -244,9 +236,8 @@ fn role(config: &OidcConfig, claims: &HashMap<String, Value>) -> Option<Option<R
 
 /// Asks the provider what it can do, each time: it is asked seldom, and changes its keys when it likes.
 async fn provider(config: &OidcConfig, redirect_uri: &str) -> Result<Provider, FlowError> {
-    let unusable = |error: &dyn std::fmt::Display| FlowError::Provider(error.to_string());
     let issuer = IssuerUrl::new(config.issuer.clone()).map_err(|error| unusable(&error))?;
-    let http = connector()?;
+    let http = http_client()?;
     let fetch = |request| fetch(http.clone(), request);
     let metadata = CoreProviderMetadata::discover_async(issuer, &fetch).await.map_err(|error| unusable(&error))?;
     let secret = config.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned()));
@@ -259,52 +250,29 @@ fn redirect_uri(visitor: &Anonymous) -> String {
     format!("{}/sign-in/oidc/callback", address::management(&visitor.config.management, None))
 }
 
-fn connector() -> Result<Connector, FlowError> {
-    let connector = HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .map_err(|error| FlowError::Provider(format!("this machine has no root certificates: {error}")))?
-        .https_or_http()
-        .enable_http1()
-        .build();
-    Ok(HttpClient::builder(TokioExecutor::new()).build(connector))
+fn http_client() -> Result<client::Secure, FlowError> {
+    client::secure(PROVIDER_TIMEOUT)
+        .map_err(|error| FlowError::Provider(format!("this machine has no root certificates: {error}")))
 }
 
-/// Follows no redirect: an answer must come from where it was asked for.
-async fn fetch(http: Connector, request: HttpRequest) -> Result<HttpResponse, FetchError> {
-    let asked = async {
-        let request = request.map(|body| Full::new(bytes::Bytes::from(body)));
-        let (head, body) = http.request(request).await?.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(FetchError::Body)?;
-        Ok(HttpResponse::from_parts(head, body.to_bytes().to_vec()))
-    };
-    tokio::time::timeout(PROVIDER_TIMEOUT, asked).await.map_err(|_| FetchError::Slow)?
+/// As the library wants it.
+async fn fetch(http: client::Secure, request: HttpRequest) -> Result<HttpResponse, ClientError> {
+    Ok(http.send(request).await?.map(Into::into))
 }
 
-#[derive(Debug, thiserror::Error)]
-enum FetchError {
-    #[error(transparent)]
-    Connection(#[from] hyper_util::client::legacy::Error),
-    #[error("its answer cannot be read: {0}")]
-    Body(Box<dyn std::error::Error + Send + Sync>),
-    #[error("it did not answer within {PROVIDER_TIMEOUT:?}")]
-    Slow,
+/// The library says that a request failed, and not why.
+fn unusable(error: &(dyn std::error::Error + 'static)) -> FlowError {
+    match error.source().and_then(|cause| cause.downcast_ref::<ClientError>()) {
+        Some(cause) => FlowError::Provider(format!("{error}: {cause}")),
+        None => FlowError::Provider(error.to_string()),
+    }
 }
 
 fn failed(error: &FlowError) -> Response {
-    tracing::warn!(error = %with_causes(error), "single sign-on failed");
+    tracing::warn!(%error, "single sign-on failed");
     let text = "The provider of single sign-on could not be used, or what it said could not be believed. The gateway's log \
                 says why. Try again, or sign in with a password.";
     page::message(StatusCode::BAD_GATEWAY, "Single sign-on did not work", text)
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 fn too_late() -> Response {

@@ -33,7 +33,7 @@ pub struct Asked {
 }
 
 pub async fn open(visitor: SignedIn, Query(asked): Query<Asked>) -> PageResult {
-    let Some(nonce) = hash(&asked.nonce) else {
+    let Some(nonce) = CodeHash::parse(&asked.nonce) else {
         return Ok(message(
             StatusCode::BAD_REQUEST,
             "Not understood",
@@ -69,10 +69,4 @@ impl SignedIn {
     pub fn here(&self) -> Option<&HostName> {
         self.origin.as_ref().map(Origin::host)
     }
-}
-
-/// 64 hexadecimal digits.
-fn hash(text: &str) -> Option<CodeHash> {
-    let plain = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    plain.then(|| CodeHash::from_stored(text.to_owned()))
 }

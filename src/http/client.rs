@@ -1,0 +1,166 @@
+//! The HTTP client for what the gateway itself asks: a Bento and a gateway whether they are ready, a provider of single
+//! sign-on what it knows. Requests of callers go upstream by `proxy::upstream`.
+
+use std::{error::Error, io, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{self, connect::Connect, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+
+/// Largest body of a response, bytes.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// Made for a few requests, between which it keeps its connections. It follows no redirect: a response must come from
+/// where it was asked for.
+#[derive(Clone)]
+pub struct Client<C> {
+    http: legacy::Client<C, Full<Bytes>>,
+    /// For connection, request and response together.
+    timeout: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("{0}")]
+    Connection(String),
+    #[error("it does not speak HTTP")]
+    NotHttp,
+    #[error("its response cannot be read: {0}")]
+    Body(Box<dyn Error + Send + Sync>),
+    #[error("it did not answer within {0:?}")]
+    Slow(Duration),
+}
+
+/// With TLS where the URL says so.
+pub type Secure = Client<HttpsConnector<HttpConnector>>;
+
+/// Without TLS.
+pub fn plain(timeout: Duration) -> Client<HttpConnector> {
+    Client { http: legacy::Client::builder(TokioExecutor::new()).build_http(), timeout }
+}
+
+/// With TLS where the URL says so.
+///
+/// # Errors
+/// This machine has no root certificates.
+pub fn secure(timeout: Duration) -> io::Result<Secure> {
+    let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
+    Ok(Client { http: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
+}
+
+impl<C: Connect + Clone + Send + Sync + 'static> Client<C> {
+    /// # Errors
+    /// [`ClientError`]: no response came, or not all of it.
+    pub async fn get(&self, url: &str) -> Result<Response<Bytes>, ClientError> {
+        let request = Request::get(url).body(Bytes::new());
+        self.send(request.map_err(|error| ClientError::Connection(error.to_string()))?).await
+    }
+
+    /// # Errors
+    /// [`ClientError`]: no response came, or not all of it.
+    pub async fn send(&self, request: Request<impl Into<Bytes>>) -> Result<Response<Bytes>, ClientError> {
+        let request = request.map(|body| Full::new(body.into()));
+        let exchange = async {
+            let (head, body) = self.http.request(request).await?.into_parts();
+            let body = Limited::new(body, MAX_BODY).collect().await.map_err(ClientError::Body)?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        tokio::time::timeout(self.timeout, exchange).await.map_err(|_| ClientError::Slow(self.timeout))?
+    }
+}
+
+impl From<legacy::Error> for ClientError {
+    /// What is at the bottom of it: the errors above say only in which of their steps it came.
+    fn from(error: legacy::Error) -> Self {
+        let mut cause: &dyn Error = &error;
+        while let Some(below) = cause.source() {
+            if below.downcast_ref().is_some_and(is_not_http) {
+                return Self::NotHttp;
+            }
+            cause = below;
+        }
+        Self::Connection(cause.to_string())
+    }
+}
+
+/// What came cannot be parsed, or came before anything was asked.
+fn is_not_http(error: &hyper::Error) -> bool {
+    let ended = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+    error.is_parse() || (error.source().is_none() && !ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Somebody who answers one request like that, and then holds the connection or closes it.
+    async fn server(answer: &'static [u8], closes: bool) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(answer).await;
+            if !closes {
+                std::future::pending::<()>().await;
+            }
+        });
+        address
+    }
+
+    async fn outcome(answer: &'static [u8], closes: bool) -> Result<(u16, String), String> {
+        outcome_within(Duration::from_secs(60), answer, closes).await
+    }
+
+    async fn outcome_within(timeout: Duration, answer: &'static [u8], closes: bool) -> Result<(u16, String), String> {
+        let address = server(answer, closes).await;
+        let response = plain(timeout).get(&format!("http://{address}/readyz")).await;
+        let text = |response: Response<Bytes>| {
+            (response.status().as_u16(), String::from_utf8_lossy(response.body()).into_owned())
+        };
+        response.map(text).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_or_why_nothing_was() {
+        let ok = |status, body: &str| Ok((status, body.to_owned()));
+        assert_eq!(outcome(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nready", false).await, ok(200, "ready"));
+        assert_eq!(outcome(b"HTTP/1.0 503 No\r\n\r\nstore", true).await, ok(503, "store"));
+        let elsewhere = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(outcome(elsewhere, false).await, ok(302, ""));
+        for (answer, closes, why) in [
+            (b"SSH-2.0-OpenSSH_9.2\r\n".as_slice(), false, "it does not speak HTTP"),
+            (b"", true, "connection closed before message completed"),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nre", true, "its response cannot be read: "),
+        ] {
+            let error = outcome(answer, closes).await.unwrap_err();
+            assert!(error.starts_with(why), "{error}");
+        }
+        for answer in [b"".as_slice(), b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nre"] {
+            let error = outcome_within(Duration::from_millis(50), answer, false).await.unwrap_err();
+            assert_eq!(error, "it did not answer within 50ms");
+        }
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let error = plain(Duration::from_secs(60)).get(&format!("http://{nobody}/")).await.unwrap_err();
+        assert!(error.to_string().starts_with("Connection refused"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_response_is_not_read_without_end() {
+        let answer = [b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), &vec![b'x'; MAX_BODY + 1]].concat();
+        let error = outcome(answer.leak(), false).await.unwrap_err();
+        assert_eq!(error, "its response cannot be read: length limit exceeded");
+    }
+}
