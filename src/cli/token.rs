@@ -51,14 +51,14 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
             let revoked = store.block_on(tokens::revoke(&context, uid))?;
             store.settle(revoked, printer, |record, printer| print_one(&store, record, None, printer))
         }
-        // Needs no store, and has been done.
+        // `perform` has handled it, because it needs no store.
         TokenCommand::Scan { .. } => Ok(()),
         TokenCommand::Rotate { uid, overlap } => {
             let rotated = store.block_on(tokens::rotate(&context, uid, overlap))?;
             store.settle(rotated, printer, |(issued, old_until), printer| {
                 print_issued(&store, issued, printer)?;
                 if *old_until <= context.now {
-                    printer.note("The old secret has ended.");
+                    printer.note("The old secret no longer works.");
                 } else {
                     printer.note(&format!("The old secret works until {old_until}."));
                 }
@@ -68,15 +68,15 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
     }
 }
 
-/// A token as programs get it.
+/// A token in JSON and YAML.
 #[derive(Serialize)]
 struct View<'a> {
     #[serde(flatten)]
     record: &'a TokenRecord,
     status: TokenStatus,
-    /// `None`: the owner is not in the store any more.
+    /// `None`: the owner is no longer in the store.
     owner_email: Option<&'a str>,
-    /// The clear text, only where it was just made.
+    /// The clear text, only of a token that was just created or rotated.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
 }
@@ -109,7 +109,7 @@ fn list(store: &OpenStore, filter: &TokenFilter, printer: &mut Printer<'_>) -> R
     })?;
     let more = page.total.saturating_sub(page.items.len() as u64);
     if more > 0 {
-        printer.note(&format!("{more} more; show them with a larger --limit, or narrow the list with --search"));
+        printer.note(&format!("{more} more; raise --limit to show them, or narrow the list with --search"));
     }
     Ok(())
 }
@@ -118,13 +118,13 @@ fn print_issued(store: &OpenStore, issued: &Issued, printer: &mut Printer<'_>) -
     print_one(store, &issued.record, Some(issued.text.expose()), printer).map_err(|error| match error {
         CliError::BrokenPipe => CliError::new(
             ExitStatus::Failure,
-            "the token was made, but nobody could be told its text",
-            format!("`bento-gateway token rotate {}` makes another", issued.record.uid),
+            "the token was created, but it could not be printed",
+            format!("give it a new secret: `bento-gateway token rotate {}`", issued.record.uid),
         ),
         error => error,
     })?;
     if printer.is_table() {
-        printer.note("Keep the token now: it is not shown again.");
+        printer.note("Store the token now; it is not shown again.");
     }
     Ok(())
 }

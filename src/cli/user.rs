@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// More than the longest password there may be, so that a longer one is refused for its length.
+/// More than the longest allowed password, so that a longer one is refused for its length.
 const MAX_LINE: u64 = 4096;
 
 pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
@@ -43,7 +43,7 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
         UserCommand::SetPassword { email, stdin } => {
             let password = if stdin { password_from_stdin()? } else { ask_password()? };
             let set = store.block_on(users::set_password(&context, &email, password, None))?;
-            store.settle(set, printer, |(), printer| noted(printer, &format!("The password of {email} is set.")))
+            store.settle(set, printer, |(), printer| noted(printer, &format!("Set the password of {email}.")))
         }
         UserCommand::Invite { email } => {
             let management = &store.config.management;
@@ -57,17 +57,17 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
                     expires_at,
                 };
                 printer.answer(&link, || link.link.clone())?;
-                noted(printer, &format!("It works once, until {expires_at}, and is shown this once."))
+                noted(printer, &format!("The link works once, until {expires_at}, and is not shown again."))
             })
         }
         UserCommand::Disable { email } => {
             let disabled = store.block_on(users::disable(&context, &email))?;
-            let text = format!("{email} is disabled, and so are their tokens.");
+            let text = format!("Disabled {email} and their tokens.");
             store.settle(disabled, printer, |_, printer| noted(printer, &text))
         }
         UserCommand::Enable { email } => {
             let enabled = store.block_on(users::enable(&context, &email))?;
-            let text = format!("{email} is enabled, and their tokens that have not ended work again.");
+            let text = format!("Enabled {email}; their live tokens work again.");
             store.settle(enabled, printer, |_, printer| noted(printer, &text))
         }
     }
@@ -88,7 +88,7 @@ fn print_created(user: &User, printer: &mut Printer<'_>) -> Result<(), CliError>
         ])
     })?;
     if user.password_hash.is_none() {
-        printer.note(&format!("No password yet: `bento-gateway user invite {}` makes a link to set one.", user.email));
+        printer.note(&format!("No password yet; `bento-gateway user invite {}` creates a link to set one.", user.email));
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ fn print_created(user: &User, printer: &mut Printer<'_>) -> Result<(), CliError>
 #[derive(Serialize)]
 struct InvitationLink {
     email: Email,
-    /// A secret: who opens it first is that user.
+    /// A secret: whoever opens it first becomes that user.
     link: String,
     expires_at: Timestamp,
 }
@@ -118,17 +118,17 @@ fn password_from_stdin() -> Result<String, CliError> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Twice, unseen.
+/// Prompts twice, without echo.
 fn ask_password() -> Result<String, CliError> {
     let ask = |prompt: &str| {
         rpassword::prompt_password(prompt).map_err(|error| {
-            let message = format!("the password cannot be asked for: {error}");
-            CliError::new(ExitStatus::Failure, message, "give it on standard input with --stdin")
+            let message = format!("cannot prompt for the password: {error}");
+            CliError::new(ExitStatus::Failure, message, "pass it on standard input, with --stdin")
         })
     };
     let password = ask("New password: ")?;
-    if ask("Once more: ")? == password {
+    if ask("Repeat it: ")? == password {
         return Ok(password);
     }
-    Err(CliError::new(ExitStatus::Refused, "the two passwords differ", "type the same one twice"))
+    Err(CliError::new(ExitStatus::Refused, "the passwords do not match", "type the same password twice"))
 }
