@@ -41,3 +41,4 @@ mod shutdown;
 mod store;
 mod store_faults;
 mod store_migration;
+mod whole_answers;

@@ -21,12 +21,13 @@ mod verbs;
 use std::{sync::Mutex, time::Duration};
 
 use bento_gateway::{
-    config::{Secret, StoreConfig, StoreUrl},
+    config::{StoreConfig, StoreUrl},
     domain::{
         audit::{Action, Actor, AuditEvent},
         code::OneTimeCode,
         deployment::DeploymentSpec,
         scope::ScopeSet,
+        secret::Secret,
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord, TokenUid},
         user::{Role, User, UserId},
