@@ -8,7 +8,7 @@ use crate::harness::{
     SOON,
     gateway::{Gateway, Setup, Token, deployment, free_address},
     http::{get, request},
-    upstream::{CHUNKED, Upstream, answer},
+    upstream::{CHUNKED, Upstream, response},
     wait_until,
 };
 
@@ -19,7 +19,7 @@ fn upstream() -> Upstream {
         let Some(request) = peer.head() else { return };
         peer.note(&request);
         match request.target.split('?').next().unwrap() {
-            "/complete" => peer.send(answer(201, &["connection: close"], b"hello")),
+            "/complete" => peer.send(response(201, &["connection: close"], b"hello")),
             "/streamed" => {
                 peer.send(CHUNKED);
                 peer.send_chunk("abc");
@@ -35,7 +35,7 @@ fn upstream() -> Upstream {
             }
             "/closed" => return peer.close(),
             "/nonsense" => peer.send("nonsense\r\n\r\n"),
-            "/theirs" => peer.send(answer(500, &["connection: close"], b"oops")),
+            "/theirs" => peer.send(response(500, &["connection: close"], b"oops")),
             "/leave-during" | "/idle" => {
                 peer.send(CHUNKED);
                 peer.send_chunk("abc");

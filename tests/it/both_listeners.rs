@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use crate::harness::{
     console::{Browser, csrf},
     gateway::{Gateway, Setup, Token, deployment, free_address},
-    http::{Answer, Caller},
+    http::{Client, Response},
     upstream::Upstream,
 };
 
@@ -39,7 +39,7 @@ impl Pair {
         Self { gateway, upstream, proxy: by_ipv4(proxy), management: by_ipv4(management), token }
     }
 
-    fn call(&self, path: &str, fields: &[&str]) -> Answer {
+    fn call(&self, path: &str, fields: &[&str]) -> Response {
         let bearer = format!("authorization: Bearer {}", self.token.text);
         ask(self.proxy, "GET", path, &[&[bearer.as_str()], fields].concat())
     }
@@ -57,11 +57,11 @@ impl Pair {
     }
 }
 
-fn ask(address: SocketAddr, method: &str, path: &str, fields: &[&str]) -> Answer {
+fn ask(address: SocketAddr, method: &str, path: &str, fields: &[&str]) -> Response {
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     let request =
         format!("{method} {path} HTTP/1.1\r\nhost: {HOST}\r\n{fields}content-length: 0\r\nconnection: close\r\n\r\n");
-    Caller::connect(address).ask(request)
+    Client::connect(address).ask(request)
 }
 
 #[test]

@@ -5,14 +5,12 @@ use std::{path::Path, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::{
-    bento::{Service, python},
-    harness::{
-        SOON,
-        gateway::{Gateway, Setup, free_address},
-        postgres::Cluster,
-        wait_for,
-    },
+use crate::harness::{
+    SOON,
+    bentoml::{Service, python},
+    gateway::{Gateway, Setup, free_address},
+    postgres::Cluster,
+    wait_for,
 };
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -80,8 +78,7 @@ fn run(scenario: &str, cluster: Option<&Cluster>, promises: usize) {
     let mut setup =
         Setup::new(&config).env("TOKENS__USAGE_INTERVAL", "200ms").env("MANAGEMENT__LISTEN", &management.to_string());
     if let Some(cluster) = cluster {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        setup = setup.env("STORE__URL", &cluster.url(&runtime.block_on(cluster.create_database())));
+        setup = setup.env("STORE__URL", &cluster.database_url());
     }
     let gateway = setup.start();
     let given = json!({

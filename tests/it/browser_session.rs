@@ -7,9 +7,9 @@ use crate::harness::{
     SOON,
     console::{Browser, PASSWORD, create_user},
     gateway::{Gateway, Setup, Token, deployment, free_address},
-    http::Caller,
+    http::Client,
     postgres::Cluster,
-    upstream::{Upstream, answer},
+    upstream::{Upstream, response},
     wait_until,
 };
 
@@ -85,7 +85,7 @@ fn a_person_gets_a_page_to_sign_in_and_a_program_does_not() {
 #[test]
 fn the_service_sees_no_cookie_of_ours_and_sets_none() {
     let upstream = Upstream::answering(|_| {
-        answer(
+        response(
             200,
             &["set-cookie: app=1", "set-cookie: bgw-session-a=planted", "set-cookie: __Host-bgw-console=x"],
             b"",
@@ -163,7 +163,7 @@ fn pages_of_other_sites_do_not_act_through_a_session() {
             browser.cookies[COOKIE],
             fields.join("\r\n")
         );
-        let refused = Caller::connect(scene.gateway.proxy).ask(request);
+        let refused = Client::connect(scene.gateway.proxy).ask(request);
         assert_eq!((refused.status, refused.code().as_str()), (403, "cross_site"), "{origin}");
     }
     for site in ["sec-fetch-site: same-site", "sec-fetch-site: cross-site"] {
@@ -237,7 +237,7 @@ fn what_runs_in_a_session_ends_with_it() {
                 peer.await_close();
                 return;
             }
-            peer.send(answer(200, &[], b""));
+            peer.send(response(200, &[], b""));
         }
     });
     let gateway = Gateway::start(&deployment("a", upstream.address, ""));
@@ -335,7 +335,11 @@ fn preflights_are_answered_for_configured_origins() {
 #[test]
 fn the_gateways_word_on_other_origins_replaces_the_services() {
     let upstream = Upstream::answering(|_| {
-        answer(200, &["access-control-allow-origin: *", "access-control-allow-credentials: true", "vary: accept"], b"")
+        response(
+            200,
+            &["access-control-allow-origin: *", "access-control-allow-credentials: true", "vary: accept"],
+            b"",
+        )
     });
     let config = format!(
         "{}{}",
@@ -435,9 +439,7 @@ fn what_listens_everywhere_is_reached_where_the_console_is() {
 fn a_session_is_known_to_every_gateway_at_once_and_survives_a_kill() {
     let upstream = Upstream::named("a");
     let config = deployment("a", upstream.address, "");
-    let cluster = Cluster::shared();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let url = cluster.url(&runtime.block_on(cluster.create_database()));
+    let url = Cluster::shared().database_url();
     // Nobody finds out by looking: the answer must have waited.
     let start = || Setup::new(&config).env("STORE__URL", &url).start();
     let (mut one, two) = (start(), start());
@@ -469,8 +471,7 @@ fn a_session_is_known_to_every_gateway_at_once_and_survives_a_kill() {
 fn while_the_store_is_away_sessions_go_on_and_nobody_is_blamed() {
     let upstream = Upstream::named("a");
     let cluster = Cluster::start();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let url = cluster.url(&runtime.block_on(cluster.create_database()));
+    let url = cluster.database_url();
     let gateway = Setup::new(&deployment("a", upstream.address, "")).env("STORE__URL", &url).start();
     let token = gateway.token(&["deployment:a"]);
     let mut console = Browser::signed_in(&gateway, "ada@example.com", true);

@@ -1,95 +1,12 @@
-//! Commands on a store of their own, by the real binary.
+//! What the commands do and say, and how they end.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::TcpListener,
-    path::Path,
     process::{Command, Stdio},
 };
 
-use serde_json::Value;
-use tempfile::TempDir;
-
-/// A directory with a SQLite store in it, and the binary that works on it.
-pub struct Gateway {
-    dir: TempDir,
-}
-
-pub struct Run {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
-
-impl Gateway {
-    pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
-    }
-
-    pub fn write(&self, name: &str, text: &str) {
-        fs::write(self.dir.path().join(name), text).unwrap();
-    }
-
-    pub fn run(&self, args: &[&str]) -> Run {
-        self.run_with(args, &[], "")
-    }
-
-    /// Nothing of the caller's environment is passed on: the store is `$HOME/.local/share/…`, in our directory.
-    pub fn run_with(&self, args: &[&str], env: &[(&str, &str)], stdin: &str) -> Run {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bento-gateway"))
-            .args(args)
-            .current_dir(self.dir.path())
-            .env_clear()
-            .env("HOME", self.dir.path())
-            .envs(env.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A command that reads nothing may be gone already.
-        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        Run {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// Must succeed.
-    fn json(&self, args: &[&str]) -> Value {
-        let run = self.run(&[args, &["-o", "json"]].concat());
-        assert_eq!(run.code, 0, "{args:?}: {}", run.err);
-        serde_json::from_str(&run.out).unwrap()
-    }
-
-    /// Must fail so.
-    fn refused(&self, args: &[&str], code: i32, texts: &[&str]) {
-        let run = self.run(args);
-        assert_eq!((run.code, run.out.as_str()), (code, ""), "{args:?}: {}", run.err);
-        for text in texts {
-            assert!(run.err.contains(text), "{args:?}: {text:?} is not in\n{}", run.err);
-        }
-    }
-
-    fn with_admin() -> Self {
-        let gateway = Self::new();
-        gateway.json(&["user", "create", "--email", "ada@example.com", "--name", "Ada", "--admin"]);
-        gateway
-    }
-}
-
-/// Compares a committed document with what it is made of, or writes it where `UPDATE_SNAPSHOTS` is set.
-pub fn assert_reference(path: &str, expected: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        fs::write(&file, expected).unwrap();
-    }
-    let committed = fs::read_to_string(&file).unwrap_or_default();
-    assert!(committed == expected, "{path} is out of date; run UPDATE_SNAPSHOTS=1 cargo test --test it");
-}
+use crate::harness::{commands::CommandLine, snapshot::assert_reference};
 
 #[test]
 fn the_reference_of_commands_is_true() {
@@ -98,7 +15,7 @@ fn the_reference_of_commands_is_true() {
 
 #[test]
 fn a_token_from_birth_to_end() {
-    let gateway = Gateway::with_admin();
+    let gateway = CommandLine::with_admin();
     let created =
         gateway.json(&["token", "create", " ci ", "--scope", "deployment:*", "--expires", "30d", "--description", "x"]);
     let text = created["token"].as_str().unwrap();
@@ -124,7 +41,7 @@ fn a_token_from_birth_to_end() {
 
 #[test]
 fn the_text_is_shown_once_with_a_sentence() {
-    let gateway = Gateway::with_admin();
+    let gateway = CommandLine::with_admin();
     let run = gateway.run(&["token", "create", "ci"]);
     assert_eq!(run.code, 0);
     assert!(run.out.contains("token        bgw_") && run.out.contains("scopes       api"), "{}", run.out);
@@ -138,7 +55,7 @@ fn the_text_is_shown_once_with_a_sentence() {
 
 #[test]
 fn what_a_token_cannot_be() {
-    let gateway = Gateway::with_admin();
+    let gateway = CommandLine::with_admin();
     gateway.write("short.toml", "[tokens]\nmax_lifetime = \"10d\"\ndefault_lifetime = \"1d\"\n");
     let unknown = "0198f1d2-0000-7000-8000-000000000000";
     let long = "a".repeat(101);
@@ -172,7 +89,7 @@ fn what_a_token_cannot_be() {
 
 #[test]
 fn without_an_admin_the_error_says_what_to_run() {
-    Gateway::new().refused(
+    CommandLine::new().refused(
         &["token", "create", "ci"],
         3,
         &["no admin yet", "bento-gateway serve", "user create --admin"],
@@ -181,7 +98,7 @@ fn without_an_admin_the_error_says_what_to_run() {
 
 #[test]
 fn a_long_list_says_how_much_more_there_is() {
-    let gateway = Gateway::with_admin();
+    let gateway = CommandLine::with_admin();
     for name in ["one", "two", "three"] {
         gateway.json(&["token", "create", name]);
     }
@@ -194,7 +111,7 @@ fn a_long_list_says_how_much_more_there_is() {
 
 #[test]
 fn deployments_of_file_and_store() {
-    let gateway = Gateway::with_admin();
+    let gateway = CommandLine::with_admin();
     gateway.write("gateway.toml", "[deployments.filed]\nupstream = \"http://127.0.0.1:3001\"\n");
     let added = gateway.json(&[
         "deployment",
@@ -245,7 +162,7 @@ fn deployments_of_file_and_store() {
 
 #[test]
 fn users_and_their_passwords() {
-    let gateway = Gateway::with_admin();
+    let gateway = CommandLine::with_admin();
     let bob = ["user", "create", "--email", "Bob@example.com", "--name", "Bob", "--password-stdin"];
     let short = gateway.run_with(&bob, &[], "short\n");
     assert_eq!(short.code, 4);
@@ -268,7 +185,7 @@ fn users_and_their_passwords() {
 
 #[test]
 fn names_do_not_drive_the_terminal() {
-    let gateway = Gateway::with_admin();
+    let gateway = CommandLine::with_admin();
     let created = gateway.json(&["token", "create", "x", "--description", "\u{1b}[2Jgone"]);
     let uid = created["uid"].as_str().unwrap();
     assert_eq!(created["description"], "\u{1b}[2Jgone");
@@ -278,7 +195,7 @@ fn names_do_not_drive_the_terminal() {
 
 #[test]
 fn a_store_that_cannot_be_used_has_an_exit_code_of_its_own() {
-    let gateway = Gateway::new();
+    let gateway = CommandLine::new();
     gateway.write("not-a-database", &"x".repeat(4096));
     gateway.refused(&["token", "list", "--store", "sqlite:not-a-database"], 5, &["error: the database", "hint: "]);
     let url = "postgres://ada:s3cret@127.0.0.1:1/x";
@@ -290,10 +207,10 @@ fn a_store_that_cannot_be_used_has_an_exit_code_of_its_own() {
 
 #[test]
 fn a_reader_who_left_is_no_error() {
-    let gateway = Gateway::new();
+    let gateway = CommandLine::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_bento-gateway"))
         .args(["completions", "bash"])
-        .current_dir(gateway.dir.path())
+        .current_dir(gateway.path())
         .env_clear()
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -307,7 +224,7 @@ fn a_reader_who_left_is_no_error() {
 
 #[test]
 fn the_healthcheck_says_why() {
-    let gateway = Gateway::new();
+    let gateway = CommandLine::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let server = std::thread::spawn(move || {
@@ -333,7 +250,7 @@ fn the_healthcheck_says_why() {
 
 #[test]
 fn version_help_and_completions() {
-    let gateway = Gateway::new();
+    let gateway = CommandLine::new();
     let version = gateway.run(&["--version"]);
     assert_eq!((version.code, version.out.trim()), (0, concat!("bento-gateway ", env!("CARGO_PKG_VERSION"))));
     assert!(gateway.run(&["--help"]).out.contains("Exit codes:"));

@@ -10,12 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    bento::{Service, python},
-    harness::{
-        gateway::{Gateway, Setup, free_address},
-        postgres::Cluster,
-    },
+use crate::harness::{
+    bentoml::{Service, python},
+    gateway::{Gateway, Setup, free_address},
+    postgres::Cluster,
 };
 
 const EMAIL: &str = "ada@example.com";
@@ -30,10 +28,7 @@ fn the_stock_client_manages_a_gateway_on_sqlite() {
 
 #[test]
 fn the_stock_client_manages_a_gateway_on_postgresql() {
-    let cluster = Cluster::shared();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let database = runtime.block_on(cluster.create_database());
-    contract(Some(&cluster.url(&database)));
+    contract(Some(&Cluster::shared().database_url()));
 }
 
 /// The newest client first.

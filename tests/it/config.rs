@@ -1,6 +1,6 @@
 //! `config check|print` and the generated reference, by the real binary.
 
-use crate::cli::{Gateway, assert_reference};
+use crate::harness::{commands::CommandLine, snapshot::assert_reference};
 
 #[test]
 fn the_reference_of_settings_is_true() {
@@ -9,7 +9,7 @@ fn the_reference_of_settings_is_true() {
 
 #[test]
 fn check_lists_every_problem_with_its_fix() {
-    let gateway = Gateway::new();
+    let gateway = CommandLine::new();
     gateway.write("gateway.toml", "[proxy]\nlisten = \"nonsense\"\nlimitss = 1\n[log]\nformat = \"xml\"\n");
     let run = gateway.run(&["config", "check", "--config", "gateway.toml"]);
     assert_eq!(run.code, 78);
@@ -31,7 +31,7 @@ fn check_lists_every_problem_with_its_fix() {
 
 #[test]
 fn check_opens_the_tls_files() {
-    let gateway = Gateway::new();
+    let gateway = CommandLine::new();
     gateway.write("gateway.toml", "[proxy.tls]\ncertificate = \"nowhere.pem\"\nkey = \"gateway.toml\"\n");
     let run = gateway.run(&["config", "check", "--config", "gateway.toml"]);
     assert_eq!(run.code, 78);
@@ -40,7 +40,7 @@ fn check_opens_the_tls_files() {
 
 #[test]
 fn print_names_origins_and_hides_secrets_and_reads_back() {
-    let gateway = Gateway::new();
+    let gateway = CommandLine::new();
     gateway.write("gateway.toml", "[tokens]\npepper = \"s3cret\"\n[deployments.a]\nupstream = \"http://a:1\"\n");
     let run = gateway.run_with(
         &["config", "print"],
@@ -69,7 +69,7 @@ fn print_names_origins_and_hides_secrets_and_reads_back() {
 
 #[test]
 fn serve_does_not_start_on_a_bad_configuration() {
-    let gateway = Gateway::new();
+    let gateway = CommandLine::new();
     let run = gateway.run(&["serve", "--deployment", "nonsense", "--listen", "x", "--log-format", "xml"]);
     assert_eq!(run.code, 78);
     assert!(run.err.contains("3 problems") && run.err.contains("(flag --listen)"), "{}", run.err);

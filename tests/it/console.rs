@@ -7,7 +7,7 @@ use crate::harness::{
     SOON,
     console::{Browser, PASSWORD, create_user, csrf},
     gateway::{Gateway, Setup, deployment, free_address},
-    http::Answer,
+    http::Response,
     upstream::Upstream,
     wait_for, wait_until,
 };
@@ -26,7 +26,7 @@ const PAGES: [&str; 9] = [
     "/account",
 ];
 
-fn assert_secured(answer: &Answer, path: &str) {
+fn assert_secured(answer: &Response, path: &str) {
     let policy = answer.header("content-security-policy").unwrap_or_else(|| panic!("{path} has no policy"));
     for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"] {
         assert!(policy.contains(part), "{path}: {policy}");
@@ -182,7 +182,7 @@ fn the_set_up_link_makes_the_first_admin_once() {
     let mut browser = Browser::new(gateway.management);
     let page = browser.get(&path);
     assert_eq!(page.status, 200);
-    let accept = |browser: &mut Browser, page: &Answer, email: &str, password: &str, again: &str| {
+    let accept = |browser: &mut Browser, page: &Response, email: &str, password: &str, again: &str| {
         let fields =
             [("code", &*code), ("name", "Ada"), ("email", email), ("password", password), ("password_again", again)];
         browser.submit(page, "/welcome", &fields)

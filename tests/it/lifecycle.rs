@@ -49,7 +49,7 @@ fn several_deployments_get_a_listener_each() {
     let at = |port: u16| {
         let mut address = gateway.proxy;
         address.set_port(gateway.proxy.port() + port);
-        let mut caller = wait_for("its listener", SOON, || crate::harness::http::Caller::try_connect(address).ok());
+        let mut caller = wait_for("its listener", SOON, || crate::harness::http::Client::try_connect(address).ok());
         caller.ask(get("localhost", "/", &token.text))
     };
     assert_eq!((at(10).status, at(10).text().as_str()), (200, "one"));
@@ -60,9 +60,7 @@ fn several_deployments_get_a_listener_each() {
 
 #[test]
 fn gateways_that_start_together_set_a_new_store_up_once() {
-    let cluster = Cluster::shared();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let url = cluster.url(&runtime.block_on(cluster.create_database()));
+    let url = Cluster::shared().database_url();
     let mut gateways: Vec<Gateway> =
         (0..3).map(|_| Setup::new("").env("STORE__URL", &url).env("TOKENS__FIRST_TOKEN", "true").spawn()).collect();
     gateways.iter_mut().for_each(Gateway::becomes_ready);
@@ -155,11 +153,11 @@ fn a_listener_of_its_own_comes_and_goes_with_its_deployment() {
     let gateway = Gateway::start("");
     let address = free_address();
     let url = format!("http://{}", upstream.address);
-    let listening = || crate::harness::http::Caller::try_connect(address).is_ok();
+    let listening = || crate::harness::http::Client::try_connect(address).is_ok();
     gateway.cli(&["deployment", "add", "b", "--upstream", &url, "--listen", &address.to_string()]);
     wait_until("it listens", SOON, listening);
     let token = gateway.token(&["deployment:b"]);
-    let mut caller = crate::harness::http::Caller::connect(address);
+    let mut caller = crate::harness::http::Client::connect(address);
     assert_eq!(caller.ask(get("whatever", "/", &token.text)).text(), "b");
     gateway.cli(&["deployment", "remove", "b"]);
     wait_until("it does not listen any more", SOON, || !listening());
@@ -178,7 +176,7 @@ fn sigterm_lets_a_running_stream_end() {
     assert_eq!(stream.chunk().unwrap().unwrap(), b"first");
     gateway.signal("TERM");
     wait_until("no connection is taken any more", SOON, || {
-        crate::harness::http::Caller::try_connect(gateway.proxy).is_err() && gateway.readyz() == Some(503)
+        crate::harness::http::Client::try_connect(gateway.proxy).is_err() && gateway.readyz() == Some(503)
     });
     assert_eq!(gateway.exit_status(), None, "it waits for the stream");
     go_on.send(()).unwrap();

@@ -5,40 +5,14 @@ use std::{path::Path, process::Command, time::Duration};
 use bento_gateway::management;
 use serde_json::{Value, json};
 
-use crate::{
-    bento::python,
-    cli::assert_reference,
-    harness::{
-        gateway::{Gateway, Setup, Token, deployment, free_address},
-        http::Caller,
-        postgres::Cluster,
-        upstream::Upstream,
-    },
+use crate::harness::{
+    api::{ask, ask_with, get, post},
+    bentoml::python,
+    gateway::{Gateway, Setup, Token, deployment, free_address},
+    postgres::Cluster,
+    snapshot::assert_reference,
+    upstream::Upstream,
 };
-
-/// Asks the API; `None` as body sends none.
-pub fn ask_with(gateway: &Gateway, method: &str, path: &str, fields: &str, body: Option<&Value>) -> (u16, Value) {
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         connection: close\r\n{fields}\r\n{body}",
-        body.len()
-    );
-    let answer = Caller::connect(gateway.management).ask(request);
-    (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
-}
-
-fn ask(gateway: &Gateway, token: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-    ask_with(gateway, method, path, &format!("x-yatai-api-token: {token}\r\n"), body)
-}
-
-fn get(gateway: &Gateway, token: &str, path: &str) -> (u16, Value) {
-    ask(gateway, token, "GET", path, None)
-}
-
-fn post(gateway: &Gateway, token: &str, path: &str, body: Value) -> (u16, Value) {
-    ask(gateway, token, "POST", path, Some(&body))
-}
 
 /// A token of a member who is not an admin.
 fn member_token(gateway: &Gateway, email: &str, scopes: &[&str]) -> Token {
@@ -319,9 +293,7 @@ fn the_holder_of_any_token_may_know_and_end_it() {
 
 #[test]
 fn a_receipt_counts_every_replica_and_names_those_that_are_silent() {
-    let cluster = Cluster::shared();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let url = cluster.url(&runtime.block_on(cluster.create_database()));
+    let url = Cluster::shared().database_url();
     let start = || Setup::new("").env("STORE__URL", &url).start();
     let (one, two) = (start(), start());
     let admin = one.token(&["api"]);
@@ -350,8 +322,7 @@ fn a_receipt_counts_every_replica_and_names_those_that_are_silent() {
 #[test]
 fn a_store_that_is_away_is_our_trouble() {
     let cluster = Cluster::start();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let url = cluster.url(&runtime.block_on(cluster.create_database()));
+    let url = cluster.database_url();
     let gateway = Setup::new("").env("STORE__URL", &url).env("STORE__ACQUIRE_TIMEOUT", "300ms").start();
     let admin = gateway.token(&["api"]).text;
     assert_eq!(get(&gateway, &admin, "/api/v1/auth/current").0, 200);

@@ -4,12 +4,10 @@ use std::{sync::Barrier, thread};
 
 use serde_json::{Value, json};
 
-use crate::{
-    harness::{
-        gateway::{Gateway, Setup, free_address},
-        postgres::Cluster,
-    },
-    management::ask_with,
+use crate::harness::{
+    api::ask_with,
+    gateway::{Gateway, Setup, free_address},
+    postgres::Cluster,
 };
 
 /// Requests at the same time.
@@ -17,9 +15,7 @@ const AT_ONCE: usize = 4;
 const ROUNDS: usize = 8;
 
 fn on_postgres() -> Gateway {
-    let cluster = Cluster::shared();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    Setup::new("").env("STORE__URL", &cluster.url(&runtime.block_on(cluster.create_database()))).start()
+    Setup::new("").env("STORE__URL", &Cluster::shared().database_url()).start()
 }
 
 /// What is created: its path, and the body of one that is named so.

@@ -8,7 +8,7 @@ use crate::harness::{
     SOON,
     gateway::{Gateway, Setup, deployment},
     http::get,
-    upstream::{Upstream, answer},
+    upstream::{Upstream, response},
     wait_until,
 };
 
@@ -35,7 +35,7 @@ fn write_certificate(directory: &Path) {
 }
 
 fn length_of_body() -> Upstream {
-    Upstream::answering(|request| answer(200, &[], request.body.len().to_string().as_bytes()))
+    Upstream::answering(|request| response(200, &[], request.body.len().to_string().as_bytes()))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use bento_gateway::domain::token_text::{PREFIX, RANDOM_BYTES, TokenText};
 use crate::harness::{
     SOON,
     gateway::{Gateway, deployment},
-    http::Answer,
+    http::Response,
     upstream::Upstream,
     wait_until,
 };
@@ -69,13 +69,13 @@ fn unknown_token() -> String {
     TokenText::from_random(PREFIX, &random).unwrap().expose().to_owned()
 }
 
-fn ask(gateway: &Gateway, host: &str, path: &str, fields: &[String]) -> Answer {
+fn ask(gateway: &Gateway, host: &str, path: &str, fields: &[String]) -> Response {
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     gateway.ask(&format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{fields}connection: close\r\n\r\n"))
 }
 
 /// Everything that an answer of ours must be.
-fn check(row: &Row, answer: &Answer) {
+fn check(row: &Row, answer: &Response) {
     let name = row.name;
     assert_eq!(answer.status, row.status, "{name}: {}", answer.text());
     assert!(!answer.header("x-request-id").unwrap().is_empty(), "{name}");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     SOON,
     gateway::{Gateway, deployment},
-    http::{Answer, Caller, Stop, get},
+    http::{Client, ReadEnd, Response, get},
     upstream::Upstream,
     wait_until,
 };
@@ -21,7 +21,7 @@ fn api(gateway: &Gateway, admin: &str, method: &str, path: &str, body: &Value) -
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
-    let answer = Caller::connect(gateway.management).ask(request);
+    let answer = Client::connect(gateway.management).ask(request);
     assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
     answer.json()
 }
@@ -101,15 +101,15 @@ fn what_changes_during_a_first_verification_counts() {
     });
     for (caller, row) in waiting.iter_mut().zip(&TABLE) {
         caller.read_timeout(Duration::from_millis(1));
-        let early = caller.try_head().map(|answer: Answer| answer.status);
-        assert_eq!(early, Err(Stop::TimedOut), "{}: the verification was over before the change", row.name);
+        let early = caller.try_head().map(|answer: Response| answer.status);
+        assert_eq!(early, Err(ReadEnd::TimedOut), "{}: the verification was over before the change", row.name);
     }
 
     first.read_timeout(6 * SOON);
-    assert_eq!(first.answer(false).status, 200);
+    assert_eq!(first.response(false).status, 200);
     for (caller, row) in waiting.iter_mut().zip(&TABLE) {
         caller.read_timeout(SOON);
-        let answer = caller.answer(false);
+        let answer = caller.response(false);
         assert_eq!((answer.status, answer.code().as_str()), (row.status, row.code), "{}", row.name);
     }
     let mut reached: Vec<String> = upstream.requests().into_iter().map(|request| request.target).collect();

@@ -7,46 +7,22 @@ use std::{
 };
 
 use crate::harness::{
-    gateway::{Gateway, deployment},
-    http::{Caller, Stop, get, request},
-    upstream::{CHUNKED, Peer, Upstream, answer},
+    http::{Client, ReadEnd, get, request},
+    pair::{HOST, Pair},
+    upstream::{CHUNKED, Upstream, UpstreamConnection, response},
 };
 
-const HOST: &str = "a.test";
 /// Stands in every request that must never be one.
 const SMUGGLED: &str = "smuggled";
 
-struct Pair {
-    upstream: Upstream,
-    gateway: Gateway,
-    token: String,
+/// A whole request that would be answered if it were taken for one.
+fn smuggled(pair: &Pair) -> String {
+    format!("{}\r\n", pair.start(&format!("GET /{SMUGGLED} HTTP/1.1")))
 }
 
-impl Pair {
-    fn new(upstream: Upstream, proxy: &str, settings: &str) -> Self {
-        let gateway = Gateway::start(&format!("{proxy}\n{}", deployment("a", upstream.address, settings)));
-        let token = gateway.token(&["deployment:a"]).text;
-        Self { upstream, gateway, token }
-    }
-
-    fn plain() -> Self {
-        Self::new(Upstream::named("a"), "", "")
-    }
-
-    /// The start of a request whose fields and body follow.
-    fn start(&self, line: &str) -> String {
-        format!("{line}\r\nhost: {HOST}\r\nauthorization: Bearer {}\r\n", self.token)
-    }
-
-    /// A whole request that would be answered if it were taken for one.
-    fn smuggled(&self) -> String {
-        format!("{}\r\n", self.start(&format!("GET /{SMUGGLED} HTTP/1.1")))
-    }
-
-    fn ask(&self, path: &str) -> (u16, String) {
-        let answer = self.gateway.ask(&get(HOST, path, &self.token));
-        (answer.status, answer.text())
-    }
+fn ask(pair: &Pair, path: &str) -> (u16, String) {
+    let answer = pair.gateway.ask(&get(HOST, path, &pair.token.text));
+    (answer.status, answer.text())
 }
 
 /// Bodies that two parsers could see the end of in different places. Behind each stands a request that must not be one.
@@ -89,11 +65,11 @@ fn a_request_with_two_readings_is_refused_and_the_connection_closed() {
     ];
     for (name, head, body) in cases {
         let mut caller = pair.gateway.connect();
-        caller.send(format!("{head}{body}{}", pair.smuggled()));
+        caller.send(format!("{head}{body}{}", smuggled(&pair)));
         let answer = caller.head();
         assert_eq!(answer.status, 400, "{name}");
         let _ = caller.body(&answer);
-        assert_eq!(caller.rest(), (vec![], Stop::Closed), "{name}");
+        assert_eq!(caller.rest(), (vec![], ReadEnd::Closed), "{name}");
     }
     assert_eq!(pair.upstream.requests().len(), 0, "{:?}", pair.upstream.requests());
 }
@@ -110,10 +86,10 @@ fn both_framings_at_once_are_never_forwarded_and_end_the_connection() {
         let pair = Pair::plain();
         let mut caller = pair.gateway.connect();
         let head = format!("{}{fields}\r\n\r\n", pair.start("POST /x HTTP/1.1"));
-        caller.send(format!("{head}1\r\nx\r\n0\r\n\r\n{}", pair.smuggled()));
-        let answer = caller.answer(false);
+        caller.send(format!("{head}1\r\nx\r\n0\r\n\r\n{}", smuggled(&pair)));
+        let answer = caller.response(false);
         assert!(matches!(answer.status, 200 | 400), "{fields:?}: {}", answer.status);
-        assert_eq!(caller.rest(), (vec![], Stop::Closed), "{fields:?}");
+        assert_eq!(caller.rest(), (vec![], ReadEnd::Closed), "{fields:?}");
         for seen in pair.upstream.requests() {
             assert_eq!(seen.target, "/x", "{fields:?}");
             assert_eq!((seen.header("transfer-encoding"), seen.header("content-length")), (Some("chunked"), None));
@@ -127,9 +103,9 @@ fn both_framings_at_once_are_never_forwarded_and_end_the_connection() {
 fn a_bare_line_feed_never_makes_two_readings() {
     let pair = Pair::plain();
     let mut caller = pair.gateway.connect();
-    let token = &pair.token;
+    let token = &pair.token.text;
     caller.send(format!("GET /x HTTP/1.1\nhost: {HOST}\nauthorization: Bearer {token}\nx-a: 1\n\n"));
-    let answer = caller.answer(false);
+    let answer = caller.response(false);
     assert!(matches!(answer.status, 200 | 400), "{}", answer.status);
     for request in pair.upstream.requests() {
         assert!(!request.head.replace("\r\n", "").contains(['\r', '\n']), "{:?}", request.head);
@@ -157,10 +133,10 @@ fn a_malformed_chunk_is_the_callers_mistake() {
     ] {
         let mut caller = pair.gateway.connect();
         let head = format!("{}transfer-encoding: chunked\r\n\r\n", pair.start("POST /x HTTP/1.1"));
-        caller.send(format!("{head}{body}{}", pair.smuggled()));
-        let answer = caller.answer(false);
+        caller.send(format!("{head}{body}{}", smuggled(&pair)));
+        let answer = caller.response(false);
         assert_eq!((answer.status, answer.code().as_str()), (400, "bad_body"), "{body:?}");
-        assert_eq!(caller.rest(), (vec![], Stop::Closed), "{body:?}");
+        assert_eq!(caller.rest(), (vec![], ReadEnd::Closed), "{body:?}");
     }
     assert!(pair.upstream.requests().iter().all(|request| !request.head.contains(SMUGGLED)));
 }
@@ -168,7 +144,7 @@ fn a_malformed_chunk_is_the_callers_mistake() {
 /// Extensions of chunks are not handed on, and every chunk has one size.
 #[test]
 fn the_upstream_sees_our_framing_only() {
-    let pair = Pair::new(
+    let pair = Pair::with(
         Upstream::start(|peer| {
             let mut request = peer.head().unwrap();
             let mut raw = Vec::new();
@@ -180,7 +156,7 @@ fn the_upstream_sees_our_framing_only() {
             }
             request.body = raw;
             peer.note(&request);
-            peer.send(answer(200, &[], b""));
+            peer.send(response(200, &[], b""));
         }),
         "",
         "",
@@ -228,25 +204,25 @@ fn bodies_of_every_kind_arrive_with_one_framing() {
 /// Requests in one go, allowed and refused, are answered one after the other, each by itself.
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let pair = Pair::new(Upstream::answering(|request| answer(200, &[], request.target.as_bytes())), "", "");
+    let pair = Pair::with(Upstream::answering(|request| response(200, &[], request.target.as_bytes())), "", "");
     let mut caller = pair.gateway.connect();
-    let one = get(HOST, "/1", &pair.token);
+    let one = get(HOST, "/1", &pair.token.text);
     let refused = format!("GET /2 HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
-    let post = request("POST", "/3", HOST, &pair.token, &["content-length: 3"], b"abc");
-    let four = get(HOST, "/4", &pair.token);
+    let post = request("POST", "/3", HOST, &pair.token.text, &["content-length: 3"], b"abc");
+    let four = get(HOST, "/4", &pair.token.text);
     caller.send([one.as_bytes(), refused.as_bytes(), &post, four.as_bytes()].concat());
-    assert_eq!(caller.answer(false).text(), "/1");
-    assert_eq!(caller.answer(false).status, 401);
-    assert_eq!(caller.answer(false).text(), "/3");
-    assert_eq!(caller.answer(false).text(), "/4");
+    assert_eq!(caller.response(false).text(), "/1");
+    assert_eq!(caller.response(false).status, 401);
+    assert_eq!(caller.response(false).text(), "/3");
+    assert_eq!(caller.response(false).text(), "/4");
     assert_eq!(pair.upstream.requests().len(), 3);
 }
 
 /// What follows a refused request's head is its body, however much it looks like a request.
 #[test]
 fn an_unread_body_does_not_become_the_next_request() {
-    let pair = Pair::new(Upstream::named("a"), "", "max_body_bytes = \"100\"");
-    let inner = pair.smuggled();
+    let pair = Pair::with(Upstream::named("a"), "", "max_body_bytes = \"100\"");
+    let inner = smuggled(&pair);
     let no_token = format!("POST /x HTTP/1.1\r\nhost: {HOST}\r\n");
     for (name, head, status) in [
         ("401", format!("{no_token}content-length: {}\r\n\r\n", inner.len()), 401),
@@ -257,10 +233,10 @@ fn an_unread_body_does_not_become_the_next_request() {
     ] {
         let mut caller = pair.gateway.connect();
         caller.send(format!("{head}{inner}"));
-        let answer = caller.answer(false);
+        let answer = caller.response(false);
         assert_eq!(answer.status, status, "{name}");
         assert_eq!(answer.header("connection"), Some("close"), "{name}");
-        assert_eq!(caller.rest(), (vec![], Stop::Closed), "{name}");
+        assert_eq!(caller.rest(), (vec![], ReadEnd::Closed), "{name}");
     }
     assert_eq!(pair.upstream.requests().len(), 0);
 }
@@ -277,7 +253,7 @@ fn a_refusal_is_readable_during_an_upload_of_10_mib() {
         while sent < 10 << 20 && caller.try_send(&[b'x'; 64 * 1024]).is_ok() {
             sent += 64 * 1024;
         }
-        let answer = caller.answer(false);
+        let answer = caller.response(false);
         assert_eq!((answer.status, answer.code().as_str()), (401, "credential_missing"), "round {round}");
         assert_eq!(sent, 10 << 20, "round {round}: what the caller sent was not taken");
     }
@@ -287,7 +263,7 @@ fn a_refusal_is_readable_during_an_upload_of_10_mib() {
 #[test]
 fn limits_of_heads_and_bodies() {
     let limits = "[proxy.limits]\nmax_header_bytes = \"8 KiB\"\nmax_headers = 20\nmax_uri_bytes = \"1 KiB\"";
-    let pair = Pair::new(Upstream::named("a"), limits, "max_body_bytes = \"1000\"");
+    let pair = Pair::with(Upstream::named("a"), limits, "max_body_bytes = \"1000\"");
     let status = |request: String| {
         let mut caller = pair.gateway.connect();
         caller.send(request);
@@ -352,10 +328,10 @@ fn an_answer_with_two_readings_is_no_answer() {
             peer.send(bad[number].1);
         }
     });
-    let pair = Pair::new(upstream, "", "");
+    let pair = Pair::with(upstream, "", "");
     let mut caller = pair.gateway.connect();
     for (number, (name, _)) in bad.iter().enumerate() {
-        let answer = caller.ask(get(HOST, &format!("/{number}"), &pair.token));
+        let answer = caller.ask(get(HOST, &format!("/{number}"), &pair.token.text));
         assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_malformed"), "{name}");
         // The caller's own connection is fine.
         assert_eq!(pair.upstream.connections(), number + 1, "{name}");
@@ -370,8 +346,8 @@ fn an_upstream_that_closes_without_an_answer_is_a_502() {
             peer.send(bytes);
             peer.close();
         });
-        let pair = Pair::new(upstream, "", "");
-        let (status, text) = pair.ask("/");
+        let pair = Pair::with(upstream, "", "");
+        let (status, text) = ask(&pair, "/");
         assert!(status == 502 && text.contains("upstream_closed"), "{name}: {status} {text}");
         // A fresh connection that closes is not tried again.
         assert_eq!(pair.upstream.connections(), 1, "{name}");
@@ -385,7 +361,7 @@ fn left_over_bytes_never_answer_the_next_request() {
     for late in [false, true] {
         let upstream = Upstream::start(move |peer| {
             while let Some(_request) = peer.request() {
-                let good = answer(200, &[], b"good");
+                let good = response(200, &[], b"good");
                 if late {
                     peer.send(good);
                     sleep(Duration::from_millis(50));
@@ -395,10 +371,10 @@ fn left_over_bytes_never_answer_the_next_request() {
                 }
             }
         });
-        let pair = Pair::new(upstream, "", "");
+        let pair = Pair::with(upstream, "", "");
         let mut caller = pair.gateway.connect();
         for round in 0..3 {
-            assert_eq!(caller.ask(get(HOST, "/", &pair.token)).text(), "good");
+            assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).text(), "good");
             sleep(Duration::from_millis(if late { 100 } else { 0 }));
             assert_eq!(pair.upstream.connections(), round + 1);
         }
@@ -425,13 +401,13 @@ fn a_truncated_answer_is_cut_and_not_ended() {
                 peer.close();
             }
         });
-        let pair = Pair::new(upstream, "", "");
+        let pair = Pair::with(upstream, "", "");
         let mut caller = pair.gateway.connect();
-        caller.send(get(HOST, "/", &pair.token));
+        caller.send(get(HOST, "/", &pair.token.text));
         let head = caller.head();
         assert_eq!(head.status, 200, "{name}");
         let body = caller.body(&head);
-        assert!(matches!(body, Err(Stop::Closed | Stop::Reset)), "{name}: {body:?}");
+        assert!(matches!(body, Err(ReadEnd::Closed | ReadEnd::Reset)), "{name}: {body:?}");
         let ended = pair.gateway.access_line("/");
         assert_eq!((&ended["status"], &ended["end"]), (&200.into(), &"upstream_cut".into()), "{name}");
     }
@@ -446,12 +422,12 @@ fn answers_without_a_body_keep_their_fields_and_the_connection() {
         (_, "/304") => b"HTTP/1.1 304 Not Modified\r\ncontent-length: 12345\r\netag: \"x\"\r\n\r\n".to_vec(),
         (_, "/205") => b"HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n".to_vec(),
         (_, "/close") => b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok".to_vec(),
-        _ => answer(200, &[], b"ok"),
+        _ => response(200, &[], b"ok"),
     });
-    let pair = Pair::new(upstream, "", "");
+    let pair = Pair::with(upstream, "", "");
     let mut caller = pair.gateway.connect();
     for round in 0..3 {
-        let mut ask = |method: &str, path: &str| caller.ask(request(method, path, HOST, &pair.token, &[], b""));
+        let mut ask = |method: &str, path: &str| caller.ask(request(method, path, HOST, &pair.token.text, &[], b""));
         let head = ask("HEAD", "/");
         assert_eq!((head.status, head.header("content-length"), head.header("x-a")), (200, Some("12345"), Some("1")));
         assert_eq!(ask("HEAD", "/chunked").header("content-type"), Some("text/event-stream"));
@@ -462,15 +438,15 @@ fn answers_without_a_body_keep_their_fields_and_the_connection() {
         assert_eq!(ask("GET", "/205").status, 205);
         let refused = {
             caller.send(format!("HEAD / HTTP/1.1\r\nhost: {HOST}\r\n\r\n"));
-            caller.answer(true)
+            caller.response(true)
         };
         assert_eq!(refused.status, 401);
-        assert_eq!(caller.ask(get(HOST, "/", &pair.token)).text(), "ok", "round {round}");
+        assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).text(), "ok", "round {round}");
     }
     assert_eq!(pair.upstream.connections(), 1, "a connection was thrown away");
     // The upstream's own wish to close is not the caller's business.
-    assert_eq!(caller.ask(get(HOST, "/close", &pair.token)).header("connection"), None);
-    assert_eq!(caller.ask(get(HOST, "/", &pair.token)).text(), "ok");
+    assert_eq!(caller.ask(get(HOST, "/close", &pair.token.text)).header("connection"), None);
+    assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).text(), "ok");
     assert_eq!(pair.upstream.connections(), 2);
 }
 
@@ -478,11 +454,11 @@ fn answers_without_a_body_keep_their_fields_and_the_connection() {
 fn informational_answers_are_not_final() {
     let upstream = Upstream::answering(|_| {
         let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
-        [early.as_bytes(), &answer(200, &[], b"final")].concat()
+        [early.as_bytes(), &response(200, &[], b"final")].concat()
     });
-    let pair = Pair::new(upstream, "", "");
+    let pair = Pair::with(upstream, "", "");
     let mut caller = pair.gateway.connect();
-    caller.send(get(HOST, "/", &pair.token));
+    caller.send(get(HOST, "/", &pair.token.text));
     loop {
         let answer = caller.head();
         if answer.status >= 200 {
@@ -500,7 +476,7 @@ fn expect_100_continue() {
     // Refused: no 100, and the body is never asked for.
     let mut caller = pair.gateway.connect();
     caller.send(format!("POST /x HTTP/1.1\r\nhost: {HOST}\r\n{expect}"));
-    let answer = caller.answer(false);
+    let answer = caller.response(false);
     assert_eq!((answer.status, answer.header("connection")), (401, Some("close")));
     assert_eq!(pair.upstream.connections(), 0);
 
@@ -509,7 +485,7 @@ fn expect_100_continue() {
     caller.send(format!("{}{expect}", pair.start("POST /x HTTP/1.1")));
     assert_eq!(caller.head().status, 100);
     caller.send("abc");
-    assert_eq!(caller.answer(false).status, 200);
+    assert_eq!(caller.response(false).status, 200);
     let seen = pair.upstream.only_request();
     assert_eq!((seen.body.as_slice(), seen.header("expect")), (b"abc".as_slice(), None));
 
@@ -526,18 +502,18 @@ fn expect_100_continue() {
 /// An upstream may answer before it has the whole body. The caller gets that answer.
 #[test]
 fn an_answer_before_the_end_of_the_body_is_passed_on() {
-    let refusing = |peer: &mut Peer| {
+    let refusing = |peer: &mut UpstreamConnection| {
         let Some(request) = peer.head() else { return };
         peer.note(&request);
-        peer.send(answer(422, &["connection: close"], b"no"));
+        peer.send(response(422, &["connection: close"], b"no"));
         peer.await_close();
     };
-    let pair = Pair::new(Upstream::start(refusing), "", "");
+    let pair = Pair::with(Upstream::start(refusing), "", "");
     for framing in ["content-length: 10", "transfer-encoding: chunked"] {
         let mut caller = pair.gateway.connect();
         caller.send(format!("{}{framing}\r\n\r\n", pair.start("POST /x HTTP/1.1")));
         caller.send(if framing.starts_with('c') { "abc" } else { "3\r\nabc\r\n" });
-        let answer = caller.answer(false);
+        let answer = caller.response(false);
         assert_eq!((answer.status, answer.text().as_str()), (422, "no"), "{framing}");
     }
 }
@@ -560,18 +536,18 @@ fn a_request_that_met_a_closing_connection_is_repeated_if_it_can_do_no_harm() {
         let upstream = Upstream::start(|peer| {
             let first = CONNECTIONS.fetch_add(1, Relaxed) == 0;
             if peer.request().is_some() {
-                peer.send(answer(200, &[], b""));
+                peer.send(response(200, &[], b""));
             }
             // The second request on the first connection is read, and the connection closed without a word.
             if peer.request().is_some() && !first {
-                peer.send(answer(200, &[], b""));
+                peer.send(response(200, &[], b""));
             }
             peer.close();
         });
-        let pair = Pair::new(upstream, "", "first_byte_timeout = \"3s\"");
+        let pair = Pair::with(upstream, "", "first_byte_timeout = \"3s\"");
         let mut caller = pair.gateway.connect();
-        assert_eq!(caller.ask(get(HOST, "/", &pair.token)).status, 200);
-        let answer = caller.ask(request(method, "/again", HOST, &pair.token, &fields, body.as_bytes()));
+        assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).status, 200);
+        let answer = caller.ask(request(method, "/again", HOST, &pair.token.text, &fields, body.as_bytes()));
         assert_eq!(answer.status, if repeated { 200 } else { 502 }, "{method} {fields:?}");
         assert_eq!(pair.upstream.connections(), if repeated { 2 } else { 1 }, "{method} {fields:?}");
     }
@@ -588,13 +564,13 @@ fn a_caller_of_http_1_0() {
                 peer.send_chunk("def");
                 peer.send("0\r\n\r\n");
             } else {
-                peer.send(answer(200, &[], b"ok"));
+                peer.send(response(200, &[], b"ok"));
             }
         }
     });
-    let pair = Pair::new(upstream, "", "");
+    let pair = Pair::with(upstream, "", "");
     let ask = |path: &str, fields: &str| {
-        let mut caller: Caller = pair.gateway.connect();
+        let mut caller: Client = pair.gateway.connect();
         caller.send(format!("{}{fields}\r\n", pair.start(&format!("GET {path} HTTP/1.0"))));
         let answer = caller.head();
         assert_eq!(answer.header("transfer-encoding"), None, "{path}");
@@ -606,7 +582,7 @@ fn a_caller_of_http_1_0() {
     assert_eq!((kept.status, body.as_slice()), (200, b"ok".as_slice()));
     // Without a Host there is nothing to decide on.
     assert_eq!(
-        pair.gateway.ask(&format!("GET / HTTP/1.0\r\nauthorization: Bearer {}\r\n\r\n", pair.token)).code(),
+        pair.gateway.ask(&format!("GET / HTTP/1.0\r\nauthorization: Bearer {}\r\n\r\n", pair.token.text)).code(),
         "bad_host"
     );
     let seen = pair.upstream.requests();

@@ -4,58 +4,41 @@ use std::{io::Write, net::SocketAddr};
 
 use crate::harness::{
     gateway::{Gateway, deployment},
-    http::{Answer, request},
-    upstream::{CHUNKED, Request, Upstream, answer},
+    http::{Response, request},
+    pair::{HOST, Pair},
+    upstream::{CHUNKED, Request, Upstream, response},
 };
 
-const HOST: &str = "a.test";
-
-struct Pair {
-    upstream: Upstream,
-    gateway: Gateway,
-    token: String,
-    uid: String,
+/// What the upstream sees of a GET with these fields.
+fn arrives(pair: &Pair, fields: &[&str]) -> Request {
+    let before = pair.upstream.requests().len();
+    let answer = ask(pair, fields);
+    assert_eq!(answer.status, 200, "{fields:?}: {}", answer.text());
+    let requests = pair.upstream.requests();
+    assert_eq!(requests.len(), before + 1);
+    requests.into_iter().last().unwrap()
 }
 
-impl Pair {
-    fn new(proxy: &str, settings: &str) -> Self {
-        let upstream = Upstream::named("a");
-        let gateway = Gateway::start(&format!("{proxy}\n{}", deployment("a", upstream.address, settings)));
-        let token = gateway.token(&["deployment:a"]);
-        Self { upstream, gateway, token: token.text, uid: token.uid }
-    }
-
-    /// What the upstream sees of a GET with these fields.
-    fn seen(&self, fields: &[&str]) -> Request {
-        let before = self.upstream.requests().len();
-        let answer = self.ask(fields);
-        assert_eq!(answer.status, 200, "{fields:?}: {}", answer.text());
-        let requests = self.upstream.requests();
-        assert_eq!(requests.len(), before + 1);
-        requests.into_iter().last().unwrap()
-    }
-
-    fn ask(&self, fields: &[&str]) -> Answer {
-        self.gateway.connect().ask(request("GET", "/x", HOST, &self.token, fields, b""))
-    }
+fn ask(pair: &Pair, fields: &[&str]) -> Response {
+    pair.gateway.connect().ask(request("GET", "/x", HOST, &pair.token.text, fields, b""))
 }
 
 #[test]
 fn a_plain_request_arrives_with_these_fields_and_no_others() {
-    let pair = Pair::new("", "");
-    let seen = pair.seen(&["Accept: */*", "X-Custom: 1", "X-Custom: 2", "Cookie: a=b", "x-request-id: r-1"]);
+    let pair = Pair::plain();
+    let seen = arrives(&pair, &["Accept: */*", "X-Custom: 1", "X-Custom: 2", "Cookie: a=b", "x-request-id: r-1"]);
     let expected = format!(
         "GET /x HTTP/1.1\r\nhost: {HOST}\r\naccept: */*\r\nx-custom: 1\r\nx-custom: 2\r\ncookie: a=b\r\n\
          x-request-id: r-1\r\nx-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: {HOST}\r\n\
          x-bento-gateway-deployment: a\r\nx-bento-gateway-token-uid: {}\r\n\r\n",
-        pair.uid
+        pair.token.uid
     );
     assert_eq!(seen.head, expected);
 }
 
 #[test]
 fn what_a_caller_may_not_say_does_not_arrive() {
-    let pair = Pair::new("", "");
+    let pair = Pair::plain();
     let spoofs = [
         "X-Forwarded-For: spoof",
         "x-forwarded-for: spoof, spoof",
@@ -107,31 +90,28 @@ fn what_a_caller_may_not_say_does_not_arrive() {
         "X-Request-Id: spoof spoof",
     ];
     for spoof in spoofs {
-        let seen = pair.seen(&[spoof, "x-kept: yes"]);
+        let seen = arrives(&pair, &[spoof, "x-kept: yes"]);
         assert!(!seen.head.contains("spoof"), "{spoof}: {}", seen.head);
         // Ours are there, once.
         assert_eq!(seen.header("x-kept"), Some("yes"));
         assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"));
-        assert_eq!(seen.header("x-bento-gateway-token-uid"), Some(pair.uid.as_str()));
+        assert_eq!(seen.header("x-bento-gateway-token-uid"), Some(pair.token.uid.as_str()));
         assert_eq!(seen.header("x-bento-gateway-deployment"), Some("a"));
     }
-    let seen = pair.seen(&spoofs);
+    let seen = arrives(&pair, &spoofs);
     assert!(!seen.head.contains("spoof"), "{}", seen.head);
 }
 
 #[test]
 fn connection_takes_away_what_it_names_and_nothing_of_ours() {
-    let pair = Pair::new("", "");
-    let seen = pair.seen(&["X-Hop: gone", "X-HOP2: gone", "Connection: x-hop , keep-alive,X-hop2", "x-kept: yes"]);
+    let pair = Pair::plain();
+    let seen = arrives(&pair, &["X-Hop: gone", "X-HOP2: gone", "Connection: x-hop , keep-alive,X-hop2", "x-kept: yes"]);
     assert!(!seen.head.contains("gone") && seen.header("connection").is_none(), "{}", seen.head);
     assert_eq!(seen.header("x-kept"), Some("yes"));
-    let seen = pair.seen(&[
-        "X-Hop: gone",
-        "X-Hop2: gone",
-        "Connection: keep-alive",
-        "Connection: x-hop",
-        "Connection: x-hop2",
-    ]);
+    let seen = arrives(
+        &pair,
+        &["X-Hop: gone", "X-Hop2: gone", "Connection: keep-alive", "Connection: x-hop", "Connection: x-hop2"],
+    );
     assert!(!seen.head.contains("gone"), "{}", seen.head);
 
     let before = pair.upstream.requests().len();
@@ -148,7 +128,7 @@ fn connection_takes_away_what_it_names_and_nothing_of_ours() {
         "X-Real-Ip",
     ] {
         for value in [named.to_owned(), format!("close, {named}"), format!("{named},keep-alive")] {
-            let answer = pair.ask(&[&format!("Connection: {value}")]);
+            let answer = ask(&pair, &[&format!("Connection: {value}")]);
             assert_eq!((answer.status, answer.code().as_str()), (400, "bad_connection"), "{value}");
         }
     }
@@ -157,21 +137,21 @@ fn connection_takes_away_what_it_names_and_nothing_of_ours() {
 
 #[test]
 fn the_credential_stays_here_unless_the_deployment_wants_it() {
-    let pair = Pair::new("", "");
-    let seen = pair.seen(&["X-YATAI-API-TOKEN: other"]);
+    let pair = Pair::plain();
+    let seen = arrives(&pair, &["X-YATAI-API-TOKEN: other"]);
     assert!(
-        !seen.head.contains(&pair.token) && !seen.head.contains("bgw_") && !seen.head.contains("other"),
+        !seen.head.contains(&pair.token.text) && !seen.head.contains("bgw_") && !seen.head.contains("other"),
         "{}",
         seen.head
     );
 
-    let pair = Pair::new("", "forward_authorization = true");
-    let seen = pair.seen(&["Proxy-Authorization: other"]);
-    assert_eq!(seen.header("authorization"), Some(format!("Bearer {}", pair.token).as_str()));
+    let pair = Pair::with(Upstream::named("a"), "", "forward_authorization = true");
+    let seen = arrives(&pair, &["Proxy-Authorization: other"]);
+    assert_eq!(seen.header("authorization"), Some(format!("Bearer {}", pair.token.text).as_str()));
     assert!(!seen.head.contains("other"));
 
-    let pair = Pair::new("", "protected = false");
-    let seen = pair.seen(&[]);
+    let pair = Pair::with(Upstream::named("a"), "", "protected = false");
+    let seen = arrives(&pair, &[]);
     assert!(!seen.head.contains("bgw_"), "{}", seen.head);
     assert_eq!(seen.header("x-bento-gateway-token-uid"), None);
     let answer = pair.gateway.ask("GET /x HTTP/1.1\r\nhost: a.test\r\nx-bento-gateway-token-uid: 1\r\n\r\n");
@@ -181,7 +161,7 @@ fn the_credential_stays_here_unless_the_deployment_wants_it() {
 
 #[test]
 fn traces_and_what_a_service_needs_pass_unchanged() {
-    let pair = Pair::new("", "");
+    let pair = Pair::plain();
     let fields = [
         "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "tracestate: a=b,c=d",
@@ -194,21 +174,21 @@ fn traces_and_what_a_service_needs_pass_unchanged() {
         "x-custom: caf\u{e9} \u{1F371}",
         "user-agent: test",
     ];
-    let seen = pair.seen(&fields);
+    let seen = arrives(&pair, &fields);
     for field in fields {
         assert!(seen.head.contains(&format!("\r\n{field}\r\n")), "{field}: {}", seen.head);
     }
     // A value keeps its inner spaces and its bytes; what surrounds it is not part of it.
-    let seen = pair.seen(&["x-spaces: \t a  b\t "]);
+    let seen = arrives(&pair, &["x-spaces: \t a  b\t "]);
     assert_eq!(seen.header("x-spaces"), Some("a  b"));
-    assert!(pair.seen(&["x-empty:"]).head.contains("\r\nx-empty: \r\n"));
+    assert!(arrives(&pair, &["x-empty:"]).head.contains("\r\nx-empty: \r\n"));
 }
 
 #[test]
 fn a_request_id_is_kept_if_it_is_harmless_and_told_in_any_case() {
-    let pair = Pair::new("", "");
+    let pair = Pair::plain();
     for id in ["abc", "A-b_c.d:e+f/g=", &"x".repeat(128)] {
-        let answer = pair.ask(&[&format!("X-Request-Id: {id}")]);
+        let answer = ask(&pair, &[&format!("X-Request-Id: {id}")]);
         assert_eq!(answer.header("x-request-id"), Some(id));
         assert_eq!(pair.upstream.requests().last().unwrap().header("x-request-id"), Some(id));
     }
@@ -223,7 +203,7 @@ fn a_request_id_is_kept_if_it_is_harmless_and_told_in_any_case() {
         vec!["X-Request-Id: one", "X-Request-Id: two"],
         vec!["X-Request-Id: \u{e9}"],
     ] {
-        let answer = pair.ask(&fields);
+        let answer = ask(&pair, &fields);
         let id = answer.header("x-request-id").unwrap().to_owned();
         assert_eq!(pair.upstream.requests().last().unwrap().header("x-request-id"), Some(id.as_str()));
         assert_eq!(id.len(), 32, "{fields:?}: {id}");
@@ -259,8 +239,8 @@ fn forwarding_fields_are_believed_from_trusted_proxies_only() {
             "203.0.113.7",
         ),
     ] {
-        let pair = Pair::new(proxy, "");
-        let seen = pair.seen(&fields);
+        let pair = Pair::with(Upstream::named("a"), proxy, "");
+        let seen = arrives(&pair, &fields);
         assert_eq!(seen.header("x-forwarded-for"), Some(chain), "{proxy}");
         assert_eq!(seen.header("x-forwarded-proto"), Some(scheme), "{proxy}");
         assert_eq!(seen.header("x-forwarded-host"), Some(host), "{proxy}");
@@ -273,7 +253,7 @@ fn forwarding_fields_are_believed_from_trusted_proxies_only() {
 
 #[test]
 fn pickle_is_refused_unless_the_deployment_takes_it() {
-    let (closed, open) = (Pair::new("", ""), Pair::new("", "allow_pickle = true"));
+    let (closed, open) = (Pair::plain(), Pair::with(Upstream::named("a"), "", "allow_pickle = true"));
     for field in [
         "content-type: application/vnd.bentoml+pickle",
         "Content-Type: application/PICKLE",
@@ -281,11 +261,11 @@ fn pickle_is_refused_unless_the_deployment_takes_it() {
         "payload-container: NdarrayContainer",
         "Payload-Meta: x",
     ] {
-        let answer = closed.ask(&[field]);
+        let answer = ask(&closed, &[field]);
         assert_eq!((answer.status, answer.code().as_str()), (415, "pickle_refused"), "{field}");
         let text = field.to_ascii_lowercase();
         let name = text.split(':').next().unwrap();
-        assert_eq!(open.seen(&[field]).all(name).len(), 1, "{field}");
+        assert_eq!(arrives(&open, &[field]).all(name).len(), 1, "{field}");
     }
     assert_eq!(closed.upstream.connections(), 0);
 }
@@ -315,8 +295,8 @@ fn an_answer_loses_what_concerned_its_connection_and_keeps_the_rest() {
         "X_Under: kept",
     ];
     let upstream = Upstream::answering(move |request| match request.target.as_str() {
-        "/401" => answer(401, &fields, b"theirs"),
-        _ => answer(200, &fields, b"x"),
+        "/401" => response(401, &fields, b"theirs"),
+        _ => response(200, &fields, b"x"),
     });
     let gateway = Gateway::start(&deployment("a", upstream.address, ""));
     let token = gateway.token(&["deployment:a"]).text;

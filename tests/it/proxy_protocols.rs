@@ -28,8 +28,8 @@ use tokio_rustls::{
 use crate::harness::{
     SOON,
     gateway::{Gateway, Setup, deployment},
-    http::{Caller, Stop, get},
-    upstream::{CHUNKED, Upstream, answer},
+    http::{Client, ReadEnd, get},
+    upstream::{CHUNKED, Upstream, response},
     wait_until,
 };
 
@@ -81,7 +81,7 @@ async fn code(answer: Response<Incoming>) -> (u16, String) {
 
 #[test]
 fn http_2_by_prior_knowledge_becomes_http_1_1_for_the_service() {
-    let upstream = Upstream::answering(|_| answer(200, &["connection: keep-alive", "x-a: 1"], b"hello"));
+    let upstream = Upstream::answering(|_| response(200, &["connection: keep-alive", "x-a: 1"], b"hello"));
     let gateway = Gateway::start(&deployment("a", upstream.address, ""));
     let token = gateway.token(&["deployment:a"]);
     run(async {
@@ -161,7 +161,7 @@ fn many_streams_on_one_connection_do_not_wait_for_each_other() {
             if request.target == "/slow" {
                 std::thread::sleep(Duration::from_millis(800));
             }
-            peer.send(answer(200, &[], request.target.as_bytes()));
+            peer.send(response(200, &[], request.target.as_bytes()));
         }
     });
     let gateway = Gateway::start(&deployment("a", upstream.address, ""));
@@ -247,7 +247,7 @@ fn a_reset_stream_leaves_the_upstream_at_once_and_the_others_alone() {
 /// Flow control holds in both directions for more than any window.
 #[test]
 fn large_bodies_by_http_2() {
-    let upstream = Upstream::answering(|request| answer(200, &[], &request.body));
+    let upstream = Upstream::answering(|request| response(200, &[], &request.body));
     let gateway = Gateway::start(&deployment("a", upstream.address, ""));
     let token = gateway.token(&["deployment:a"]).text;
     let data: Bytes = (0..8 << 20).map(|at: u32| (at / 7) as u8).collect::<Vec<_>>().into();
@@ -340,7 +340,7 @@ fn http_2_can_be_switched_off() {
     let mut caller = gateway.connect();
     caller.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     let (bytes, stop) = caller.rest();
-    assert_ne!(stop, Stop::TimedOut);
+    assert_ne!(stop, ReadEnd::TimedOut);
     assert!(bytes.is_empty() || bytes.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&bytes));
     assert_eq!(gateway.ask("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n").status, 200);
     assert_eq!(upstream.requests().len(), 1);
@@ -386,14 +386,14 @@ fn with_tls(upstream: &Upstream, certificate: &Certificate) -> Gateway {
     setup.start()
 }
 
-type TlsCaller = Caller<StreamOwned<ClientConnection, TcpStream>>;
+type TlsCaller = Client<StreamOwned<ClientConnection, TcpStream>>;
 
 fn by_tls(gateway: &Gateway, config: &Arc<ClientConfig>) -> TlsCaller {
     let name = ServerName::try_from(HOST).unwrap();
     let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
     let stream = TcpStream::connect(gateway.proxy).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
-    Caller::on(StreamOwned::new(connection, stream))
+    Client::on(StreamOwned::new(connection, stream))
 }
 
 #[test]
@@ -433,11 +433,11 @@ fn clear_text_and_silence_get_nowhere_on_a_tls_port() {
     let mut caller = gateway.connect();
     caller.send("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n");
     let (bytes, stop) = caller.rest();
-    assert_ne!(stop, Stop::TimedOut);
+    assert_ne!(stop, ReadEnd::TimedOut);
     assert!(!bytes.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&bytes));
 
     let since = Instant::now();
-    assert_ne!(gateway.connect().rest().1, Stop::TimedOut);
+    assert_ne!(gateway.connect().rest().1, ReadEnd::TimedOut);
     assert!(since.elapsed() < Duration::from_secs(2), "the handshake was waited for: {:?}", since.elapsed());
     assert_eq!(upstream.connections(), 0);
 }

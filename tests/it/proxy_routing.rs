@@ -13,15 +13,15 @@ use proptest::{
 use crate::harness::{
     SOON,
     gateway::{Gateway, Setup, deployment, free_address},
-    http::{Answer, Caller, get},
-    upstream::{Upstream, answer},
+    http::{Client, Response, get},
+    upstream::{Upstream, response},
     wait_until,
 };
 
-fn send(address: SocketAddr, request: &str, fields: &[&str], token: &str) -> Answer {
+fn send(address: SocketAddr, request: &str, fields: &[&str], token: &str) -> Response {
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     let text = format!("{request}\r\n{fields}authorization: Bearer {token}\r\nconnection: close\r\n\r\n");
-    Caller::connect(address).ask(text)
+    Client::connect(address).ask(text)
 }
 
 #[test]
@@ -157,9 +157,9 @@ fn a_listener_of_its_own() {
     );
     let gateway = Gateway::start(&config);
     let token = gateway.token(&["deployment:b"]).text;
-    wait_until("the listener is open", SOON, || Caller::try_connect(own).is_ok());
+    wait_until("the listener is open", SOON, || Client::try_connect(own).is_ok());
     for (host, path) in [("b.test", "/x"), ("a.test", "/x"), ("127.0.0.1", "/x"), ("x", "/deployments/a/x")] {
-        let answer = Caller::connect(own).ask(get(host, path, &token));
+        let answer = Client::connect(own).ask(get(host, path, &token));
         assert_eq!((answer.status, answer.text().as_str()), (200, "b"), "{host}");
         assert_eq!(b.requests().last().unwrap().target, path);
     }
@@ -187,8 +187,8 @@ fn deployments_of_the_command_line() {
     let token = gateway.token(&["deployment:*"]).text;
     for (port, name) in [(port + 10, "a"), (port + 11, "b")] {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        wait_until("the listener is open", SOON, || Caller::try_connect(address).is_ok());
-        assert_eq!(Caller::connect(address).ask(get("127.0.0.1", "/", &token)).text(), name);
+        wait_until("the listener is open", SOON, || Client::try_connect(address).is_ok());
+        assert_eq!(Client::connect(address).ask(get("127.0.0.1", "/", &token)).text(), name);
     }
     assert_eq!(gateway.ask(&get("127.0.0.1", "/", &token)).code(), "deployment_not_found");
 }
@@ -196,7 +196,7 @@ fn deployments_of_the_command_line() {
 /// What was authorised is what is reached: two Deployments, a token for one, and whatever bytes come.
 #[test]
 fn no_request_reaches_what_its_token_does_not_open() {
-    let answering = |name: &'static str| Upstream::answering(move |_| answer(200, &[], name.as_bytes()));
+    let answering = |name: &'static str| Upstream::answering(move |_| response(200, &[], name.as_bytes()));
     let (mine, other) = (answering("mine"), answering("other"));
     let config = format!(
         "[proxy]\nbase_domain = \"base.test\"\npath_prefix = true\ndefault_deployment = \"mine\"\n{}{}",
@@ -235,7 +235,7 @@ fn no_request_reaches_what_its_token_does_not_open() {
             let mut caller = gateway.connect();
             let fields = format!("\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n");
             caller.send([b"GET ", target.as_slice(), b" HTTP/1.1\r\nhost: ", &host, fields.as_bytes()].concat());
-            let answer = caller.try_answer(false);
+            let answer = caller.try_response(false);
             prop_assert_eq!(other.requests().len(), other_before, "{:?}", answer);
             // Each request that was sent counts: a line end within the target may have made two of one.
             for request in &mine.requests()[mine_before..] {

@@ -17,45 +17,15 @@ use socket2::{Domain, Socket, Type};
 use crate::harness::{
     SOON,
     gateway::{Gateway, Setup, deployment, free_address},
-    http::{Caller, Stop, get, request},
-    upstream::{CHUNKED, Peer, Upstream, answer},
+    http::{Client, ReadEnd, get, request},
+    pair::{HOST, Pair},
+    upstream::{CHUNKED, Upstream, UpstreamConnection, response},
     wait_until,
 };
 
-const HOST: &str = "a.test";
 /// Within this the upstream must notice that the caller has left.
 const AT_ONCE: Duration = Duration::from_millis(500);
 const MIB: u64 = 1 << 20;
-
-struct Pair {
-    upstream: Upstream,
-    gateway: Gateway,
-    token: String,
-}
-
-impl Pair {
-    fn new(upstream: Upstream, settings: &str) -> Self {
-        Self::with(upstream, "", settings)
-    }
-
-    fn with(upstream: Upstream, proxy: &str, settings: &str) -> Self {
-        let gateway = Gateway::start(&format!("{proxy}\n{}", deployment("a", upstream.address, settings)));
-        let token = gateway.token(&["deployment:a"]).text;
-        Self { upstream, gateway, token }
-    }
-
-    fn get(&self, path: &str) -> Caller {
-        let mut caller = self.gateway.connect();
-        caller.send(get(HOST, path, &self.token));
-        caller
-    }
-
-    fn post(&self, framing: &str) -> Caller {
-        let mut caller = self.gateway.connect();
-        caller.send(request("POST", "/x", HOST, &self.token, &[framing], b""));
-        caller
-    }
-}
 
 #[test]
 fn the_first_byte_comes_before_the_last_is_made() {
@@ -174,7 +144,7 @@ fn server_sent_events_arrive_one_by_one_and_unchanged() {
     let pair = Pair::new(upstream, "");
     let mut caller = pair.gateway.connect();
     let fields = ["accept: text/event-stream", "accept-encoding: gzip, br", "last-event-id: 7"];
-    caller.send(request("GET", "/", HOST, &pair.token, &fields, b""));
+    caller.send(request("GET", "/", HOST, &pair.token.text, &fields, b""));
     let head = caller.head();
     assert_eq!(head.header("content-type"), Some("text/event-stream"));
     assert_eq!((head.header("content-encoding"), head.header("cache-control")), (None, Some("no-cache")));
@@ -188,7 +158,7 @@ fn server_sent_events_arrive_one_by_one_and_unchanged() {
 }
 
 /// Reads everything and keeps nothing.
-fn counting(peer: &mut Peer) -> u64 {
+fn counting(peer: &mut UpstreamConnection) -> u64 {
     let mut total = peer.buffer.len() as u64;
     peer.buffer.clear();
     let mut piece = vec![0; 256 * 1024];
@@ -213,7 +183,7 @@ fn an_upload_of_64_mib_in_constant_memory() {
             if let Some(request) = peer.head() {
                 peer.note(&request);
                 total.store(counting(peer), Relaxed);
-                peer.send(answer(200, &["connection: close"], b"done"));
+                peer.send(response(200, &["connection: close"], b"done"));
                 peer.await_close();
             }
         }
@@ -233,7 +203,7 @@ fn an_upload_of_64_mib_in_constant_memory() {
         if chunked {
             caller.send("0\r\n\r\n");
         }
-        assert_eq!(caller.answer(false).text(), "done");
+        assert_eq!(caller.response(false).text(), "done");
         assert!(total.swap(0, Relaxed) >= 64 * MIB);
     }
     let growth = pair.gateway.memory("VmHWM").saturating_sub(before);
@@ -309,7 +279,7 @@ fn watching() -> Upstream {
 fn the_upstream_is_left_when_the_caller_leaves() {
     let pair = Pair::new(watching(), "");
     let mut left = 0;
-    let mut leave = |caller: Caller, what: &str| {
+    let mut leave = |caller: Client, what: &str| {
         caller.leave();
         left += 1;
         let since = Instant::now();
@@ -352,13 +322,13 @@ fn the_upstream_is_left_when_the_caller_leaves() {
 /// or left; either way nothing hangs.
 #[test]
 fn a_half_closed_caller_is_answered_or_left() {
-    let upstream = Upstream::answering(|_| answer(200, &[], b"ok"));
+    let upstream = Upstream::answering(|_| response(200, &[], b"ok"));
     let pair = Pair::new(upstream, "");
     let mut caller = pair.get("/");
     caller.stream.shutdown(std::net::Shutdown::Write).unwrap();
-    match caller.try_answer(false) {
+    match caller.try_response(false) {
         Ok(answer) => assert_eq!(answer.text(), "ok"),
-        Err(stop) => assert!(matches!(stop, Stop::Closed | Stop::Reset), "{stop:?}"),
+        Err(stop) => assert!(matches!(stop, ReadEnd::Closed | ReadEnd::Reset), "{stop:?}"),
     }
 }
 
@@ -369,7 +339,7 @@ fn each_clock_has_its_own_answer() {
     let pair = Pair::new(watching(), clocks);
 
     let since = Instant::now();
-    let answer = pair.get("/silent").answer(false);
+    let answer = pair.get("/silent").response(false);
     assert_eq!((answer.status, answer.code().as_str()), (504, "first_byte_timeout"));
     let took = since.elapsed();
     assert!((Duration::from_millis(300)..Duration::from_millis(550)).contains(&took), "{took:?}");
@@ -380,7 +350,7 @@ fn each_clock_has_its_own_answer() {
     let head = caller.head();
     assert_eq!(caller.chunk().unwrap().unwrap(), b"first");
     let since = Instant::now();
-    assert!(matches!(caller.body(&head), Err(Stop::Closed | Stop::Reset)));
+    assert!(matches!(caller.body(&head), Err(ReadEnd::Closed | ReadEnd::Reset)));
     let took = since.elapsed();
     assert!((Duration::from_millis(500)..Duration::from_millis(900)).contains(&took), "{took:?}");
     assert_eq!(pair.gateway.access_line("/stream")["end"], "timeout");
@@ -390,7 +360,7 @@ fn each_clock_has_its_own_answer() {
     for framing in ["content-length: 1000", "transfer-encoding: chunked"] {
         let mut caller = pair.post(framing);
         caller.send("3\r\nabc\r\n");
-        let answer = caller.answer(false);
+        let answer = caller.response(false);
         assert_eq!((answer.status, answer.code().as_str()), (408, "body_timeout"), "{framing}");
         assert_eq!(answer.header("connection"), Some("close"));
     }
@@ -409,7 +379,7 @@ fn an_upstream_that_stops_reading_is_given_up() {
     let mut caller = pair.post("content-length: 67108864");
     let mut writer = caller.stream.try_clone().unwrap();
     thread::spawn(move || while writer.write_all(&[b'x'; 64 * 1024]).is_ok() {});
-    let answer = caller.answer(false);
+    let answer = caller.response(false);
     assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_idle_timeout"));
 }
 
@@ -483,7 +453,7 @@ fn an_upload_may_be_longer_than_every_clock() {
         sleep(Duration::from_millis(150));
         caller.send("x");
     }
-    assert_eq!(caller.answer(false).text(), "a");
+    assert_eq!(caller.response(false).text(), "a");
     assert_eq!(pair.upstream.only_request().body, b"x".repeat(12));
 }
 
@@ -542,11 +512,11 @@ fn a_revoked_token_ends_a_stream_that_nobody_reads() {
 fn slow_and_missing_headers_are_not_waited_for() {
     let limits = "[proxy.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"2s\"";
     let pair = Pair::with(Upstream::named("a"), limits, "");
-    let ends = |mut caller: Caller, (from, to): (u64, u64), what: &str| {
+    let ends = |mut caller: Client, (from, to): (u64, u64), what: &str| {
         let since = Instant::now();
         let (_, stop) = caller.rest();
         let took = since.elapsed();
-        assert_ne!(stop, Stop::TimedOut, "{what}");
+        assert_ne!(stop, ReadEnd::TimedOut, "{what}");
         assert!((Duration::from_millis(from)..Duration::from_millis(to)).contains(&took), "{what}: {took:?}");
     };
     thread::scope(|scope| {
@@ -572,17 +542,17 @@ fn slow_and_missing_headers_are_not_waited_for() {
                 }
             });
             let since = Instant::now();
-            assert_ne!(caller.rest().1, Stop::TimedOut);
+            assert_ne!(caller.rest().1, ReadEnd::TimedOut);
             assert!(since.elapsed() < Duration::from_millis(1900), "{:?}", since.elapsed());
         });
         scope.spawn(|| {
             let mut caller = pair.gateway.connect();
-            assert_eq!(caller.ask(get(HOST, "/", &pair.token)).status, 200);
+            assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).status, 200);
             ends(caller, (1800, 2900), "idle after a request");
         });
         scope.spawn(|| {
             let mut caller = pair.gateway.connect();
-            assert_eq!(caller.ask(get(HOST, "/", &pair.token)).status, 200);
+            assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).status, 200);
             sleep(Duration::from_millis(500));
             caller.send("GET");
             ends(caller, (900, 1900), "the start of a second request");
@@ -596,8 +566,8 @@ fn connections_to_an_upstream_are_used_again() {
     // From one caller, and from several one after the other.
     let mut caller = pair.gateway.connect();
     for _ in 0..5 {
-        assert_eq!(caller.ask(get(HOST, "/", &pair.token)).status, 200);
-        assert_eq!(pair.gateway.ask(&get(HOST, "/", &pair.token)).status, 200);
+        assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).status, 200);
+        assert_eq!(pair.gateway.ask(&get(HOST, "/", &pair.token.text)).status, 200);
     }
     assert_eq!(pair.upstream.connections(), 1);
 }
@@ -606,11 +576,11 @@ fn connections_to_an_upstream_are_used_again() {
 fn idle_connections_are_let_go_before_the_upstream_does_it() {
     let upstream = Upstream::start(|peer| {
         while peer.request().is_some() {
-            peer.send(answer(200, &[], b"a"));
+            peer.send(response(200, &[], b"a"));
         }
     });
     let pair = Pair::with(upstream, "[proxy]\nupstream_keep_alive = \"300ms\"", "");
-    assert_eq!(pair.gateway.ask(&get(HOST, "/", &pair.token)).status, 200);
+    assert_eq!(pair.gateway.ask(&get(HOST, "/", &pair.token.text)).status, 200);
     sleep(Duration::from_millis(100));
     assert_eq!(pair.upstream.closed(), 0);
     pair.upstream.await_closed(1, Duration::from_secs(1));
@@ -622,7 +592,7 @@ fn an_idle_connection_that_the_upstream_closed_fails_no_request() {
     let upstream = Upstream::start(|peer| {
         peer.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         while peer.request().is_some() {
-            peer.send(answer(200, &[], b"a"));
+            peer.send(response(200, &[], b"a"));
         }
         peer.close();
     });
@@ -630,7 +600,7 @@ fn an_idle_connection_that_the_upstream_closed_fails_no_request() {
     let mut caller = pair.gateway.connect();
     for round in 1..=2 {
         for method in ["GET", "POST"] {
-            let body = request(method, "/", HOST, &pair.token, &["content-length: 3"], b"abc");
+            let body = request(method, "/", HOST, &pair.token.text, &["content-length: 3"], b"abc");
             let answer = caller.ask(body);
             assert_eq!(answer.status, 200, "{method} {round}: {}", answer.text());
             sleep(Duration::from_millis(200));
@@ -651,7 +621,7 @@ fn a_dead_upstream_is_a_502_until_it_is_up() {
     }
     let upstream = Upstream::start_at(address, |peer| {
         while peer.request().is_some() {
-            peer.send(answer(200, &[], b"up"));
+            peer.send(response(200, &[], b"up"));
         }
     });
     assert_eq!(caller.ask(get(HOST, "/", &token)).text(), "up");
@@ -677,7 +647,7 @@ fn the_less_loaded_upstream_is_chosen() {
         Upstream::start(|peer| {
             while peer.request().is_some() {
                 sleep(Duration::from_millis(300));
-                peer.send(answer(200, &[], b"ok"));
+                peer.send(response(200, &[], b"ok"));
             }
         })
     };
@@ -701,7 +671,7 @@ fn a_hanging_deployment_does_not_slow_another() {
     let config = format!("{}{}", deployment("a", hanging.address, ""), deployment("b", alive.address, ""));
     let gateway = Gateway::start(&config);
     let token = gateway.token(&["deployment:*"]).text;
-    let hung: Vec<Caller> = (0..50)
+    let hung: Vec<Client> = (0..50)
         .map(|_| {
             let mut caller = gateway.connect();
             caller.send(get("a.test", "/silent", &token));
@@ -721,7 +691,7 @@ fn a_hanging_deployment_does_not_slow_another() {
 /// Many callers at once, each with its own data, on several workers.
 #[test]
 fn nobody_gets_anothers_answer() {
-    let upstream = Upstream::answering(|request| answer(200, &[], request.target.as_bytes()));
+    let upstream = Upstream::answering(|request| response(200, &[], request.target.as_bytes()));
     let setup = Setup::new(&deployment("a", upstream.address, "")).env("PROXY__WORKERS", "4");
     let gateway = setup.start();
     let token = gateway.token(&["deployment:a"]).text;
@@ -751,17 +721,17 @@ fn connections_beyond_the_limit_wait_for_their_turn() {
         format!("[proxy.limits]\nmax_connections = 3\n{}", deployment("a", upstream.address, "protected = false"));
     let gateway = Gateway::start(&config);
     let plain = "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n";
-    let mut held: Vec<Caller> = (0..3).map(|_| gateway.connect()).collect();
+    let mut held: Vec<Client> = (0..3).map(|_| gateway.connect()).collect();
     for caller in &mut held {
         assert_eq!(caller.ask(plain).status, 200);
     }
     let mut waiting = gateway.connect();
     waiting.send(plain);
     waiting.read_timeout(Duration::from_millis(300));
-    assert_eq!(waiting.try_head().unwrap_err(), Stop::TimedOut);
+    assert_eq!(waiting.try_head().unwrap_err(), ReadEnd::TimedOut);
     held.pop();
     waiting.read_timeout(SOON);
-    assert_eq!(waiting.answer(false).status, 200);
+    assert_eq!(waiting.response(false).status, 200);
 }
 
 /// The port of a gateway that was killed is free at once, and nothing of it is left.

@@ -16,8 +16,8 @@ use tokio_tungstenite::tungstenite::{
 use crate::harness::{
     SOON,
     gateway::{Gateway, Token, deployment},
-    http::{Stop, get, request},
-    upstream::{Upstream, answer},
+    http::{ReadEnd, get, request},
+    upstream::{Upstream, response},
     wait_until,
 };
 
@@ -187,7 +187,7 @@ fn an_upgrade_that_is_no_plain_get_is_refused() {
 fn what_is_answered_instead_of_101_is_passed_on_and_nothing_is_tunnelled() {
     let upstream = Upstream::answering(|request| {
         let status = if request.head.starts_with("GET /forbidden") { 403 } else { 200 };
-        answer(status, &[], b"no")
+        response(status, &[], b"no")
     });
     let (gateway, token) = pair(&upstream);
     for (path, status) in [("/forbidden", 403), ("/ignored", 200)] {
@@ -256,7 +256,7 @@ fn a_revoked_token_ends_its_websocket_and_its_stream() {
     gateway.revoke(&token);
     assert!(socket.read().is_err());
     let (_, end) = stream.rest();
-    assert_ne!(end, Stop::TimedOut);
+    assert_ne!(end, ReadEnd::TimedOut);
     streams.await_closed(1, SOON);
     assert_eq!(gateway.access_line("/stream")["end"], "token_ended");
     assert_eq!(gateway.access_line("/live/echo")["end"], "token_ended");
@@ -273,7 +273,7 @@ fn an_expired_token_ends_its_stream() {
     stream.send(get("b.test", "/stream", &token.text));
     stream.head();
     assert_eq!(stream.chunk().unwrap().unwrap(), b"first");
-    assert_ne!(stream.rest().1, Stop::TimedOut);
+    assert_ne!(stream.rest().1, ReadEnd::TimedOut);
     wait_until("it has expired", SOON, || gateway.code_of(&token.text) == "token_expired");
     assert_eq!(gateway.access_line("/stream")["end"], "token_ended");
 }

@@ -12,7 +12,7 @@ use crate::harness::{
     SOON,
     console::Browser,
     gateway::{Gateway, Setup, Token, deployment, free_address},
-    http::{Caller, request},
+    http::{Client, request},
     postgres::{Cluster, PASSWORD},
     upstream::Upstream,
     wait_until,
@@ -245,7 +245,7 @@ impl Scene {
             body.len(),
             MARKERS[1]
         );
-        let answer = Caller::connect(self.gateway.management).ask(request);
+        let answer = Client::connect(self.gateway.management).ask(request);
         (answer.status, answer.text())
     }
 
@@ -287,8 +287,7 @@ fn nothing_that_is_said_holds_a_secret_on_sqlite() {
 #[test]
 fn nothing_that_is_said_holds_a_secret_on_postgres() {
     let cluster = Cluster::start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let url = cluster.url(&runtime.block_on(cluster.create_database()));
+    let url = cluster.database_url();
     let mut scene = Scene::new("json", Some(&url));
     scene.act();
     scene.manage();

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::harness::{
     SOON,
     gateway::{Gateway, deployment},
-    http::{Caller, Stop, get},
-    upstream::{CHUNKED, Upstream, answer},
+    http::{Client, ReadEnd, get},
+    upstream::{CHUNKED, Upstream, response},
     wait_until,
 };
 
@@ -27,14 +27,14 @@ fn upstream() -> Upstream {
                 }
                 "/slow" => {
                     std::thread::sleep(Duration::from_millis(800));
-                    peer.send(answer(200, &[], b"slow"));
+                    peer.send(response(200, &[], b"slow"));
                 }
                 "/endless" => {
                     peer.send(CHUNKED);
                     peer.send_chunk("first");
                     peer.await_close();
                 }
-                _ => peer.send(answer(200, &[], b"a")),
+                _ => peer.send(response(200, &[], b"a")),
             }
         }
     })
@@ -45,7 +45,7 @@ fn start(upstream: &Upstream, drain_timeout: &str) -> Gateway {
     Gateway::start(&format!("{config}{}", deployment("a", upstream.address, "protected = false")))
 }
 
-fn ask(gateway: &Gateway, path: &str) -> Caller {
+fn ask(gateway: &Gateway, path: &str) -> Client {
     let mut caller = gateway.connect();
     caller.send(get(HOST, path, "unused"));
     caller
@@ -66,13 +66,13 @@ fn what_runs_finishes_and_nothing_new_begins() {
         assert_eq!(gateway.readyz(), Some(200));
 
         gateway.signal(signal);
-        wait_until("new connections are refused", SOON, || Caller::try_connect(gateway.proxy).is_err());
+        wait_until("new connections are refused", SOON, || Client::try_connect(gateway.proxy).is_err());
         // Whoever looks whether to send requests here is told not to, while the running ones go on.
         assert_eq!(gateway.readyz(), Some(503), "{signal}");
-        assert_eq!(idle.rest(), (vec![], Stop::Closed), "{signal}: an idle connection has no reason to stay");
+        assert_eq!(idle.rest(), (vec![], ReadEnd::Closed), "{signal}: an idle connection has no reason to stay");
 
         assert_eq!(stream.body(&head).unwrap(), b"123456789", "{signal}");
-        let answer = slow.answer(false);
+        let answer = slow.response(false);
         assert_eq!((answer.text().as_str(), answer.header("connection")), ("slow", Some("close")), "{signal}");
         let since = Instant::now();
         assert_eq!(gateway.wait().code(), Some(0), "{signal}");
@@ -109,7 +109,7 @@ fn at_the_deadline_what_still_runs_is_cut() {
     assert_eq!(gateway.terminate().code(), Some(0));
     let took = since.elapsed();
     assert!((Duration::from_millis(450)..Duration::from_secs(3)).contains(&took), "{took:?}");
-    assert!(matches!(stream.body(&head), Err(Stop::Closed | Stop::Reset)), "a cut must not look like an end");
+    assert!(matches!(stream.body(&head), Err(ReadEnd::Closed | ReadEnd::Reset)), "a cut must not look like an end");
     assert_eq!(gateway.access_line("/endless")["end"], "drained");
     assert_eq!(gateway.access_lines().iter().filter(|line| line["path"] == "/upload").count(), 1);
     upstream.await_closed(1, SOON);

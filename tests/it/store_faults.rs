@@ -21,12 +21,6 @@ const HOST: &str = "a.test";
 /// is busy.
 const BOUND: Duration = Duration::from_secs(1);
 
-fn database(cluster: &Cluster) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let name = runtime.block_on(cluster.create_database());
-    cluster.url(&name)
-}
-
 fn setup(upstream: &Upstream, store: Option<&str>) -> Setup {
     let setup = Setup::new(&deployment("a", upstream.address, ""));
     match store {
@@ -73,7 +67,7 @@ fn the_command_line_reaches_a_gateway_on_the_same_sqlite_file() {
 #[test]
 fn the_command_line_reaches_every_replica_on_postgres() {
     let upstream = Upstream::named("a");
-    let url = database(Cluster::shared());
+    let url = Cluster::shared().database_url();
     let start = || setup(&upstream, Some(&url)).env("STORE__POLL_INTERVAL", "200ms").start();
     let (one, two) = (start(), start());
     changes_take_effect(&[&one, &two]);
@@ -82,7 +76,7 @@ fn the_command_line_reaches_every_replica_on_postgres() {
 #[test]
 fn a_notification_is_faster_than_the_poll() {
     let upstream = Upstream::named("a");
-    let url = database(Cluster::shared());
+    let url = Cluster::shared().database_url();
     let gateway = setup(&upstream, Some(&url)).env("STORE__POLL_INTERVAL", "30s").start();
     // The subscription is made behind the first read of the store.
     sleep(Duration::from_millis(300));
@@ -152,7 +146,7 @@ enum Fault {
 fn an_outage_of_the_store_stops_no_known_token_and_blames_nobody() {
     for fault in [Fault::Stopped, Fault::Killed, Fault::Paused] {
         let cluster = Cluster::start();
-        let url = database(&cluster);
+        let url = cluster.database_url();
         let upstream = Upstream::named("a");
         let gateway = setup(&upstream, Some(&url)).env("STORE__ACQUIRE_TIMEOUT", "300ms").start();
         let proven = gateway.token(&["deployment:a"]);
@@ -188,7 +182,7 @@ fn an_outage_of_the_store_stops_no_known_token_and_blames_nobody() {
 #[test]
 fn an_index_that_is_too_old_decides_nothing() {
     let cluster = Cluster::start();
-    let url = database(&cluster);
+    let url = cluster.database_url();
     let upstream = Upstream::named("a");
     let gateway = setup(&upstream, Some(&url)).env("STORE__MAX_STALENESS", "1s").start();
     let token = gateway.token(&["deployment:a"]);
@@ -205,7 +199,7 @@ fn an_index_that_is_too_old_decides_nothing() {
 #[test]
 fn a_store_that_is_away_at_the_start_is_waited_for() {
     let cluster = Cluster::start();
-    let url = database(&cluster);
+    let url = cluster.database_url();
     cluster.stop();
     let upstream = Upstream::named("a");
     let mut gateway = setup(&upstream, Some(&url)).env("TOKENS__FIRST_TOKEN", "true").spawn();
@@ -224,7 +218,7 @@ fn a_store_that_is_away_at_the_start_is_waited_for() {
 #[test]
 fn a_store_that_will_go_on_refusing_ends_the_start() {
     let cluster = Cluster::shared();
-    let url = database(cluster);
+    let url = cluster.database_url();
     let upstream = Upstream::named("a");
     let wrong_password = url.replace(PASSWORD, "not-the-password");
     let unknown_database = format!("{url}_that_nobody_made");
@@ -258,7 +252,7 @@ fn a_token_survives_kill_9_on_sqlite() {
 #[test]
 fn a_token_survives_kill_9_of_everything_on_postgres() {
     let cluster = Cluster::start();
-    let url = database(&cluster);
+    let url = cluster.database_url();
     let upstream = Upstream::named("a");
     survives(setup(&upstream, Some(&url)).start(), || {
         cluster.kill();

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::harness::{
+    api::ask_text,
     console::{Browser, PASSWORD},
     gateway::{Gateway, Setup},
-    http::{Caller, get},
+    http::get,
     postgres::Cluster,
     upstream::Upstream,
 };
@@ -43,13 +44,11 @@ fn a_sqlite_store_of_0_1_goes_on() {
 #[test]
 fn a_postgresql_store_of_0_1_goes_on() {
     goes_on("postgres", |setup, sql| {
-        let cluster = Cluster::shared();
-        let url = block_on(async {
-            let url = cluster.url(&cluster.create_database().await);
+        let url = Cluster::shared().database_url();
+        block_on(async {
             let mut connection = PgConnection::connect(&url).await.unwrap();
             connection.execute(AssertSqlSafe(sql)).await.unwrap();
             connection.close().await.unwrap();
-            url
         });
         (setup.env("STORE__URL", &url), Database::Postgres(url))
     });
@@ -145,15 +144,10 @@ impl Restored {
 
     /// Asks the management API with the token `api`.
     fn api(&self, method: &str, path: &str, fields: &str, body: &str) -> Value {
-        let token = self.token("api", "text");
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: gateway\r\nx-yatai-api-token: {token}\r\n{fields}\
-             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        let answer = Caller::connect(self.gateway.management).ask(request);
-        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
-        answer.json()
+        let fields = format!("x-yatai-api-token: {}\r\n{fields}", self.token("api", "text"));
+        let (status, answer) = ask_text(&self.gateway, method, path, &fields, body);
+        assert_eq!(status, 200, "{method} {path}: {answer}");
+        answer
     }
 
     fn lists_tell_the_same(&self) {
@@ -230,15 +224,13 @@ impl Restored {
     fn logins_go_on(&self) {
         let claim = |login: &str| {
             let code = self.known["logins"][login].as_str().unwrap();
-            let request =
-                format!("GET /api/v1/auth/token?code={code} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n");
-            Caller::connect(self.gateway.management).ask(request)
+            ask_text(&self.gateway, "GET", &format!("/api/v1/auth/token?code={code}"), "", "")
         };
-        assert_eq!(claim("waiting").status, 404);
+        assert_eq!(claim("waiting").0, 404);
         for over in ["claimed", "refused"] {
-            assert_eq!(claim(over).json(), json!({ "token": "" }), "{over}");
+            assert_eq!(claim(over).1, json!({ "token": "" }), "{over}");
         }
-        let token = claim("approved").json()["token"].as_str().unwrap().to_owned();
+        let token = claim("approved").1["token"].as_str().unwrap().to_owned();
         assert_eq!(self.gateway.ask(&get("summarization.test", "/", &token)).status, 200);
     }
 

@@ -32,7 +32,6 @@ const LONG_FILES: Known = &[
     ("tests/it/browser_session.rs", "to be split by promise"),
     ("tests/it/management.rs", "to be split by noun"),
     ("tests/it/proxy_framing.rs", "to be split by direction"),
-    ("tests/it/proxy_headers.rs", "to be split by direction"),
     ("tests/it/proxy_protocols.rs", "to be split by protocol"),
     ("tests/it/proxy_streaming.rs", "to be split by promise"),
 ];

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Write, net::SocketAddr, process::Stdio};
 
 use super::{
     gateway::Gateway,
-    http::{Answer, Caller},
+    http::{Client, Response},
 };
 
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -31,36 +31,36 @@ impl Browser {
         browser
     }
 
-    pub fn sign_in(&mut self, email: &str, password: &str) -> Answer {
+    pub fn sign_in(&mut self, email: &str, password: &str) -> Response {
         let page = self.get("/sign-in");
         self.submit(&page, "/sign-in", &[("email", email), ("password", password)])
     }
 
-    pub fn get(&mut self, path: &str) -> Answer {
+    pub fn get(&mut self, path: &str) -> Response {
         self.ask("GET", path, &["accept: text/html"], "")
     }
 
     /// The page's form for `action`, with its token and further fields, as the browser would send it.
-    pub fn submit(&mut self, page: &Answer, action: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn submit(&mut self, page: &Response, action: &str, fields: &[(&str, &str)]) -> Response {
         let token = csrf(page);
         let all: Vec<(&str, &str)> = [("csrf", token.as_str())].into_iter().chain(fields.iter().copied()).collect();
         self.post(action, &all)
     }
 
     /// From a page of the same host.
-    pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
         let origin = format!("origin: http://{}", self.host);
         self.post_from(&[&origin], path, fields)
     }
 
     /// With what `fields_of_head` say of where it comes from.
-    pub fn post_from(&mut self, fields_of_head: &[&str], path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn post_from(&mut self, fields_of_head: &[&str], path: &str, fields: &[(&str, &str)]) -> Response {
         let kind = "content-type: application/x-www-form-urlencoded";
         let head: Vec<&str> = fields_of_head.iter().copied().chain([kind]).collect();
         self.ask("POST", path, &head, &serde_urlencoded::to_string(fields).unwrap())
     }
 
-    pub fn ask(&mut self, method: &str, path: &str, fields: &[&str], body: &str) -> Answer {
+    pub fn ask(&mut self, method: &str, path: &str, fields: &[&str], body: &str) -> Response {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let cookie = if cookies.is_empty() { String::new() } else { format!("cookie: {}\r\n", cookies.join("; ")) };
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
@@ -69,7 +69,7 @@ impl Browser {
             self.host,
             body.len()
         );
-        let answer = Caller::connect(self.address).ask(request);
+        let answer = Client::connect(self.address).ask(request);
         for set in answer.all("set-cookie") {
             let (name, rest) = set.split_once('=').unwrap();
             let value = rest.split(';').next().unwrap();
@@ -91,7 +91,7 @@ pub fn create_user(gateway: &Gateway, email: &str, admin: bool) {
 }
 
 /// What the forms of a page carry.
-pub fn csrf(page: &Answer) -> String {
+pub fn csrf(page: &Response) -> String {
     let text = page.text();
     let start = text.find("name=\"csrf\" value=\"").unwrap_or_else(|| panic!("no form in {text}"));
     text[start + "name=\"csrf\" value=\"".len()..].split('"').next().unwrap().to_owned()

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use super::{
     SOON,
-    http::{Answer, Caller},
+    http::{Client, Response},
     wait_for,
 };
 
@@ -140,18 +140,16 @@ impl Gateway {
 
     /// The status of `/readyz`. `None`: nobody answered.
     pub fn readyz(&self) -> Option<u16> {
-        let mut caller = Caller::try_connect(self.management).ok()?;
-        caller.try_send(b"GET /readyz HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").ok()?;
-        caller.try_head().ok().map(|answer| answer.status)
+        readyz(self.management)
     }
 
     /// A connection to the proxy.
-    pub fn connect(&self) -> Caller {
-        Caller::connect(self.proxy)
+    pub fn connect(&self) -> Client {
+        Client::connect(self.proxy)
     }
 
     /// One request on a connection of its own, and its whole answer. `request` needs its blank line.
-    pub fn ask(&self, request: &str) -> Answer {
+    pub fn ask(&self, request: &str) -> Response {
         self.connect().ask(request)
     }
 
@@ -337,6 +335,13 @@ fn collect(
             lines(&output).lock().unwrap().push(line);
         }
     })
+}
+
+/// The status of `GET /readyz` at an address. `None`: nobody answered.
+pub fn readyz(address: SocketAddr) -> Option<u16> {
+    let mut client = Client::try_connect(address).ok()?;
+    client.try_send(b"GET /readyz HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").ok()?;
+    client.try_head().ok().map(|head| head.status)
 }
 
 /// An address of this machine that nobody listens on. Below the ports that the system gives to outgoing connections,

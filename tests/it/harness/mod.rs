@@ -2,12 +2,16 @@
 //! Whatever is started here ends with the test process, however that ends.
 //! Nothing here is skipped when a prerequisite is missing: it panics, naming the package to install.
 
-pub mod postgres;
-pub mod system;
-
+pub mod api;
+pub mod bentoml;
+pub mod commands;
 pub mod console;
 pub mod gateway;
 pub mod http;
+pub mod pair;
+pub mod postgres;
+pub mod snapshot;
+pub mod system;
 pub mod upstream;
 
 use std::{

@@ -187,6 +187,12 @@ impl Cluster {
         format!("postgres://gateway:{PASSWORD}@{directory}:{}/{database}", self.port)
     }
 
+    /// The URL of a new database, for tests that are not async.
+    pub fn database_url(&self) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        self.url(&runtime.block_on(self.create_database()))
+    }
+
     /// A new, empty database; its name. It sorts text like English, where it can (PostgreSQL 15), so that whoever
     /// relies on the order of bytes without saying so is found out.
     pub async fn create_database(&self) -> String {

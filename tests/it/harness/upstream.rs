@@ -46,7 +46,7 @@ pub struct Request {
 }
 
 /// The gateway's end of one connection.
-pub struct Peer {
+pub struct UpstreamConnection {
     pub stream: TcpStream,
     pub buffer: Vec<u8>,
     pub number: usize,
@@ -55,11 +55,11 @@ pub struct Peer {
 
 impl Upstream {
     /// `handle` is called for each connection.
-    pub fn start(handle: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
+    pub fn start(handle: impl Fn(&mut UpstreamConnection) + Send + Sync + 'static) -> Self {
         Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), handle)
     }
 
-    pub fn start_at(address: SocketAddr, handle: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
+    pub fn start_at(address: SocketAddr, handle: impl Fn(&mut UpstreamConnection) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, stopping) = (Arc::<Seen>::default(), Arc::<AtomicBool>::default());
@@ -80,7 +80,7 @@ impl Upstream {
                         connections.0 += 1;
                         connections.0 - 1
                     };
-                    let mut peer = Peer { stream, buffer: Vec::new(), number, seen: Arc::clone(&seen) };
+                    let mut peer = UpstreamConnection { stream, buffer: Vec::new(), number, seen: Arc::clone(&seen) };
                     let handle = Arc::clone(&handle);
                     std::thread::spawn(move || handle(&mut peer));
                 }
@@ -103,7 +103,7 @@ impl Upstream {
 
     /// Answers 200 with its own name.
     pub fn named(name: &'static str) -> Self {
-        Self::answering(move |request| answer(200, &[], if request.method == "HEAD" { b"" } else { name.as_bytes() }))
+        Self::answering(move |request| response(200, &[], if request.method == "HEAD" { b"" } else { name.as_bytes() }))
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -121,7 +121,7 @@ impl Upstream {
         self.seen.connections.lock().unwrap().0
     }
 
-    /// Which of the connections the gateway is known to have closed; see [`Peer::await_close`].
+    /// Which of the connections the gateway is known to have closed; see [`UpstreamConnection::await_close`].
     pub fn closed(&self) -> usize {
         self.seen.connections.lock().unwrap().1.len()
     }
@@ -146,7 +146,7 @@ impl Drop for Upstream {
     }
 }
 
-impl Peer {
+impl UpstreamConnection {
     /// The next request with its body. `None`: the gateway closed the connection.
     pub fn request(&mut self) -> Option<Request> {
         let mut request = self.head()?;
@@ -155,7 +155,7 @@ impl Peer {
         Some(request)
     }
 
-    /// The next request's head. It counts only if [`Peer::note`] is called.
+    /// The next request's head. It counts only if [`UpstreamConnection::note`] is called.
     pub fn head(&mut self) -> Option<Request> {
         let end = loop {
             match self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -184,7 +184,7 @@ impl Peer {
         })
     }
 
-    /// Records a request whose body is not read by [`Peer::request`].
+    /// Records a request whose body is not read by [`UpstreamConnection::request`].
     pub fn note(&self, request: &Request) {
         self.seen.requests.lock().unwrap().push(request.clone());
     }
@@ -306,7 +306,7 @@ impl Request {
 }
 
 /// An answer with a length. `fields` are whole lines without their ends.
-pub fn answer(status: u16, fields: &[&str], body: &[u8]) -> Vec<u8> {
+pub fn response(status: u16, fields: &[&str], body: &[u8]) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n", body.len());
     for field in fields {
         text.push_str(field);
