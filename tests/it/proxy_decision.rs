@@ -1,13 +1,10 @@
 //! Who is let through, over real HTTP: one row for each way in which a request can be allowed or refused.
 
-use std::{thread::sleep, time::Duration};
-
-use bento_gateway::domain::token_text::{PREFIX, RANDOM_BYTES, TokenText};
-
 use crate::harness::{
     SOON,
     gateway::{Gateway, deployment},
     http::Response,
+    token_text::{unknown_token, with_wrong_secret},
     upstream::Upstream,
     wait_until,
 };
@@ -23,6 +20,13 @@ struct Row {
     challenge: Option<&'static str>,
     /// What the sentence must contain.
     detail: &'static str,
+}
+
+impl Default for Row {
+    /// A request without a credential for [`MINE`] that is let through.
+    fn default() -> Self {
+        Self { name: "", host: MINE, fields: Vec::new(), status: 200, code: "", challenge: None, detail: "" }
+    }
 }
 
 const OPEN: &str = "open.test";
@@ -41,32 +45,6 @@ fn config(upstreams: &[&Upstream; 3]) -> String {
         deployment("mine", mine.address, ""),
         deployment("other", other.address, ""),
     )
-}
-
-/// The same lookup id and a right checksum, another secret.
-fn with_wrong_secret(token: &str) -> String {
-    let random = |seed: u8| -> [u8; RANDOM_BYTES] { std::array::from_fn(|at| (at as u8).wrapping_mul(31) ^ seed) };
-    let other = TokenText::from_random(PREFIX, &random(7)).unwrap();
-    let split = PREFIX.len() + 13;
-    let body = format!("{}{}", &token[..split], &other.expose()[split..other.expose().len() - 6]);
-    // The checksum is CRC-32 in base 62.
-    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let (mut rest, mut checksum) = (crc32fast::hash(body.as_bytes()), Vec::new());
-    for _ in 0..6 {
-        checksum.insert(0, alphabet[(rest % 62) as usize]);
-        rest /= 62;
-    }
-    let text = format!("{body}{}", String::from_utf8(checksum).unwrap());
-    assert!(
-        bento_gateway::domain::token_text::PresentedToken::parse(text.as_bytes()).is_ok(),
-        "the test's own mistake"
-    );
-    text
-}
-
-fn unknown_token() -> String {
-    let random: [u8; RANDOM_BYTES] = std::array::from_fn(|at| (at as u8).wrapping_mul(53) ^ 0x55);
-    TokenText::from_random(PREFIX, &random).unwrap().expose().to_owned()
 }
 
 fn ask(gateway: &Gateway, host: &str, path: &str, fields: &[String]) -> Response {
@@ -131,98 +109,192 @@ fn the_whole_decision_table() {
 
     let token_twice = [bearer(&good.text), bearer(&good.text)].concat();
     let wrong_secret = with_wrong_secret(&good.text);
-    let invalid = Some("error=\"invalid_token\"");
-    let bad = Some("error=\"invalid_request\"");
-    let scope = Some("error=\"insufficient_scope\"");
-    let pass = |name, host, fields| Row { name, host, fields, status: 200, code: "", challenge: None, detail: "" };
-    let unauthorized =
-        |name, host, fields, code, detail| Row { name, host, fields, status: 401, code, challenge: invalid, detail };
-    let none = |name, host, fields| Row {
-        name,
-        host,
-        fields,
+    // What the rows of a kind have in common.
+    let missing = || Row {
         status: 401,
         code: "credential_missing",
         challenge: Some(""),
         detail: "Authorization: Bearer TOKEN",
+        ..Row::default()
     };
-    let malformed = |name, fields| Row {
-        name,
-        host: MINE,
-        fields,
+    let malformed = || Row {
         status: 400,
         code: "credential_malformed",
-        challenge: bad,
+        challenge: Some("error=\"invalid_request\""),
         detail: "malformed",
+        ..Row::default()
     };
-    let outside = |name, host, token: &str, detail| Row {
-        name,
-        host,
-        fields: bearer(token),
+    let invalid = || Row { status: 401, challenge: Some("error=\"invalid_token\""), ..Row::default() };
+    let outside = || Row {
         status: 403,
         code: "insufficient_scope",
-        challenge: scope,
-        detail,
+        challenge: Some("error=\"insufficient_scope\""),
+        ..Row::default()
     };
     let table = [
-        pass("a public Deployment without a credential", OPEN, vec![]),
-        pass("a public Deployment with a wrong credential", OPEN, bearer("nonsense")),
-        pass("a public Deployment with two credentials", OPEN, token_twice.clone()),
-        pass("in scope by name", MINE, bearer(&good.text)),
-        pass("in scope by prefix", MINE, bearer(&prefix.text)),
-        pass("in scope by all", OTHER, bearer(&all.text)),
-        pass("the new secret of a rotated token", MINE, bearer(renewed)),
-        pass("the scheme in other letters", MINE, vec![format!("AUTHORIZATION: bEaReR {}", good.text)]),
-        pass("several spaces", MINE, vec![format!("authorization: Bearer    {}", good.text)]),
-        none("no credential", MINE, vec![]),
-        none("no credential, no Deployment", "nowhere.test", vec![]),
-        none("no credential, no Deployment under the base domain", "nowhere.base.test", vec![]),
-        none("another header", MINE, vec![format!("x-yatai-api-token: {}", good.text)]),
-        none("a cookie", MINE, vec![format!("cookie: token={0}; Authorization=Bearer {0}", good.text)]),
-        none("the proxy's credential", MINE, vec![format!("proxy-authorization: Bearer {}", good.text)]),
-        none("a look-alike", MINE, vec![format!("x-authorization: Bearer {}", good.text)]),
-        none(
-            "a protocol without a WebSocket",
-            MINE,
-            vec![format!("sec-websocket-protocol: bento-gateway.bearer.{}", good.text)],
-        ),
+        Row { name: "a public Deployment without a credential", host: OPEN, ..Row::default() },
+        Row {
+            name: "a public Deployment with a wrong credential",
+            host: OPEN,
+            fields: bearer("nonsense"),
+            ..Row::default()
+        },
+        Row {
+            name: "a public Deployment with two credentials",
+            host: OPEN,
+            fields: token_twice.clone(),
+            ..Row::default()
+        },
+        Row { name: "in scope by name", fields: bearer(&good.text), ..Row::default() },
+        Row { name: "in scope by prefix", fields: bearer(&prefix.text), ..Row::default() },
+        Row { name: "in scope by all", host: OTHER, fields: bearer(&all.text), ..Row::default() },
+        Row { name: "the new secret of a rotated token", fields: bearer(renewed), ..Row::default() },
+        Row {
+            name: "the scheme in other letters",
+            fields: vec![format!("AUTHORIZATION: bEaReR {}", good.text)],
+            ..Row::default()
+        },
+        Row {
+            name: "several spaces",
+            fields: vec![format!("authorization: Bearer    {}", good.text)],
+            ..Row::default()
+        },
+        Row { name: "no credential", ..missing() },
+        Row { name: "no credential, no Deployment", host: "nowhere.test", ..missing() },
+        Row { name: "no credential, no Deployment under the base domain", host: "nowhere.base.test", ..missing() },
+        Row { name: "another header", fields: vec![format!("x-yatai-api-token: {}", good.text)], ..missing() },
+        Row {
+            name: "a cookie",
+            fields: vec![format!("cookie: token={0}; Authorization=Bearer {0}", good.text)],
+            ..missing()
+        },
+        Row {
+            name: "the proxy's credential",
+            fields: vec![format!("proxy-authorization: Bearer {}", good.text)],
+            ..missing()
+        },
+        Row { name: "a look-alike", fields: vec![format!("x-authorization: Bearer {}", good.text)], ..missing() },
+        Row {
+            name: "a protocol without a WebSocket",
+            fields: vec![format!("sec-websocket-protocol: bento-gateway.bearer.{}", good.text)],
+            ..missing()
+        },
         Row {
             name: "several credentials",
-            host: MINE,
             fields: token_twice,
-            status: 400,
             code: "credential_repeated",
-            challenge: bad,
             detail: "more than one",
+            ..malformed()
         },
-        malformed("another scheme", vec!["authorization: Basic YTpi".to_owned()]),
-        malformed("no scheme", vec![format!("authorization: {}", good.text)]),
-        malformed("no token", vec!["authorization: Bearer".to_owned()]),
-        malformed("an empty field", vec!["authorization:".to_owned()]),
-        malformed("two words", vec![format!("authorization: Bearer {} x", good.text)]),
-        malformed("a list", vec![format!("authorization: Bearer {0}, Bearer {0}", good.text)]),
-        unauthorized("the variable itself", MINE, bearer("$YOUR_TOKEN"), "token_malformed", "bgw_"),
-        unauthorized("a cut token", MINE, bearer(&good.text[..65]), "token_malformed", "copied whole"),
-        unauthorized("a wrong checksum", MINE, bearer(&format!("{}000000", &good.text[..60])), "token_malformed", ""),
-        unauthorized("an unknown token", MINE, bearer(&unknown_token()), "token_invalid", "not valid"),
-        unauthorized("a wrong secret", MINE, bearer(&wrong_secret), "token_invalid", "not valid"),
-        unauthorized("an expired token", MINE, bearer(&expired.text), "token_expired", "expired"),
-        unauthorized("a revoked token", MINE, bearer(&revoked.text), "token_revoked", "revoked"),
-        unauthorized("the old secret", MINE, bearer(&rotated.text), "token_rotated", "rotated"),
-        unauthorized("a disabled owner", MINE, bearer(&leavers.text), "owner_disabled", "owner"),
-        outside("another Deployment", OTHER, &good.text, "has no scope"),
-        outside("a host of nobody", "nowhere.test", &good.text, "has no scope"),
-        outside("another Deployment by its name", "other.base.test", &good.text, "deployment:other"),
-        outside("a name of nobody", "nowhere.base.test", &good.text, "deployment:nowhere"),
-        outside("a token for the API only", MINE, &api.text, "has no scope"),
+        Row { name: "another scheme", fields: vec!["authorization: Basic YTpi".to_owned()], ..malformed() },
+        Row { name: "no scheme", fields: vec![format!("authorization: {}", good.text)], ..malformed() },
+        Row { name: "no token", fields: vec!["authorization: Bearer".to_owned()], ..malformed() },
+        Row { name: "an empty field", fields: vec!["authorization:".to_owned()], ..malformed() },
+        Row { name: "two words", fields: vec![format!("authorization: Bearer {} x", good.text)], ..malformed() },
+        Row {
+            name: "a list",
+            fields: vec![format!("authorization: Bearer {0}, Bearer {0}", good.text)],
+            ..malformed()
+        },
+        Row {
+            name: "the variable itself",
+            fields: bearer("$YOUR_TOKEN"),
+            code: "token_malformed",
+            detail: "bgw_",
+            ..invalid()
+        },
+        Row {
+            name: "a cut token",
+            fields: bearer(&good.text[..65]),
+            code: "token_malformed",
+            detail: "copied whole",
+            ..invalid()
+        },
+        Row {
+            name: "a wrong checksum",
+            fields: bearer(&format!("{}000000", &good.text[..60])),
+            code: "token_malformed",
+            ..invalid()
+        },
+        Row {
+            name: "an unknown token",
+            fields: bearer(&unknown_token()),
+            code: "token_invalid",
+            detail: "not valid",
+            ..invalid()
+        },
+        Row {
+            name: "a wrong secret",
+            fields: bearer(&wrong_secret),
+            code: "token_invalid",
+            detail: "not valid",
+            ..invalid()
+        },
+        Row {
+            name: "an expired token",
+            fields: bearer(&expired.text),
+            code: "token_expired",
+            detail: "expired",
+            ..invalid()
+        },
+        Row {
+            name: "a revoked token",
+            fields: bearer(&revoked.text),
+            code: "token_revoked",
+            detail: "revoked",
+            ..invalid()
+        },
+        Row {
+            name: "the old secret",
+            fields: bearer(&rotated.text),
+            code: "token_rotated",
+            detail: "rotated",
+            ..invalid()
+        },
+        Row {
+            name: "a disabled owner",
+            fields: bearer(&leavers.text),
+            code: "owner_disabled",
+            detail: "owner",
+            ..invalid()
+        },
+        Row {
+            name: "another Deployment",
+            host: OTHER,
+            fields: bearer(&good.text),
+            detail: "has no scope",
+            ..outside()
+        },
+        Row {
+            name: "a host of nobody",
+            host: "nowhere.test",
+            fields: bearer(&good.text),
+            detail: "has no scope",
+            ..outside()
+        },
+        Row {
+            name: "another Deployment by its name",
+            host: "other.base.test",
+            fields: bearer(&good.text),
+            detail: "deployment:other",
+            ..outside()
+        },
+        Row {
+            name: "a name of nobody",
+            host: "nowhere.base.test",
+            fields: bearer(&good.text),
+            detail: "deployment:nowhere",
+            ..outside()
+        },
+        Row { name: "a token for the API only", fields: bearer(&api.text), detail: "has no scope", ..outside() },
         Row {
             name: "in scope, but nothing is there",
             host: "nowhere.test",
             fields: bearer(&all.text),
             status: 404,
             code: "deployment_not_found",
-            challenge: None,
             detail: "no Deployment",
+            ..Row::default()
         },
         Row {
             name: "in scope by prefix, but nothing is there",
@@ -230,8 +302,8 @@ fn the_whole_decision_table() {
             fields: bearer(&prefix.text),
             status: 404,
             code: "deployment_not_found",
-            challenge: None,
             detail: "no Deployment mirror",
+            ..Row::default()
         },
     ];
     let mut allowed = 1;
@@ -316,9 +388,9 @@ fn a_refusal_is_the_same_for_existing_and_missing_deployments() {
 fn a_token_that_was_just_used_ends_when_it_expires() {
     let upstreams = [Upstream::named("open"), Upstream::named("mine"), Upstream::named("other")];
     let gateway = Gateway::start(&config(&[&upstreams[0], &upstreams[1], &upstreams[2]]));
-    let token = gateway.new_token(&["deployment:mine"], &["--expires", "2s"]);
+    let token = gateway.new_token(&["deployment:mine"], &["--expires", "5s"]);
     gateway.await_token(&token);
     assert_eq!(ask(&gateway, MINE, "/", &bearer(&token.text)).status, 200);
-    sleep(Duration::from_millis(2100));
+    wait_until("it has expired", SOON, || gateway.code_of(&token.text) == "token_expired");
     assert_eq!(ask(&gateway, MINE, "/", &bearer(&token.text)).code(), "token_expired");
 }

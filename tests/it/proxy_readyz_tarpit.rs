@@ -70,7 +70,7 @@ fn nobody_else_is_slowed() {
     }
     assert!(fastest(&durations(&gateway, "/readyz", 200, 10)) < DELAY);
     assert!(fastest(&durations(&gateway, "/x", 401, 10)) < DELAY);
-    assert_eq!(looping.answer(false).status, 401);
+    assert_eq!(looping.response(false).status, 401);
 }
 
 #[test]
@@ -84,5 +84,5 @@ fn a_drain_waits_for_a_refusal_that_is_held_back() {
     // The answer to a later request: the worker has begun with the one before.
     assert_eq!(gateway.code_of("nonsense"), "token_malformed");
     assert!(gateway.terminate().success());
-    assert_eq!(caller.answer(false).status, 401);
+    assert_eq!(caller.response(false).status, 401);
 }

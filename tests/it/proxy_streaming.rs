@@ -15,7 +15,7 @@ use std::{
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
-    SOON,
+    Gate, SOON,
     gateway::{Gateway, Setup, deployment, free_address},
     http::{Client, ReadEnd, get, request},
     pair::{HOST, Pair},
@@ -23,8 +23,6 @@ use crate::harness::{
     wait_until,
 };
 
-/// Within this the upstream must notice that the caller has left.
-const AT_ONCE: Duration = Duration::from_millis(500);
 const MIB: u64 = 1 << 20;
 
 #[test]
@@ -282,9 +280,8 @@ fn the_upstream_is_left_when_the_caller_leaves() {
     let mut leave = |caller: Client, what: &str| {
         caller.leave();
         left += 1;
-        let since = Instant::now();
+        // Every timer is longer.
         wait_until(what, SOON, || pair.upstream.closed() >= left);
-        assert!(since.elapsed() < AT_ONCE, "{what}: {:?}", since.elapsed());
     };
 
     let caller = pair.get("/silent");
@@ -338,21 +335,15 @@ fn each_clock_has_its_own_answer() {
     let clocks = "first_byte_timeout = \"300ms\"\nidle_timeout = \"600ms\"";
     let pair = Pair::new(watching(), clocks);
 
-    let since = Instant::now();
     let answer = pair.get("/silent").response(false);
     assert_eq!((answer.status, answer.code().as_str()), (504, "first_byte_timeout"));
-    let took = since.elapsed();
-    assert!((Duration::from_millis(300)..Duration::from_millis(550)).contains(&took), "{took:?}");
     pair.upstream.await_closed(1, SOON);
 
     // After the first byte it is a cut: there is no second answer.
     let mut caller = pair.get("/stream");
     let head = caller.head();
     assert_eq!(caller.chunk().unwrap().unwrap(), b"first");
-    let since = Instant::now();
     assert!(matches!(caller.body(&head), Err(ReadEnd::Closed | ReadEnd::Reset)));
-    let took = since.elapsed();
-    assert!((Duration::from_millis(500)..Duration::from_millis(900)).contains(&took), "{took:?}");
     assert_eq!(pair.gateway.access_line("/stream")["end"], "timeout");
     pair.upstream.await_closed(2, SOON);
 
@@ -410,13 +401,17 @@ fn a_connection_that_does_not_come_about_in_time() {
     );
     let gateway = Gateway::start(&config);
     let token = gateway.token(&["deployment:*"]).text;
-    let since = Instant::now();
     let answer = gateway.ask(&get(HOST, "/", &token));
     assert_eq!((answer.status, answer.code().as_str()), (504, "connect_timeout"));
-    assert!(since.elapsed() >= Duration::from_millis(300) && since.elapsed() < Duration::from_secs(1));
     // With another upstream it is passed over.
     assert_eq!(gateway.ask(&get("two.test", "/", &token)).text(), "second");
 }
+
+/// Together they last longer than every clock, and each is far shorter.
+const PIECES: usize = 40;
+const PAUSE: Duration = Duration::from_millis(40);
+const SHORT_LIMITS: &str = "[proxy.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"1s\"";
+const SHORT_CLOCKS: &str = "first_byte_timeout = \"1s\"\nidle_timeout = \"1s\"\nconnect_timeout = \"1s\"";
 
 /// There is no limit on the whole: what moves may go on.
 #[test]
@@ -425,36 +420,30 @@ fn a_stream_may_be_longer_than_every_clock() {
         while let Some(request) = peer.head() {
             peer.note(&request);
             peer.send(CHUNKED);
-            for _ in 0..12 {
-                sleep(Duration::from_millis(150));
+            for _ in 0..PIECES {
+                sleep(PAUSE);
                 peer.send_chunk("x");
             }
             peer.send("0\r\n\r\n");
         }
     });
-    let clocks = "first_byte_timeout = \"400ms\"\nidle_timeout = \"400ms\"\nconnect_timeout = \"400ms\"";
-    let pair = Pair::with(upstream, "[proxy.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"1s\"", clocks);
+    let pair = Pair::with(upstream, SHORT_LIMITS, SHORT_CLOCKS);
     let mut caller = pair.get("/");
     let head = caller.head();
-    assert_eq!(caller.body(&head).unwrap(), b"x".repeat(12));
+    assert_eq!(caller.body(&head).unwrap(), b"x".repeat(PIECES));
 }
 
 /// An upload may be slow as long as it moves.
 #[test]
 fn an_upload_may_be_longer_than_every_clock() {
-    let clocks = "first_byte_timeout = \"400ms\"\nidle_timeout = \"400ms\"\nconnect_timeout = \"400ms\"";
-    let pair = Pair::with(
-        Upstream::named("a"),
-        "[proxy.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"1s\"",
-        clocks,
-    );
-    let mut caller = pair.post("content-length: 12");
-    for _ in 0..12 {
-        sleep(Duration::from_millis(150));
+    let pair = Pair::with(Upstream::named("a"), SHORT_LIMITS, SHORT_CLOCKS);
+    let mut caller = pair.post(&format!("content-length: {PIECES}"));
+    for _ in 0..PIECES {
+        sleep(PAUSE);
         caller.send("x");
     }
     assert_eq!(caller.response(false).text(), "a");
-    assert_eq!(pair.upstream.only_request().body, b"x".repeat(12));
+    assert_eq!(pair.upstream.only_request().body, b"x".repeat(PIECES));
 }
 
 /// An answer that begins before the request ends: from then on it is idleness that counts, not the wait for a first byte.
@@ -489,7 +478,7 @@ fn a_caller_that_never_reads_is_given_up() {
     let pair = Pair::new(watching(), "idle_timeout = \"500ms\"");
     let mut caller = pair.get("/flood");
     caller.head();
-    pair.upstream.await_closed(1, Duration::from_secs(4));
+    pair.upstream.await_closed(1, SOON);
     drop(caller);
 }
 
@@ -504,34 +493,33 @@ fn a_revoked_token_ends_a_stream_that_nobody_reads() {
     // All buffers are full: nothing moves.
     sleep(Duration::from_millis(500));
     pair.gateway.revoke(&token);
-    pair.upstream.await_closed(1, Duration::from_secs(1));
+    pair.upstream.await_closed(1, SOON);
     assert_eq!(pair.gateway.access_line("/flood")["end"], "token_ended");
 }
 
+/// Each time another timer would be the cause, it is longer than the test waits.
 #[test]
 fn slow_and_missing_headers_are_not_waited_for() {
-    let limits = "[proxy.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"2s\"";
+    let limits = "[proxy.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"10m\"";
     let pair = Pair::with(Upstream::named("a"), limits, "");
-    let ends = |mut caller: Client, (from, to): (u64, u64), what: &str| {
-        let since = Instant::now();
-        let (_, stop) = caller.rest();
-        let took = since.elapsed();
-        assert_ne!(stop, ReadEnd::TimedOut, "{what}");
-        assert!((Duration::from_millis(from)..Duration::from_millis(to)).contains(&took), "{what}: {took:?}");
+    let ends = |mut caller: Client, what: &str| {
+        let (bytes, end) = caller.rest();
+        assert_ne!(end, ReadEnd::TimedOut, "{what}");
+        assert!(!bytes.starts_with(b"HTTP/1.1 401"), "{what}: it was waited for");
     };
     thread::scope(|scope| {
-        scope.spawn(|| ends(pair.gateway.connect(), (900, 1900), "nothing"));
+        scope.spawn(|| ends(pair.gateway.connect(), "nothing"));
         for first in ["P", "PRI", "GET", "GET / HTTP/1.1\r\nhost: a.test\r\n"] {
             let (pair, ends) = (&pair, &ends);
             scope.spawn(move || {
                 let mut caller = pair.gateway.connect();
                 caller.send(first);
-                ends(caller, (900, 1900), first);
+                ends(caller, first);
             });
         }
         scope.spawn(|| {
-            // A byte now and then does not prolong it.
-            let mut caller = pair.gateway.connect();
+            // A byte now and then does not prolong it: the header would be complete after some seconds.
+            let caller = pair.gateway.connect();
             let mut writer = caller.stream.try_clone().unwrap();
             thread::spawn(move || {
                 for byte in get(HOST, "/", "x").bytes() {
@@ -541,23 +529,24 @@ fn slow_and_missing_headers_are_not_waited_for() {
                     }
                 }
             });
-            let since = Instant::now();
-            assert_ne!(caller.rest().1, ReadEnd::TimedOut);
-            assert!(since.elapsed() < Duration::from_millis(1900), "{:?}", since.elapsed());
+            ends(caller, "a byte now and then");
         });
         scope.spawn(|| {
             let mut caller = pair.gateway.connect();
             assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).status, 200);
-            ends(caller, (1800, 2900), "idle after a request");
-        });
-        scope.spawn(|| {
-            let mut caller = pair.gateway.connect();
-            assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).status, 200);
-            sleep(Duration::from_millis(500));
             caller.send("GET");
-            ends(caller, (900, 1900), "the start of a second request");
+            ends(caller, "the start of a second request");
         });
     });
+}
+
+#[test]
+fn a_connection_without_requests_is_closed() {
+    let limits = "[proxy.limits]\nheader_timeout = \"10m\"\nkeep_alive_timeout = \"1s\"";
+    let pair = Pair::with(Upstream::named("a"), limits, "");
+    let mut caller = pair.gateway.connect();
+    assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).status, 200);
+    assert_eq!(caller.rest(), (vec![], ReadEnd::Closed));
 }
 
 #[test]
@@ -581,9 +570,7 @@ fn idle_connections_are_let_go_before_the_upstream_does_it() {
     });
     let pair = Pair::with(upstream, "[proxy]\nupstream_keep_alive = \"300ms\"", "");
     assert_eq!(pair.gateway.ask(&get(HOST, "/", &pair.token.text)).status, 200);
-    sleep(Duration::from_millis(100));
-    assert_eq!(pair.upstream.closed(), 0);
-    pair.upstream.await_closed(1, Duration::from_secs(1));
+    pair.upstream.await_closed(1, SOON);
 }
 
 /// uvicorn closes idle connections when it likes. No request may fail for it, whatever its method.
@@ -598,12 +585,14 @@ fn an_idle_connection_that_the_upstream_closed_fails_no_request() {
     });
     let pair = Pair::new(upstream, "");
     let mut caller = pair.gateway.connect();
+    let mut closed = 0;
     for round in 1..=2 {
         for method in ["GET", "POST"] {
             let body = request(method, "/", HOST, &pair.token.text, &["content-length: 3"], b"abc");
             let answer = caller.ask(body);
             assert_eq!(answer.status, 200, "{method} {round}: {}", answer.text());
-            sleep(Duration::from_millis(200));
+            closed += 1;
+            pair.upstream.await_closed(closed, SOON);
         }
     }
     assert_eq!(pair.upstream.connections(), 4);
@@ -643,10 +632,12 @@ fn a_second_upstream_is_used_if_the_first_refuses() {
 
 #[test]
 fn the_less_loaded_upstream_is_chosen() {
+    let gate = Gate::default();
     let slow = || {
-        Upstream::start(|peer| {
+        let gate = gate.clone();
+        Upstream::start(move |peer| {
             while peer.request().is_some() {
-                sleep(Duration::from_millis(300));
+                gate.pass();
                 peer.send(response(200, &[], b"ok"));
             }
         })
@@ -656,10 +647,11 @@ fn the_less_loaded_upstream_is_chosen() {
     let gateway = Gateway::start(&format!("[deployments.a]\n{urls}\n"));
     let token = gateway.token(&["deployment:a"]).text;
     thread::scope(|scope| {
-        for _ in 0..4 {
+        for asked in 1..=4 {
             scope.spawn(|| assert_eq!(gateway.ask(&get(HOST, "/", &token)).status, 200));
-            sleep(Duration::from_millis(20));
+            wait_until("it is at an upstream", SOON, || one.requests().len() + two.requests().len() == asked);
         }
+        gate.open();
     });
     assert_eq!((one.requests().len(), two.requests().len()), (2, 2));
 }
@@ -679,11 +671,11 @@ fn a_hanging_deployment_does_not_slow_another() {
         })
         .collect();
     hanging.await_requests(50);
-    let since = Instant::now();
+    // While all of them hang.
     for _ in 0..20 {
         assert_eq!(gateway.ask(&get("b.test", "/", &token)).text(), "b");
     }
-    assert!(since.elapsed() < Duration::from_secs(2));
+    assert_eq!(hanging.closed(), 0);
     drop(hung);
     hanging.await_closed(50, SOON);
 }

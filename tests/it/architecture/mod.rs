@@ -20,7 +20,6 @@ use source::modules;
 type Known = &'static [(&'static str, &'static str)];
 
 const KNOWN_CIRCLES: Known = &[
-    (
     ("src/store/postgres.rs, src/store/sqlite.rs, src/store/statement.rs", "errors are read where a statement runs"),
 ];
 

@@ -12,9 +12,11 @@ pub mod pair;
 pub mod postgres;
 pub mod snapshot;
 pub mod system;
+pub mod token_text;
 pub mod upstream;
 
 use std::{
+    sync::{Arc, Condvar, Mutex},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -36,4 +38,21 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option
 
 pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     wait_for(what, limit, || condition().then_some(()));
+}
+
+/// Holds other threads until the test lets them go on: what comes first is said, and not left to sleeping.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    /// Returns when the gate is open. A test that has failed never opens it, so that there is a limit.
+    pub fn pass(&self) {
+        let closed = |open: &mut bool| !*open;
+        drop(self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), Duration::from_secs(60), closed).unwrap());
+    }
 }

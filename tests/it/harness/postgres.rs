@@ -187,6 +187,17 @@ impl Cluster {
         format!("postgres://gateway:{PASSWORD}@{directory}:{}/{database}", self.port)
     }
 
+    /// How many connections to that database wait for notifications.
+    pub fn listeners(&self, url: &str) -> i64 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            let sql =
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+            sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+        })
+    }
+
     /// The URL of a new database, for tests that are not async.
     pub fn database_url(&self) -> String {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,0 +1,27 @@
+//! Token texts that no gateway has issued.
+
+use bento_gateway::domain::token_text::{PREFIX, PresentedToken, RANDOM_BYTES, TokenText};
+
+/// The same lookup id and a right checksum, another secret.
+pub fn with_wrong_secret(token: &str) -> String {
+    let random = |seed: u8| -> [u8; RANDOM_BYTES] { std::array::from_fn(|at| (at as u8).wrapping_mul(31) ^ seed) };
+    let other = TokenText::from_random(PREFIX, &random(7)).unwrap();
+    let split = PREFIX.len() + 13;
+    let body = format!("{}{}", &token[..split], &other.expose()[split..other.expose().len() - 6]);
+    // The checksum is CRC-32 in base 62.
+    let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let (mut rest, mut checksum) = (crc32fast::hash(body.as_bytes()), Vec::new());
+    for _ in 0..6 {
+        checksum.insert(0, alphabet[(rest % 62) as usize]);
+        rest /= 62;
+    }
+    let text = format!("{body}{}", String::from_utf8(checksum).unwrap());
+    assert!(PresentedToken::parse(text.as_bytes()).is_ok(), "the test's own mistake");
+    text
+}
+
+/// Of the right shape, and nobody issued it.
+pub fn unknown_token() -> String {
+    let random: [u8; RANDOM_BYTES] = std::array::from_fn(|at| (at as u8).wrapping_mul(53) ^ 0x55);
+    TokenText::from_random(PREFIX, &random).unwrap().expose().to_owned()
+}
