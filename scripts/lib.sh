@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What the scripts have in common. To be sourced.
+# What the scripts have in common. To be sourced by one that has set `root` to the project's directory.
+: "${root:?}"
 
 # A heading.
 say() {
@@ -14,6 +15,16 @@ die() {
 
 have() {
   command -v "$1" >/dev/null 2>&1
+}
+
+# Fails if a command takes longer than that many seconds, where the system can tell.
+within() {
+  if have timeout; then
+    timeout "$@"
+  else
+    shift
+    "$@"
+  fi
 }
 
 # Runs a command as root: directly, or by sudo, which is asked for a password on a terminal only.
@@ -70,6 +81,45 @@ need_cargo() {
     PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
   fi
   have cargo || die "cargo is missing: install Rust 1.95 or newer, for example with rustup (https://rustup.rs), and start again"
+  take_pinned_toolchain
+}
+
+# rustup downloads the release that rust-toolchain.toml names unless it is installed under that very name. Where it is
+# there as `stable`, say, that one is taken.
+take_pinned_toolchain() {
+  local pinned toolchain
+  have rustup || return 0
+  [ -z "${RUSTUP_TOOLCHAIN:-}" ] || return 0
+  pinned=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$root/rust-toolchain.toml")
+  for toolchain in $(rustup toolchain list | sed 's/ .*//'); do
+    case $toolchain in
+      "$pinned"-*) return 0 ;;
+    esac
+  done
+  for toolchain in $(rustup toolchain list | sed 's/ .*//'); do
+    case $(RUSTUP_TOOLCHAIN=$toolchain rustc --version 2>/dev/null) in
+      "rustc $pinned "*)
+        export RUSTUP_TOOLCHAIN=$toolchain
+        return 0
+        ;;
+    esac
+  done
+}
+
+# What looks at the dependencies: into target/tools, for a minute the first time.
+cargo_deny_version=0.20.2
+
+need_cargo_deny() {
+  local tools=$root/target/tools
+  PATH="$tools/bin:$PATH"
+  case $(cargo deny --version 2>/dev/null) in
+    "cargo-deny $cargo_deny_version") return 0 ;;
+  esac
+  say "Installing cargo-deny $cargo_deny_version, which looks at the dependencies, into target/tools"
+  # Without optimisation: it is built once and runs for seconds.
+  CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --debug --root "$tools" "cargo-deny@$cargo_deny_version" ||
+    die "cargo could not install cargo-deny; its message is above. Is the package registry reachable?"
+  rm -rf "$tools/build"
 }
 
 # SQLite and the cryptography are compiled from C.

@@ -1,6 +1,6 @@
 //! The web console: pages for people, made on the server. Scripts help where they are allowed and are never needed.
 //!
-//! [`visitor`] says whose browser it is, [`form`] that a form is theirs, [`routes`] that every page asks for one of these.
+//! [`visitor`] says whose browser it is, [`form`] that a form is theirs, [`routes()`] that every page asks for one of these.
 //! Every other file is a page or a few. What is done is done by [`service`](crate::service), as for the API and the
 //! command line.
 

@@ -19,9 +19,8 @@ use source::modules;
 /// What is wrong, as a test says it, and why it may stay for now.
 type Known = &'static [(&'static str, &'static str)];
 
-const KNOWN_CIRCLES: Known = &[
-    ("src/store/postgres.rs, src/store/sqlite.rs, src/store/statement.rs", "errors are read where a statement runs"),
-];
+const KNOWN_CIRCLES: Known =
+    &[("src/store/postgres.rs, src/store/sqlite.rs, src/store/statement.rs", "errors are read where a statement runs")];
 
 /// No file is longer, so that one can be read at a sitting.
 const MAX_LINES: usize = 400;
