@@ -88,7 +88,8 @@ fn print_created(user: &User, printer: &mut Printer<'_>) -> Result<(), CliError>
         ])
     })?;
     if user.password_hash.is_none() {
-        printer.note(&format!("No password yet; `bento-gateway user invite {}` creates a link to set one.", user.email));
+        printer
+            .note(&format!("No password yet; `bento-gateway user invite {}` creates a link to set one.", user.email));
     }
     Ok(())
 }

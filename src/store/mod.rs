@@ -15,6 +15,7 @@ mod change;
 mod columns;
 mod deployments;
 mod device_logins;
+mod error;
 mod feed;
 mod invitations;
 mod postgres;
@@ -30,14 +31,13 @@ mod users;
 pub use audit::{EventFilter, StoredEvent};
 pub use change::{Change, Committed, Current};
 pub use deployments::{StoredDeployment, TouchedToken};
+pub use error::{Conflict, StoreError};
 pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor};
 pub use replicas::{Replica, ReplicaId};
 pub use tokens::{Page, TokenFilter, TokenOrder};
 pub use users::{NamedRequest, Organization};
 
-use std::{fmt, sync::Arc};
-
-use sqlx::migrate::MigrateError;
+use std::sync::Arc;
 
 use self::{postgres::PostgresServer, sqlite::SqliteFile, statement::Connection};
 use crate::config::{StoreConfig, StoreUrl};
@@ -122,61 +122,4 @@ pub fn statements() -> Statements {
 pub struct Statements {
     pub sqlite: Vec<&'static str>,
     pub postgres: Vec<&'static str>,
-}
-
-/// Why the store did not do it. Nothing was changed, with one exception that no database can spare us: a connection
-/// that is lost during the commit leaves open whether the change was made.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The change contradicts what is there: the caller's mistake.
-    #[error("{0} already exists")]
-    Conflict(Conflict),
-    /// The database cannot be reached, did not answer in time or refused the work: the operator's trouble, and worth a
-    /// retry. The text never holds the database's URL, whose password it would show.
-    #[error("the database is not available: {0}")]
-    Unavailable(String),
-    /// The database was reached and will go on refusing: wrong password, no such database, no permission, a newer
-    /// schema. A retry without the operator's help is in vain.
-    #[error("the database cannot be used: {0}")]
-    Unusable(String),
-    /// What is stored breaks a rule of this program: our mistake, or a manual edit.
-    #[error("the database holds something this gateway cannot read: {0}")]
-    Inconsistent(String),
-}
-
-/// What there may be only one of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conflict {
-    /// A live token of the same owner and name.
-    TokenName,
-    DeploymentName,
-    /// A host name that another Deployment of the store has.
-    DeploymentHost,
-    Email,
-    /// The same actor has named an earlier request so (`Idempotency-Key`).
-    RequestKey,
-}
-
-impl fmt::Display for Conflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TokenName => "a live token of that name",
-            Self::DeploymentName => "a Deployment of that name",
-            Self::DeploymentHost => "a Deployment with that host name",
-            Self::Email => "a user with that e-mail address",
-            Self::RequestKey => "a request with that Idempotency-Key",
-        })
-    }
-}
-
-/// `read` is the database's reading of sqlx's errors. What it has no better word for will fail again at the next start.
-fn migration_error(error: MigrateError, read: fn(sqlx::Error) -> StoreError) -> StoreError {
-    let unusable = |text: String| StoreError::Unusable(format!("its schema could not be migrated: {text}"));
-    match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match read(error) {
-            StoreError::Inconsistent(text) => unusable(text),
-            other => other,
-        },
-        other => unusable(other.to_string()),
-    }
 }

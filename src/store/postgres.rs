@@ -4,18 +4,17 @@ use std::{str::FromStr, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection as _, PgPool,
-    error::DatabaseError,
-    migrate::{MigrateError, Migrator},
+    migrate::Migrator,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
 use super::{
-    Conflict, StoreError, migration_error,
-    statement::{Connection, Held},
+    StoreError, error,
+    statement::{Connection, Held, by},
 };
 use crate::{config::StoreConfig, domain::secret::Secret};
 
@@ -102,7 +101,7 @@ impl PostgresServer {
         let lost = match listening.try_recv().await {
             Ok(Some(_)) => return Ok(()),
             Ok(None) => StoreError::Unavailable("the connection for notifications was lost".to_owned()),
-            Err(error) => store_error(error),
+            Err(error) => error::of_postgres(error),
         };
         *listener = None;
         Err(lost)
@@ -112,78 +111,20 @@ impl PostgresServer {
 /// `patience` is for the connection only: a migration takes as long as it takes, and so does waiting for another
 /// process's.
 async fn migrate(options: &PgConnectOptions, patience: Duration) -> Result<(), StoreError> {
-    let connected = timeout(patience, options.connect()).await.map_err(|_| no_answer())?;
-    let mut connection = connected.map_err(store_error)?;
-    let mut transaction = connection.begin().await.map_err(store_error)?;
-    sqlx::query(LOCK_MIGRATIONS).execute(&mut *transaction).await.map_err(store_error)?;
+    let connected = timeout(patience, options.connect()).await.map_err(|_| error::no_answer())?;
+    let mut connection = connected.map_err(error::of_postgres)?;
+    let mut transaction = connection.begin().await.map_err(error::of_postgres)?;
+    sqlx::query(LOCK_MIGRATIONS).execute(&mut *transaction).await.map_err(error::of_postgres)?;
 
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     // Migrations of a later release: it may run beside this one.
     migrator.set_ignore_missing(true).set_locking(false);
     // And not `run`, on which the compiler cannot prove the future `Send`.
-    migrator.run_direct(None, &mut *transaction, false).await.map_err(migrate_error)?;
+    migrator
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(|error| error::of_migration(error, error::of_postgres))?;
 
-    transaction.commit().await.map_err(store_error)?;
-    connection.close().await.map_err(store_error)
-}
-
-/// sqlx's errors end here, and its waiting.
-pub(super) async fn by<T>(
-    deadline: Instant,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, StoreError> {
-    match timeout_at(deadline, work).await {
-        Ok(done) => done.map_err(store_error),
-        Err(_) => Err(no_answer()),
-    }
-}
-
-fn no_answer() -> StoreError {
-    StoreError::Unavailable("it did not answer in time".to_owned())
-}
-
-/// No text made here may hold the database's URL or password.
-fn store_error(error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::Database(error) => database_error(&*error),
-        sqlx::Error::PoolTimedOut => StoreError::Unavailable("no connection in time".to_owned()),
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-            StoreError::Unavailable(error.to_string())
-        }
-        sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => StoreError::Unusable(error.to_string()),
-        sqlx::Error::Migrate(error) => migrate_error(*error),
-        _ => StoreError::Inconsistent(error.to_string()),
-    }
-}
-
-fn migrate_error(error: MigrateError) -> StoreError {
-    migration_error(error, store_error)
-}
-
-/// By SQLSTATE, <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn database_error(error: &dyn DatabaseError) -> StoreError {
-    let code = error.code().unwrap_or_default();
-    let text = || format!("{} (SQLSTATE {code})", error.message());
-    let conflict = match error.constraint() {
-        Some("api_tokens_live_name_key") => Some(Conflict::TokenName),
-        Some("deployments_pkey") => Some(Conflict::DeploymentName),
-        Some("deployment_hosts_pkey") => Some(Conflict::DeploymentHost),
-        Some("users_email_key") => Some(Conflict::Email),
-        Some("audit_events_request_key") => Some(Conflict::RequestKey),
-        _ => None,
-    };
-    match (&*code, conflict) {
-        ("23505", Some(conflict)) => StoreError::Conflict(conflict),
-        // A privilege, a database, a schema or a table that is missing.
-        ("42501" | "3D000" | "3F000" | "42P01" | "42703", _) => StoreError::Unusable(text()),
-        // 55P03: a lock was not available in time. 25006: a standby, before it is promoted.
-        ("55P03" | "25006" | "25P03", _) => StoreError::Unavailable(text()),
-        _ => match code.get(..2) {
-            // Who are you?
-            Some("28") => StoreError::Unusable(text()),
-            // Connection, serialisation and deadlock, resources, the operator's intervention and timeouts, the system.
-            Some("08" | "40" | "53" | "57" | "58") => StoreError::Unavailable(text()),
-            _ => StoreError::Inconsistent(text()),
-        },
-    }
+    transaction.commit().await.map_err(error::of_postgres)?;
+    connection.close().await.map_err(error::of_postgres)
 }

@@ -11,9 +11,9 @@ use sqlx::{
     postgres::{PgArguments, PgRow},
     sqlite::{SqliteArguments, SqliteRow},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use super::{StoreError, postgres, sqlite};
+use super::{StoreError, error};
 
 /// The text of a statement.
 #[derive(Clone, Copy)]
@@ -117,11 +117,11 @@ impl Connection {
         match self {
             Self::Sqlite(held) => {
                 let query = sqlx::query_with(sql.sqlite, values.sqlite().map_err(unwritable)?);
-                Ok(sqlite::read(query.execute(held.connection()).await)?.rows_affected())
+                Ok(query.execute(held.connection()).await.map_err(error::of_sqlite)?.rows_affected())
             }
             Self::Postgres(held, deadline) => {
                 let query = sqlx::query_with(sql.postgres, values.postgres().map_err(unwritable)?);
-                Ok(postgres::by(*deadline, query.execute(held.connection())).await?.rows_affected())
+                Ok(by(*deadline, query.execute(held.connection())).await?.rows_affected())
             }
         }
     }
@@ -135,11 +135,11 @@ impl Connection {
         match self {
             Self::Sqlite(held) => {
                 let query = sqlx::query_as_with(sql.sqlite, values.sqlite().map_err(unwritable)?);
-                sqlite::read(query.fetch_all(held.connection()).await)
+                query.fetch_all(held.connection()).await.map_err(error::of_sqlite)
             }
             Self::Postgres(held, deadline) => {
                 let query = sqlx::query_as_with(sql.postgres, values.postgres().map_err(unwritable)?);
-                postgres::by(*deadline, query.fetch_all(held.connection())).await
+                by(*deadline, query.fetch_all(held.connection())).await
             }
         }
     }
@@ -148,11 +148,11 @@ impl Connection {
         match self {
             Self::Sqlite(held) => {
                 let query = sqlx::query_as_with(sql.sqlite, values.sqlite().map_err(unwritable)?);
-                sqlite::read(query.fetch_optional(held.connection()).await)
+                query.fetch_optional(held.connection()).await.map_err(error::of_sqlite)
             }
             Self::Postgres(held, deadline) => {
                 let query = sqlx::query_as_with(sql.postgres, values.postgres().map_err(unwritable)?);
-                postgres::by(*deadline, query.fetch_optional(held.connection())).await
+                by(*deadline, query.fetch_optional(held.connection())).await
             }
         }
     }
@@ -165,12 +165,21 @@ impl Connection {
 
     pub async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(Held::InTransaction(transaction)) => sqlite::read(transaction.commit().await),
-            Self::Postgres(Held::InTransaction(transaction), deadline) => {
-                postgres::by(deadline, transaction.commit()).await
-            }
+            Self::Sqlite(Held::InTransaction(transaction)) => transaction.commit().await.map_err(error::of_sqlite),
+            Self::Postgres(Held::InTransaction(transaction), deadline) => by(deadline, transaction.commit()).await,
             Self::Sqlite(Held::Pooled(_)) | Self::Postgres(Held::Pooled(_), _) => Ok(()),
         }
+    }
+}
+
+/// PostgreSQL, with our patience.
+pub(super) async fn by<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    match timeout_at(deadline, work).await {
+        Ok(done) => done.map_err(error::of_postgres),
+        Err(_) => Err(error::no_answer()),
     }
 }
 

@@ -25,13 +25,11 @@ use bento_gateway::{
 };
 use tokio::{runtime::Runtime, sync::watch};
 
-use crate::{
-    cli::assert_reference,
-    harness::{
-        console::{Browser, PASSWORD},
-        http::{Answer, Caller, request},
-        system::FixedSystem,
-    },
+use crate::harness::{
+    console::{Browser, PASSWORD},
+    http::{Answer, Caller, request},
+    snapshot::assert_reference,
+    system::FixedSystem,
 };
 
 const START: &str = "2026-12-24T18:00:00Z";

@@ -31,7 +31,7 @@ pub struct UpdateToken {
 ///
 /// # Errors
 /// [`Error::TokenNotFound`] also for a revoked one, [`Error::TokenExpired`], [`Error::ChangedMeanwhile`], and those of
-/// [`create`](super::create()) for what is changed.
+/// [`create`](fn@super::create) for what is changed.
 pub async fn update(context: &Context<'_>, uid: TokenUid, update: UpdateToken) -> Result<Committed<TokenRecord>> {
     let mut change = context.store.change().await?;
     let known = change.token(uid).await?.filter(|token| token.revoked_at.is_none());
