@@ -262,5 +262,16 @@ fn without_secrets(transcript: &str) -> String {
         let secret = part.len() - rest.len() == TOKEN_LEN - PREFIX.len();
         let _ = write!(out, "{PREFIX}{}", if secret { format!("[secret]{rest}") } else { part.to_owned() });
     }
+    without_durations(&out)
+}
+
+/// How long a receipt took is the machine's to say.
+fn without_durations(transcript: &str) -> String {
+    const TOOK: &str = "\"took_ms\": ";
+    let mut parts = transcript.split(TOOK);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let _ = write!(out, "{TOOK}[ms]{}", part.trim_start_matches(|character: char| character.is_ascii_digit()));
+    }
     out
 }
