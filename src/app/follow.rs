@@ -16,7 +16,7 @@ use crate::{
         bootstrap::{self, FirstStart},
     },
     store::{self, SharedStore, StoreError},
-    system::{Os, System},
+    system::System,
     telemetry::traffic::TrafficCounts,
 };
 
@@ -24,6 +24,7 @@ use crate::{
 const MAX_STORE_BACKOFF: Duration = Duration::from_secs(5);
 
 pub struct Follow {
+    pub system: Arc<dyn System>,
     pub config: Config,
     pub management: Arc<Management>,
     pub traffic: Arc<TrafficCounts>,
@@ -47,8 +48,8 @@ impl Follow {
 
     /// Returns the running follower as soon as the gateway is ready, or is to end.
     async fn start(self, store: SharedStore) -> Result<JoinHandle<()>, ServeError> {
-        let Self { config, management, traffic, declared, shutdown } = self;
-        let first = set_up(&config, &store).await?;
+        let Self { system, config, management, traffic, declared, shutdown } = self;
+        let first = set_up(&config, &store, &*system).await?;
         let gateway = Arc::clone(&management.gateway);
         let _ = gateway.opened.set(Arc::clone(&store));
         let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
@@ -86,7 +87,7 @@ async fn open_store(config: &Config) -> Result<SharedStore, ServeError> {
 }
 
 /// `None`: the store was set up before.
-async fn set_up(config: &Config, store: &SharedStore) -> Result<Option<FirstStart>, ServeError> {
+async fn set_up(config: &Config, store: &SharedStore, system: &dyn System) -> Result<Option<FirstStart>, ServeError> {
     let context = Context {
         store,
         tokens: &config.tokens,
@@ -94,8 +95,8 @@ async fn set_up(config: &Config, store: &SharedStore) -> Result<Option<FirstStar
         actor: Actor::System,
         grantor: Grantor::Operator,
         request: None,
-        system: &Os,
-        now: Os.now(),
+        system,
+        now: system.now(),
     };
     let link_lifetime = config.management.invitation_lifetime;
     Ok(bootstrap::bootstrap(&context, &config.organization, link_lifetime).await?)

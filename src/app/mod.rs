@@ -41,7 +41,7 @@ use crate::{
     secret_hash::{HashError, SecretHasher},
     service,
     store::StoreError,
-    system::{NoEntropy, Os},
+    system::{NoEntropy, System},
     telemetry::{self, Style, access_log::AccessLog},
 };
 
@@ -73,19 +73,19 @@ pub enum ServeError {
 ///
 /// # Errors
 /// [`ServeError`], where trying again would not help. If the store cannot be reached, the gateway waits for it instead.
-pub fn serve(config: Config, sources: Sources) -> Result<(), ServeError> {
+pub fn serve(config: Config, sources: Sources, system: Arc<dyn System>) -> Result<(), ServeError> {
     telemetry::start(&config.log).map_err(ServeError::LogFilter)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(BACKGROUND_THREADS)
         .thread_name("background")
         .enable_all()
         .build()?;
-    let served = runtime.block_on(run(config, sources));
+    let served = runtime.block_on(run(config, sources, system));
     runtime.shutdown_background();
     served
 }
 
-async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
+async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Result<(), ServeError> {
     // Signals first: one that arrives during the start must not kill the process half-way.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -99,7 +99,7 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
 
     let listeners = Listeners::open(&config.proxy, &workers, Arc::clone(&gateway.index))?;
     tokio::spawn(listeners.follow_routes());
-    let manager = Arc::new(Management::new(Arc::clone(&gateway), config.clone(), Arc::new(Os)));
+    let manager = Arc::new(Management::new(Arc::clone(&gateway), config.clone(), Arc::clone(&system)));
     tokio::spawn(axum::serve(management, management::service(Arc::clone(&manager))).into_future());
     let reloader = Reloader::new(&config, sources, Arc::clone(&manager), declared, workers.tls.clone())?;
     tokio::spawn(reloader.run());
@@ -107,7 +107,8 @@ async fn run(config: Config, sources: Sources) -> Result<(), ServeError> {
 
     let shutdown = Shutdown::default();
     let traffic = Arc::clone(&access_log.traffic);
-    let follow = Follow { config, management: manager, traffic, declared: follow_declared, shutdown: shutdown.clone() };
+    let follow =
+        Follow { system, config, management: manager, traffic, declared: follow_declared, shutdown: shutdown.clone() };
     tokio::select! {
         ended = follow.run() => ended?,
         _ = terminate.recv() => {}

@@ -1,7 +1,7 @@
-//! What the terminal says once the gateway is ready: where it is, and what to run next.
+//! Prints, once the gateway is ready, where it listens and what to run next.
 //!
-//! On standard output, which is for the person who started it; logs go to standard error. The first token is shown here
-//! and nowhere else, once.
+//! On standard output, which is for the person who started it; logs go to standard error. The first token is shown here,
+//! once, and nowhere else.
 
 use std::{fmt::Write as _, io::Write as _};
 
@@ -16,11 +16,11 @@ use crate::{
 };
 
 pub fn print(config: &Config, first: Option<&FirstStart>) {
-    // Whoever started it may have closed standard output: the gateway goes on all the same.
+    // The gateway goes on if whoever started it has closed standard output.
     let _ = std::io::stdout().write_all(text(config, first).as_bytes());
 }
 
-/// For a gateway that ends before it was ready: these are shown now or never.
+/// For a gateway that ends before it is ready: the first token and link are shown now or never.
 pub fn print_secrets(config: &Config, first: &FirstStart) {
     let token = first.token.as_ref().map(first_token).unwrap_or_default();
     let _ = std::io::stdout().write_all(format!("{token}{}", set_up(config, first)).as_bytes());
@@ -42,12 +42,12 @@ fn text(config: &Config, first: Option<&FirstStart>) -> String {
     for deployment in &config.deployments {
         let access = if deployment.protected { "protected" } else { "public" };
         let url = address::deployment(&config.proxy, deployment, None)
-            .map_or_else(|| "no address: give it a host or a listener".to_owned(), |url| url.to_string());
+            .map_or_else(|| "has no address; give it a host or a listener".to_owned(), |url| url.to_string());
         let _ = writeln!(text, "  {}  {url}  {access}", deployment.name);
     }
     if config.deployments.is_empty() {
         text.push_str(
-            "  No Deployment yet. Add one: bento-gateway deployment add NAME --upstream http://127.0.0.1:3000\n",
+            "  No Deployments yet. Add one: bento-gateway deployment add NAME --upstream http://127.0.0.1:3000\n",
         );
     }
     match first.and_then(|first| first.token.as_ref()) {
@@ -56,24 +56,22 @@ fn text(config: &Config, first: Option<&FirstStart>) -> String {
             text.push_str(&first_token(issued));
             let _ = writeln!(text, "Try it:\n\n  curl {}/readyz", curl_arguments(config, token));
         }
-        None => text.push_str("\nMake an API token:\n\n  bento-gateway token create NAME --scope 'deployment:*'\n"),
+        None => text.push_str("\nCreate an API token:\n\n  bento-gateway token create NAME --scope 'deployment:*'\n"),
     }
     let management = address::management(&config.management, None);
     match first {
         Some(first) => text.push_str(&set_up(config, first)),
         None => {
-            let _ = writeln!(
-                text,
-                "\nThe console, which people of `bento-gateway user list` sign in to:\n\n  {management}"
-            );
+            let _ =
+                writeln!(text, "\nThe console, for the users that `bento-gateway user list` shows:\n\n  {management}");
         }
     }
     let _ = writeln!(text, "\nManage it with BentoML's own client:\n\n  bentoml cloud login --endpoint {management}\n");
     text
 }
 
-/// What makes the first Deployment answer on this machine, where its host name need not resolve yet and a certificate
-/// need not be for an address.
+/// Arguments with which curl on this machine reaches the first Deployment, even if its host name does not resolve yet and
+/// the certificate is for another name.
 fn curl_arguments(config: &Config, token: &str) -> String {
     let insecure = if config.proxy.tls.is_some() { "--insecure " } else { "" };
     let listener = || address::listener(&config.proxy, config.proxy.listen, None).into();

@@ -1,4 +1,4 @@
-//! What can be typed. The doc comments are the help texts, and `docs/cli.md` is made of them.
+//! The commands and their arguments. The doc comments are the help texts, from which `docs/cli.md` is generated.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -30,24 +30,24 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-   0  done
-   1  failed
-   2  the command line cannot be read
-   3  what was named does not exist
-   4  refused: a bad value, or it contradicts what exists
+   0  success
+   1  failure
+   2  invalid command line
+   3  not found
+   4  refused: an invalid value, or a conflict with what exists
    5  the store cannot be reached or used
-   6  `token scan` has found tokens
-  78  the configuration has problems";
+   6  `token scan` found tokens
+  78  invalid configuration";
 
 #[derive(Debug, Args)]
 pub struct GlobalArgs {
     /// Configuration file [env: BENTO_GATEWAY_CONFIG]
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub config: Option<PathBuf>,
-    /// sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE
+    /// The store: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     pub store: Option<String>,
-    /// How answers are printed
+    /// Output format
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     #[arg(help_heading = "Global options")]
     pub output: Format,
@@ -57,105 +57,105 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Run the gateway
     Serve(ServeArgs),
-    /// Make, look at and end API tokens
+    /// Create, list, rotate and revoke API tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Add, look at and remove Deployments
+    /// Add, list, stop and remove Deployments
     #[command(subcommand)]
     Deployment(DeploymentCommand),
-    /// Manage the people who own tokens
+    /// Manage users, who own tokens
     #[command(subcommand)]
     User(UserCommand),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Ask a running gateway whether it is ready; exit code 0 if so, 1 if not
+    /// Check whether a running gateway is ready: exit code 0 if it is, 1 if it is not
     Healthcheck {
-        /// Where to ask, instead of /readyz of the configured management listener
+        /// URL to check [default: /readyz on the configured management listener]
         #[arg(long)]
         url: Option<UpstreamUrl>,
     },
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     Completions { shell: Shell },
 }
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// A Deployment and its upstream; may be repeated
+    /// A Deployment and the URL of its upstream; can be repeated
     ///
-    /// A single one is also the default Deployment. Several get a listener each, at the proxy's port + 10, + 11 and so
-    /// on, unless there is a base domain.
+    /// A single Deployment is also the default Deployment. With several, each gets its own listener at the proxy's port
+    /// + 10, + 11 and so on, unless a base domain is set.
     #[arg(long = "deployment", value_name = "NAME=URL")]
     pub deployments: Vec<String>,
-    /// Where callers connect
+    /// Address of the proxy listener, where callers connect
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<String>,
-    /// Where operators and probes connect: /livez and /readyz
+    /// Address of the management listener, for the console, the API and probes
     #[arg(long, value_name = "IP:PORT")]
     pub management_listen: Option<String>,
-    /// NAME.DOMAIN reaches the Deployment NAME
+    /// Domain whose subdomains are the Deployments: NAME.DOMAIN reaches the Deployment NAME
     #[arg(long, value_name = "DOMAIN")]
     pub base_domain: Option<String>,
-    /// auto, json or pretty
+    /// Log format: auto, json or pretty
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// PEM file with the certificate chain
+    /// PEM file with the TLS certificate chain
     #[arg(long, value_name = "FILE")]
     pub tls_certificate: Option<String>,
-    /// PEM file with the private key
+    /// PEM file with the TLS private key
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Make a token; its text is printed once
+    /// Create a token and print it once
     Create {
         name: String,
         #[arg(long, default_value = "", hide_default_value = true)]
         description: String,
-        /// What it may do; may be repeated [default: api]
+        /// What the token may do; can be repeated [default: api]
         ///
         /// api, read_organization, write_organization, read_cluster, write_cluster, deployment:NAME,
         /// deployment:PREFIX* or deployment:*
         #[arg(long = "scope", value_name = "SCOPE")]
         scopes: Vec<String>,
-        /// 30d, 12h, 2w, 2026-12-24 or never [default: tokens.default_lifetime]
+        /// When the token expires: 30d, 12h, 2w, 2026-12-24 or never [default: tokens.default_lifetime]
         #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
         expires: Option<Expiry>,
-        /// Whose token it is [default: the first admin]
+        /// The user who owns the token [default: the first admin]
         #[arg(long, value_name = "EMAIL")]
         owner: Option<Email>,
     },
-    /// List tokens, newest first, revoked and expired ones too
+    /// List tokens, newest first, including revoked and expired ones
     List {
-        /// A part of the name, the description or the uid
+        /// Only tokens with this text in their name, description or uid
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,
-        /// Only this user's
+        /// Only tokens of this user
         #[arg(long, value_name = "EMAIL")]
         owner: Option<Email>,
-        /// At most so many
+        /// Maximum number of tokens
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
     /// Show one token
     Get { uid: TokenUid },
-    /// End a token for good
+    /// Revoke a token, permanently
     Revoke { uid: TokenUid },
-    /// Find tokens in files, offline; prints where they are, never what they are
+    /// Find tokens in files, offline; prints where they are, but not the tokens
     ///
-    /// Directories are searched whole, hidden files and .git too; links in them are not followed. What is found has the
-    /// prefix and the checksum of a token, so there are no false alarms. Exit code 6 if there are any.
+    /// Searches directories recursively, including hidden files and .git, without following links. Every match has the
+    /// prefix and the checksum of a token, so there are no false alarms. Exits with 6 if it finds any.
     Scan {
         /// Files and directories; - for standard input
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
-    /// Give a token a new secret; its text is printed once
+    /// Give a token a new secret and print it once
     Rotate {
         uid: TokenUid,
-        /// How long the old secret goes on working; 0s ends it now [default: tokens.rotation_overlap]
+        /// How long the old secret keeps working; 0s ends it now [default: tokens.rotation_overlap]
         #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
         overlap: Option<Duration>,
     },
@@ -165,52 +165,52 @@ pub enum TokenCommand {
 pub enum DeploymentCommand {
     /// Add a Deployment to the store; a running gateway serves it at once
     Add(AddDeployment),
-    /// List Deployments of the configuration and of the store
+    /// List Deployments from the configuration and the store
     List,
-    /// Stop forwarding to a Deployment of the store; its callers get 503
+    /// Stop forwarding to a Deployment; its callers get 503
     Terminate { name: DeploymentName },
-    /// Forward to a terminated Deployment again
+    /// Resume forwarding to a terminated Deployment
     Start { name: DeploymentName },
-    /// Remove a Deployment from the store, and end the scopes that name it
+    /// Remove a Deployment from the store, and the scopes that name it from all tokens
     Remove { name: DeploymentName },
 }
 
-/// Settings that are not given are those of [proxy.deployment_defaults] now.
+/// Settings without a flag take their current values in [proxy.deployment_defaults].
 #[derive(Debug, Args)]
 pub struct AddDeployment {
-    /// Lower-case letters, digits and inner hyphens
+    /// Lower-case letters, digits and hyphens; starts and ends with a letter or digit
     pub name: DeploymentName,
-    /// Where the Bento listens; may be repeated for replicas
+    /// URL at which the Bento listens; can be repeated for replicas
     #[arg(long = "upstream", value_name = "URL", required = true)]
     pub upstreams: Vec<UpstreamUrl>,
-    /// A custom host name; may be repeated
+    /// Custom host name; can be repeated
     #[arg(long = "host", value_name = "HOST")]
     pub hosts: Vec<HostName>,
-    /// Ask for no token
+    /// Let everybody call it, without a token
     #[arg(long)]
     pub public: bool,
-    /// An address of its own
+    /// Address of a listener of its own
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Until the connection to the upstream stands
+    /// Longest wait for the connection to the upstream
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub connect_timeout: Option<Duration>,
-    /// Until the first byte of the answer
+    /// Longest wait for the first byte of the response
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub first_byte_timeout: Option<Duration>,
-    /// Without a byte in either direction
+    /// Longest time without a byte in either direction
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub idle_timeout: Option<Duration>,
-    /// Largest request body, for example 10MiB
+    /// Maximum size of a request body, for example 10MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_body: Option<u64>,
-    /// Pass the caller's Authorization on to the upstream
+    /// Pass the caller's Authorization header on to the upstream
     #[arg(long)]
     pub forward_authorization: bool,
-    /// Let pages of this origin call it and read the answers (CORS); may be repeated
+    /// Let pages of this origin call it and read the responses (CORS); can be repeated
     #[arg(long = "cors-origin", value_name = "ORIGIN")]
     pub cors_origins: Vec<CorsOrigin>,
-    /// Let pickle through, which runs code of the caller's choice in the upstream
+    /// Allow pickle request bodies, which can run any code in the upstream
     #[arg(long)]
     pub allow_pickle: bool,
 }
@@ -223,10 +223,10 @@ pub enum UserCommand {
         email: Email,
         #[arg(long)]
         name: String,
-        /// May manage everything, not only tokens of their own
+        /// Make the user an admin, who manages everything and not only their own tokens
         #[arg(long)]
         admin: bool,
-        /// Read the password from standard input; without it the user has none yet
+        /// Read the password from standard input; without this, the user has no password yet
         #[arg(long)]
         password_stdin: bool,
     },
@@ -235,23 +235,23 @@ pub enum UserCommand {
     /// Set a user's password
     SetPassword {
         email: Email,
-        /// Read it from standard input instead of asking
+        /// Read the password from standard input instead of prompting for it
         #[arg(long)]
         stdin: bool,
     },
-    /// Make a link by which a user sets their password, once; earlier links end
+    /// Create a link with which a user sets their password, once; earlier links stop working
     Invite { email: Email },
-    /// Disable a user, and with them all their tokens and sessions
+    /// Disable a user and all their tokens, and end their sessions
     Disable { email: Email },
-    /// Enable a disabled user, and with them those of their tokens that are not over
+    /// Enable a disabled user and their live tokens
     Enable { email: Email },
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// List every problem of the configuration
+    /// Check the configuration and list every problem
     Check,
-    /// Print every setting in effect as TOML, with where it came from
+    /// Print every setting in effect as TOML, and where it comes from
     Print,
 }
 

@@ -16,7 +16,7 @@ pub fn run(command: ConfigCommand, environment: &Environment, printer: &mut Prin
     }
 }
 
-/// Not part of loading: other commands do not need the key, and need not be allowed to read it.
+/// Not a part of loading: other commands do not need the key, and their user may not be allowed to read it.
 fn readable(config: &Config) -> Result<(), CliError> {
     let unreadable: Vec<String> = config
         .proxy
@@ -28,6 +28,6 @@ fn readable(config: &Config) -> Result<(), CliError> {
     if unreadable.is_empty() {
         return Ok(());
     }
-    let message = format!("the gateway could not read its TLS files\n  {}", unreadable.join("\n  "));
-    Err(CliError::new(ExitStatus::Configuration, message, "check the paths, and who may read the files"))
+    let message = format!("the TLS files cannot be read\n  {}", unreadable.join("\n  "));
+    Err(CliError::new(ExitStatus::Configuration, message, "check the paths and the permissions of the files"))
 }

@@ -35,7 +35,7 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
             let elsewhere = store.block_on(deployments::declared_elsewhere(&context, &listed))?;
             if !elsewhere.is_empty() {
                 let names = joined(&elsewhere);
-                printer.note(&format!("Declared by a gateway's own file or flags, and known to it alone: {names}"));
+                printer.note(&format!("Declared by a running gateway's own file or flags: {names}"));
             }
             printer.answer(&listed, || {
                 let rows = listed.iter().map(row);
@@ -44,11 +44,11 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
         }
         DeploymentCommand::Terminate { name } => {
             let spec = store.block_on(deployments::terminate(&context, &name))?;
-            printer.answer(&spec, || format!("The Deployment {name} is terminated: its callers get 503."))
+            printer.answer(&spec, || format!("Terminated {name}; its callers get 503."))
         }
         DeploymentCommand::Start { name } => {
             let spec = store.block_on(deployments::start(&context, &name))?;
-            printer.answer(&spec, || format!("The Deployment {name} is forwarded to again."))
+            printer.answer(&spec, || format!("Started {name}."))
         }
         DeploymentCommand::Remove { name } => {
             let touched = store.block_on(deployments::remove(&context, &name))?;
@@ -68,7 +68,7 @@ struct Removed {
 struct LostScope {
     uid: String,
     name: String,
-    /// It had no other scope.
+    /// The token had no other scope.
     revoked: bool,
 }
 
@@ -81,14 +81,13 @@ fn print_removed(name: &DeploymentName, touched: &[TouchedToken], printer: &mut 
     let removed = Removed { name: name.to_string(), tokens: touched.iter().map(lost).collect() };
     printer.answer(&removed, || {
         if removed.tokens.is_empty() {
-            return format!("{name} is removed; no token named it");
+            return format!("Removed {name}; no token had a scope that names it.");
         }
-        let what = |revoked: bool| if revoked { "revoked: it had no other scope" } else { "lost the scope" };
-        let rows = removed
-            .tokens
-            .iter()
-            .map(|token| [token.uid.clone(), token.name.clone(), format!("{} deployment:{name}", what(token.revoked))]);
-        format!("{name} is removed; these tokens named it\n{}", table(["UID", "NAME", "EFFECT"], rows))
+        let effect = |revoked: bool| if revoked { "revoked: it had no other scope than" } else { "lost the scope" };
+        let rows = removed.tokens.iter().map(|token| {
+            [token.uid.clone(), token.name.clone(), format!("{} deployment:{name}", effect(token.revoked))]
+        });
+        format!("Removed {name}; these tokens had a scope that names it:\n{}", table(["UID", "NAME", "EFFECT"], rows))
     })
 }
 
@@ -117,7 +116,7 @@ fn spec(args: AddDeployment, defaults: &DeploymentSettings) -> DeploymentSpec {
 }
 
 fn row(listed: &Listed) -> [String; 6] {
-    let shadowed = if listed.shadowed { " (not served: the configuration has one of that name)" } else { "" };
+    let shadowed = if listed.shadowed { " (not served: the configuration declares one of the same name)" } else { "" };
     [
         listed.spec.name.to_string(),
         access(&listed.spec).to_owned(),

@@ -1,6 +1,6 @@
-//! What commands that work on the store have in common: settings, store, runtime.
+//! What the commands that work on the store have in common: settings, store, runtime.
 
-use std::{collections::BTreeMap, future::Future};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -10,22 +10,24 @@ use crate::{
     domain::{audit::Actor, rights::Grantor},
     service::Context,
     store::{self, SharedStore},
-    system::{Os, System},
+    system::System,
 };
 
 /// Names the configuration file where `--config` does not.
 const CONFIG_VARIABLE: &str = "BENTO_GATEWAY_CONFIG";
 
-/// The process as the commands see it.
+/// What the commands get from the process.
 pub struct Environment {
     pub env: BTreeMap<String, String>,
     pub global: GlobalArgs,
+    pub system: Arc<dyn System>,
 }
 
 /// An open store.
 pub struct OpenStore {
     pub config: Config,
     store: SharedStore,
+    system: Arc<dyn System>,
     runtime: Runtime,
 }
 
@@ -48,7 +50,7 @@ impl Environment {
         let config = self.load()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let store = runtime.block_on(store::open(&config.store))?;
-        Ok(OpenStore { config, store, runtime })
+        Ok(OpenStore { config, store, system: Arc::clone(&self.system), runtime })
     }
 }
 
@@ -61,8 +63,8 @@ impl OpenStore {
             actor: Actor::Cli,
             grantor: Grantor::Operator,
             request: None,
-            system: &Os,
-            now: Os.now(),
+            system: &*self.system,
+            now: self.system.now(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! An error as the command line shows it: what happened, what to do, which exit code.
+//! An error as the command line prints it: what happened, what to do, and the exit code.
 
 use std::io;
 
@@ -9,11 +9,11 @@ use crate::{config::ConfigProblems, service};
 pub enum CliError {
     Failed {
         message: String,
-        /// `None`: the message says it.
+        /// What to do. `None`: the message says it.
         hint: Option<String>,
         status: ExitStatus,
     },
-    /// Whoever read our output has seen enough (`token list | head`): no error at all.
+    /// The reader of our output has closed it (`token list | head`), which is no error.
     BrokenPipe,
 }
 

@@ -6,13 +6,13 @@ use crate::service::Kind;
 #[repr(u8)]
 pub enum ExitStatus {
     Success = 0,
-    /// Something failed that is none of the below.
+    /// Any failure that has no code of its own.
     Failure = 1,
     /// The command line cannot be read. clap uses the same.
     Usage = 2,
-    /// What was named does not exist.
+    /// Something that an argument names does not exist.
     NotFound = 3,
-    /// The request was understood and is not allowed: a bad value, or it contradicts what exists.
+    /// An invalid value, or a conflict with what exists.
     Refused = 4,
     /// The store cannot be reached or used.
     Unreachable = 5,

@@ -1,4 +1,4 @@
-//! The command line: what it takes, which verb that is, how the answer is printed.
+//! The command line: parses arguments, calls the verb, prints the answer.
 //!
 //! Data goes to standard output, everything else to standard error. Errors carry their hint and their exit code.
 
@@ -17,18 +17,18 @@ mod serve;
 mod token;
 mod user;
 
-use std::{collections::BTreeMap, ffi::OsString, io};
+use std::{collections::BTreeMap, ffi::OsString, io, sync::Arc};
 
 use clap::{CommandFactory, Parser};
 
-pub use self::reference::reference;
 use self::{
     args::{Cli, Command, TokenCommand},
     environment::Environment,
     error::CliError,
-    exit::ExitStatus,
     output::Printer,
 };
+pub use self::{exit::ExitStatus, reference::reference};
+use crate::system::{Os, System};
 
 /// The whole program.
 pub fn main() -> std::process::ExitCode {
@@ -37,12 +37,14 @@ pub fn main() -> std::process::ExitCode {
     // Names of settings are ASCII; a value that is not Unicode shows as such in the problem about it.
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
     let env = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
-    run(std::env::args_os(), env, &mut out, &mut err).into()
+    run(std::env::args_os(), env, Arc::new(Os), &mut out, &mut err).into()
 }
 
-fn run(
+/// The program with everything that a process has passed in. `args` begin with the program's name.
+pub fn run(
     args: impl IntoIterator<Item = OsString>,
     env: BTreeMap<String, String>,
+    system: Arc<dyn System>,
     out: &mut dyn io::Write,
     err: &mut dyn io::Write,
 ) -> ExitStatus {
@@ -54,7 +56,7 @@ fn run(
             return if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Success };
         }
     };
-    let environment = Environment { env, global: cli.global };
+    let environment = Environment { env, global: cli.global, system };
     let mut printer = Printer::new(environment.global.output, out, err);
     match perform(cli.command, &environment, &mut printer) {
         Ok(()) => ExitStatus::Success,

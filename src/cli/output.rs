@@ -1,4 +1,4 @@
-//! How answers are printed: a table for people, JSON or YAML for programs.
+//! Prints answers: a table for people, JSON or YAML for programs.
 
 use std::io::Write;
 
@@ -50,7 +50,7 @@ impl<'a> Printer<'a> {
         Ok(self.out.write_all(bytes)?)
     }
 
-    /// A remark for the person, on standard error. That nobody can read it is no reason to fail.
+    /// A note for the person, on standard error. The command goes on if it cannot be written.
     pub fn note(&mut self, text: &str) {
         let _ = writeln!(self.err, "{text}");
     }
@@ -65,7 +65,7 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// Columns under headers, without lines, so that `awk` and eyes can both read it.
+/// Columns under headers, without lines, so that people and `awk` can both read it.
 pub fn table<const N: usize>(headers: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(headers.to_vec());
@@ -78,7 +78,7 @@ pub fn table<const N: usize>(headers: [&str; N], rows: impl IntoIterator<Item = 
     table.trim_fmt()
 }
 
-/// One thing, a line for each of its properties.
+/// One thing: a line for each of its properties.
 pub fn card(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     let lines = rows.iter().map(|(label, value)| format!("{label:width$}  {}", escaped(value)));

@@ -1,8 +1,8 @@
-//! Names that other people chose, made safe for a terminal.
+//! Makes names that other people chose safe for a terminal.
 
 use std::borrow::Cow;
 
-/// Escapes what could drive the terminal or turn the reading order round. JSON and YAML do their own escaping.
+/// Escapes what could control the terminal or reverse the reading order. JSON and YAML escape by themselves.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
@@ -14,7 +14,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Control characters, and the invisible ones with an effect on the characters around them.
+/// Control characters, and invisible characters that affect those around them.
 fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

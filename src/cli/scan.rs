@@ -39,7 +39,7 @@ struct Scan {
 }
 
 /// # Errors
-/// An exit code for tokens that were found, and for what could not be read.
+/// [`ExitStatus::Found`] if there are tokens, [`ExitStatus::NotFound`] and [`ExitStatus::Failure`] if paths could not be read.
 pub fn run(paths: &[PathBuf], printer: &mut Printer<'_>) -> Result<(), CliError> {
     let mut scan = Scan::default();
     for path in paths {
@@ -47,7 +47,7 @@ pub fn run(paths: &[PathBuf], printer: &mut Printer<'_>) -> Result<(), CliError>
             scan.stream(io::stdin().lock(), path, printer);
         } else if path.symlink_metadata().is_err() {
             scan.missing += 1;
-            printer.note(&format!("error: there is no {}", shown(path)));
+            printer.note(&format!("error: {} does not exist", shown(path)));
         } else {
             scan.tree(path, printer);
         }
@@ -112,9 +112,9 @@ impl Scan {
             let places = found.len();
             return Err(CliError::new(
                 ExitStatus::Found,
-                format!("tokens at {places} places, in {read} files that were read"),
-                "end each of them: `bento-gateway token revoke UID`, or present them to POST /api/v1/leaked_tokens; \
-                 removing the text is not enough",
+                format!("found tokens at {places} places in {read} files"),
+                "revoke each of them: `bento-gateway token revoke UID`, or send them to POST /api/v1/leaked_tokens; \
+                 deleting the text is not enough",
             ));
         }
         if missing > 0 {
@@ -122,7 +122,7 @@ impl Scan {
             return Err(CliError::new(ExitStatus::NotFound, format!("{missing} of the paths do not exist"), hint));
         }
         if unreadable > 0 {
-            let hint = "run it as somebody who may read them";
+            let hint = "run the command as a user who may read them";
             return Err(CliError::new(ExitStatus::Failure, format!("{unreadable} files could not be read"), hint));
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! `bento-gateway serve`.
 
+use std::sync::Arc;
+
 use super::{args::ServeArgs, environment::Environment, error::CliError, exit::ExitStatus};
 use crate::{
     app::{self, ServeError},
@@ -19,10 +21,10 @@ pub fn run(args: ServeArgs, environment: &Environment) -> Result<(), CliError> {
         tls_key: args.tls_key,
     });
     let config = config::load(&sources)?;
-    app::serve(config, sources).map_err(why)
+    app::serve(config, sources, Arc::clone(&environment.system)).map_err(explained)
 }
 
-fn why(error: ServeError) -> CliError {
+fn explained(error: ServeError) -> CliError {
     let message = error.to_string();
     match error {
         ServeError::Store(error) => error.into(),
@@ -30,12 +32,15 @@ fn why(error: ServeError) -> CliError {
         ServeError::Hash(error) => error.into(),
         ServeError::NoEntropy(error) => error.into(),
         ServeError::Bind { .. } => {
-            let hint = "end what listens there, or choose another address: --listen, --management-listen";
+            let hint =
+                "stop the program that listens there, or choose another address with --listen or --management-listen";
             CliError::new(ExitStatus::Failure, message, hint)
         }
-        ServeError::Tls(_) | ServeError::LogFilter(_) => {
-            CliError::new(ExitStatus::Configuration, message, "`bento-gateway config print` shows what is in effect")
-        }
+        ServeError::Tls(_) | ServeError::LogFilter(_) => CliError::new(
+            ExitStatus::Configuration,
+            message,
+            "`bento-gateway config print` shows the settings in effect",
+        ),
         ServeError::System(_) => CliError::Failed { message, hint: None, status: ExitStatus::Failure },
     }
 }

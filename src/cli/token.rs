@@ -51,16 +51,16 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
         TokenCommand::Revoke { uid } => {
             let record = store.block_on(tokens::revoke(&context, uid))?;
             print_one(&store, &record, None, printer)?;
-            acknowledged(&store, "refuse it", printer);
+            print_receipt(&store, "refuse it", printer);
             Ok(())
         }
-        // Needs no store, and has been done.
+        // `perform` has handled it, because it needs no store.
         TokenCommand::Scan { .. } => Ok(()),
         TokenCommand::Rotate { uid, overlap } => {
             let (issued, old_until) = store.block_on(tokens::rotate(&context, uid, overlap))?;
             print_issued(&store, &issued, printer)?;
             if old_until <= context.now {
-                printer.note("The old secret has ended.");
+                printer.note("The old secret no longer works.");
             } else {
                 printer.note(&format!("The old secret works until {old_until}."));
             }
@@ -69,33 +69,35 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
     }
 }
 
-/// Tells which of the running gateways do as was said. The change is made, whatever comes of this.
-fn acknowledged(store: &OpenStore, what: &str, printer: &mut Printer<'_>) {
+/// Says which of the running gateways decide by the change already. The change is made in any case.
+fn print_receipt(store: &OpenStore, effect: &str, printer: &mut Printer<'_>) {
     let context = store.context();
     match store.block_on(receipt(context.store)) {
         Ok(receipt) if receipt.replicas == 0 && receipt.missing.is_empty() => {
-            printer.note(&format!("No gateway is running on this store; those that start will {what}."));
+            printer.note(&format!("No gateway is running on this store; gateways that start will {effect}."));
         }
         Ok(Receipt { replicas, acknowledged, took_ms, missing }) => {
-            printer.note(&format!("{acknowledged} of {replicas} running gateways {what}, after {took_ms} ms."));
+            printer.note(&format!("{acknowledged} of {replicas} running gateways {effect}, after {took_ms} ms."));
             if !missing.is_empty() {
-                printer
-                    .note(&format!("Not heard of: {}. If one of them runs, it may not know yet.", missing.join(", ")));
+                printer.note(&format!(
+                    "No answer from: {}. If one of them is running, it may not know of the change yet.",
+                    missing.join(", ")
+                ));
             }
         }
-        Err(_) => printer.note(&format!("Running gateways {what} as soon as they have read the store again.")),
+        Err(_) => printer.note(&format!("Running gateways will {effect} as soon as they have read the store again.")),
     }
 }
 
-/// A token as programs get it.
+/// A token in JSON and YAML.
 #[derive(Serialize)]
 struct View<'a> {
     #[serde(flatten)]
     record: &'a TokenRecord,
     status: TokenStatus,
-    /// `None`: the owner is not in the store any more.
+    /// `None`: the owner is no longer in the store.
     owner_email: Option<&'a str>,
-    /// The clear text, only where it was just made.
+    /// The clear text, only of a token that was just created or rotated.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
 }
@@ -128,7 +130,7 @@ fn list(store: &OpenStore, filter: &TokenFilter, printer: &mut Printer<'_>) -> R
     })?;
     let more = page.total.saturating_sub(page.items.len() as u64);
     if more > 0 {
-        printer.note(&format!("{more} more; show them with a larger --limit, or narrow the list with --search"));
+        printer.note(&format!("{more} more; raise --limit to show them, or narrow the list with --search"));
     }
     Ok(())
 }
@@ -137,13 +139,13 @@ fn print_issued(store: &OpenStore, issued: &Issued, printer: &mut Printer<'_>) -
     print_one(store, &issued.record, Some(issued.text.expose()), printer).map_err(|error| match error {
         CliError::BrokenPipe => CliError::new(
             ExitStatus::Failure,
-            "the token was made, but nobody could be told its text",
-            format!("`bento-gateway token rotate {}` makes another", issued.record.uid),
+            "the token was created, but it could not be printed",
+            format!("give it a new secret: `bento-gateway token rotate {}`", issued.record.uid),
         ),
         error => error,
     })?;
     if printer.is_table() {
-        printer.note("Keep the token now: it is not shown again.");
+        printer.note("Store the token now; it is not shown again.");
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// More than the longest password there may be, so that a longer one is refused for its length.
+/// More than the longest allowed password, so that a longer one is refused for its length.
 const MAX_LINE: u64 = 4096;
 
 pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
@@ -44,7 +44,7 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
             })?;
             if user.password_hash.is_none() {
                 printer.note(&format!(
-                    "No password yet: `bento-gateway user invite {}` makes a link to set one.",
+                    "No password yet; `bento-gateway user invite {}` creates a link to set one.",
                     user.email
                 ));
             }
@@ -57,7 +57,7 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
         UserCommand::SetPassword { email, stdin } => {
             let password = if stdin { password_from_stdin()? } else { ask_password()? };
             store.block_on(users::set_password(&context, &email, password, None))?;
-            printer.note(&format!("The password of {email} is set."));
+            printer.note(&format!("Set the password of {email}."));
             Ok(())
         }
         UserCommand::Invite { email } => {
@@ -71,17 +71,17 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
                 expires_at,
             };
             printer.answer(&link, || link.link.clone())?;
-            printer.note(&format!("It works once, until {expires_at}, and is shown this once."));
+            printer.note(&format!("The link works once, until {expires_at}, and is not shown again."));
             Ok(())
         }
         UserCommand::Disable { email } => {
             store.block_on(users::disable(&context, &email))?;
-            printer.note(&format!("{email} is disabled, and running gateways refuse their tokens."));
+            printer.note(&format!("Disabled {email}; running gateways refuse their tokens."));
             Ok(())
         }
         UserCommand::Enable { email } => {
             store.block_on(users::enable(&context, &email))?;
-            printer.note(&format!("{email} is enabled, and their tokens that are not over work again."));
+            printer.note(&format!("Enabled {email}; their live tokens work again."));
             Ok(())
         }
     }
@@ -90,7 +90,7 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
 #[derive(Serialize)]
 struct InvitationLink {
     email: Email,
-    /// A secret: who opens it first is that user.
+    /// A secret: whoever opens it first becomes that user.
     link: String,
     expires_at: Timestamp,
 }
@@ -112,17 +112,17 @@ fn password_from_stdin() -> Result<String, CliError> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Twice, unseen.
+/// Prompts twice, without echo.
 fn ask_password() -> Result<String, CliError> {
     let ask = |prompt: &str| {
         rpassword::prompt_password(prompt).map_err(|error| {
-            let message = format!("the password cannot be asked for: {error}");
-            CliError::new(ExitStatus::Failure, message, "give it on standard input with --stdin")
+            let message = format!("cannot prompt for the password: {error}");
+            CliError::new(ExitStatus::Failure, message, "pass it on standard input, with --stdin")
         })
     };
     let password = ask("New password: ")?;
-    if ask("Once more: ")? == password {
+    if ask("Repeat it: ")? == password {
         return Ok(password);
     }
-    Err(CliError::new(ExitStatus::Refused, "the two passwords differ", "type the same one twice"))
+    Err(CliError::new(ExitStatus::Refused, "the passwords do not match", "type the same password twice"))
 }
