@@ -16,7 +16,6 @@ use std::{
 };
 
 use bento_gateway::{
-    config::Argon2Config,
     domain::{
         scope::ScopeSet,
         timestamp::Timestamp,
@@ -28,14 +27,14 @@ use bento_gateway::{
         tokens::{TokenIndex, TokenWriter},
         verify::Verifier,
     },
-    secret_hash::SecretHasher,
+    secret_hash::{Argon2Cost, SecretHasher},
     store::ChangedSecret,
     system,
 };
 use sqlx::{Connection, SqliteConnection, types::uuid::fmt::Hyphenated};
 
 /// As in `config/default.toml`.
-const COST: Argon2Config = Argon2Config { memory_kib: 64, iterations: 1, parallelism: 1 };
+const COST: Argon2Cost = Argon2Cost { memory_kib: 64, iterations: 1, parallelism: 1 };
 const INDEXED: usize = 1_000_000;
 const STORED: usize = 100_000;
 

@@ -9,13 +9,20 @@ use argon2::{
 };
 
 use crate::{
-    config::{Argon2Config, Secret},
-    domain::token_text::PresentedToken,
+    domain::{secret::Secret, token_text::PresentedToken},
     system::{self, NoEntropy},
 };
 
+/// Cost of Argon2id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argon2Cost {
+    pub memory_kib: u32,
+    pub iterations: u32,
+    pub parallelism: u32,
+}
+
 /// OWASP's first choice for Argon2id: 19 MiB, two passes, one lane.
-const PASSWORD_COST: Argon2Config = Argon2Config { memory_kib: 19 * 1024, iterations: 2, parallelism: 1 };
+const PASSWORD_COST: Argon2Cost = Argon2Cost { memory_kib: 19 * 1024, iterations: 2, parallelism: 1 };
 /// 128 bits: RFC 9106 § 3.1 recommends this length.
 const SALT_BYTES: usize = 16;
 
@@ -46,7 +53,7 @@ pub enum HashError {
 impl SecretHasher {
     /// # Errors
     /// [`HashError::Parameters`].
-    pub fn for_tokens(cost: Argon2Config, pepper: Option<Secret>) -> Result<Self, HashError> {
+    pub fn for_tokens(cost: Argon2Cost, pepper: Option<Secret>) -> Result<Self, HashError> {
         Self::new(cost, pepper)
     }
 
@@ -56,7 +63,7 @@ impl SecretHasher {
         Self::new(PASSWORD_COST, pepper)
     }
 
-    fn new(cost: Argon2Config, pepper: Option<Secret>) -> Result<Self, HashError> {
+    fn new(cost: Argon2Cost, pepper: Option<Secret>) -> Result<Self, HashError> {
         let refused = |error: argon2::Error| HashError::Parameters(error.to_string());
         let pepper_id = pepper.as_ref().map_or_else(Vec::new, pepper_id);
         let mut builder = ParamsBuilder::new();
@@ -134,7 +141,7 @@ fn pepper_id(pepper: &Secret) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const CHEAP: Argon2Config = Argon2Config { memory_kib: 8, iterations: 1, parallelism: 1 };
+    const CHEAP: Argon2Cost = Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 };
 
     fn pepper(text: &str) -> Option<Secret> {
         Some(Secret::new(text.to_owned()))
@@ -154,7 +161,7 @@ mod tests {
     fn a_raised_cost_still_verifies_old_hashes() {
         let token = system::new_token_text().unwrap();
         let phc = SecretHasher::for_tokens(CHEAP, None).unwrap().hash_token(token.presented()).unwrap();
-        let dearer = Argon2Config { memory_kib: 64, iterations: 2, parallelism: 1 };
+        let dearer = Argon2Cost { memory_kib: 64, iterations: 2, parallelism: 1 };
         assert!(SecretHasher::for_tokens(dearer, None).unwrap().verify_token(token.presented(), &phc).unwrap());
     }
 
@@ -173,7 +180,7 @@ mod tests {
 
     #[test]
     fn impossible_parameters_are_refused_at_once() {
-        let none = Argon2Config { memory_kib: 1, iterations: 1, parallelism: 1 };
+        let none = Argon2Cost { memory_kib: 1, iterations: 1, parallelism: 1 };
         assert!(matches!(SecretHasher::for_tokens(none, None), Err(HashError::Parameters(_))));
     }
 }

@@ -126,7 +126,11 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
     Ok(())
 }
 
-fn gateway(config: &Config) -> Result<Arc<Gateway>, ServeError> {
+/// What the two listeners share, with an empty index. To be called within a runtime, which runs what waits for the store.
+///
+/// # Errors
+/// [`ServeError::Hash`] and [`ServeError::NoEntropy`].
+pub fn gateway(config: &Config) -> Result<Arc<Gateway>, ServeError> {
     let hasher = SecretHasher::for_tokens(config.tokens.argon2, config.tokens.pepper.clone())?;
     Ok(Arc::new(Gateway {
         index: Arc::new(Index::new()),

@@ -23,10 +23,14 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::domain::{
-    deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
-    host::HostName,
-    origin::Origin,
+use crate::{
+    domain::{
+        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
+        host::HostName,
+        origin::Origin,
+        secret::Secret,
+    },
+    secret_hash::Argon2Cost,
 };
 
 #[derive(Clone, Debug)]
@@ -155,17 +159,9 @@ pub struct TokenConfig {
     pub usage_interval: Duration,
     /// Keys Argon2 beside the salt; without it a copy of the store is of no use. `None`: no pepper.
     pub pepper: Option<Secret>,
-    pub argon2: Argon2Config,
+    pub argon2: Argon2Cost,
     /// Whether the first token is minted and printed when the store is new.
     pub first_token: bool,
-}
-
-/// Cost of Argon2id for tokens. Their secrets have 256 random bits, so it may be small: `docs/decisions/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Argon2Config {
-    pub memory_kib: u32,
-    pub iterations: u32,
-    pub parallelism: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,26 +179,6 @@ pub enum LogFormat {
     Auto,
     Json,
     Pretty,
-}
-
-/// A value that prints as `[redacted]` and cannot be serialised.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(value: String) -> Self {
-        Self(value)
-    }
-
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
 }
 
 impl fmt::Debug for StoreUrl {

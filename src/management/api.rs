@@ -18,7 +18,7 @@ use super::{
     operation::{Routes, operation},
     tokens, users,
 };
-use crate::{domain::rights::Permission, service::lookup::quoted};
+use crate::domain::{quoted::quoted, rights::Permission};
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;

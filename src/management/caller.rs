@@ -16,7 +16,6 @@ use crate::{
     http::bearer::{self, NotBearer},
     service::lookup::Viewer,
     store::SharedStore,
-    system,
 };
 
 /// What the `bentoml` client sends its token in.
@@ -111,7 +110,8 @@ impl Caller {
         let index = &management.gateway.index;
         index.freshness.check().map_err(|_| ApiError::store_away())?;
         let proven = management.gateway.verifier.authenticate(index, presented).await?;
-        decision::alive(&proven.entry().holder(), system::now())?;
+        let now = management.system.now();
+        decision::alive(&proven.entry().holder(), now)?;
         let invalid = || ApiError::unauthorized("token_invalid", "the token is not valid");
         // The store is asked as well: what was just narrowed or revoked there must not act once more.
         let token = store.token(proven.entry().uid).await?.ok_or_else(invalid)?;
@@ -122,7 +122,7 @@ impl Caller {
         if user.disabled_at.is_some() {
             return Err(decision::Reason::OwnerDisabled.into());
         }
-        management.gateway.usage.note(&proven, system::now());
+        management.gateway.usage.note(&proven, now);
         Ok(Self { token, user })
     }
 

@@ -5,6 +5,7 @@ use crate::{
     domain::{
         deployment::DeploymentName,
         password::InvalidPassword,
+        quoted::quoted,
         rights::Forbidden,
         scope::InvalidScopeSet,
         timestamp::Timestamp,
@@ -12,7 +13,7 @@ use crate::{
         user::{Email, InvalidEmail},
     },
     secret_hash::HashError,
-    service::{lookup::quoted, tokens::expiry::RefusedExpiry},
+    service::tokens::expiry::RefusedExpiry,
     store::{Conflict, StoreError},
     system::NoEntropy,
 };

@@ -9,14 +9,10 @@ use super::{
 use crate::{
     domain::{
         token::{TokenRecord, TokenUid},
-        token_text::{PREFIX, SESSION_PREFIX},
         user::{Email, Role, User, UserId},
     },
     store::Store,
 };
-
-/// Characters of a request that an error repeats.
-const MAX_QUOTED: usize = 100;
 
 /// Who looks.
 #[derive(Clone, Copy, Debug)]
@@ -85,24 +81,4 @@ pub async fn user(store: &Store, viewer: Viewer, name: &str) -> Result<User> {
         Err(_) => store.user(UserId(Uuid::try_parse(name).map_err(|_| unknown())?)).await?,
     };
     found.filter(|user| viewer.manages(user.id)).ok_or_else(unknown)
-}
-
-/// What a request has named, to be repeated in an error: never a token, and not without end.
-pub fn quoted(text: &str) -> String {
-    if text.contains(PREFIX) || text.contains(SESSION_PREFIX) {
-        return "\"[redacted]\"".to_owned();
-    }
-    format!("{:?}", text.chars().take(MAX_QUOTED).collect::<String>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_repeated_is_no_token_and_not_long() {
-        assert_eq!(quoted("a\"b"), "\"a\\\"b\"");
-        assert_eq!(quoted("bgw_0123456789ab_secret"), "\"[redacted]\"");
-        assert_eq!(quoted(&"x".repeat(1000)).len(), MAX_QUOTED + 2);
-    }
 }

@@ -17,7 +17,7 @@ use super::{
     Conflict, StoreError, migration_error,
     statement::{Connection, Held},
 };
-use crate::config::{Secret, StoreConfig};
+use crate::{config::StoreConfig, domain::secret::Secret};
 
 /// The channel that [`super::change`] notifies.
 const CHANNEL: &str = "bento_gateway_changes";

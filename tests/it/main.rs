@@ -40,3 +40,4 @@ mod shutdown;
 mod store;
 mod store_faults;
 mod store_migration;
+mod whole_answers;

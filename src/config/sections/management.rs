@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::config::{
-    ManagementConfig, OidcConfig, Secret,
-    reader::{Invalid, Section, expect},
+use crate::{
+    config::{
+        ManagementConfig, OidcConfig,
+        reader::{Invalid, Section, expect},
+    },
+    domain::secret::Secret,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::config::{
-    Secret, StoreConfig, StoreUrl,
-    reader::{Invalid, Section},
+use crate::{
+    config::{
+        StoreConfig, StoreUrl,
+        reader::{Invalid, Section},
+    },
+    domain::secret::Secret,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);

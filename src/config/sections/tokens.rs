@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    config::{Argon2Config, Secret, TokenConfig, reader::Section},
-    secret_hash::SecretHasher,
+    config::{TokenConfig, reader::Section},
+    domain::secret::Secret,
+    secret_hash::{Argon2Cost, SecretHasher},
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -35,12 +36,12 @@ pub fn read(section: Section<'_>) -> Option<TokenConfig> {
     })
 }
 
-fn argon2(section: Section<'_>) -> Option<Argon2Config> {
+fn argon2(section: Section<'_>) -> Option<Argon2Cost> {
     let memory_kib = section.integer("memory_kib", 8..=1_048_576_i64);
     let iterations = section.integer("iterations", 1..=100_i64);
     let parallelism = section.integer("parallelism", 1..=64_i64);
     section.finish();
-    Some(Argon2Config {
+    Some(Argon2Cost {
         memory_kib: u32::try_from(memory_kib?).ok()?,
         iterations: u32::try_from(iterations?).ok()?,
         parallelism: u32::try_from(parallelism?).ok()?,

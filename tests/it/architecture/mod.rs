@@ -21,12 +21,6 @@ type Known = &'static [(&'static str, &'static str)];
 
 const KNOWN_CIRCLES: Known = &[
     (
-        "src/config/layers.rs, src/config/load.rs, src/config/mod.rs, src/config/print.rs, src/config/reference.rs, \
-         src/config/sections/mod.rs, src/config/sections/others.rs, src/secret_hash.rs",
-        "the defaults have no file of their own, and secret_hash takes its cost from the configuration",
-    ),
-    ("src/management/console/page.rs, src/management/console/visit.rs", "a page's frame knows who looks at it"),
-    (
         "src/proxy/connection.rs, src/proxy/pipeline.rs, src/proxy/worker.rs",
         "a worker's state has no file below those that use it",
     ),
@@ -39,7 +33,6 @@ const KNOWN_CIRCLES: Known = &[
 const MAX_LINES: usize = 400;
 
 const LONG_FILES: Known = &[
-    ("src/management/console/deployments.rs", "to be split by page"),
     ("src/proxy/headers.rs", "to be split by direction"),
     ("src/proxy/pipeline.rs", "to be split by stage"),
     ("src/proxy/rejection.rs", "the one table of codes, its sentences and its tests"),

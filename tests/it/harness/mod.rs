@@ -3,6 +3,7 @@
 //! Nothing here is skipped when a prerequisite is missing: it panics, naming the package to install.
 
 pub mod postgres;
+pub mod system;
 
 pub mod console;
 pub mod gateway;

@@ -20,12 +20,13 @@ mod users;
 use std::{sync::Mutex, time::Duration};
 
 use bento_gateway::{
-    config::{Secret, StoreConfig, StoreUrl},
+    config::{StoreConfig, StoreUrl},
     domain::{
         audit::{Action, Actor, AuditEvent},
         code::OneTimeCode,
         deployment::DeploymentSpec,
         scope::ScopeSet,
+        secret::Secret,
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord, TokenUid},
         user::{Role, User, UserId},

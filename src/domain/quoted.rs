@@ -1,0 +1,26 @@
+//! Repeating in an error what a request has named.
+
+use super::token_text::{PREFIX, SESSION_PREFIX};
+
+/// Characters of a request that an error repeats.
+const MAX_QUOTED: usize = 100;
+
+/// What a request has named, to be repeated in an error: never a token, and not without end.
+pub fn quoted(text: &str) -> String {
+    if text.contains(PREFIX) || text.contains(SESSION_PREFIX) {
+        return "\"[redacted]\"".to_owned();
+    }
+    format!("{:?}", text.chars().take(MAX_QUOTED).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_is_no_token_and_not_long() {
+        assert_eq!(quoted("a\"b"), "\"a\\\"b\"");
+        assert_eq!(quoted("bgw_0123456789ab_secret"), "\"[redacted]\"");
+        assert_eq!(quoted(&"x".repeat(1000)).len(), MAX_QUOTED + 2);
+    }
+}
