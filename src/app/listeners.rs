@@ -1,5 +1,5 @@
-//! The proxy's sockets: the common one, and those of Deployments that have one of their own, which come and go with the
-//! routing table.
+//! The proxy's sockets: the common one, and those of Deployments with a listener of their own. The latter are opened and
+//! closed as the routing table changes.
 
 use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     proxy::worker::{Command, Listen},
 };
 
-/// Connections that the kernel keeps for a worker that is busy.
+/// Connections that the kernel queues while a worker is busy.
 const BACKLOG: i32 = 4096;
 
 pub struct Listeners {
@@ -32,7 +32,7 @@ impl Listeners {
     pub fn open(proxy: &ProxyConfig, workers: &Workers, index: Arc<Index>) -> Result<Self, ServeError> {
         let workers = workers.handles.iter().map(|worker| worker.commands.clone()).collect();
         let listeners = Self { workers, index, own: BTreeSet::new() };
-        let refused = |error| ServeError::Bind { what: "the proxy", address: proxy.listen, error };
+        let refused = |error| ServeError::Bind { listener: "the proxy", address: proxy.listen, error };
         listeners.listen(proxy.listen, None).map_err(refused)?;
         Ok(listeners)
     }
@@ -61,7 +61,7 @@ impl Listeners {
                 Ok(()) => info!(%address, "listening for one Deployment"),
                 Err(error) => error!(%address, %error, "a Deployment's own listener could not be opened"),
             }
-            // A failed one is tried again when its Deployment changes, not at every change of a token.
+            // If it failed, it is tried again when its Deployment changes, and not at every change of a token.
             self.own.insert(address);
         }
     }

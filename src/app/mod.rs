@@ -54,8 +54,8 @@ const BACKGROUND_THREADS: usize = 2;
 pub enum ServeError {
     #[error("log.filter is not a filter: {0}")]
     LogFilter(String),
-    #[error("{what} cannot listen on {address}: {error}")]
-    Bind { what: &'static str, address: SocketAddr, error: io::Error },
+    #[error("{listener} cannot listen on {address}: {error}")]
+    Bind { listener: &'static str, address: SocketAddr, error: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -195,6 +195,6 @@ fn start_workers(proxy: &ProxyConfig, gateway: &Arc<Gateway>, access_log: &Acces
 }
 
 async fn bind_management(address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {
-    let refused = |error| ServeError::Bind { what: "the management listener", address, error };
+    let refused = |error| ServeError::Bind { listener: "the management listener", address, error };
     tokio::net::TcpListener::bind(address).await.map_err(refused)
 }

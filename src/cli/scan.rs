@@ -15,7 +15,7 @@ use super::{
     output::{Printer, table},
     sanitize::escaped,
 };
-use crate::domain::token_search::{Place, TokenSearch};
+use crate::domain::token_search::{Location, TokenSearch};
 
 /// Read at once, bytes.
 const PIECE: usize = 256 * 1024;
@@ -88,7 +88,7 @@ impl Scan {
                 Ok(0) => break self.read += 1,
                 Ok(length) => {
                     let places = search.read(&piece[..length]);
-                    self.found.extend(places.into_iter().map(|Place { line, column, offset }| Found {
+                    self.found.extend(places.into_iter().map(|Location { line, column, offset }| Found {
                         path: path.to_string_lossy().into_owned(),
                         line,
                         column,

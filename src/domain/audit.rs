@@ -1,4 +1,4 @@
-//! What happened, by whom, to what. Written in the transaction of the change that it describes.
+//! Audit events: who did what to what. The store writes an event in the same transaction as the change.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -15,18 +15,18 @@ pub struct AuditEvent {
     pub actor: Actor,
     /// The uid, name or id of what was changed.
     pub target: String,
-    /// Further facts, never a secret, a hash or a password.
+    /// Further facts; never a secret, a hash or a password.
     pub detail: Value,
-    /// `None`: the caller has not named the request.
+    /// `None`: the request has no `Idempotency-Key`.
     #[serde(skip)]
     pub request: Option<RequestKey>,
 }
 
-/// The caller's name for a request that is to be done once, however often it comes (`Idempotency-Key`).
+/// The `Idempotency-Key` of a request, which is done once, however often the caller sends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestKey {
     pub key: String,
-    /// BLAKE3 of what was asked: another request of the same name is a mistake.
+    /// BLAKE3 of the request. Another request with the same key is a mistake of the caller.
     pub hash: String,
 }
 

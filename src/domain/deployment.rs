@@ -29,7 +29,7 @@ pub struct InvalidDeploymentName {
 pub struct UpstreamUrl {
     host: Box<str>,
     port: u16,
-    /// Without a slash at its end; empty for none.
+    /// Without a slash at its end. Empty: the URL has no path.
     base_path: Box<str>,
 }
 
@@ -57,47 +57,47 @@ pub struct InvalidCorsOrigin {
     text: String,
 }
 
-/// All that is configured about one Deployment. A field that a later release has stored is passed over by this one.
+/// Everything that is configured about one Deployment. A field that a later release has stored is ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentSpec {
     pub name: DeploymentName,
-    /// Custom host names, beside `NAME.<base_domain>`.
+    /// Custom host names, in addition to `NAME.<base_domain>`.
     #[serde(default)]
     pub hosts: BTreeSet<HostName>,
-    /// An address of its own on which nothing but this Deployment is served. `None`: only found by host or path.
+    /// The address of a listener that serves only this Deployment. `None`: requests reach it by host or path.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
     /// At least one.
     pub upstreams: Vec<UpstreamUrl>,
     #[serde(default = "yes")]
     pub protected: bool,
-    /// Nothing is forwarded until somebody starts it again.
+    /// The gateway forwards nothing to it until somebody starts it again.
     #[serde(default)]
     pub terminated: bool,
     #[serde(default)]
     pub settings: DeploymentSettings,
 }
 
-/// How requests of a Deployment are handled. The defaults are those of `[proxy.deployment_defaults]`.
+/// How the gateway handles requests to a Deployment. The defaults stand in `[proxy.deployment_defaults]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeploymentSettings {
     /// Passes `Authorization` on to the upstream.
     pub forward_authorization: bool,
-    /// Lets content types that name pickle, and `Payload-*` headers, through (CVE-2025-27520, CVE-2025-32375).
+    /// Allows content types that name pickle, and `Payload-*` headers (CVE-2025-27520, CVE-2025-32375).
     pub allow_pickle: bool,
-    /// Until the TCP connection to the upstream stands.
+    /// Limit from the start of the attempt until the TCP connection to the upstream is established.
     #[serde(with = "millis", rename = "connect_timeout_ms")]
     pub connect_timeout: Duration,
-    /// From the whole request being sent until the first byte of the answer.
+    /// Limit from the end of the request until the first byte of the response.
     #[serde(with = "millis", rename = "first_byte_timeout_ms")]
     pub first_byte_timeout: Duration,
-    /// Without any byte in either direction once the answer has begun, or while a request body is awaited.
+    /// Limit of the time without a byte in either direction, during the response and while a request body is awaited.
     #[serde(with = "millis", rename = "idle_timeout_ms")]
     pub idle_timeout: Duration,
     /// Largest request body in bytes. `None`: no limit.
     pub max_body_bytes: Option<u64>,
-    /// Pages of these origins may call it and read the answers (CORS). Empty: what the upstream says about that counts.
+    /// Pages of these origins may call it and read the responses (CORS). Empty: the upstream decides.
     pub cors_origins: BTreeSet<CorsOrigin>,
 }
 
@@ -128,7 +128,7 @@ impl DeploymentName {
         &self.0
     }
 
-    /// Whether some name begins with `text`.
+    /// Whether a name can begin with `text`.
     pub fn is_name_prefix(text: &str) -> bool {
         !text.starts_with('-') && (1..=MAX_NAME_LEN).contains(&text.len()) && text.bytes().all(is_name_byte)
     }
@@ -266,7 +266,7 @@ impl FromStr for UpstreamUrl {
     }
 }
 
-/// An error is shown and logged; who wrote a password into the URL did not mean it to be.
+/// Errors are shown and logged. A password that somebody wrote into the URL must not be.
 fn without_user_info(text: &str) -> String {
     let Some((user_info, host)) = text.rsplit_once('@') else { return text.to_owned() };
     let scheme = user_info.find("://").map_or("", |at| &user_info[..at + 3]);

@@ -22,7 +22,7 @@ pub struct Authority<'a> {
     pub port: Option<u16>,
 }
 
-/// A host name as configured for a Deployment, in canonical form.
+/// A host name that is configured for a Deployment, in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostName(Box<str>);

@@ -1,4 +1,4 @@
-//! A login of the command line that a person approves in a browser.
+//! A login of the command line (`bentoml cloud login`) that a person approves in a browser.
 
 use super::{code::CodeHash, scope::ScopeSet, timestamp::Timestamp, user::UserId};
 
@@ -7,12 +7,12 @@ pub struct Login {
     pub code_hash: CodeHash,
     /// The address that asked for the code.
     pub asked_from: String,
-    /// What it called itself (`User-Agent`). Anybody can write anything there.
+    /// The client's `User-Agent`, which can be anything.
     pub asked_with: String,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub decision: Option<LoginDecision>,
-    /// `None`: its token has not been made.
+    /// `None`: its token has not been made yet.
     pub claimed_at: Option<Timestamp>,
 }
 
@@ -22,14 +22,14 @@ pub enum LoginDecision {
     Approved { by: UserId, scopes: ScopeSet },
 }
 
-/// What may be done with a login now. From the clock, never stored.
+/// What may be done with a login now. Computed from the clock, never stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoginState<'a> {
     /// Nobody has decided yet.
     Waiting,
     /// The token may be made, once.
     Approved { by: UserId, scopes: &'a ScopeSet },
-    /// Refused, claimed or run out: it will never be anything else.
+    /// Refused, claimed or expired, for good.
     Over,
 }
 

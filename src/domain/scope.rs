@@ -28,7 +28,7 @@ pub enum Scope {
 pub enum DeploymentPattern {
     /// `deployment:*`, All Deployments.
     All,
-    /// `deployment:team-*`: every name that begins so.
+    /// `deployment:team-*`: every name that begins with `team-`.
     Prefix(Box<str>),
     /// `deployment:summarization`.
     Exact(DeploymentName),
@@ -93,12 +93,12 @@ impl ScopeSet {
         self.patterns().any(|pattern| pattern.matches(name))
     }
 
-    /// Whether every Deployment may be called, also those whose name is not known.
+    /// Whether every Deployment may be called, also one whose name the request does not say.
     pub fn opens_all_deployments(&self) -> bool {
         self.patterns().any(|pattern| *pattern == DeploymentPattern::All)
     }
 
-    /// The Deployments that are named exactly.
+    /// The Deployments that exact scopes name.
     pub fn exact_deployments(&self) -> impl Iterator<Item = &DeploymentName> {
         self.patterns().filter_map(|pattern| match pattern {
             DeploymentPattern::Exact(name) => Some(name),

@@ -1,18 +1,18 @@
-//! Who has signed in to the console, and the links by which people come to an account.
+//! Sessions at the console, and the links and identities by which people sign in.
 
 use super::{code::CodeHash, deployment::DeploymentName, timestamp::Timestamp, user::UserId};
 
 /// A person's browser that has signed in to the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleSession {
-    /// Of what is in the cookie.
+    /// Of the code in the cookie.
     pub id_hash: CodeHash,
     pub user: UserId,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
-    /// Where it was begun.
+    /// The client's address when it signed in.
     pub address: String,
-    /// What the browser called itself.
+    /// The browser's `User-Agent`.
     pub client: String,
 }
 
@@ -25,18 +25,19 @@ pub struct Invitation {
     pub expires_at: Timestamp,
 }
 
-/// What a console session gives a Deployment's sign-in page: good once, for the browser that asked for it.
+/// What the console gives a browser for the sign-in page of a Deployment. It works once, in the browser that asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandOver {
     pub code_hash: CodeHash,
-    /// Of what that browser has in a cookie of the Deployment's host: a link that somebody else has sent is of no use.
+    /// Of the code that this browser has in a cookie of the Deployment's host. A link that somebody else has sent does not
+    /// work without it.
     pub nonce_hash: CodeHash,
     pub user: UserId,
     pub deployment: DeploymentName,
     pub expires_at: Timestamp,
 }
 
-/// Who somebody is to a provider of single sign-on: its issuer and the subject there.
+/// A person as an OpenID Connect provider knows them: its issuer, and their subject there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub issuer: String,

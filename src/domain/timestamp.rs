@@ -17,7 +17,7 @@ pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The last moment that can be written in a token's expiry: the end of year 9999, RFC 3339's limit.
+    /// The latest expiry of a token: the end of the year 9999, which is RFC 3339's limit.
     pub const MAX: Self = Self(datetime!(9999-12-31 23:59:59.999 UTC).unix_timestamp() * 1000 + 999);
 
     pub const fn from_millis(millis: i64) -> Self {
@@ -29,7 +29,7 @@ impl Timestamp {
     }
 
     /// Reads RFC 3339 (`2026-12-24T18:00:00Z`), the same with a space, without seconds' fraction or without a zone,
-    /// or a bare date (`2026-12-24`, its first moment). What names no zone is UTC. `None` for anything else.
+    /// or a bare date (`2026-12-24`, its first moment). A text without a zone is UTC. `None`: it is none of these.
     pub fn parse(text: &str) -> Option<Self> {
         let date = format_description!("[year]-[month]-[day]");
         let seconds = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
@@ -64,7 +64,7 @@ impl Timestamp {
 // === conversions ===
 
 impl From<OffsetDateTime> for Timestamp {
-    /// Drops what is finer than a millisecond.
+    /// Truncates to whole milliseconds.
     fn from(at: OffsetDateTime) -> Self {
         Self(at.unix_timestamp() * 1000 + i64::from(at.millisecond()))
     }

@@ -1,4 +1,4 @@
-//! The record of an API token and its life.
+//! The record of an API token, and its status.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{deployment::DeploymentName, scope::ScopeSet, timestamp::Timestamp, token_text::LookupId, user::UserId};
 
-/// The public name of a token: stable over rotations, shown and logged everywhere, and opens nothing.
+/// The public id of a token. It survives rotations, may be shown and logged everywhere, and opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct TokenUid(pub Uuid);
 
@@ -29,7 +29,7 @@ pub struct TokenRecord {
     pub expires_at: Option<Timestamp>,
     /// `None`: not revoked.
     pub revoked_at: Option<Timestamp>,
-    /// `None`: never used. Up to a few seconds late.
+    /// `None`: never used. The store learns of a use up to a few seconds late.
     pub last_used_at: Option<Timestamp>,
 }
 
@@ -39,13 +39,13 @@ pub struct SecretRecord {
     pub lookup_id: LookupId,
     /// Argon2id PHC string of the whole token text.
     pub hash: Box<str>,
-    /// When a newer secret has replaced this one for good, or the browser session is over. `None`: it is the newest.
+    /// When this secret stops working, because a newer one replaces it or its browser session ends. `None`: it is the newest.
     pub retires_at: Option<Timestamp>,
-    /// A browser session of this Deployment, good for nothing else. `None`: the token itself.
+    /// The Deployment of the browser session whose secret this is; it opens nothing else. `None`: the token itself.
     pub session: Option<DeploymentName>,
 }
 
-/// Computed from the clock whenever it is asked for, never stored.
+/// Computed from the clock at each request, never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenStatus {

@@ -1,13 +1,13 @@
-//! Finding tokens in text that should not have any: by prefix and checksum, so offline and without false alarms.
+//! Finds tokens in text that should not contain any: by prefix and checksum, so offline and without false alarms.
 
 use memchr::{memchr_iter, memmem, memrchr};
 
 use super::token_text::{PREFIX, PresentedToken, TOKEN_LEN};
 
-/// Goes through a stream piece by piece. A token that lies across two pieces is found, too.
+/// Searches a stream piece by piece. It also finds a token that lies across two pieces.
 #[derive(Default)]
 pub struct TokenSearch {
-    /// What was read and may be the beginning of a token.
+    /// The end of what was read, which may be the beginning of a token.
     rest: Vec<u8>,
     /// Bytes before `rest`.
     offset: u64,
@@ -17,9 +17,9 @@ pub struct TokenSearch {
     column: u64,
 }
 
-/// Where a token begins. It has no part of the token.
+/// Where a token begins. It contains no part of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// From 1.
     pub line: u64,
     /// In bytes, from 1.
@@ -29,9 +29,8 @@ pub struct Place {
 }
 
 impl TokenSearch {
-    /// The tokens that are complete with this piece. What surrounds them does not matter, and one inside of a longer
-    /// word counts: a leak is a leak.
-    pub fn read(&mut self, piece: &[u8]) -> Vec<Place> {
+    /// The tokens that end in this piece. A token inside a longer word counts, too: a leak is a leak.
+    pub fn read(&mut self, piece: &[u8]) -> Vec<Location> {
         self.rest.extend_from_slice(piece);
         let mut found = Vec::new();
         let (mut after, mut at) = (0, 0);
@@ -39,7 +38,7 @@ impl TokenSearch {
             let begin = at + next;
             let Some(text) = self.rest.get(begin..begin + TOKEN_LEN) else { break };
             if PresentedToken::parse(text).is_ok() {
-                found.push(self.place(begin));
+                found.push(self.location(begin));
                 after = begin + TOKEN_LEN;
                 at = after;
             } else {
@@ -50,18 +49,18 @@ impl TokenSearch {
         found
     }
 
-    fn place(&self, at: usize) -> Place {
+    fn location(&self, at: usize) -> Location {
         let before = &self.rest[..at];
         let lines = memchr_iter(b'\n', before).count() as u64;
         let column = match memrchr(b'\n', before) {
             Some(line_break) => (at - line_break - 1) as u64,
             None => self.column + at as u64,
         };
-        Place { line: self.lines + lines + 1, column: column + 1, offset: self.offset + at as u64 }
+        Location { line: self.lines + lines + 1, column: column + 1, offset: self.offset + at as u64 }
     }
 
     fn forget(&mut self, end: usize) {
-        let Place { line, column, offset } = self.place(end);
+        let Location { line, column, offset } = self.location(end);
         (self.lines, self.column, self.offset) = (line - 1, column - 1, offset);
         self.rest.drain(..end);
     }
@@ -74,7 +73,7 @@ mod tests {
     use super::*;
     use crate::system;
 
-    fn search(pieces: &[&[u8]]) -> Vec<Place> {
+    fn search(pieces: &[&[u8]]) -> Vec<Location> {
         let mut search = TokenSearch::default();
         pieces.iter().flat_map(|piece| search.read(piece)).collect()
     }

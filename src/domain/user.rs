@@ -20,7 +20,7 @@ pub enum Role {
     Member,
 }
 
-/// An address to sign in with, lower-cased. Only its shape is checked: it need not be able to receive mail.
+/// The address that a user signs in with, lower-cased. Only its form is checked; it need not receive mail.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Email(Box<str>);
 
@@ -40,7 +40,7 @@ pub struct User {
     #[serde(skip)]
     pub password_hash: Option<String>,
     pub created_at: Timestamp,
-    /// `None`: enabled. A disabled owner disables all their tokens.
+    /// `None`: enabled. All tokens of a disabled user are disabled, too.
     pub disabled_at: Option<Timestamp>,
 }
 
