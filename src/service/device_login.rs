@@ -12,7 +12,7 @@ use super::{Context, Draft, Error, Issued, Result, tokens::Expiry};
 use crate::domain::{
     audit::{Action, Actor},
     code::OneTimeCode,
-    login::{Login, LoginDecision, LoginState},
+    device_login::{DeviceLogin, LoginDecision, LoginState},
     scope::ScopeSet,
     timestamp::DAY,
     user::{User, UserId},
@@ -47,7 +47,7 @@ pub async fn begin(
 ) -> Result<OneTimeCode> {
     let code = context.system.new_code()?;
     let printable = asked_with.chars().filter(|c| !c.is_control()).take(MAX_CLIENT_CHARS).collect();
-    let login = Login {
+    let login = DeviceLogin {
         code_hash: code.hash(),
         asked_from,
         asked_with: printable,
@@ -64,7 +64,7 @@ pub async fn begin(
 ///
 /// # Errors
 /// [`Error::DeviceLoginOver`].
-pub async fn waiting(context: &Context<'_>, code: &OneTimeCode) -> Result<Login> {
+pub async fn waiting(context: &Context<'_>, code: &OneTimeCode) -> Result<DeviceLogin> {
     let login = context.store.login(&code.hash()).await?;
     login.filter(|login| login.state(context.now) == LoginState::Waiting).ok_or(Error::DeviceLoginOver)
 }

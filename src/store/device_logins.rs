@@ -6,7 +6,7 @@ use super::{
 };
 use crate::domain::{
     code::CodeHash,
-    login::{Login, LoginDecision},
+    device_login::{DeviceLogin, LoginDecision},
     timestamp::Timestamp,
 };
 
@@ -35,8 +35,8 @@ statements! {
 
 impl Store {
     /// Keeps an undecided login, and forgets those that ran out before `forget`.
-    pub async fn insert_login(&self, login: &Login, forget: Timestamp) -> Result<(), StoreError> {
-        let Login { code_hash, asked_from, asked_with, created_at, expires_at, .. } = login;
+    pub async fn insert_login(&self, login: &DeviceLogin, forget: Timestamp) -> Result<(), StoreError> {
+        let DeviceLogin { code_hash, asked_from, asked_with, created_at, expires_at, .. } = login;
         let mut writing = self.begin().await?;
         writing.execute(FORGET, (forget,)).await?;
         writing.execute(INSERT, (code_hash, asked_from, asked_with, created_at, expires_at)).await?;
@@ -44,7 +44,7 @@ impl Store {
     }
 
     /// `None`: no such code, or it is forgotten.
-    pub async fn login(&self, code: &CodeHash) -> Result<Option<Login>, StoreError> {
+    pub async fn login(&self, code: &CodeHash) -> Result<Option<DeviceLogin>, StoreError> {
         self.read().await?.optional(FIND, (code,)).await
     }
 }

@@ -4,7 +4,7 @@ use sqlx::{FromRow, Row, postgres::PgRow, sqlite::SqliteRow, types::Json};
 
 use super::{ChangedSecret, Replica, StoredDeployment, StoredEvent, columns::Id};
 use crate::domain::{
-    login::{Login, LoginDecision},
+    device_login::{DeviceLogin, LoginDecision},
     session::{ConsoleSession, Invitation},
     timestamp::Timestamp,
     token::{SecretRecord, TokenRecord},
@@ -82,7 +82,7 @@ record!(Invitation, row => Self {
     expires_at: row.try_get("expires_at")?,
 });
 
-record!(Login, row => Self {
+record!(DeviceLogin, row => Self {
     code_hash: row.try_get("code_hash")?,
     asked_from: row.try_get("asked_from")?,
     asked_with: row.try_get("asked_with")?,

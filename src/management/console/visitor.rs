@@ -18,7 +18,7 @@ use crate::{
         origin::Origin,
         rights::{Forbidden, Grantor},
         session::ConsoleSession,
-        timestamp::Timestamp,
+        timestamp::{DAY, Timestamp},
         user::{Role, User},
     },
     http::{authority, cookie, same_origin::Initiator},
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long a form for anonymous visitors may stay open, seconds.
-const FORM_LIFETIME: u64 = 24 * 3600;
+const FORM_LIFETIME: u64 = DAY.as_secs();
 
 /// A browser of which nothing more is asked.
 pub struct Anonymous {

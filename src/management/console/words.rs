@@ -92,17 +92,19 @@ pub fn receipt_text(receipt: Option<&Receipt>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::timestamp::DAY;
 
     #[test]
     fn times_and_numbers_in_words() {
         let now = Timestamp::parse("2026-11-24T10:34:56Z").unwrap();
+        let day = DAY.as_secs() as i64;
         let at = |seconds: i64| Moment::new(Timestamp::from_millis(now.as_millis() + seconds * 1000), now).words;
         assert_eq!(at(-5), "just now");
         assert_eq!(at(-100), "2 minutes ago");
         assert_eq!(at(-90 * 60), "2 hours ago");
-        assert_eq!(at(90 * 86_400), "in 90 days");
-        assert_eq!(at(86_400), "in 24 hours");
-        assert_eq!(at(365 * 86_400), "in 12 months");
+        assert_eq!(at(90 * day), "in 90 days");
+        assert_eq!(at(day), "in 24 hours");
+        assert_eq!(at(365 * day), "in 12 months");
         assert_eq!(exact(now), "24 Nov 2026, 10:34 UTC");
         assert_eq!(number(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(number(12), "12");

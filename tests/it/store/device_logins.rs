@@ -6,7 +6,7 @@ use bento_gateway::{
     domain::{
         audit::Action,
         code::{CODE_BYTES, OneTimeCode},
-        login::{Login, LoginDecision},
+        device_login::{DeviceLogin, LoginDecision},
         timestamp::Timestamp,
     },
     store::{TokenFilter, TokenOrder},
@@ -18,8 +18,8 @@ use super::{StoreUnderTest, behaviours, event, owner, scopes, secret, token};
 
 behaviours!(a_login_is_decided_once, a_login_is_claimed_once, old_logins_are_forgotten,);
 
-fn login(number: u8, expires_at: Timestamp) -> Login {
-    Login {
+fn login(number: u8, expires_at: Timestamp) -> DeviceLogin {
+    DeviceLogin {
         code_hash: OneTimeCode::from_random([number; CODE_BYTES]).hash(),
         asked_from: "192.0.2.7".to_owned(),
         asked_with: "python-httpx".to_owned(),
@@ -45,7 +45,7 @@ async fn a_login_is_decided_once(under_test: StoreUnderTest) {
     assert_eq!(store.login(&login(3, later()).code_hash).await.unwrap(), None);
 
     let approved = LoginDecision::Approved { by, scopes: scopes(&["api", "deployment:*"]) };
-    let decide = async |login: &Login, decision: &LoginDecision| {
+    let decide = async |login: &DeviceLogin, decision: &LoginDecision| {
         store.decide_login(&login.code_hash, decision, &event(Action::LoginApproved)).await.unwrap()
     };
     assert!(!decide(&over, &approved).await, "it has run out");

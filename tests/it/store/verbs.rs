@@ -5,7 +5,7 @@ use bento_gateway::{
         audit::AuditEvent,
         code::CodeHash,
         deployment::{DeploymentName, DeploymentSpec},
-        login::LoginDecision,
+        device_login::LoginDecision,
         session::{ConsoleSession, Identity, Invitation},
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord, TokenUid},

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         scope::{DeploymentPattern, Scope, ScopeSet},
-        timestamp::Timestamp,
+        timestamp::{DAY, Timestamp},
         token::TokenRecord,
         units::format_duration,
     },
@@ -230,7 +230,7 @@ fn is_allowed(days: u32, max: Option<Duration>) -> bool {
 }
 
 fn lifetime(days: u32) -> Duration {
-    Duration::from_secs(u64::from(days) * 86_400)
+    days * DAY
 }
 
 /// `uid` is empty for a new token.

@@ -1,11 +1,11 @@
 //! A token as the list and its own page show it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use crate::{
     domain::{
         scope::{DeploymentPattern, Scope},
-        timestamp::Timestamp,
+        timestamp::{DAY, Timestamp},
         token::{TokenRecord, TokenStatus, TokenUid},
         usage::Day,
         user::{User, UserId},
@@ -21,8 +21,8 @@ use crate::{
 
 /// Usage is shown of so many days.
 pub const USAGE_DAYS: i32 = 30;
-/// A token that expires within so many days stands out.
-const SOON_DAYS: u64 = 7;
+/// A token that expires within this time stands out.
+const SOON: Duration = DAY.saturating_mul(7);
 
 pub struct Row {
     pub uid: String,
@@ -84,7 +84,7 @@ impl TokenListContext {
 }
 
 fn status(record: &TokenRecord, now: Timestamp) -> Status {
-    let soon = |at: Timestamp| at.since(now).as_secs() < SOON_DAYS * 86_400;
+    let soon = |at: Timestamp| at.since(now) < SOON;
     let (text, class) = match record.status(now) {
         TokenStatus::Revoked => ("Deleted", "off"),
         TokenStatus::Expired => ("Expired", "bad"),

@@ -3,7 +3,7 @@
 use super::{code::CodeHash, scope::ScopeSet, timestamp::Timestamp, user::UserId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Login {
+pub struct DeviceLogin {
     pub code_hash: CodeHash,
     /// The address that asked for the code.
     pub asked_from: String,
@@ -33,7 +33,7 @@ pub enum LoginState<'a> {
     Over,
 }
 
-impl Login {
+impl DeviceLogin {
     pub fn state(&self, now: Timestamp) -> LoginState<'_> {
         match &self.decision {
             _ if self.claimed_at.is_some() || self.expires_at <= now => LoginState::Over,
@@ -54,7 +54,7 @@ mod tests {
         let now = Timestamp::from_millis(1_000);
         let scopes = ScopeSet::parse(["api"]).unwrap();
         let by = UserId(uuid::Uuid::nil());
-        let login = Login {
+        let login = DeviceLogin {
             code_hash: OneTimeCode::from_random([1; CODE_BYTES]).hash(),
             asked_from: "127.0.0.1".to_owned(),
             asked_with: String::new(),
@@ -66,10 +66,10 @@ mod tests {
         assert_eq!(login.state(now), LoginState::Waiting);
         assert_eq!(login.state(login.expires_at), LoginState::Over);
         let approved =
-            Login { decision: Some(LoginDecision::Approved { by, scopes: scopes.clone() }), ..login.clone() };
+            DeviceLogin { decision: Some(LoginDecision::Approved { by, scopes: scopes.clone() }), ..login.clone() };
         assert_eq!(approved.state(now), LoginState::Approved { by, scopes: &scopes });
         assert_eq!(approved.state(login.expires_at), LoginState::Over);
-        assert_eq!(Login { claimed_at: Some(now), ..approved }.state(now), LoginState::Over);
-        assert_eq!(Login { decision: Some(LoginDecision::Refused), ..login }.state(now), LoginState::Over);
+        assert_eq!(DeviceLogin { claimed_at: Some(now), ..approved }.state(now), LoginState::Over);
+        assert_eq!(DeviceLogin { decision: Some(LoginDecision::Refused), ..login }.state(now), LoginState::Over);
     }
 }
