@@ -46,6 +46,7 @@ scenarios!(
     axe: 20,
     cross_site: 5,
     siblings: 5,
+    foreign: 9,
 );
 
 fn run(scenario: &str, cluster: Option<&Cluster>, promises: usize) {
