@@ -1,4 +1,4 @@
-// What helps where scripts are allowed. Every page works without.
+// Conveniences. Every page works without scripts, too.
 "use strict";
 
 // Copy buttons, which without a script would do nothing.
@@ -24,7 +24,7 @@ async function copy(source) {
   }
 }
 
-// A token without any access is good for nothing.
+// A token needs at least one type of access.
 for (const form of document.querySelectorAll("form[data-needs-access]")) {
   const submit = form.querySelector("[data-submit]");
   const adjust = () => {
@@ -69,7 +69,7 @@ for (const select of document.querySelectorAll("select[data-expiry]")) {
   adjust();
 }
 
-// What cannot be undone and has no page of its own to ask.
+// Confirms what ends something at once and has no confirmation page.
 for (const form of document.querySelectorAll("form[data-confirm]")) {
   form.addEventListener("submit", (event) => {
     if (!confirm(form.dataset.confirm)) event.preventDefault();

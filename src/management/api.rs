@@ -34,40 +34,40 @@ pub fn routes() -> (Router<Arc<super::Management>>, Value) {
         // Logging in.
         .add(operation(GET, "/api/v1/auth/current", "getCurrentUser", "The owner of the token").requires(Management), device_login::current)
         .add(operation(GET, "/api/v1/current_org", "getOrganization", "The organization").requires(Management), device_login::current_organization)
-        .add(operation(GET, "/api/v1/auth/code", "beginLogin", "Begin a login in the browser").limited().anonymous(), device_login::code)
-        .add(operation(GET, "/api/v1/auth/token", "claimLogin", "Take the token of an approved login, once").may_404().limited().anonymous(), device_login::claim)
+        .add(operation(GET, "/api/v1/auth/code", "beginLogin", "Start a login in the browser").limited().anonymous(), device_login::code)
+        .add(operation(GET, "/api/v1/auth/token", "claimLogin", "Claim the token of an approved login, once").may_404().limited().anonymous(), device_login::claim)
         // Tokens.
         .add(operation(GET, "/api/v1/api_tokens", "listApiTokens", "List API tokens, newest first").may_404().requires(ReadOrganization), tokens::list)
-        .add_idempotent(operation(POST, "/api/v1/api_tokens", "createApiToken", "Make an API token; its text is in this answer only").may_404().requires(WriteOrganization), tokens::create, tokens::created_before)
-        .add(operation(GET, "/api/v1/api_tokens/{uid}", "getApiToken", "One API token").requires(ReadOrganization), tokens::get)
-        .add(operation(PATCH, "/api/v1/api_tokens/{uid}", "updateApiToken", "Change an API token; its secret stays").may_409().requires(WriteOrganization), tokens::update)
-        .add(operation(DELETE, "/api/v1/api_tokens/{uid}", "deleteApiToken", "Revoke an API token, for good").requires(WriteOrganization), tokens::revoke)
+        .add_idempotent(operation(POST, "/api/v1/api_tokens", "createApiToken", "Create an API token; its text is in this response only").may_404().requires(WriteOrganization), tokens::create, tokens::created_before)
+        .add(operation(GET, "/api/v1/api_tokens/{uid}", "getApiToken", "Get an API token").requires(ReadOrganization), tokens::get)
+        .add(operation(PATCH, "/api/v1/api_tokens/{uid}", "updateApiToken", "Update an API token; its secret stays the same").may_409().requires(WriteOrganization), tokens::update)
+        .add(operation(DELETE, "/api/v1/api_tokens/{uid}", "deleteApiToken", "Revoke an API token").requires(WriteOrganization), tokens::revoke)
         .add(operation(POST, "/api/v1/api_tokens/{uid}/revoke", "revokeApiToken", "The same as deleting it").requires(WriteOrganization), tokens::revoke)
-        .add(operation(POST, "/api/v1/api_tokens/{uid}/rotate", "rotateApiToken", "Give an API token a new secret; its text is in this answer only").may_409().requires(WriteOrganization), tokens::rotate)
-        .add(operation(GET, "/api/v1/api_tokens/{uid}/usage", "getApiTokenUsage", "What an API token was used for").requires(ReadOrganization), tokens::usage)
+        .add(operation(POST, "/api/v1/api_tokens/{uid}/rotate", "rotateApiToken", "Rotate an API token's secret; the new text is in this response only").may_409().requires(WriteOrganization), tokens::rotate)
+        .add(operation(GET, "/api/v1/api_tokens/{uid}/usage", "getApiTokenUsage", "Usage of an API token, by day").requires(ReadOrganization), tokens::usage)
         // What the holder of any token may.
-        .add(operation(GET, "/api/v1/whoami", "whoami", "The token that is presented").requires(Token), tokens::whoami)
-        .add(operation(GET, "/api/v1/whoami/usage", "getOwnUsage", "What the token that is presented was used for").requires(Token), tokens::own_usage)
-        .add(operation(POST, "/api/v1/whoami/revoke", "revokeOwn", "Revoke the token that is presented").requires(Token), tokens::revoke_own)
-        .add(operation(POST, "/api/v1/leaked_tokens", "reportLeakedTokens", "Revoke tokens that were found where they should not be").limited().anonymous(), leaked::report)
+        .add(operation(GET, "/api/v1/whoami", "whoami", "The presented token").requires(Token), tokens::whoami)
+        .add(operation(GET, "/api/v1/whoami/usage", "getOwnUsage", "Usage of the presented token, by day").requires(Token), tokens::own_usage)
+        .add(operation(POST, "/api/v1/whoami/revoke", "revokeOwn", "Revoke the presented token").requires(Token), tokens::revoke_own)
+        .add(operation(POST, "/api/v1/leaked_tokens", "reportLeakedTokens", "Revoke leaked tokens").limited().anonymous(), leaked::report)
         // Deployments.
         .add(operation(GET, "/api/v2/deployments", "listDeployments", "List Deployments, by name").requires(ReadCluster), deployments::list)
-        .add_idempotent(operation(POST, "/api/v2/deployments", "createDeployment", "Register where a Bento listens").requires(WriteCluster), deployments::create, deployments::created_before)
-        .add(operation(GET, "/api/v2/deployments/{name}", "getDeployment", "One Deployment").requires(ReadCluster), deployments::get)
-        .add(operation(PATCH, "/api/v2/deployments/{name}", "updateDeployment", "Change a Deployment").may_409().requires(WriteCluster), deployments::update)
-        .add(operation(PUT, "/api/v2/deployments/{name}", "startDeployment", "Forward to a terminated Deployment again").may_409().requires(WriteCluster), deployments::start)
-        .add(operation(POST, "/api/v2/deployments/{name}/terminate", "terminateDeployment", "Stop forwarding to a Deployment").may_409().requires(WriteCluster), deployments::terminate)
-        .add(operation(DELETE, "/api/v2/deployments/{name}", "deleteDeployment", "Remove a Deployment, and end the scopes that name it").may_409().requires(WriteCluster), deployments::delete)
+        .add_idempotent(operation(POST, "/api/v2/deployments", "createDeployment", "Add a Deployment").requires(WriteCluster), deployments::create, deployments::created_before)
+        .add(operation(GET, "/api/v2/deployments/{name}", "getDeployment", "Get a Deployment").requires(ReadCluster), deployments::get)
+        .add(operation(PATCH, "/api/v2/deployments/{name}", "updateDeployment", "Update a Deployment").may_409().requires(WriteCluster), deployments::update)
+        .add(operation(PUT, "/api/v2/deployments/{name}", "startDeployment", "Start a terminated Deployment").may_409().requires(WriteCluster), deployments::start)
+        .add(operation(POST, "/api/v2/deployments/{name}/terminate", "terminateDeployment", "Terminate a Deployment").may_409().requires(WriteCluster), deployments::terminate)
+        .add(operation(DELETE, "/api/v2/deployments/{name}", "deleteDeployment", "Remove a Deployment, and the token scopes that name it").may_409().requires(WriteCluster), deployments::delete)
         // What the stock client asks for and a gateway has none of.
         .add(operation(GET, "/api/v1/org_secrets", "listSecrets", "Always empty: a gateway keeps no secrets for services").requires(Management), deployments::no_secrets)
         .add(operation(GET, "/api/v1/instance_types", "listInstanceTypes", "Always empty: a gateway runs nothing").requires(Management), deployments::no_instance_types)
         // Users.
         .add(operation(GET, "/api/v1/users", "listUsers", "List users, oldest first").requires(ReadUsers), users::list)
         .add_idempotent(operation(POST, "/api/v1/users", "createUser", "Create a user").requires(WriteUsers), users::create, users::created_before)
-        .add(operation(GET, "/api/v1/users/{user}", "getUser", "One user, by uid or e-mail address").requires(ReadUsers), users::get)
-        .add(operation(PATCH, "/api/v1/users/{user}", "updateUser", "Change a user's name or role").may_409().requires(WriteUsers), users::update)
-        .add(operation(POST, "/api/v1/users/{user}/disable", "disableUser", "Disable a user, and with them all their tokens").may_409().requires(WriteUsers), users::disable)
-        .add(operation(POST, "/api/v1/users/{user}/enable", "enableUser", "Enable a disabled user, and with them their tokens that are not over").may_409().requires(WriteUsers), users::enable)
+        .add(operation(GET, "/api/v1/users/{user}", "getUser", "Get a user, by uid or email address").requires(ReadUsers), users::get)
+        .add(operation(PATCH, "/api/v1/users/{user}", "updateUser", "Update a user's name or role").may_409().requires(WriteUsers), users::update)
+        .add(operation(POST, "/api/v1/users/{user}/disable", "disableUser", "Disable a user and all their tokens").may_409().requires(WriteUsers), users::disable)
+        .add(operation(POST, "/api/v1/users/{user}/enable", "enableUser", "Enable a disabled user; their tokens work again unless revoked or expired").may_409().requires(WriteUsers), users::enable)
         .finish();
     let router = router
         .route("/api/v1/bento_repositories/{*rest}", any(|| unsupported(deployments::NO_BENTO)))
@@ -100,9 +100,9 @@ pub async fn unknown(request: Request) -> Response {
         return console::unknown();
     }
     let path = quoted(path);
-    ApiError::not_found(format!("bento-gateway has nothing at {path}; /openapi.json says what it has")).into_response()
+    ApiError::not_found(format!("there is nothing at {path}; /openapi.json lists the operations")).into_response()
 }
 
 pub async fn wrong_method() -> ApiError {
-    ApiError::wrong_method("that method is not served here")
+    ApiError::wrong_method("this method is not allowed here; /openapi.json lists the operations")
 }

@@ -152,7 +152,7 @@ fn presented(headers: &HeaderMap) -> Result<&[u8], ApiError> {
     let how = "send it as X-YATAI-API-TOKEN, or as Authorization: Bearer TOKEN";
     match (all.next(), all.next()) {
         (None, _) | (Some(Ok(b"")), None) => {
-            Err(ApiError::unauthorized("credential_missing", format!("an API token is needed; {how}")))
+            Err(ApiError::unauthorized("credential_missing", format!("an API token is required; {how}")))
         }
         (Some(Ok(text)), None) => Ok(text),
         (Some(Err(NotBearer)), None) => {

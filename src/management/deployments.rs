@@ -32,9 +32,9 @@ pub const NO_BENTO: &str = "bento-gateway runs no Bento: start it yourself with 
 
 #[derive(Deserialize, JsonSchema)]
 pub struct ListDeployments {
-    /// How many to pass over.
+    /// How many to skip.
     start: Option<u32>,
-    /// How many at most; all if not given.
+    /// How many to return at most; all if not given.
     count: Option<u32>,
     /// A part of the name.
     search: Option<String>,
@@ -161,7 +161,7 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<Ch
     if body.bento.is_some() || call.headers.contains_key(CLIENT_VERSION) {
         return Err(ApiError::unsupported(NO_BENTO));
     }
-    let name = body.name.as_deref().ok_or_else(|| ApiError::invalid("name: a Deployment needs one"))?;
+    let name = body.name.as_deref().ok_or_else(|| ApiError::invalid("name: is required"))?;
     let name: DeploymentName = name.parse().map_err(invalid("name"))?;
     let spec = DeploymentSpec {
         hosts: hosts(&body.hosts)?,
@@ -315,7 +315,7 @@ fn upstreams(texts: &[String]) -> Result<Vec<UpstreamUrl>, ApiError> {
 fn settings(given: Option<&Settings>) -> Result<UpdateSettings, ApiError> {
     let Some(given) = given else { return Ok(UpdateSettings::default()) };
     let timer = |key: &'static str, given: Option<u64>| match given {
-        Some(0) => Err(ApiError::invalid(format!("{key}: must be longer than 0"))),
+        Some(0) => Err(ApiError::invalid(format!("{key}: must be greater than 0"))),
         millis => Ok(millis.map(Duration::from_millis)),
     };
     let origins = given.cors_origins.as_ref().map(|origins| {

@@ -53,7 +53,7 @@ pub async fn code(call: ApiRequest<Anonymous>) -> Result<CodeView, ApiError> {
 
 pub async fn claim(call: ApiRequest<Anonymous, CodeQuery>) -> Result<ClaimView, ApiError> {
     call.management.limits.polls.allow(call.address)?;
-    let unknown = || ApiError::not_found("there is no such code");
+    let unknown = || ApiError::not_found("this login code does not exist");
     let code = call.query.code.as_deref().and_then(OneTimeCode::parse).ok_or_else(unknown)?;
     match device_login::claim(&call.context(), &code).await? {
         Claim::Waiting => Err(ApiError::not_found("nobody has approved this code yet")),

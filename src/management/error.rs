@@ -51,11 +51,7 @@ impl ApiError {
     }
 
     pub fn too_many() -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_requests",
-            "too many requests from this address; try again soon",
-        )
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "too many attempts; try again in a minute")
     }
 
     /// What BentoCloud does and a gateway does not.
@@ -69,7 +65,7 @@ impl ApiError {
     }
 
     pub fn store_away() -> Self {
-        let text = "the gateway cannot reach its store; nothing was changed, try again soon";
+        let text = "the gateway cannot reach its store; nothing was changed, try again in a moment";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_away", text)
     }
 
@@ -80,7 +76,7 @@ impl ApiError {
     /// Our own mistake; the log says more than the caller may know.
     fn internal(error: &dyn std::error::Error) -> Self {
         error!(%error, "a management request failed");
-        let text = "the gateway failed to do this; its log says why";
+        let text = "the request failed; the gateway's log says why";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", text)
     }
 
@@ -149,7 +145,7 @@ impl From<NotProven> for ApiError {
             NotProven::Invalid => Self::unauthorized("token_invalid", "the token is not valid"),
             NotProven::StoreAway => Self::store_away(),
             NotProven::Unavailable(VerifyError::Overloaded) => {
-                let text = "the gateway is verifying too many new tokens; try again soon";
+                let text = "the gateway is verifying too many new tokens; try again in a moment";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text)
             }
             NotProven::Unavailable(error @ VerifyError::Broken(_)) => Self::internal(&error),

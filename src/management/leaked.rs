@@ -32,7 +32,7 @@ pub async fn report(call: ApiRequest<Anonymous, Empty, Leaked>) -> Result<Report
     call.management.limits.leaks.allow(call.address)?;
     let tokens = &call.body.tokens;
     if tokens.is_empty() || tokens.len() > MAX_TOKENS {
-        return Err(ApiError::invalid(format!("tokens: expected 1 to {MAX_TOKENS} of them")));
+        return Err(ApiError::invalid(format!("tokens: expected 1 to {MAX_TOKENS} tokens")));
     }
     let gateway = &call.management.gateway;
     gateway.index.freshness.check().map_err(|_| ApiError::store_away())?;

@@ -65,25 +65,25 @@ impl Entry {
 
     /// What may come beside 200.
     fn statuses(&self, has_body: bool) -> Vec<(&'static str, &'static str)> {
-        let mut all = vec![("400", "The request cannot be read, or asks for what is not allowed")];
+        let mut all = vec![("400", "The request is not valid")];
         if let Some(permission) = self.permission {
-            all.push(("401", "No token, or one that is not valid any more"));
+            all.push(("401", "The token is missing or not valid"));
             if permission != Permission::Token {
-                all.push(("403", "The token or its owner may not"));
+                all.push(("403", "The token or its owner lacks the permission"));
             }
         }
         if self.parameter().is_some() || self.may_404 {
-            all.push(("404", "There is none, or it is not the caller's to know of"));
+            all.push(("404", "Not found, or not visible to the caller"));
         }
         if self.may_409 || self.idempotent {
-            all.push(("409", "It contradicts what exists"));
+            all.push(("409", "The request conflicts with what exists"));
         }
         if has_body {
             all.push(("413", "The body is too large"));
             all.push(("415", "The body is not JSON"));
         }
         if self.limited {
-            all.push(("429", "Too many requests from this address"));
+            all.push(("429", "Too many requests"));
         }
         all.push(("503", "The gateway cannot reach its store; nothing was changed"));
         all
@@ -152,7 +152,7 @@ impl Document {
         if entry.idempotent {
             all.push(json!({
                 "name": "Idempotency-Key", "in": "header", "required": false,
-                "description": "A name for this request: it is done once, however often it comes",
+                "description": "A unique key for this request. Requests with the same key are executed once.",
                 "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" }
             }));
         }
@@ -182,10 +182,10 @@ impl Document {
 }
 
 fn describe(permission: Option<Permission>) -> String {
-    let Some(permission) = permission else { return "Needs no token.".to_owned() };
+    let Some(permission) = permission else { return "Requires no token.".to_owned() };
     let scope = match permission {
         Permission::Token => "any live token".to_owned(),
-        Permission::Management => "a token with Developer Operations Access of any kind".to_owned(),
+        Permission::Management => "a token with any Developer Operations Access".to_owned(),
         _ => match permission.scope() {
             Some(scope) if scope.to_string() == "api" => "a token with the scope `api`".to_owned(),
             Some(scope) => format!("a token with the scope `{scope}` or `api`"),
@@ -193,5 +193,5 @@ fn describe(permission: Option<Permission>) -> String {
         },
     };
     let owner = if permission.admin() { ", owned by an admin" } else { "" };
-    format!("Needs {scope}{owner}.")
+    format!("Requires {scope}{owner}.")
 }

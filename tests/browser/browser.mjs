@@ -20,14 +20,14 @@ await check("opening a protected Deployment gives a page to sign in, with the st
 });
 await check("a wrong token is told, and nothing is kept", async () => {
   await page.getByLabel("API token").fill("bgw_nonsense");
-  await page.getByRole("button", { name: "Sign in with the token" }).click();
+  await page.getByRole("button", { name: "Sign in with token" }).click();
   holds((await page.getByRole("alert").innerText()).includes("not an API token"), "said");
   equal(await cookies(), [], "cookies");
 });
 await check("a pasted token leads to the page that was asked for", async () => {
   await page.goto(`${given.proxy}/?from=here`);
   await page.getByLabel("API token").fill(given.endpointToken);
-  await page.getByRole("button", { name: "Sign in with the token" }).click();
+  await page.getByRole("button", { name: "Sign in with token" }).click();
   await page.waitForURL(`${given.proxy}/?from=here`);
   const cookie = (await context.cookies(given.proxy)).find((cookie) => cookie.name === "bgw-session-summarization");
   holds(cookie.httpOnly && cookie.domain === "127.0.0.1" && cookie.sameSite === "Lax", JSON.stringify(cookie));
@@ -116,7 +116,7 @@ await check("who must sign in to the console first comes back all the same", asy
   const page = await open(fresh);
   await page.goto(`${given.proxy}/live/request`);
   await page.getByRole("link", { name: "Continue with the console" }).click();
-  await page.getByLabel("E-mail").fill("ada@example.com");
+  await page.getByLabel("Email").fill("ada@example.com");
   await page.getByLabel("Password").fill("correct horse battery staple");
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await page.waitForURL(`${given.proxy}/live/request`);

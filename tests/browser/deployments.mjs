@@ -23,7 +23,7 @@ await check("a Deployment is added, and a mistake loses nothing", async () => {
   await page.goto(`${given.console}/deployments/new`);
   await page.getByLabel("Name", { exact: true }).fill("added");
   await page.getByLabel("Upstreams").fill("ftp://nowhere");
-  await page.getByLabel("Listener of its own").fill(given.listen);
+  await page.getByLabel("Dedicated listener").fill(given.listen);
   await page.getByRole("button", { name: "Add" }).click();
   holds((await page.getByRole("alert").innerText()).includes("Upstreams"), "it says which field");
   equal(await page.getByLabel("Name", { exact: true }).inputValue(), "added", "the name");
@@ -55,15 +55,15 @@ await check("its page names the tokens that can reach it", async () => {
   holds((await page.locator("main").innerText()).includes("All Deployments"), "a token");
 });
 await check("one click opens it signed in", async () => {
-  const [tab] = await Promise.all([context.waitForEvent("page"), page.getByRole("link", { name: "Open signed in" }).click()]);
+  const [tab] = await Promise.all([context.waitForEvent("page"), page.getByRole("link", { name: "Open", exact: true }).click()]);
   await tab.waitForURL(`http://${given.listen}/`);
   equal(await tab.evaluate(async () => (await fetch("/readyz")).status), 200, "its own pages' calls");
   await tab.close();
 });
 await check("it is removed, and with it the way to it", async () => {
   await page.getByRole("link", { name: "Remove" }).click();
-  await page.getByRole("button", { name: "Remove the Deployment" }).click();
-  await page.getByRole("heading", { name: "added is removed" }).waitFor();
+  await page.getByRole("button", { name: "Remove Deployment" }).click();
+  await page.getByRole("heading", { name: "added has been removed" }).waitFor();
   holds((await page.locator("main").innerText()).includes("Browser: added"), "the browser's token");
   const gone = await call(`http://${given.listen}/readyz`, given.endpointToken).catch(() => "closed");
   holds(gone === "closed" || gone === 404, gone);

@@ -77,15 +77,15 @@ export async function setUp(page, person = ADA) {
 
 export async function introduce(page, person) {
   await page.getByLabel("Name").fill(person.name);
-  if (await page.getByLabel("E-mail").isEditable()) await page.getByLabel("E-mail").fill(person.email);
+  if (await page.getByLabel("Email").isEditable()) await page.getByLabel("Email").fill(person.email);
   await page.getByLabel("Password", { exact: true }).fill(person.password);
-  await page.getByLabel("Once more").fill(person.password);
-  await page.getByRole("button", { name: "Start" }).click();
+  await page.getByLabel("Confirm password").fill(person.password);
+  await page.getByRole("button", { name: "Continue" }).click();
   await page.getByRole("heading", { name: "Overview" }).waitFor();
 }
 
 export async function fillSignIn(page, email, password) {
-  await page.getByLabel("E-mail").fill(email);
+  await page.getByLabel("Email").fill(email);
   await page.getByLabel("Password").fill(password);
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }
@@ -102,7 +102,7 @@ export async function createToken(page, name, choose) {
   await page.getByLabel("Name").fill(name);
   await choose(page);
   await page.getByRole("button", { name: "Submit" }).click();
-  await page.getByRole("heading", { name: `${name} is created` }).waitFor();
+  await page.getByRole("heading", { name: `${name} has been created` }).waitFor();
   return (await page.locator("#token-text").innerText()).trim();
 }
 

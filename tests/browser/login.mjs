@@ -44,14 +44,14 @@ await check("a login is approved after signing in, with what is asked and grante
   const page = await open(await browser.newContext());
   await page.goto(address);
   await fillSignIn(page, ADA.email, ADA.password);
-  await page.getByRole("heading", { name: "Approve a login?" }).waitFor();
+  await page.getByRole("heading", { name: "Approve this login?" }).waitFor();
   const text = await page.locator("main").innerText();
   holds(text.includes(address.split("code=")[1]), "the code");
   holds(text.includes("127.0.0.1"), "who asks");
   holds(text.includes("Developer Operations Access"), "what is granted");
   equal(run.code, null, "the client still waits");
   await page.getByRole("button", { name: "Approve" }).click();
-  await page.getByRole("heading", { name: "Approved" }).waitFor();
+  await page.getByRole("heading", { name: "Login approved" }).waitFor();
   await eventually("the client is logged in", () => run.code !== null, 30000);
   equal(run.code, 0, `its exit\n${run.text}`);
   holds(readFileSync(`${run.home}/.yatai.yaml`, "utf8").includes(given.console), "its context");
@@ -59,8 +59,8 @@ await check("a login is approved after signing in, with what is asked and grante
 await check("a refused login ends the client with bad credentials", async () => {
   const run = login();
   await first.goto(await link(run));
-  await first.getByRole("button", { name: "Refuse" }).click();
-  await first.getByRole("heading", { name: "Refused" }).waitFor();
+  await first.getByRole("button", { name: "Deny" }).click();
+  await first.getByRole("heading", { name: "Login denied" }).waitFor();
   await eventually("the client gives up", () => run.code !== null, 30000);
   holds(run.code !== 0, run.text);
 });

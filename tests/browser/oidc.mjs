@@ -66,7 +66,7 @@ await check("somebody else of the provider is a member", async () => {
 });
 await check("who has none of the allowed values is turned away", async () => {
   const eve = await signOn("eve");
-  await eve.getByRole("heading", { name: "You may not sign in here" }).waitFor();
+  await eve.getByRole("heading", { name: "Access denied" }).waitFor();
   equal((await eve.context().cookies(given.console)).filter((cookie) => cookie.name === "bgw-console"), [], "cookies");
 });
 await check("an address that nobody has verified takes over no account", async () => {

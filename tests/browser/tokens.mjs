@@ -34,7 +34,7 @@ await check("a wrong password and an unknown address get the same answer", async
     texts.push(await page.getByRole("alert").innerText());
   }
   equal(texts[0], texts[1], "the text");
-  holds(texts[0].includes("wrong"), texts[0]);
+  holds(texts[0].includes("ncorrect"), texts[0]);
 });
 await check("signing in leads where one wanted to go, with a new session", async () => {
   const planted = "0".repeat(40);
@@ -127,7 +127,7 @@ await check("a token is updated, and its new scopes count at once", async () => 
   await show("everything");
   await page.getByRole("link", { name: "Update" }).click();
   await page.getByLabel("Name").fill("less");
-  await page.getByLabel("These Deployments").check();
+  await page.getByLabel("Selected Deployments").check();
   await page.getByLabel("summarization").check();
   await page.getByRole("button", { name: "Save" }).click();
   holds((await page.getByRole("status").innerText()).includes("Applied on 1 gateway"), "the receipt");
@@ -138,18 +138,18 @@ let rotated;
 await check("after a rotation both secrets work for the overlap", async () => {
   await show("one");
   await page.getByRole("link", { name: "Rotate" }).click();
-  await page.getByLabel("The old secret works for another").fill("24h");
+  await page.getByLabel("Old secret expires after").fill("24h");
   await page.getByRole("button", { name: "Rotate" }).click();
-  await page.getByRole("heading", { name: "A new secret for one" }).waitFor();
+  await page.getByRole("heading", { name: "New secret for one" }).waitFor();
   rotated = (await page.locator("#token-text").innerText()).trim();
   equal([await call(target, one), await call(target, rotated)], [200, 200], "statuses");
 });
 await check("a rotation without overlap ends the old secret at once", async () => {
   await show("one");
   await page.getByRole("link", { name: "Rotate" }).click();
-  await page.getByLabel("The old secret works for another").fill("0s");
+  await page.getByLabel("Old secret expires after").fill("0s");
   await page.getByRole("button", { name: "Rotate" }).click();
-  await page.getByRole("heading", { name: "A new secret for one" }).waitFor();
+  await page.getByRole("heading", { name: "New secret for one" }).waitFor();
   const newest = (await page.locator("#token-text").innerText()).trim();
   equal([await call(target, one), await call(target, rotated), await call(target, newest)], [401, 401, 200], "statuses");
   one = newest;
@@ -157,8 +157,8 @@ await check("a rotation without overlap ends the old secret at once", async () =
 await check("a deleted token is refused everywhere, and the page says who knows", async () => {
   await show("one");
   await page.getByRole("link", { name: "Delete" }).click();
-  await page.getByRole("button", { name: "Delete the token" }).click();
-  await page.getByRole("heading", { name: "one is deleted" }).waitFor();
+  await page.getByRole("button", { name: "Delete token" }).click();
+  await page.getByRole("heading", { name: "one has been deleted" }).waitFor();
   holds(/Applied on 1 gateway within \d+ ms/.test(await page.getByRole("status").innerText()), "the receipt");
   equal(await call(target, one), 401, "status");
 });
@@ -166,11 +166,11 @@ await check("the list is searched and sorted, and deleted tokens are shown on re
   const names = () => page.locator("tbody th a").allInnerTexts();
   await page.goto(`${given.console}/api_tokens`);
   holds(!(await names()).includes("one"), "deleted ones are left out");
-  await page.getByLabel("Deleted ones, too").check();
-  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByLabel("Include deleted").check();
+  await page.getByRole("button", { name: "Apply" }).click();
   holds((await names()).includes("one"), "deleted ones on request");
   await page.getByLabel("Search").fill("DEVELOPER");
-  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByRole("button", { name: "Apply" }).click();
   equal(await names(), ["developer"], "found");
   await page.goto(`${given.console}/api_tokens?sort=name`);
   const sorted = await names();

@@ -9,12 +9,12 @@ let bob;
 
 await check("somebody is invited by a link that works once", async () => {
   await page.goto(`${given.console}/users`);
-  await page.getByLabel("E-mail").fill(BOB.email);
-  await page.getByRole("button", { name: "Make an invitation" }).click();
+  await page.getByLabel("Email").fill(BOB.email);
+  await page.getByRole("button", { name: "Create invitation" }).click();
   const link = (await page.locator("#invitation-link").innerText()).trim();
   bob = await open(await browser.newContext());
   await bob.goto(link);
-  equal(await bob.getByLabel("E-mail").inputValue(), BOB.email, "the address");
+  equal(await bob.getByLabel("Email").inputValue(), BOB.email, "the address");
   await introduce(bob, BOB);
   equal((await bob.goto(link)).status(), 410, "the link again");
 });
@@ -66,9 +66,9 @@ await check("activity tells in sentences, and is filtered", async () => {
   for (const sentence of [
     `${ADA.email} disabled the user ${BOB.email}`, `${BOB.email} created the token bobs`, `${ADA.email} accepted an invitation`,
   ]) holds(text.includes(sentence), `${sentence} in ${text}`);
-  await page.getByLabel("About").selectOption("token.");
-  await page.getByLabel("By").selectOption({ label: BOB.email });
-  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByLabel("Type").selectOption("token.");
+  await page.getByLabel("User").selectOption({ label: BOB.email });
+  await page.getByRole("button", { name: "Apply" }).click();
   const only = await page.locator(".events li").allInnerTexts();
   holds(only.length === 1 && only[0].includes("bobs"), JSON.stringify(only));
 });
@@ -80,7 +80,7 @@ await check("the overview shows what went through and what was refused", async (
     return /token malformed\s+\d/.test(text) && /bobs\s+\d/.test(text) && /summarization\s+\d/.test(text);
   });
   equal(await page.locator("svg[role=img]").count(), 2, "charts");
-  await page.getByRole("link", { name: "Last day" }).click();
+  await page.getByRole("link", { name: "Last 24 hours" }).click();
   holds(/token malformed/.test(await page.locator("main").innerText()), "over a day");
 });
 await check("a new password signs other browsers out, and not this one", async () => {
@@ -90,8 +90,8 @@ await check("a new password signs other browsers out, and not this one", async (
   await page.getByLabel("Current password").fill("wrong");
   const fill = async () => {
     await page.getByLabel("New password").fill("another long password");
-    await page.getByLabel("Once more").fill("another long password");
-    await page.getByRole("button", { name: "Save the password" }).click();
+    await page.getByLabel("Confirm password").fill("another long password");
+    await page.getByRole("button", { name: "Change password" }).click();
   };
   await fill();
   holds((await page.getByRole("alert").innerText()).includes("current password"), "a wrong one is refused");

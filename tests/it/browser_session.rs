@@ -489,7 +489,7 @@ fn while_the_store_is_away_sessions_go_on_and_nobody_is_blamed() {
     assert!(refused.text().contains("not available"), "{}", refused.text());
     let page = console.get("/api_tokens");
     assert_eq!(page.status, 503, "{}", page.text());
-    assert!(page.text().contains("The gateway has trouble"), "{}", page.text());
+    assert!(page.text().contains("Something went wrong"), "{}", page.text());
     let signing_in = Browser::new(gateway.management).get("/sign-in");
     assert!([200, 503].contains(&signing_in.status), "{}", signing_in.status);
     let stolen = [("bgw-session-a", format!("bgs_{}", &token.text[4..]))];

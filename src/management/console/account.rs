@@ -48,7 +48,7 @@ pub async fn change_password(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -
     {
         Ok(changed) => {
             let (_, receipt) = visitor.settle(changed).await;
-            let done = format!("Your password is changed. {}", receipt_text(receipt.as_ref()));
+            let done = format!("Your password has been changed. {}", receipt_text(receipt.as_ref()));
             account_page(&visitor, StatusCode::OK, None, Some(done)).await
         }
         Err(error) if error.status().is_server_error() => Err(error.into()),
@@ -58,7 +58,7 @@ pub async fn change_password(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -
 
 async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str) -> Result<Committed, ApiError> {
     if new != again {
-        return Err(ApiError::invalid("the two passwords differ; type the same one twice"));
+        return Err(ApiError::invalid("the passwords do not match"));
     }
     let limits = &visitor.management.limits;
     limits.accounts.allow(visitor.user.email.clone())?;
@@ -67,7 +67,7 @@ async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str)
     let known = visitor.user.password_hash.is_none()
         || users::sign_in(&context, &visitor.user.email, current.to_owned()).await?.is_some();
     if !known {
-        return Err(ApiError::invalid("the current password is wrong"));
+        return Err(ApiError::invalid("the current password is incorrect"));
     }
     let keep = Some(&visitor.session.id_hash);
     Ok(users::set_password(&context, &visitor.user.email, new.to_owned(), keep).await?)
@@ -122,7 +122,7 @@ fn browser_name(client: &str) -> String {
     match (find(&known), find(&system)) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(browser), None) => browser.to_owned(),
-        _ if client.is_empty() => "An unknown browser".to_owned(),
+        _ if client.is_empty() => "Unknown browser".to_owned(),
         _ => client.chars().take(40).collect(),
     }
 }

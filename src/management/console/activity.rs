@@ -28,12 +28,12 @@ use crate::{
 const PER_PAGE: u32 = 50;
 /// What can be asked for: the beginning of the actions, and what people call them.
 const KINDS: [(&str, &str); 6] = [
-    ("", "Everything"),
+    ("", "All activity"),
     ("token.", "Tokens"),
     ("deployment.", "Deployments"),
     ("user.", "Users"),
     ("session.", "Sign-ins"),
-    ("browser.", "Browsers at Deployments"),
+    ("browser.", "Browser sessions"),
 ];
 
 #[derive(Template)]
@@ -129,7 +129,7 @@ impl AuditNames {
     fn row(&self, event: &StoredEvent, visitor: &SignedIn) -> EventRow {
         let who = match (event.actor_kind.as_str(), event.actor) {
             ("user", Some(id)) => self.users.get(&id.to_string()).cloned().unwrap_or_else(|| id.to_string()),
-            ("cli", _) => "The command line".to_owned(),
+            ("cli", _) => "The CLI".to_owned(),
             _ => "The gateway".to_owned(),
         };
         let (object, link) = self.object(event);
@@ -167,30 +167,30 @@ fn verb(action: &str) -> &str {
         "token.revoked" => "deleted the token",
         "token.rotated" => "rotated the token",
         "deployment.added" => "added the Deployment",
-        "deployment.updated" => "changed the Deployment",
+        "deployment.updated" => "updated the Deployment",
         "deployment.terminated" => "terminated the Deployment",
         "deployment.started" => "started the Deployment",
         "deployment.removed" => "removed the Deployment",
         "user.created" => "created the user",
-        "user.updated" => "changed the user",
+        "user.updated" => "updated the user",
         "user.password_set" => "set a password",
         "user.disabled" => "disabled the user",
         "user.enabled" => "enabled the user",
-        "user.invited" => "made a link for",
+        "user.invited" => "created an invitation for",
         "user.invitation_accepted" => "accepted an invitation",
-        "user.identity_linked" => "came by single sign-on",
+        "user.identity_linked" => "linked a single sign-on account",
         "session.signed_in" => "signed in",
         "session.signed_out" => "signed out",
         "session.all_ended" => "signed out everywhere",
-        "browser.signed_in" => "signed a browser in with the token",
-        "browser.signed_out" => "signed a browser out of the token",
-        "login.approved" => "approved a login of the command line",
-        "login.refused" => "refused a login of the command line",
+        "browser.signed_in" => "started a browser session with the token",
+        "browser.signed_out" => "ended a browser session of the token",
+        "login.approved" => "approved a CLI login",
+        "login.refused" => "denied a CLI login",
         other => other,
     }
 }
 
-/// What is worth telling of the facts.
+/// The facts that are worth showing.
 fn detail(detail: &Value, action: &str) -> String {
     let text = |key: &str| match &detail[key] {
         Value::String(text) => Some(Timestamp::parse(text).map_or_else(|| text.clone(), exact)),
@@ -198,18 +198,18 @@ fn detail(detail: &Value, action: &str) -> String {
         _ => None,
     };
     let facts: &[(&str, &str)] = match action {
-        "token.created" | "token.updated" => &[("scopes", "may"), ("expires_at", "until")],
-        "token.rotated" => &[("old_until", "the old secret works until")],
-        "deployment.added" | "deployment.updated" => &[("upstreams", "to")],
-        "user.created" | "user.updated" => &[("role", "as")],
-        "session.signed_in" => &[("method", "by"), ("address", "from")],
-        "browser.signed_in" => &[("deployment", "at")],
-        "login.approved" => &[("scopes", "granting")],
+        "token.created" | "token.updated" => &[("scopes", "scopes"), ("expires_at", "expires")],
+        "token.rotated" => &[("old_until", "old secret expires")],
+        "deployment.added" | "deployment.updated" => &[("upstreams", "upstreams")],
+        "user.created" | "user.updated" => &[("role", "role")],
+        "session.signed_in" => &[("method", "method"), ("address", "IP address")],
+        "browser.signed_in" => &[("deployment", "Deployment")],
+        "login.approved" => &[("scopes", "scopes")],
         _ => &[],
     };
-    let told: Vec<String> = facts
+    let shown: Vec<String> = facts
         .iter()
-        .filter_map(|(key, word)| text(key).filter(|text| !text.is_empty()).map(|text| format!("{word} {text}")))
+        .filter_map(|(key, label)| text(key).filter(|text| !text.is_empty()).map(|text| format!("{label}: {text}")))
         .collect();
-    told.join(", ")
+    shown.join(" · ")
 }

@@ -54,13 +54,13 @@ pub async fn decide(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageRes
     let code = OneTimeCode::parse(fields.text("code")).ok_or(service::Error::DeviceLoginOver)?;
     if fields.text("decision") != "approve" {
         device_login::refuse(&visitor.context(), &code, &visitor.user).await?;
-        let text = "The command line is told that its credentials are bad. You can close this page.";
-        return Ok(page::message(StatusCode::OK, "Refused", text));
+        let text = "The command line did not get a token. You can close this page.";
+        return Ok(page::message(StatusCode::OK, "Login denied", text));
     }
     let all = Some(Scope::Deployment(DeploymentPattern::All)).filter(|_| fields.on("endpoints"));
     let scopes = ScopeSet::new([Scope::Api].into_iter().chain(all));
     let scopes = scopes.map_err(|error| ApiError::invalid(error.to_string()))?;
     device_login::approve(&visitor.context(), &code, &visitor.user, scopes).await?;
-    let text = "The command line takes its token now. You can close this page.";
-    Ok(page::message(StatusCode::OK, "Approved", text))
+    let text = "Return to your terminal. You can close this page.";
+    Ok(page::message(StatusCode::OK, "Login approved", text))
 }

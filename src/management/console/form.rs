@@ -37,7 +37,7 @@ impl<V: Visitor> FromRequest<Arc<Management>> for CsrfForm<V> {
         let visitor = V::extract(&mut head, management).await?;
         // Deployments may live on sibling hosts, so `SameSite` is not enough.
         if visitor.browser().initiator != Initiator::SameOrigin {
-            return Err(forged("this form was sent by a page of another site"));
+            return Err(forged("this form was submitted from another site"));
         }
         let body = to_bytes(body, MAX_FORM).await;
         let body = body.map_err(|_| ApiError::invalid("the form is incomplete or too large"))?;

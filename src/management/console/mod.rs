@@ -102,7 +102,7 @@ fn pages() -> Pages {
 }
 
 pub fn unknown() -> Response {
-    page::message(StatusCode::NOT_FOUND, "There is no such page", "The console has nothing at this address.")
+    page::message(StatusCode::NOT_FOUND, "Page not found", "There is no page at this address.")
 }
 
 async fn asset(content_type: &'static str, text: &'static str) -> impl IntoResponse {

@@ -158,16 +158,16 @@ pub async fn finish(visitor: Anonymous, RawQuery(query): RawQuery) -> PageResult
     }
     if let Some(error) = came.error {
         let why: String = came.error_description.unwrap_or(error).chars().take(200).collect();
-        let text = format!("Your provider says: {why}. Try again, or sign in with a password.");
-        return Ok(page::message(StatusCode::FORBIDDEN, "You were not signed in", &text));
+        let text = format!("Your identity provider reported: {why}. Try again, or sign in with a password.");
+        return Ok(page::message(StatusCode::FORBIDDEN, "Sign-in failed", &text));
     }
     let claims = match claims(config, &redirect_uri(&visitor), &begun, came.code).await {
         Ok(claims) => claims,
         Err(error) => return Ok(failed(&error)),
     };
     let Some(claims) = claims else {
-        let text = "Your account at the provider is not among those that may sign in here. Ask an admin.";
-        return Ok(page::message(StatusCode::FORBIDDEN, "You may not sign in here", text));
+        let text = "Your account is not allowed to sign in here. Contact an admin.";
+        return Ok(page::message(StatusCode::FORBIDDEN, "Access denied", text));
     };
     let (user, _) = visitor.settle(oidc::user(&visitor.context(), &claims).await?).await;
     let mut response = sign_in::begin(&visitor, &user, "single sign-on", local(&begun.next)).await?;
@@ -270,18 +270,18 @@ fn unusable(error: &(dyn std::error::Error + 'static)) -> FlowError {
 
 fn failed(error: &FlowError) -> Response {
     tracing::warn!(%error, "single sign-on failed");
-    let text = "The provider of single sign-on could not be used, or what it said could not be believed. The gateway's log \
-                says why. Try again, or sign in with a password.";
-    page::message(StatusCode::BAD_GATEWAY, "Single sign-on did not work", text)
+    let text = "The identity provider could not be reached, or its response was not valid. The gateway's log has details. Try \
+                again, or sign in with a password.";
+    page::message(StatusCode::BAD_GATEWAY, "Single sign-on failed", text)
 }
 
 fn too_late() -> Response {
-    let text = "It took too long, or was begun in another browser. Begin again at the sign-in page.";
-    page::message(StatusCode::BAD_REQUEST, "This sign-in is over", text)
+    let text = "The sign-in took too long or was started in another browser. Start again from the sign-in page.";
+    page::message(StatusCode::BAD_REQUEST, "Sign-in expired", text)
 }
 
 fn not_configured() -> Response {
-    page::problem(&ApiError::not_found("single sign-on is not configured here (management.oidc)"))
+    page::problem(&ApiError::not_found("single sign-on is not configured (management.oidc)"))
 }
 
 #[cfg(test)]

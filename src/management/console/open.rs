@@ -34,20 +34,16 @@ pub struct Asked {
 
 pub async fn open(visitor: SignedIn, Query(asked): Query<Asked>) -> PageResult {
     let Some(nonce) = CodeHash::parse(&asked.nonce) else {
-        return Ok(message(
-            StatusCode::BAD_REQUEST,
-            "Not understood",
-            "Open the Deployment itself, and sign in there.",
-        ));
+        return Ok(message(StatusCode::BAD_REQUEST, "Invalid link", "Open the Deployment itself and sign in there."));
     };
     let listed = deployments::list(&visitor.context()).await?;
     let served = listed.iter().filter(|listed| !listed.shadowed);
     let address = |spec| address::asked(&visitor.config.proxy, spec, visitor.here(), &asked.at);
     let found = served.filter_map(|listed| Some((&listed.spec, address(&listed.spec)?))).next();
     let Some((spec, address)) = found else {
-        let text = "This console knows of no Deployment at the address that you come from. If something stands in front of \
-                    the gateway, proxy.public_url must say how browsers reach it.";
-        return Ok(message(StatusCode::NOT_FOUND, "No such Deployment", text));
+        let text = "There is no Deployment at the address that you came from. If the gateway is behind a reverse proxy or load \
+                    balancer, set proxy.public_url to the address that browsers use.";
+        return Ok(message(StatusCode::NOT_FOUND, "Deployment not found", text));
     };
     let code = browser_sessions::hand_over(&visitor.context(), &visitor.user, spec.name.clone(), nonce).await?;
     let query = serde_urlencoded::to_string([("code", code.expose()), ("to", asked.to)]).unwrap_or_default();

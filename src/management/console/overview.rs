@@ -78,10 +78,7 @@ pub async fn show(visitor: SignedIn, Query(range): Query<Range>) -> PageResult {
         refused: number(refused),
         median: percentile(&classes(&sums, None), 0.5).map_or_else(|| "–".to_owned(), millis),
         bars,
-        lines: vec![
-            charts::line("95 % are faster", "slow", &slow, slowest),
-            charts::line("half are faster", "median", &median, slowest),
-        ],
+        lines: vec![charts::line("p95", "slow", &slow, slowest), charts::line("p50", "median", &median, slowest)],
         slowest: millis(slowest),
         refusals: refusals(&sums),
         deployments: top(&sums, REQUESTS, |name| (name.to_owned(), format!("/deployments/{name}"))),

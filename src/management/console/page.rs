@@ -26,11 +26,11 @@ pub fn message(status: StatusCode, title: &str, text: &str) -> Response {
 
 pub fn problem(error: &ApiError) -> Response {
     let title = match error.status() {
-        StatusCode::NOT_FOUND => "There is no such page",
-        StatusCode::FORBIDDEN => "That is not allowed",
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::FORBIDDEN => "Access denied",
         StatusCode::TOO_MANY_REQUESTS => "Too many attempts",
-        status if status.is_server_error() => "The gateway has trouble",
-        _ => "That did not work",
+        status if status.is_server_error() => "Something went wrong",
+        _ => "Request failed",
     };
     message(error.status(), title, &sentence(error.text()))
 }

@@ -32,7 +32,7 @@ pub async fn recipes(visitor: &SignedIn, token: &str, scopes: &ScopeSet) -> Resu
         recipes.push(Recipe {
             id: "cloud",
             title: "BentoML CLI",
-            text: "Logs the stock bentoml command in, so that it manages this gateway.".to_owned(),
+            text: "Logs in the BentoML CLI, so that it manages this gateway.".to_owned(),
             code: format!("bentoml cloud login --api-token '{token}' --endpoint {}", visitor.console_url()),
         });
     }
@@ -51,7 +51,7 @@ pub fn calls(token: &str, url: &str) -> Vec<Recipe> {
         Recipe {
             id: "python",
             title: "Python",
-            text: "With the stock bentoml package.".to_owned(),
+            text: "With the bentoml package.".to_owned(),
             code: format!(
                 "import bentoml\n\nwith bentoml.SyncHTTPClient(\"{url}\", token=\"{token}\") as client:\n    \
                  print(client.endpoints)"
@@ -61,8 +61,8 @@ pub fn calls(token: &str, url: &str) -> Vec<Recipe> {
             id: "browser",
             title: "Browser",
             text: format!(
-                "Open {url} and paste the token into the sign-in page. Or let an extension that sets request headers send \
-                 this one:"
+                "Open {url} and paste the token into the sign-in page. Alternatively, use a browser extension that sets this \
+                 request header:"
             ),
             code: format!("Authorization: Bearer {token}"),
         },

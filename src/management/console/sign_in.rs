@@ -65,7 +65,7 @@ pub async fn sign_in(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageR
 async fn check_password(visitor: &Anonymous, email: &str, password: &str) -> Result<User, ApiError> {
     let limits = &visitor.management.limits;
     limits.sign_ins.allow(visitor.address)?;
-    let wrong = || ApiError::unauthorized("sign_in_failed", "the e-mail address or the password is wrong");
+    let wrong = || ApiError::unauthorized("sign_in_failed", "incorrect email or password");
     let email: Email = email.parse().map_err(|_| wrong())?;
     limits.accounts.allow(email.clone())?;
     let _turn = limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;

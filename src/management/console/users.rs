@@ -78,7 +78,7 @@ pub async fn invite(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> Pag
         admin: fields.text("role") == "admin",
     };
     let invited = async {
-        let email: Email = typed.email.parse().map_err(|error| ApiError::invalid(format!("E-mail: {error}")))?;
+        let email: Email = typed.email.parse().map_err(|error| ApiError::invalid(format!("Email: {error}")))?;
         // Without a name, the address serves as one until the user chooses another.
         let name = if typed.name.is_empty() { email.to_string() } else { typed.name.clone() };
         let request = CreateUser { email, name, role: role(&fields), password: None };

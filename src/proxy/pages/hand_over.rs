@@ -24,7 +24,7 @@ impl OwnPage<'_> {
     pub(super) fn to_console(&self) -> Response<Bytes> {
         let (Some(console), Ok(nonce)) = (self.console(), system::new_code()) else {
             let text = "The console cannot be reached from here. Sign in with an API token.";
-            return self.message(StatusCode::NOT_FOUND, "No console", text);
+            return self.message(StatusCode::NOT_FOUND, "Console unavailable", text);
         };
         let at = Address { origin: self.origin(), prefix: self.prefix().to_owned() }.to_string();
         let to = self.to();

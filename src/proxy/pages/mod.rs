@@ -76,7 +76,7 @@ pub async fn respond(request: &OwnPage<'_>, body: Option<Incoming>) -> Response<
     let is_get = matches!(request.head.method, Method::GET | Method::HEAD);
     let is_post = request.head.method == Method::POST;
     if is_post && request.initiator() != Initiator::SameOrigin {
-        return request.message(StatusCode::FORBIDDEN, "Not accepted", "This form was sent by a page of another site.");
+        return request.message(StatusCode::FORBIDDEN, "Access denied", "This form was submitted from another site.");
     }
     match name {
         "style.css" if is_get => asset("text/css; charset=utf-8", STYLE),
@@ -87,13 +87,15 @@ pub async fn respond(request: &OwnPage<'_>, body: Option<Incoming>) -> Response<
         "console" if is_get => request.to_console(),
         "hand-over" if is_get => request.hand_over().await,
         "sign-out" if is_post => request.sign_out().await,
-        "sign-in" | "console" | "hand-over" | "sign-out" | "" | "style.css" | "icon.svg" => {
-            request.message(StatusCode::METHOD_NOT_ALLOWED, "Not so", "This page is not served by that method.")
-        }
+        "sign-in" | "console" | "hand-over" | "sign-out" | "" | "style.css" | "icon.svg" => request.message(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Method not allowed",
+            "This page does not support that method.",
+        ),
         _ => request.message(
             StatusCode::NOT_FOUND,
-            "There is no such page",
-            "Addresses below /-/ belong to the gateway in front of this service, and it has no such page.",
+            "Page not found",
+            "Paths below /-/ belong to the gateway in front of this service. There is no page at this path.",
         ),
     }
 }

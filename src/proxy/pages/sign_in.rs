@@ -70,14 +70,14 @@ impl OwnPage<'_> {
     /// Takes a pasted token.
     pub(super) async fn sign_in(&self, body: Option<Incoming>) -> Response<Bytes> {
         let Some(form) = self.form(body).await else {
-            return self.message(StatusCode::BAD_REQUEST, "Not understood", "The form broke off or is too large.");
+            return self.message(StatusCode::BAD_REQUEST, "Invalid form", "The form is incomplete or too large.");
         };
         let to = local(form.get("to").unwrap_or_default());
         let pasted = form.get("token").unwrap_or_default().trim().to_owned();
         let presented = match PresentedToken::parse(pasted.as_bytes()) {
             Ok(presented) => presented,
             Err(_) => {
-                let problem = "That is not an API token: one begins with bgw_ and is 66 characters long.";
+                let problem = "This is not an API token. API tokens start with bgw_ and have 66 characters.";
                 return self.sign_in_page(StatusCode::BAD_REQUEST, &to, Some(problem));
             }
         };

@@ -60,7 +60,7 @@ impl DeploymentFields {
         let listen = Some(fields.text("listen")).filter(|text| !text.is_empty());
         Ok(Self {
             upstreams: read_words(fields, "upstreams", "Upstreams")?,
-            hosts: read_words(fields, "hosts", "Host names")?,
+            hosts: read_words(fields, "hosts", "Hostnames")?,
             listen: listen.map(str::parse).transpose().map_err(invalid("Dedicated listener"))?,
             protected: fields.text("access") != "public",
             settings,
