@@ -1,12 +1,14 @@
 //! How HTTP is read and answered on both listeners: the peer's address, the forwarded chain, the host,
-//! credentials, cookies, which page asks. The proxy and the management listener must not read one request in two ways, so
+//! credentials, cookies, which page asks, forms, pages. The proxy and the management listener must not read one request in two ways, so
 //! neither has a reading of its own. Beside them is the client for what the gateway itself asks.
 
 pub mod authority;
 pub mod bearer;
 pub mod client;
 pub mod cookie;
+pub mod form;
 pub mod forwarding;
+pub mod page;
 pub mod peer;
 pub mod same_origin;
 pub mod single;

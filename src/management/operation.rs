@@ -26,6 +26,7 @@ use super::{
 use crate::{
     config::Config,
     domain::{audit::RequestKey, rights::Permission, timestamp::Timestamp},
+    http::single::Single,
     service::{Context, idempotency::earlier_result, receipt::Receipt},
     store::{Committed, SharedStore},
 };
@@ -298,8 +299,11 @@ fn read_query<Q: DeserializeOwned>(text: &str) -> Result<Q, ApiError> {
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let value = match Single::read(headers, header::CONTENT_TYPE) {
+        Single::Absent => return Ok(()),
+        field => field.value().unwrap_or_default(),
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
@@ -314,10 +318,15 @@ fn too_large() -> ApiError {
 
 /// `None`: the request has no `Idempotency-Key`.
 fn request_key(head: &Parts, body: &[u8]) -> Result<Option<RequestKey>, ApiError> {
-    let Some(value) = head.headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=MAX_REQUEST_KEY).contains(&key.len()));
+    let field = match Single::read(&head.headers, &IDEMPOTENCY_KEY) {
+        Single::Absent => return Ok(None),
+        field => field.value(),
+    };
+    let key = field.filter(|key| (1..=MAX_REQUEST_KEY).contains(&key.len()));
     let key = key.ok_or_else(|| {
-        ApiError::invalid(format!("the Idempotency-Key must be 1 to {MAX_REQUEST_KEY} visible ASCII characters"))
+        ApiError::invalid(format!(
+            "there must be one Idempotency-Key, of 1 to {MAX_REQUEST_KEY} visible ASCII characters"
+        ))
     })?;
     let mut hasher = blake3::Hasher::new();
     hasher.update(head.method.as_str().as_bytes()).update(head.uri.path().as_bytes()).update(b"\n").update(body);

@@ -266,3 +266,52 @@ fn which_cookie() {
         }
     }
 }
+
+#[test]
+fn what_every_page_says() {
+    let pair = Pair::new();
+    for page in [pair.at_proxy().get("/-/sign-in"), pair.at_proxy().get("/x"), pair.at_console().get("/sign-in")] {
+        for (name, value) in [
+            ("content-type", "text/html; charset=utf-8"),
+            ("cache-control", "no-store"),
+            ("referrer-policy", "same-origin"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("cross-origin-opener-policy", "same-origin"),
+        ] {
+            assert_eq!(page.header(name), Some(value), "{name} of {}", page.text());
+        }
+        assert!(page.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
+    }
+    // Where somebody is sent is nobody else's to keep or to learn.
+    for redirect in [pair.at_proxy().get("/-/console"), pair.at_console().get("/account")] {
+        assert_eq!(redirect.status, 303, "{}", redirect.text());
+        assert_eq!(redirect.header("cache-control"), Some("no-store"));
+        assert_eq!(redirect.header("referrer-policy"), Some("no-referrer"));
+    }
+}
+
+#[test]
+fn what_may_come_once() {
+    let pair = Pair::new();
+    let admin = pair.gateway.token(&["api"]).text;
+    let create = |fields: &[&str]| {
+        let body = "{\"name\":\"x\"}";
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        Caller::connect(pair.management).ask(format!(
+            "POST /api/v1/api_tokens HTTP/1.1\r\nhost: {HOST}\r\nx-yatai-api-token: {admin}\r\n{fields}\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    let (json, key) = ("content-type: application/json", "idempotency-key: one");
+    for (fields, status) in [
+        (&[json, json][..], 415),
+        (&[json, "content-type: text/plain"], 415),
+        (&[json, key, key], 400),
+        (&[json, key, "idempotency-key: two"], 400),
+        (&[json, key], 200),
+    ] {
+        assert_eq!(create(fields).status, status, "{fields:?}");
+    }
+}

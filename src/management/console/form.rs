@@ -10,6 +10,7 @@ use axum::{
 };
 
 use super::{rejection::PageRejection, visitor::Visitor};
+pub use crate::http::form::FormFields;
 use crate::{
     http::same_origin::Initiator,
     management::{Management, error::ApiError},
@@ -26,9 +27,6 @@ pub struct CsrfForm<V> {
     pub fields: FormFields,
 }
 
-/// What a form says. A field may come several times.
-pub struct FormFields(Vec<(String, String)>);
-
 impl<V: Visitor> FromRequest<Arc<Management>> for CsrfForm<V> {
     type Rejection = PageRejection;
 
@@ -41,39 +39,12 @@ impl<V: Visitor> FromRequest<Arc<Management>> for CsrfForm<V> {
         }
         let body = to_bytes(body, MAX_FORM).await;
         let body = body.map_err(|_| ApiError::invalid("the form is incomplete or too large"))?;
-        let fields = serde_urlencoded::from_bytes(&body);
-        let fields = FormFields(fields.map_err(|_| ApiError::invalid("the form cannot be read"))?);
+        let fields = FormFields::parse(&body);
         // Hashes compare in constant time.
         if blake3::Hash::from_hex(fields.text(CSRF_FIELD)).ok() != Some(visitor.csrf()) {
             return Err(forged("this form has expired or belongs to another browser; reload the page and try again"));
         }
         Ok(Self { visitor, fields })
-    }
-}
-
-impl FormFields {
-    /// Empty where it is missing.
-    pub fn text(&self, name: &str) -> &str {
-        self.exact(name).trim()
-    }
-
-    /// As it was typed: a password.
-    pub fn exact(&self, name: &str) -> &str {
-        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
-    }
-
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.trim())
-    }
-
-    /// Words and lines of one field.
-    pub fn words<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.text(name).split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty())
-    }
-
-    /// A box that is ticked.
-    pub fn on(&self, name: &str) -> bool {
-        !self.text(name).is_empty()
     }
 }
 

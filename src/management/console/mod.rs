@@ -27,16 +27,12 @@ mod words;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::{Router, body::Body, http::StatusCode, response::Response, routing::get};
 
 use self::routes::Pages;
 pub use self::{routes::Page, visitor::Audience};
 use super::Management;
+use crate::http;
 
 const STYLE: &str = include_str!("../../../assets/console.css");
 const ICON: &str = include_str!("../../../assets/icon.svg");
@@ -47,9 +43,9 @@ pub fn routes() -> Router<Arc<Management>> {
     router
         // The `bentoml` client names this address where credentials are bad.
         .route("/api-token", get(|| async { page::redirect("/api_tokens") }))
-        .route("/assets/console.css", get(|| asset("text/css; charset=utf-8", STYLE)))
-        .route("/assets/icon.svg", get(|| asset("image/svg+xml", ICON)))
-        .route("/assets/console.js", get(|| asset("text/javascript; charset=utf-8", SCRIPT)))
+        .route("/assets/console.css", get(async || http::page::asset::<Body>("text/css; charset=utf-8", STYLE)))
+        .route("/assets/icon.svg", get(async || http::page::asset::<Body>("image/svg+xml", ICON)))
+        .route("/assets/console.js", get(async || http::page::asset::<Body>("text/javascript; charset=utf-8", SCRIPT)))
 }
 
 /// Every page and form, and for whom it is.
@@ -103,8 +99,4 @@ fn pages() -> Pages {
 
 pub fn unknown() -> Response {
     page::message(StatusCode::NOT_FOUND, "Page not found", "There is no page at this address.")
-}
-
-async fn asset(content_type: &'static str, text: &'static str) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "max-age=3600")], text)
 }

@@ -2,7 +2,7 @@
 
 use axum::{
     http::StatusCode,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
 
 use super::page;
@@ -28,7 +28,7 @@ impl IntoResponse for PageRejection {
         match self {
             Self::SignIn(Some(wanted)) => {
                 let query = serde_urlencoded::to_string([("next", wanted)]).unwrap_or_default();
-                Redirect::to(&format!("/sign-in?{query}")).into_response()
+                page::redirect(&format!("/sign-in?{query}"))
             }
             Self::SignIn(None) => page::message(
                 StatusCode::UNAUTHORIZED,

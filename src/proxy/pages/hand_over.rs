@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::{Form, OwnPage, local, redirect};
+use super::{OwnPage, redirect, return_path};
 use crate::{
     domain::{code::OneTimeCode, origin::Origin},
     http::cookie::{self, NONCE},
@@ -35,20 +35,20 @@ impl OwnPage<'_> {
 
     /// Back from the console.
     pub(super) async fn hand_over(&self) -> Response<Bytes> {
-        let query = Form::read(self.target.query.unwrap_or_default().as_bytes());
-        let to = local(query.get("to").unwrap_or_default());
-        let code = query.get("code").and_then(OneTimeCode::parse);
+        let query = self.query();
+        let to = return_path(query.text("to"));
+        let code = OneTimeCode::parse(query.text("code"));
         let nonce = cookie::get(&self.head.headers, self.forwarding.https, NONCE).and_then(OneTimeCode::parse);
         let name = self.route.deployment.as_ref().map(|deployment| deployment.spec.name.clone());
         let (Some(code), Some(nonce), Some(name)) = (code, nonce, name) else {
-            return self.denied_text(&service::Error::SignInOver.to_string(), StatusCode::BAD_REQUEST, &to);
+            return self.denied_text(&service::Error::SignInOver.to_string(), StatusCode::BAD_REQUEST, to);
         };
         let lifetime = self.settings.browser.session_lifetime;
         let deployment = name.clone();
         let begun = self.in_store(async move |store| {
             browser_sessions::redeem(&store.context(), &code, &nonce, &deployment, lifetime).await
         });
-        self.begun(begun.await, &name, &to)
+        self.begun(begun.await, &name, to)
     }
 
     /// Where this browser reaches the console. `None`: it listens on another machine's loopback, as far as we know.

@@ -13,10 +13,7 @@ use askama::Template;
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Response, StatusCode,
-    header::{
-        ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
-        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-    },
+    header::{ACCEPT, SET_COOKIE},
     request::Parts,
 };
 use http_body_util::{BodyExt, Limited};
@@ -32,7 +29,12 @@ use super::{
 use crate::{
     domain::{host::Authority, origin::Origin},
     gateway::{Gateway, Settings},
-    http::{forwarding::Forwarding, same_origin::Initiator},
+    http::{
+        form::FormFields,
+        forwarding::Forwarding,
+        page::{self, Scripts},
+        same_origin::Initiator,
+    },
     index::routes::Route,
 };
 
@@ -40,11 +42,6 @@ use crate::{
 const MAX_FORM: usize = 16 * 1024;
 const STYLE: &str = include_str!("../../../assets/console.css");
 const ICON: &str = include_str!("../../../assets/icon.svg");
-/// Nothing but our own stylesheet and forms, and nobody may frame it. Another site is not told where it came from; our own
-/// forms must tell, for which `no-referrer` would be too strict.
-const POLICY: &str =
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
 #[derive(Template)]
 #[template(path = "gate/message.html")]
 struct Message<'a> {
@@ -79,8 +76,8 @@ pub async fn respond(request: &OwnPage<'_>, body: Option<Incoming>) -> Response<
         return request.message(StatusCode::FORBIDDEN, "Access denied", "This form was submitted from another site.");
     }
     match name {
-        "style.css" if is_get => asset("text/css; charset=utf-8", STYLE),
-        "icon.svg" if is_get => asset("image/svg+xml", ICON),
+        "style.css" if is_get => page::asset("text/css; charset=utf-8", STYLE),
+        "icon.svg" if is_get => page::asset("image/svg+xml", ICON),
         "" if is_get => request.status_page().await,
         "sign-in" if is_get => request.sign_in_page(StatusCode::OK, &request.to(), None),
         "sign-in" if is_post => request.sign_in(body).await,
@@ -148,76 +145,37 @@ impl<'a> OwnPage<'a> {
     }
 
     fn to(&self) -> String {
-        let query = Form::read(self.target.query.unwrap_or_default().as_bytes());
-        local(query.get("to").unwrap_or_default())
+        return_path(self.query().text("to")).to_owned()
+    }
+
+    fn query(&self) -> FormFields {
+        FormFields::parse(self.target.query.unwrap_or_default().as_bytes())
     }
 
     /// `None`: it broke off, took too long or is too large.
-    async fn form(&self, body: Option<Incoming>) -> Option<Form> {
+    async fn form(&self, body: Option<Incoming>) -> Option<FormFields> {
         let limited = Limited::new(body?, MAX_FORM);
         let read = tokio::time::timeout(self.settings.limits.header_timeout, limited.collect()).await;
-        Some(Form::read(&read.ok()?.ok()?.to_bytes()))
+        Some(FormFields::parse(&read.ok()?.ok()?.to_bytes()))
     }
 }
 
-/// The pairs of a form or a query.
-struct Form(Vec<(String, String)>);
-
-impl Form {
-    fn read(text: &[u8]) -> Self {
-        Self(serde_urlencoded::from_bytes(text).unwrap_or_default())
-    }
-
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
-    }
-}
-
-/// A path of this host, whatever was asked for: nobody is sent elsewhere from here, or back to our own pages.
-fn local(to: &str) -> String {
-    let path = to.starts_with('/') && !to.starts_with("//") && to.bytes().all(|byte| byte.is_ascii_graphic());
-    let ours = to.split('?').next().is_some_and(|path| path.contains(OWN_PAGES));
-    if path && !to.contains('\\') && !ours { to.to_owned() } else { "/".to_owned() }
-}
-
-fn redirect(to: &str, set_cookie: Option<String>) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::SEE_OTHER;
-    let headers = response.headers_mut();
-    headers.insert(LOCATION, HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("/")));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if let Some(cookie) = set_cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
-        headers.insert(SET_COOKIE, cookie);
-    }
-    response
-}
-
-fn asset(content_type: &'static str, text: &'static str) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
-    set_fields(&mut response, content_type);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
-    response
+/// Where a browser goes on: a path of this host, and none of our own pages.
+fn return_path(to: &str) -> &str {
+    let is_ours = to.split('?').next().is_some_and(|path| path.contains(OWN_PAGES));
+    page::local_path(to).filter(|_| !is_ours).unwrap_or("/")
 }
 
 fn render(status: StatusCode, template: &impl Template) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(template.render().unwrap_or_default()));
-    *response.status_mut() = status;
-    set_fields(&mut response, "text/html; charset=utf-8");
-    response
+    page::rendered(status, template, Scripts::None)
 }
 
-fn set_fields(response: &mut Response<Bytes>, content_type: &'static str) {
-    for (name, value) in [
-        (CONTENT_TYPE, content_type),
-        (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (REFERRER_POLICY, "same-origin"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+fn redirect(to: &str, set_cookie: Option<String>) -> Response<Bytes> {
+    let mut response = page::redirect(to);
+    if let Some(cookie) = set_cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
     }
+    response
 }
 
 #[cfg(test)]
@@ -225,12 +183,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_sent_elsewhere() {
-        for path in ["/", "/docs?x=1", "/deployments/a/"] {
-            assert_eq!(local(path), path);
+    fn nobody_is_sent_elsewhere_or_back_to_our_own_pages() {
+        for path in ["/", "/docs?x=1", "/deployments/a/", "/docs?next=/-/"] {
+            assert_eq!(return_path(path), path);
         }
-        for other in ["", "docs", "//evil.test", "https://evil.test", "/\\evil.test", "/-/sign-in", "/a\r\nb", "/ä"] {
-            assert_eq!(local(other), "/", "{other}");
+        for other in
+            ["", "docs", "//evil.test", "https://evil.test", "/\\evil.test", "/-/sign-in", "/deployments/a/-/", "/ä"]
+        {
+            assert_eq!(return_path(other), "/", "{other}");
         }
     }
 }

@@ -5,10 +5,13 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::{OwnPage, local, redirect, render, set_fields};
+use super::{OwnPage, redirect, render, return_path};
 use crate::{
     domain::{deployment::DeploymentName, token_text::PresentedToken},
-    http::cookie,
+    http::{
+        cookie,
+        page::{self, Scripts},
+    },
     proxy::{
         credential::{self, Presented},
         permit::Denied,
@@ -52,7 +55,7 @@ pub struct Navigation {
 impl Navigation {
     pub fn of(page: &OwnPage<'_>) -> Self {
         let to = page.head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        Self { base: page.base(), to: local(to), console: page.console().is_some() }
+        Self { base: page.base(), to: return_path(to).to_owned(), console: page.console().is_some() }
     }
 
     /// Makes a page to sign in of a refusal, whose status and challenge stay.
@@ -62,7 +65,7 @@ impl Navigation {
         let sign_in = SignIn { base: &self.base, to: &self.to, console: self.console, problem };
         let Ok(html) = sign_in.render() else { return };
         *response.body_mut() = Bytes::from(html);
-        set_fields(response, "text/html; charset=utf-8");
+        page::set_fields(response.headers_mut(), Scripts::None);
     }
 }
 
@@ -72,28 +75,28 @@ impl OwnPage<'_> {
         let Some(form) = self.form(body).await else {
             return self.message(StatusCode::BAD_REQUEST, "Invalid form", "The form is incomplete or too large.");
         };
-        let to = local(form.get("to").unwrap_or_default());
-        let pasted = form.get("token").unwrap_or_default().trim().to_owned();
+        let to = return_path(form.text("to"));
+        let pasted = form.text("token");
         let presented = match PresentedToken::parse(pasted.as_bytes()) {
             Ok(presented) => presented,
             Err(_) => {
                 let problem = "This is not an API token. API tokens start with bgw_ and have 66 characters.";
-                return self.sign_in_page(StatusCode::BAD_REQUEST, &to, Some(problem));
+                return self.sign_in_page(StatusCode::BAD_REQUEST, to, Some(problem));
             }
         };
         let permit = match self.admit(Presented::Token(presented)).await {
             Ok(permit) => permit,
-            Err(denial) => return self.denied(denial, &to),
+            Err(denial) => return self.denied(denial, to),
         };
         let (Some(uid), name) = (permit.token_uid(), permit.spec().name.clone()) else {
             // A public Deployment needs no session.
-            return redirect(&to, None);
+            return redirect(to, None);
         };
         let lifetime = self.settings.browser.session_lifetime;
         let deployment = name.clone();
         let begun = self
             .in_store(async move |store| browser_sessions::sign_in(&store.context(), uid, &deployment, lifetime).await);
-        self.begun(begun.await, &name, &to)
+        self.begun(begun.await, &name, to)
     }
 
     pub(super) async fn sign_out(&self) -> Response<Bytes> {
