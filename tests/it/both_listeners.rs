@@ -105,7 +105,7 @@ fn who_asks() {
 
         let code = ask(pair.management, "GET", "/api/v1/auth/code", &fields).json();
         let page = ada.get(&format!("/api_tokens?code={}", code["code"].as_str().unwrap())).text();
-        assert!(page.contains(&format!("<dt>Asked from</dt><dd>{client}")), "{fields:?} {client}: {page}");
+        assert!(page.contains(&format!("<dt>Requested from</dt><dd>{client}")), "{fields:?} {client}: {page}");
     }
 }
 
@@ -298,7 +298,7 @@ fn what_may_come_once() {
     let create = |fields: &[&str]| {
         let body = "{\"name\":\"x\"}";
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-        Caller::connect(pair.management).ask(format!(
+        Client::connect(pair.management).ask(format!(
             "POST /api/v1/api_tokens HTTP/1.1\r\nhost: {HOST}\r\nx-yatai-api-token: {admin}\r\n{fields}\
              content-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
