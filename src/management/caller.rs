@@ -9,7 +9,7 @@ use crate::{
         audit::Actor,
         decision,
         rights::{Forbidden, Grantor, Permission, Rights},
-        token::TokenRecord,
+        token::{TokenRecord, TokenStatus},
         token_text::PresentedToken,
         user::User,
     },
@@ -116,8 +116,10 @@ impl Caller {
         // The store is asked as well: what was just narrowed or revoked there must not act once more.
         let token = store.token(proven.entry().uid).await?.ok_or_else(invalid)?;
         let user = store.user(token.owner).await?.ok_or_else(invalid)?;
-        if token.revoked_at.is_some() {
-            return Err(decision::Reason::Revoked.into());
+        match token.status(management.system.now()) {
+            TokenStatus::Active => {}
+            TokenStatus::Expired => return Err(decision::Reason::Expired.into()),
+            TokenStatus::Revoked => return Err(decision::Reason::Revoked.into()),
         }
         if user.disabled_at.is_some() {
             return Err(decision::Reason::OwnerDisabled.into());
