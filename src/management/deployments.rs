@@ -1,4 +1,4 @@
-//! `/api/v2/deployments`: what `bentoml deployment` and `bentoml.deployment` use, and what they lack.
+//! `/api/v2/deployments`: what `bentoml deployment` and `bentoml.deployment` use, and more.
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
     openapi::Empty,
     operation::{ApiRequest, CLIENT_VERSION, given},
     probe,
-    views::{self, Changed, DeploymentParts, DeploymentView, EmptyObject, List},
+    views::{self, Changed, DeploymentParts, DeploymentView, List},
 };
 use crate::{
     domain::{
@@ -26,7 +26,7 @@ use crate::{
     store::{Committed, TouchedToken},
 };
 
-/// What a Bento is needed for.
+/// The answer to whatever would need the gateway to run a Bento.
 pub const NO_BENTO: &str = "bento-gateway runs no Bento: start it yourself with `bentoml serve`, then register where it \
                             listens: bento-gateway deployment add NAME --upstream URL";
 
@@ -38,7 +38,7 @@ pub struct ListDeployments {
     count: Option<u32>,
     /// A part of the name.
     search: Option<String>,
-    /// As the `bentoml` client sends it. There are no labels here, so one that is asked for matches nothing.
+    /// As the `bentoml` client sends it. There are no labels here, so a query for one matches nothing.
     q: Option<String>,
     /// As the `bentoml` client sends it. There is one cluster, `default`.
     cluster: Option<String>,
@@ -50,8 +50,8 @@ pub struct InCluster {
     cluster: Option<String>,
 }
 
-/// Times are in milliseconds, sizes in bytes. What is not given is as configured in `[proxy.deployment_defaults]`, or
-/// stays as it is.
+/// Times are in milliseconds, sizes in bytes. A setting that is left out has the default of `[proxy.deployment_defaults]`
+/// in a new Deployment, and stays unchanged in an existing one.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -73,19 +73,19 @@ pub struct Settings {
 
 #[derive(Deserialize, JsonSchema)]
 pub struct NewDeployment {
-    /// Lower-case letters, digits and inner hyphens, at most 63.
+    /// Lowercase letters, digits and inner hyphens, at most 63.
     #[serde(default)]
     #[schemars(required)]
     name: Option<String>,
     /// Where the Bento listens, for example `http://127.0.0.1:3000`; several for replicas.
     #[serde(default)]
     upstreams: Vec<String>,
-    /// Custom host names.
+    /// Custom hostnames.
     #[serde(default)]
     hosts: Vec<String>,
-    /// An address of its own, IP:PORT.
+    /// A dedicated listener, IP:PORT.
     listen: Option<String>,
-    /// Whether a token is asked for. Null: yes.
+    /// Whether callers need a token. Null: yes.
     protected: Option<bool>,
     settings: Option<Settings>,
     /// What the `bentoml` client sends: the Bento to deploy, which is refused.
@@ -99,7 +99,7 @@ pub struct NewDeployment {
 pub struct ChangedDeployment {
     upstreams: Option<Vec<String>>,
     hosts: Option<Vec<String>>,
-    /// An address of its own, IP:PORT; null: none.
+    /// A dedicated listener, IP:PORT; null: none.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Option<String>")]
     listen: Option<Option<String>>,
@@ -107,7 +107,7 @@ pub struct ChangedDeployment {
     settings: Option<Settings>,
 }
 
-/// What `bentoml deployment start` sends is of no importance; what changes a Bento is refused.
+/// `bentoml deployment start` sends the Deployment's configuration, which is ignored; a Bento is refused.
 #[derive(Deserialize, JsonSchema)]
 pub struct Start {
     #[serde(default)]
@@ -115,14 +115,14 @@ pub struct Start {
     bento: Option<serde_json::Value>,
 }
 
-/// A Deployment that was removed, and what that did to tokens.
+/// A Deployment that was removed, and the tokens that this has changed.
 #[derive(Serialize, JsonSchema)]
 pub struct RemovedView {
     #[serde(flatten)]
     deployment: DeploymentView,
-    /// Tokens that lost the scope that named it.
+    /// Tokens that lost their scope for it.
     tokens: Vec<TouchedView>,
-    /// Null: it could not be learned; the change is made all the same.
+    /// Null: the gateway could not learn it. The change was made.
     receipt: Option<Receipt>,
 }
 
@@ -130,7 +130,7 @@ pub struct RemovedView {
 pub struct TouchedView {
     uid: String,
     name: String,
-    /// It had no other scope.
+    /// It was revoked, because it had no other scope.
     revoked: bool,
 }
 
@@ -157,7 +157,7 @@ pub async fn get(call: ApiRequest<Caller, InCluster>) -> Result<DeploymentView, 
 
 pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<Changed<DeploymentView>, ApiError> {
     let body = &call.body;
-    // The stock client has nothing else to make a Deployment of.
+    // The stock client creates Deployments only from Bentos.
     if body.bento.is_some() || call.headers.contains_key(CLIENT_VERSION) {
         return Err(ApiError::unsupported(NO_BENTO));
     }
@@ -212,7 +212,7 @@ pub async fn start(call: ApiRequest<Caller, InCluster, Start>) -> Result<Changed
     changed(&call, deployments::start(&call.context(), &listed.spec.name).await?).await
 }
 
-/// The answer is the Deployment: the `bentoml` client reads it.
+/// Answers with the Deployment, which the `bentoml` client reads.
 pub async fn delete(call: ApiRequest<Caller, InCluster>) -> Result<RemovedView, ApiError> {
     let listed = find(&call, &call.param).await?;
     let name = listed.spec.name.clone();
@@ -227,19 +227,17 @@ pub async fn delete(call: ApiRequest<Caller, InCluster>) -> Result<RemovedView, 
     Ok(RemovedView { deployment, tokens: tokens.collect(), receipt })
 }
 
-/// There are none: that much is true.
-pub async fn no_secrets(_: ApiRequest<Caller>) -> Result<List<EmptyObject>, ApiError> {
+/// Always empty.
+pub async fn no_secrets(_: ApiRequest<Caller>) -> Result<List<Empty>, ApiError> {
     Ok(List { start: 0, count: 0, total: 0, items: Vec::new() })
 }
 
-/// There are none: that much is true.
-pub async fn no_instance_types(_: ApiRequest<Caller>) -> Result<Vec<EmptyObject>, ApiError> {
+/// Always empty.
+pub async fn no_instance_types(_: ApiRequest<Caller>) -> Result<Vec<Empty>, ApiError> {
     Ok(Vec::new())
 }
 
-// === what they have in common ===
-
-/// Without those of the store that a declared one hides.
+/// Without the Deployments of the store that a declared one hides.
 async fn served<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<Vec<Listed>, ApiError> {
     let mut all = deployments::list(&call.context()).await?;
     all.retain(|listed| !listed.shadowed);

@@ -1,8 +1,8 @@
 //! `bentoml cloud login`: who the token is, and the browser's way to one.
 //!
-//! The command line asks for a code, opens `/api_tokens?code=…` and polls once a second, for ever. While nobody has
-//! decided it is answered 404; there is no answer for "refused" or "expired", but an empty token ends it properly: the
-//! client tries it, gets 401 and says that the credentials are bad.
+//! The command line asks for a code, opens `/api_tokens?code=…` and polls once a second, for ever. Until a person has
+//! decided, it gets 404. The client knows no answer for "denied" or "expired", but an empty token ends it properly: the
+//! client tries the token, gets 401 and reports bad credentials.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,19 +20,19 @@ use crate::{
 
 #[derive(Serialize, JsonSchema)]
 pub struct CodeView {
-    /// Goes into the address of the page, and of the polls. It is a secret.
+    /// A secret, which the client puts into the address of the page and of the polls.
     code: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
 pub struct CodeQuery {
-    /// As it was given.
+    /// The code that the login began with.
     code: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub struct ClaimView {
-    /// Empty: refused, taken or run out.
+    /// Empty: the login was denied, has expired or was claimed before.
     token: String,
 }
 
@@ -60,7 +60,7 @@ pub async fn claim(call: ApiRequest<Anonymous, CodeQuery>) -> Result<ClaimView, 
         Claim::Unknown => Err(unknown()),
         Claim::Over => Ok(ClaimView { token: String::new() }),
         Claim::Issued(issued) => {
-            // The client uses it at once, perhaps at another replica.
+            // The client uses the token at once, perhaps at another replica.
             let (issued, _) = call.settle(*issued).await;
             Ok(ClaimView { token: issued.text.expose().to_owned() })
         }

@@ -41,7 +41,7 @@ impl ApiError {
         Self { status, code, text: text.into() }
     }
 
-    /// The request cannot be read, or asks for what is not allowed.
+    /// The request is not valid.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid", text)
     }
@@ -54,7 +54,7 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "too many attempts; try again in a minute")
     }
 
-    /// What BentoCloud does and a gateway does not.
+    /// BentoCloud does this, and the gateway does not.
     pub fn unsupported(text: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, "unsupported", text)
     }
@@ -73,14 +73,14 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, code, text)
     }
 
-    /// Our own mistake; the log says more than the caller may know.
+    /// The gateway's own fault. The log says more than the caller may know.
     fn internal(error: &dyn std::error::Error) -> Self {
         error!(%error, "a management request failed");
         let text = "the request failed; the gateway's log says why";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", text)
     }
 
-    /// With a further sentence.
+    /// Adds a further sentence.
     pub fn and(mut self, hint: &str) -> Self {
         self.text = format!("{}; {hint}", self.text);
         self
@@ -128,7 +128,7 @@ impl<E: Into<service::Error>> From<E> for ApiError {
             Kind::Invalid => said(StatusCode::BAD_REQUEST, "invalid"),
             Kind::Conflict => said(StatusCode::CONFLICT, "conflict"),
             Kind::Forbidden => said(StatusCode::FORBIDDEN, "forbidden"),
-            // The hints speak of the gateway's own command line, which whoever asks here need not have.
+            // The hints name commands of the gateway's own command line, which the caller may not have.
             Kind::NotFound => Self::not_found(error.to_string()),
             Kind::Unavailable => {
                 error!(%error, "a management request failed");
@@ -154,14 +154,14 @@ impl From<NotProven> for ApiError {
 }
 
 impl From<Reason> for ApiError {
-    /// The secret was proven, so the reason may be said.
+    /// The caller has proven the secret, so the reason may be told.
     fn from(reason: Reason) -> Self {
         match reason {
             Reason::Revoked => Self::unauthorized("token_revoked", "the token was deleted"),
             Reason::Expired => Self::unauthorized("token_expired", "the token has expired"),
             Reason::Rotated => Self::unauthorized("token_rotated", "the token was rotated; use its new secret"),
             Reason::OwnerDisabled => Self::unauthorized("owner_disabled", "the owner of the token is disabled"),
-            // About Deployments, which nobody asks for here.
+            // These concern Deployments, which no operation asks for.
             Reason::OutOfScope | Reason::NoSuchDeployment => {
                 Self::unauthorized("token_invalid", "the token is not valid")
             }

@@ -10,18 +10,18 @@ use crate::{
     service::tokens,
 };
 
-/// Tokens of one report.
+/// Most tokens in one report.
 const MAX_TOKENS: usize = 500;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Leaked {
-    /// The clear texts, as they were found.
+    /// The clear texts of the tokens.
     #[schemars(length(min = 1, max = 500))]
     tokens: Vec<String>,
 }
 
-/// The same whatever was sent: nobody learns here which of them worked.
+/// The same answer for any texts, so that nobody learns which of them were live tokens.
 #[derive(Serialize, JsonSchema)]
 pub struct Reported {
     /// How many texts were read. Those that were live tokens of this gateway are revoked.

@@ -1,4 +1,4 @@
-//! How often one address or account may do what needs no token.
+//! Rate limits, by address or account, of what needs no token.
 
 use std::{hash::Hash, net::IpAddr, num::NonZeroU32};
 
@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::error::ApiError;
 use crate::domain::user::Email;
 
-/// Keys that are kept before those that have rested are forgotten.
+/// How many keys are kept before idle ones are dropped.
 const MAX_KEYS: usize = 4096;
 
 pub struct Limits {

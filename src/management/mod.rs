@@ -1,8 +1,7 @@
-//! The management listener: for operators, their tools and machines that watch the gateway, never for callers of a
-//! Deployment.
+//! The management listener: for operators, their tools and monitoring, never for callers of a Deployment.
 //!
-//! [`api`] is the table of everything that is served and for whom. [`operation`] makes sure that nothing is served
-//! without a word on that, and [`caller`] is where it is checked.
+//! [`api`] is the table of all operations and of who may call them. [`operation`] serves only operations that say so, and
+//! [`caller`] checks it. [`console`] has the pages.
 
 pub mod api;
 mod caller;
@@ -57,7 +56,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// What all management requests work with.
 pub struct Management {
     pub gateway: Arc<Gateway>,
-    /// In force; another one after a reload.
+    /// The configuration in force; a reload replaces it.
     pub config: ArcSwap<Config>,
     /// Where the times, ids and secrets of answers come from.
     system: Arc<dyn System>,
@@ -135,8 +134,8 @@ async fn livez() -> impl IntoResponse {
     Json(Probe { status: "live", reason: None })
 }
 
-/// Requests can be decided about. The store may be away: known tokens go on working, and taking every replica out of
-/// rotation would make an outage of it.
+/// The proxy can decide on requests. The store may be away: known tokens keep working, and taking every replica out of
+/// rotation would turn that into an outage.
 async fn readyz(State(management): State<Arc<Management>>) -> impl IntoResponse {
     match management.gateway.index.freshness.check_ready() {
         Ok(()) => (StatusCode::OK, Json(Probe { status: "ready", reason: None })),

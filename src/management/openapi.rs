@@ -20,13 +20,13 @@ pub struct Entry {
     pub path: &'static str,
     id: &'static str,
     summary: &'static str,
-    /// `None`: no token is asked for.
+    /// `None`: no token is required.
     permission: Option<Permission>,
     /// It may carry an `Idempotency-Key`.
     pub idempotent: bool,
     pub may_409: bool,
     pub limited: bool,
-    /// 404 though the path has no parameter.
+    /// It may be answered 404 though its path has no parameter.
     pub may_404: bool,
 }
 
@@ -63,7 +63,7 @@ impl Entry {
         self.path.split_once('{')?.1.split_once('}').map(|(name, _)| name)
     }
 
-    /// What may come beside 200.
+    /// The statuses that may come instead of 200, with their descriptions.
     fn statuses(&self, has_body: bool) -> Vec<(&'static str, &'static str)> {
         let mut all = vec![("400", "The request is not valid")];
         if let Some(permission) = self.permission {

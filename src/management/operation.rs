@@ -31,7 +31,7 @@ use crate::{
     store::{Committed, SharedStore},
 };
 
-/// Largest body, bytes. The largest that anybody needs is a list of leaked tokens.
+/// Largest body, bytes: room for the longest list of leaked tokens.
 const MAX_BODY: usize = 64 * 1024;
 /// Longest `Idempotency-Key`, characters.
 const MAX_REQUEST_KEY: usize = 128;
@@ -86,7 +86,7 @@ impl OperationBuilder {
     }
 }
 
-/// One request, read and allowed.
+/// A request that was read, and whose caller may make it.
 pub struct ApiRequest<P, Q = Empty, B = Empty> {
     pub management: Arc<Management>,
     pub store: SharedStore,
@@ -103,7 +103,7 @@ pub struct ApiRequest<P, Q = Empty, B = Empty> {
 }
 
 impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
-    /// For the verbs of [`service`](crate::service), on behalf of whoever calls.
+    /// For the verbs of [`service`](crate::service), on behalf of the caller.
     pub fn context(&self) -> Context<'_> {
         Context {
             store: &self.store,
@@ -126,7 +126,7 @@ impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
         &self.config
     }
 
-    /// What the caller calls itself.
+    /// The client's `User-Agent`.
     pub fn client(&self) -> &str {
         self.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
@@ -243,7 +243,7 @@ fn succeeded<A: Serialize>(answer: &A) -> Response {
     response
 }
 
-/// Who calls comes first: nothing of a request by somebody who may not is looked at.
+/// Authorizes first: of a request whose caller may not do this, nothing else is read.
 async fn read<P, Q, B>(
     management: Arc<Management>,
     path: &RawPathParams,
@@ -288,7 +288,7 @@ where
     })
 }
 
-/// What is left out arrives as an empty value (`?count=&q=`), which is the same as nothing.
+/// The `bentoml` client sends parameters without a value (`?count=&q=`); they count as left out.
 fn read_query<Q: DeserializeOwned>(text: &str) -> Result<Q, ApiError> {
     let unreadable =
         |error: &dyn std::fmt::Display| ApiError::invalid(format!("the query string is not valid: {error}"));
@@ -333,7 +333,7 @@ fn request_key(head: &Parts, body: &[u8]) -> Result<Option<RequestKey>, ApiError
     Ok(Some(RequestKey { key: key.to_owned(), hash: hasher.finalize().to_hex().to_string() }))
 }
 
-/// Tells what is null from what is not given.
+/// Tells a null (`Some(None)`) from a field that is left out (`None`).
 pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

@@ -1,4 +1,4 @@
-//! Whether a Bento says that it is ready.
+//! Asking Bentos whether they are ready.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     http::client,
 };
 
-/// For the connection and the answer together. The `bentoml` client waits while this goes on.
+/// Longest wait for connection and response together. The `bentoml` client waits for it.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether one of the upstreams answers `GET /readyz` with 200 within a second.

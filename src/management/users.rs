@@ -76,13 +76,13 @@ pub async fn update(call: ApiRequest<Caller, Empty, ChangedUser>) -> Result<Chan
     changed(&call, users::update(&call.context(), &email, update).await?).await
 }
 
-/// And with them all their tokens.
+/// All tokens of the user stop working.
 pub async fn disable(call: ApiRequest<Caller>) -> Result<Changed<PersonView>, ApiError> {
     let email = find(&call, &call.param).await?.email;
     changed(&call, users::disable(&call.context(), &email).await?).await
 }
 
-/// And with them those of their tokens that are not over.
+/// The user's tokens work again, unless revoked or expired.
 pub async fn enable(call: ApiRequest<Caller>) -> Result<Changed<PersonView>, ApiError> {
     let email = find(&call, &call.param).await?.email;
     changed(&call, users::enable(&call.context(), &email).await?).await
@@ -97,7 +97,7 @@ async fn changed<Q, B>(
     Ok(Changed { view: views::person(&user), receipt })
 }
 
-/// By uid or e-mail address.
+/// By uid or email address.
 async fn find<Q, B>(call: &ApiRequest<Caller, Q, B>, text: &str) -> Result<User, ApiError> {
     Ok(lookup::user(&call.store, call.caller.viewer(), text).await?)
 }

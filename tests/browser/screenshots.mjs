@@ -86,7 +86,7 @@ const embeddings = (await page.locator("dd code").first().innerText()).trim();
 await page.goto(`${given.console}/deployments/new`);
 await page.getByLabel("Name", { exact: true }).fill("whisper");
 await page.getByLabel("Upstreams").fill("http://127.0.0.1:9");
-await page.getByLabel("Host names").fill("whisper.aldersund.example");
+await page.getByLabel("Hostnames").fill("whisper.aldersund.example");
 await page.getByRole("button", { name: "Add" }).click();
 await page.getByRole("heading", { name: "whisper" }).waitFor();
 

@@ -212,7 +212,7 @@ fn a_form_that_somebody_else_has_overtaken_shows_both() {
 
         let conflict = bob.submit(&seen_by_bob, path, &with_version(&version(&seen_by_bob), &bobs));
         assert_eq!(conflict.status, 409, "{}", conflict.text());
-        for text in ["Somebody else has changed", stored, typed] {
+        for text in ["Someone else has changed", stored, typed] {
             assert!(conflict.text().contains(text), "{text} is not in {}", conflict.text());
         }
         assert!(ada.get(path).text().contains(stored), "nothing was overwritten");

@@ -189,7 +189,7 @@ def forms(page):
 def ada():
     person = Person()
     wrong = person.sign_in("not the password")
-    check(wrong.status_code == 401 and "wrong" in wrong.text, wrong.text)
+    check(wrong.status_code == 401 and "Incorrect email or password" in wrong.text, wrong.text)
     check(person.sign_in(ARGUMENTS.password).status_code == 200)
     return person
 
@@ -249,7 +249,7 @@ def login_by_browser():
     check(forged.status_code == 403, forged.status_code)
     check(call("GET", f"/api/v1/auth/token?code={code}").status_code == 404, "nobody has decided")
     approved = ada().decide(code, "approve")
-    check(approved.status_code == 200 and "Approved" in approved.text, approved.text)
+    check(approved.status_code == 200 and "Login approved" in approved.text, approved.text)
     status, text = login.end()
     check(status == 0 and f"Logged in as {ARGUMENTS.email}" in text, text)
     check(call("GET", f"/api/v1/auth/token?code={code}").json() == {"token": ""}, "it is paid out once")
@@ -401,7 +401,7 @@ def deployments():
     check("access_authorization: true" in good("deployment", "get", name, "-o", "yaml"))
     check("not found" in refused("deployment", "get", "nowhere").lower())
     page = ada().browser.get(f"/deployments/{name}")
-    check(page.status_code == 200 and "Call it" in page.text, "the console's address")
+    check(page.status_code == 200 and "Call this Deployment" in page.text, "the console's address")
 
 
 def clients_of_deployments():

@@ -1,4 +1,4 @@
-//! One's own account: password, and where one is signed in.
+//! The visitor's own account: password and sessions.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -41,7 +41,7 @@ pub async fn show(visitor: SignedIn) -> PageResult {
     account_page(&visitor, StatusCode::OK, None, None).await
 }
 
-/// Everybody who is signed in as this user must sign in again, but this browser.
+/// Ends all other sessions of the user.
 pub async fn change_password(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
     match new_password(&visitor, fields.exact("current"), fields.exact("password"), fields.exact("password_again"))
         .await
@@ -105,7 +105,7 @@ async fn account_page(
     Ok(rendered(status, &page))
 }
 
-/// What most people know of their browser.
+/// `Firefox on Linux`, from a `User-Agent`.
 fn browser_name(client: &str) -> String {
     let known =
         [("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari")];

@@ -26,7 +26,7 @@ use crate::{
 };
 
 const PER_PAGE: u32 = 50;
-/// What can be asked for: the beginning of the actions, and what people call them.
+/// The filter: the prefix of the actions, and its label.
 const KINDS: [(&str, &str); 6] = [
     ("", "All activity"),
     ("token.", "Tokens"),
@@ -101,7 +101,7 @@ pub async fn list(visitor: SignedIn, Query(query): Query<ActivityQuery>) -> Page
     Ok(rendered(StatusCode::OK, &page))
 }
 
-/// What ids are called.
+/// The names of the users and tokens whose ids are in the audit trail.
 struct AuditNames {
     users: HashMap<String, String>,
     tokens: HashMap<String, String>,
@@ -158,7 +158,7 @@ impl AuditNames {
     }
 }
 
-/// Between who and what.
+/// Stands between actor and object.
 fn verb(action: &str) -> &str {
     match action {
         "gateway.bootstrapped" => "set up the organization",

@@ -34,7 +34,7 @@ struct ApprovePage {
     lifetime: Option<String>,
 }
 
-/// Looking at it decides nothing.
+/// Showing the page decides nothing.
 pub async fn show(visitor: &SignedIn, text: &str) -> PageResult {
     let code = OneTimeCode::parse(text).ok_or(service::Error::DeviceLoginOver)?;
     let login = device_login::waiting(&visitor.context(), &code).await?;

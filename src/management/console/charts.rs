@@ -33,7 +33,7 @@ pub struct Share {
     pub name: String,
     pub link: String,
     pub total: String,
-    /// Of 100.
+    /// Percent.
     pub share: u64,
 }
 
@@ -59,10 +59,10 @@ pub fn bars(series: Vec<(String, u64)>) -> Bars {
     }
 }
 
-/// `None` in a series: nothing was measured there.
+/// `None` in a series: there was no measurement in that step.
 pub fn line(name: &'static str, class: &'static str, series: &[Option<f64>], most: f64) -> Line {
     let step = f64::from(WIDTH) / series.len().max(1) as f64;
-    // From the beginning of its step to the end, so that a single one is seen, too.
+    // A value spans its whole step, so that a single one is visible, too.
     let point = |(at, value): (usize, &Option<f64>)| {
         let (from, to) = (round(at as f64 * step), round((at + 1) as f64 * step));
         value.map(|value| {
@@ -85,7 +85,7 @@ pub fn shares(rows: Vec<(String, String, u64)>) -> Vec<Share> {
     rows.into_iter().map(share).collect()
 }
 
-/// What is not nothing can be seen.
+/// A value above zero is at least two units high, so that it can be seen.
 fn scaled(value: f64, most: f64) -> f64 {
     if value <= 0.0 || most <= 0.0 { 0.0 } else { (value / most * f64::from(HEIGHT - 4)).max(2.0) }
 }

@@ -1,7 +1,7 @@
 //! Single sign-on with OpenID Connect: the authorization code flow with PKCE (RFC 7636), by discovery.
 //!
-//! What the flow must come back with travels in a cookie of the browser that began it: nobody else can finish it, and any
-//! gateway of several can.
+//! State, nonce and PKCE verifier are kept in a cookie of the browser that began the flow: no other browser can finish it,
+//! and any replica of the gateway can.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -46,10 +46,10 @@ use crate::{
 
 /// For one request to the provider.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long somebody may take at the provider, seconds.
+/// Longest time between leaving for the provider and coming back, seconds.
 const FLOW_LIFETIME: u64 = 600;
 
-/// All claims beside the standard ones, of which one may hold roles.
+/// All claims beside the standard ones; `role_claim` names one of them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct OtherClaims(HashMap<String, Value>);
 
@@ -84,7 +84,7 @@ type Provider = Client<
     EndpointMaybeSet,
 >;
 
-/// What the flow must come back with.
+/// What the browser keeps while the user is at the provider.
 #[derive(Deserialize, Serialize)]
 struct Begun {
     state: String,
@@ -111,7 +111,7 @@ struct CameBack {
     error_description: Option<String>,
 }
 
-/// Why nobody was signed in. The texts are for the log: what the provider says may hold anything.
+/// Why nobody was signed in. The texts are for the log only, since they may quote the provider.
 #[derive(Debug, thiserror::Error)]
 enum FlowError {
     #[error("the provider cannot be used: {0}")]
@@ -120,7 +120,7 @@ enum FlowError {
     Invalid(String),
 }
 
-/// To the provider.
+/// Sends the browser to the provider.
 pub async fn begin(visitor: Anonymous, Query(Next { next }): Query<Next>) -> PageResult {
     let Some(config) = &visitor.config.management.oidc else { return Ok(not_configured()) };
     visitor.management.limits.sign_ins.allow(visitor.address)?;
@@ -147,7 +147,7 @@ pub async fn begin(visitor: Anonymous, Query(Next { next }): Query<Next>) -> Pag
     Ok(response)
 }
 
-/// Back from the provider.
+/// The browser comes back from the provider.
 pub async fn finish(visitor: Anonymous, RawQuery(query): RawQuery) -> PageResult {
     let Some(config) = &visitor.config.management.oidc else { return Ok(not_configured()) };
     let begun = visitor.cookie(cookie::SIGN_ON).and_then(|text| serde_urlencoded::from_str(text).ok());
@@ -198,7 +198,7 @@ async fn claims(
     let mut name = claims.name().and_then(|name| name.get(None)).map(|name| name.to_string());
     let mut other = claims.additional_claims().0.clone();
     let lacks_role = config.role_claim.as_ref().is_some_and(|claim| !other.contains_key(claim));
-    // Many providers put these into the ID token only on request, and always tell them here.
+    // Many providers put these claims into the ID token only on request, and always into the UserInfo response.
     if (email.is_none() || name.is_none() || lacks_role)
         && let Ok(request) = provider.user_info(tokens.access_token().clone(), Some(claims.subject().clone()))
     {
@@ -234,7 +234,8 @@ fn role(config: &OidcConfig, claims: &HashMap<String, Value>) -> Option<Option<R
     if config.admin_values.is_empty() { Some(None) } else { Some(Some(if admin { Role::Admin } else { Role::Member })) }
 }
 
-/// Asks the provider what it can do, each time: it is asked seldom, and changes its keys when it likes.
+/// Reads the provider's discovery document and keys anew at each sign-in: sign-ins are rare, and the provider may change its
+/// keys at any time.
 async fn provider(config: &OidcConfig, redirect_uri: &str) -> Result<Provider, FlowError> {
     let issuer = IssuerUrl::new(config.issuer.clone()).map_err(|error| unusable(&error))?;
     let http = http_client()?;

@@ -1,4 +1,4 @@
-//! The front page: what went through in the last hour or day.
+//! The front page: traffic of the last hour or day.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -103,7 +103,7 @@ fn classes(sums: &[Traffic], slot: Option<i64>) -> [u64; LATENCY_CLASSES] {
     classes
 }
 
-/// Milliseconds, within its class in proportion. `None`: there were no requests.
+/// Milliseconds, interpolated within its class. `None`: there were no requests.
 fn percentile(classes: &[u64; LATENCY_CLASSES], share: f64) -> Option<f64> {
     let all: u64 = classes.iter().sum();
     let rank = all as f64 * share;
@@ -153,7 +153,7 @@ fn largest(rows: impl Iterator<Item = (String, String, u64)>) -> Vec<Share> {
     charts::shares(rows)
 }
 
-/// Those that are theirs to see.
+/// The tokens that the visitor may see.
 async fn tokens(visitor: &SignedIn, sums: &[Traffic]) -> Result<Vec<Share>, ApiError> {
     let mut totals: HashMap<&str, u64> = HashMap::new();
     for sum in of(sums, TOKEN) {

@@ -1,4 +1,4 @@
-//! What to paste to use a token, for each way of calling.
+//! Commands and code to copy, for each way of using a token.
 
 use super::visitor::SignedIn;
 use crate::{
@@ -15,7 +15,7 @@ pub struct Recipe {
     pub code: String,
 }
 
-/// Those that the token's scopes are good for.
+/// The recipes that work with the token's scopes.
 pub async fn recipes(visitor: &SignedIn, token: &str, scopes: &ScopeSet) -> Result<Vec<Recipe>, ApiError> {
     let mut recipes = Vec::new();
     let endpoint = scopes.iter().any(|scope| matches!(scope, Scope::Deployment(_)));

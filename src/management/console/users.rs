@@ -110,7 +110,7 @@ pub async fn set_role(Path(id): Path<String>, CsrfForm { visitor: admin, fields 
     outcome_page(&admin, updated, &format!("{} is now {what}.", user.email)).await
 }
 
-/// And with them all their tokens and sessions, at once.
+/// All tokens and sessions of the user stop working at once.
 pub async fn disable(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let user = find(&admin, &id).await?;
     let disabled = users::disable(&admin.context(), &user.email).await;
@@ -118,7 +118,7 @@ pub async fn disable(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: Cs
     outcome_page(&admin, disabled, &done).await
 }
 
-/// Their tokens that are not over work again; sessions that were ended stay so.
+/// The user's tokens work again, unless revoked or expired. Their sessions stay ended.
 pub async fn enable(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let user = find(&admin, &id).await?;
     let enabled = users::enable(&admin.context(), &user.email).await;

@@ -1,4 +1,4 @@
-//! Links that work once: an invitation, the first admin's set-up link, and a new password for who has lost theirs.
+//! Links that work once: an invitation, the first admin's set-up link, and a link to replace a lost password.
 
 use askama::Template;
 use axum::{extract::Query, http::StatusCode, response::Response};
@@ -45,7 +45,7 @@ pub struct Link {
 
 pub async fn show(visitor: Anonymous, Query(Link { code }): Query<Link>) -> PageResult {
     let Some((code, user)) = invited(&visitor, &code).await? else { return Ok(used_up()) };
-    // The name and the address that the first start has made up are nobody's.
+    // The first start has made up the name and the address of the first admin.
     let empty = if may_choose_email(&user) { ("", "") } else { (&*user.name, user.email.as_str()) };
     Ok(welcome_page(&visitor, StatusCode::OK, &code, &user, empty, None))
 }
@@ -90,7 +90,7 @@ async fn invited(visitor: &Anonymous, text: &str) -> Result<Option<(OneTimeCode,
     Ok(visitor.store.invitation(&code.hash(), visitor.now).await?.map(|(_, user)| (code, user)))
 }
 
-/// The one that the first start makes up.
+/// The first admin, whose address the first start has made up.
 fn may_choose_email(user: &User) -> bool {
     user.email.as_str() == FIRST_ADMIN
 }

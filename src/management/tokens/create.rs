@@ -20,7 +20,7 @@ pub struct NewToken {
     scopes: Option<Vec<String>>,
     /// A time, a date, a lifetime (`30d`) or `never`; UTC where it names no zone. Null: `tokens.default_lifetime`.
     expired_at: Option<String>,
-    /// The owner's e-mail address, if the caller is an admin. Null: the caller.
+    /// The owner's email address, if the caller is an admin. Null: the caller.
     owner: Option<String>,
 }
 
@@ -45,7 +45,7 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewToken>) -> Result<Changed
     Ok(Changed { view, receipt })
 }
 
-/// Without its text, which the first answer had.
+/// Answers a repetition, without the text of the token: only the first response has it.
 pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<ChangedTokenView, ApiError> {
     let record = lookup::token(&call.store, call.caller.viewer(), &uid).await?;
     let mut answer = changed(&call, call.store.committed_before(record).await?).await?;
@@ -53,7 +53,7 @@ pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<Cha
     Ok(answer)
 }
 
-/// A time in the past is most often one of the caller's own zone.
+/// The `bentoml` CLI sends times of the local zone without naming it, which can lie in the past.
 fn explained(error: ApiError, expired_at: Option<&str>) -> ApiError {
     let names_no_zone = expired_at.is_some_and(|text| text.len() > 10 && !text.contains(['Z', '+']));
     if names_no_zone && error.text().contains("not after now") {

@@ -15,9 +15,9 @@ use crate::{
     store::{TokenFilter, TokenOrder},
 };
 
-/// What one request lists at most, whatever it asks for.
+/// Most tokens in one response, whatever `count` says.
 const MAX_COUNT: u32 = 1000;
-/// What a request lists that does not say.
+/// Most tokens in one response without `count`.
 const DEFAULT_COUNT: u32 = 100;
 
 #[derive(Deserialize, JsonSchema)]
@@ -28,7 +28,7 @@ pub struct ListTokens {
     count: Option<u32>,
     /// A part of the name, the description or the uid, in any case.
     search: Option<String>,
-    /// Only this user's, by e-mail address. Only an admin may name another user.
+    /// Only the tokens of this user, by email address. Only an admin may name another user.
     owner: Option<String>,
     /// Include revoked tokens.
     revoked: Option<bool>,
@@ -61,7 +61,7 @@ pub async fn list(call: ApiRequest<Caller, ListTokens>) -> Result<List<TokenView
     Ok(List { start: filter.offset.into(), count: count.into(), total: page.total, items })
 }
 
-/// The stock client prints what it gets and knows no next page: a last line says what is missing.
+/// The stock client prints the tokens and never asks for the next page, so a last line says how many are missing.
 fn left_out(last: &TokenView, more: u64) -> TokenView {
     TokenView {
         uid: "...".to_owned(),

@@ -23,7 +23,7 @@ pub struct RotatedTokenView {
     token: TokenView,
     /// Until when the old secret works.
     old_until: String,
-    /// Null: it could not be learned; the change is made all the same.
+    /// Null: the gateway could not learn it. The change was made.
     receipt: Option<Receipt>,
 }
 

@@ -3,13 +3,14 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{EmptyObject, UserView};
+use super::UserView;
 use crate::{
     domain::{
         deployment::{DeploymentSettings, DeploymentSpec},
         timestamp::Timestamp,
         user::Role,
     },
+    management::openapi::Empty,
     service::deployments::Source,
     store::Organization,
 };
@@ -37,7 +38,7 @@ pub struct ClusterView {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Deployment")]
 pub struct DeploymentView {
-    /// Its name, which no other one has.
+    /// The name, which is unique.
     pub uid: String,
     pub name: String,
     pub resource_type: &'static str,
@@ -53,21 +54,21 @@ pub struct DeploymentView {
     pub latest_revision: RevisionView,
     /// Where callers reach it; empty if this gateway's configuration gives it no address.
     pub urls: Vec<String>,
-    /// A token is asked for.
+    /// Callers need a token.
     pub protected: bool,
-    /// `store`, or `configuration`: then it is changed there and not here.
+    /// `store`, or `configuration`: then it is changed there and not by this API.
     pub source: &'static str,
-    /// Custom host names.
+    /// Custom hostnames.
     pub hosts: Vec<String>,
-    /// For admins.
+    /// Only for admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstreams: Option<Vec<String>>,
-    /// For admins.
+    /// Only for admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<SettingsView>,
 }
 
-/// There is one revision, the present one: its configuration says whether a token is asked for.
+/// There is one revision, the current one: its configuration says whether callers need a token.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Revision")]
 pub struct RevisionView {
@@ -102,7 +103,7 @@ pub struct TargetView {
 #[derive(Serialize, JsonSchema)]
 pub struct TargetConfig {
     pub access_authorization: bool,
-    pub services: EmptyObject,
+    pub services: Empty,
 }
 
 /// How requests of a Deployment are handled.
@@ -116,11 +117,11 @@ pub struct SettingsView {
     pub idle_timeout_ms: u64,
     /// Null: no limit.
     pub max_body_bytes: Option<u64>,
-    /// Whose pages may call it (CORS). Empty: what the service says counts.
+    /// Origins whose pages may call it (CORS). Empty: the service decides.
     pub cors_origins: Vec<String>,
 }
 
-/// What a Deployment's answer is made of.
+/// What the view of a Deployment is made of.
 pub struct DeploymentParts<'a> {
     pub spec: &'a DeploymentSpec,
     pub source: Source,
@@ -128,9 +129,9 @@ pub struct DeploymentParts<'a> {
     pub status: &'static str,
     pub url: Option<String>,
     pub organization: &'a Organization,
-    /// Whose gateway it is: nobody in particular has made what the configuration declares.
+    /// The caller: a Deployment of the configuration has no creator, and the client requires one.
     pub creator: &'a UserView,
-    /// How and where it is forwarded to is for admins.
+    /// The role of the caller: only admins see upstreams and settings.
     pub role: Role,
 }
 
@@ -148,7 +149,7 @@ pub fn deployment(parts: DeploymentParts<'_>) -> DeploymentView {
         deleted_at: None,
         creator: creator.clone(),
         bento: None,
-        config: TargetConfig { access_authorization: spec.protected, services: EmptyObject {} },
+        config: TargetConfig { access_authorization: spec.protected, services: Empty {} },
     };
     DeploymentView {
         uid: spec.name.to_string(),

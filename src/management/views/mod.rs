@@ -1,5 +1,5 @@
 //! What the API answers with, in the form that the `bentoml` client reads (1.4). Every key that it needs is always there,
-//! texts are empty rather than null, lists never null. Keys that it does not know are ours.
+//! texts are empty instead of null, and lists are never null. The gateway adds keys that the client does not know.
 
 mod deployment;
 mod organization;
@@ -19,9 +19,9 @@ use crate::{domain::timestamp::Timestamp, service::receipt::Receipt};
 /// A part of a longer list.
 #[derive(Serialize, JsonSchema)]
 pub struct List<T> {
-    /// How many were passed over.
+    /// How many were skipped.
     pub start: u64,
-    /// How many were asked for at most.
+    /// How many were requested at most.
     pub count: u64,
     /// How many there are in all.
     pub total: u64,
@@ -34,12 +34,9 @@ pub struct List<T> {
 pub struct Changed<V> {
     #[serde(flatten)]
     pub view: V,
-    /// Null: it could not be learned; the change is made all the same.
+    /// Null: the gateway could not learn it. The change was made.
     pub receipt: Option<Receipt>,
 }
-
-#[derive(Serialize, JsonSchema)]
-pub struct EmptyObject {}
 
 fn text(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())

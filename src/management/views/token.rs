@@ -41,12 +41,12 @@ pub struct TokenView {
     pub is_expired: bool,
     pub is_api_token: bool,
     pub is_organization_token: bool,
-    /// It opens All Deployments.
+    /// It gives access to All Deployments.
     pub is_global_access: bool,
-    /// The clear text, in the one answer that shows it.
+    /// The clear text, in the one response that shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// This request came before and made nothing now; the clear text was in the first answer only.
+    /// This request is a repetition and created nothing; only the first response had the clear text.
     pub replayed: bool,
 }
 
