@@ -96,7 +96,7 @@ pub enum Error {
     #[error("there is no {noun} {}", quoted(name))]
     Unknown { noun: &'static str, name: String },
     /// It is not what the caller has seen and meant to change.
-    #[error("somebody else has changed this meanwhile; look at it as it is now, then change it again")]
+    #[error("someone else has changed this in the meantime; look at it as it is now, then change it again")]
     ChangedMeanwhile,
     #[error(transparent)]
     Forbidden(#[from] Forbidden),

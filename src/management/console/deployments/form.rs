@@ -50,7 +50,7 @@ pub fn form_with_conflict(admin: &Admin, fields: &FormFields, stored: &Deploymen
     let page = DeploymentForm {
         shell: AdminShell::new(admin, "deployments"),
         new: false,
-        problem: Some("Somebody else has changed this Deployment since you opened the form.".to_owned()),
+        problem: Some("Someone else has changed this Deployment since you opened the form.".to_owned()),
         stored: stored.differences(&typed),
         values: FormValues { name: stored.name, version: stored.version, ..typed },
     };

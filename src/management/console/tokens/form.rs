@@ -213,7 +213,7 @@ pub async fn form_with_conflict(visitor: &SignedIn, fields: &FormFields, stored:
         ("Expired At", values.current_expiry.clone(), false),
     ];
     let stored_fields = all.into_iter().filter(|(_, _, same)| !same).map(|(label, value, _)| (label, value)).collect();
-    let problem = "Somebody else has changed this token since you opened the form.".to_owned();
+    let problem = "Someone else has changed this token since you opened the form.".to_owned();
     let uid = stored.uid.to_string();
     render(visitor, StatusCode::CONFLICT, &uid, values, Some(problem), stored_fields).await
 }
