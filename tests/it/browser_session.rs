@@ -1,4 +1,4 @@
-//! Browsers at a protected Deployment, and pages of other origins: what counts, what ends it, and what never reaches the
+//! Browsers at a protected Deployment: what counts, what ends it, and what never reaches the
 //! service.
 
 use crate::harness::{
@@ -6,7 +6,6 @@ use crate::harness::{
     console::{Browser, PASSWORD, create_user},
     gateway::{Gateway, Setup, Token, deployment, free_address},
     http::Client,
-    postgres::Cluster,
     upstream::{Upstream, response},
     wait_until,
 };
@@ -14,14 +13,14 @@ use crate::harness::{
 const HOST: &str = "a.test";
 const COOKIE: &str = "bgw-session-a";
 
-struct Scene {
-    gateway: Gateway,
-    upstream: Upstream,
-    token: Token,
+pub struct ProtectedSite {
+    pub gateway: Gateway,
+    pub upstream: Upstream,
+    pub token: Token,
 }
 
-impl Scene {
-    fn new() -> Self {
+impl ProtectedSite {
+    pub fn new() -> Self {
         let upstream = Upstream::named("a");
         let cors = "cors_origins = [\"https://app.test\"]";
         let config = format!(
@@ -35,7 +34,7 @@ impl Scene {
         Self { gateway, upstream, token }
     }
 
-    fn browser(&self, host: &str) -> Browser {
+    pub fn browser(&self, host: &str) -> Browser {
         let mut browser = Browser::new(self.gateway.proxy);
         browser.host = host.to_owned();
         browser
@@ -52,8 +51,8 @@ impl Scene {
 
 #[test]
 fn a_person_gets_a_page_to_sign_in_and_a_program_does_not() {
-    let scene = Scene::new();
-    let mut browser = scene.browser(HOST);
+    let site = ProtectedSite::new();
+    let mut browser = site.browser(HOST);
     for path in ["/", "/docs?x=1"] {
         let page = browser.get(path);
         assert_eq!((page.status, page.header("www-authenticate")), (401, Some("Bearer realm=\"default\"")));
@@ -64,7 +63,7 @@ fn a_person_gets_a_page_to_sign_in_and_a_program_does_not() {
     let plain = browser.ask("GET", "/", &["accept: */*"], "");
     assert_eq!((plain.status, plain.code().as_str()), (401, "credential_missing"));
     // Nothing tells an address that leads nowhere from one that leads somewhere.
-    let mut nowhere = scene.browser("nowhere.test");
+    let mut nowhere = site.browser("nowhere.test");
     assert_eq!(nowhere.get("/").text(), browser.get("/").text());
     assert_eq!(nowhere.get("/-/").text().replace("nowhere.test", HOST), browser.get("/-/").text());
     let wrong = [("token", "bgw_nonsense"), ("to", "/")];
@@ -75,9 +74,9 @@ fn a_person_gets_a_page_to_sign_in_and_a_program_does_not() {
         assert_eq!(browser.get("/-/nothing").status, 404);
         assert_eq!(browser.ask("DELETE", "/-/sign-in", &[], "").status, 405);
     }
-    let strange = scene.gateway.token(&["api"]);
+    let strange = site.gateway.token(&["api"]);
     assert_eq!(browser.post("/-/sign-in", &[("token", &strange.text)]).status, 403);
-    assert_eq!(scene.upstream.requests().len(), 0);
+    assert_eq!(site.upstream.requests().len(), 0);
 }
 
 #[test]
@@ -112,45 +111,45 @@ fn the_service_sees_no_cookie_of_ours_and_sets_none() {
 
 #[test]
 fn a_session_is_good_for_its_deployment_and_as_a_cookie_only() {
-    let scene = Scene::new();
-    let mut browser = scene.signed_in();
+    let site = ProtectedSite::new();
+    let mut browser = site.signed_in();
     assert_eq!(browser.get("/x").status, 200);
     let session = browser.cookies[COOKIE].clone();
-    let mut other = scene.browser("b.test");
+    let mut other = site.browser("b.test");
     for name in [COOKIE, "bgw-session-b"] {
         other.cookies.insert(name.to_owned(), session.clone());
     }
     assert_eq!(other.get("/x").status, 401);
     // Neither is a token a session, nor a session a token.
-    let mut pretender = scene.browser(HOST);
-    pretender.cookies.insert(COOKIE.to_owned(), scene.token.text.clone());
+    let mut pretender = site.browser(HOST);
+    pretender.cookies.insert(COOKIE.to_owned(), site.token.text.clone());
     assert_eq!(pretender.get("/x").status, 401);
-    let as_token = |text: &str| pretender_asks(&scene, text);
+    let as_token = |text: &str| pretender_asks(&site, text);
     assert_eq!(as_token(&session), "token_malformed");
     let disguised = session.replacen("bgs_", "bgw_", 1);
     assert_eq!(as_token(&disguised), "token_malformed", "the checksum covers the prefix");
     // Two of one name: one may be somebody else's.
     let twice = format!("cookie: {COOKIE}={session}; {COOKIE}={session}");
-    assert_eq!(scene.browser(HOST).ask("GET", "/x", &[&twice], "").status, 401);
+    assert_eq!(site.browser(HOST).ask("GET", "/x", &[&twice], "").status, 401);
     // A token beside it counts alone.
     let bearer = "authorization: Bearer bgw_wrong";
     assert_eq!(browser.ask("GET", "/x", &[bearer], "").code(), "token_malformed");
 }
 
-fn pretender_asks(scene: &Scene, text: &str) -> String {
-    scene.browser(HOST).ask("GET", "/x", &[&format!("authorization: Bearer {text}")], "").code()
+fn pretender_asks(site: &ProtectedSite, text: &str) -> String {
+    site.browser(HOST).ask("GET", "/x", &[&format!("authorization: Bearer {text}")], "").code()
 }
 
 #[test]
 fn pages_of_other_sites_do_not_act_through_a_session() {
-    let scene = Scene::new();
-    let mut browser = scene.signed_in();
+    let site = ProtectedSite::new();
+    let mut browser = site.signed_in();
     let own = format!("origin: http://{HOST}");
     assert_eq!(browser.ask("POST", "/x", &[&own], "").status, 200);
     assert_eq!(browser.ask("POST", "/x", &["sec-fetch-site: same-origin"], "").status, 200);
     let link = ["sec-fetch-site: cross-site", "sec-fetch-mode: navigate", "sec-fetch-dest: document"];
     assert_eq!(browser.ask("GET", "/x", &link, "").status, 200);
-    let before = scene.upstream.requests().len();
+    let before = site.upstream.requests().len();
     let upgrade = ["upgrade: websocket", "connection: upgrade", "sec-websocket-version: 13", "sec-websocket-key: eA=="];
     for origin in ["origin: http://evil.test", "origin: http://b.test", "origin: null"] {
         assert_eq!(browser.ask("POST", "/x", &[origin], "").code(), "cross_site", "{origin}");
@@ -161,7 +160,7 @@ fn pages_of_other_sites_do_not_act_through_a_session() {
             browser.cookies[COOKIE],
             fields.join("\r\n")
         );
-        let refused = Client::connect(scene.gateway.proxy).ask(request);
+        let refused = Client::connect(site.gateway.proxy).ask(request);
         assert_eq!((refused.status, refused.code().as_str()), (403, "cross_site"), "{origin}");
     }
     for site in ["sec-fetch-site: same-site", "sec-fetch-site: cross-site"] {
@@ -170,19 +169,19 @@ fn pages_of_other_sites_do_not_act_through_a_session() {
     }
     assert_eq!(browser.ask("POST", "/x", &[], "").code(), "cross_site", "nobody says where it comes from");
     // Signing in and out neither.
-    let fields = [("token", &*scene.token.text), ("to", "/")];
+    let fields = [("token", &*site.token.text), ("to", "/")];
     assert_eq!(browser.post_from(&["origin: http://evil.test"], "/-/sign-in", &fields).status, 403);
     assert_eq!(browser.post_from(&["origin: http://evil.test"], "/-/sign-out", &[]).status, 403);
-    assert_eq!(scene.upstream.requests().len(), before);
+    assert_eq!(site.upstream.requests().len(), before);
     // Who has a token of their own needs no permission of the browser's.
-    let bearer = format!("authorization: Bearer {}", scene.token.text);
-    assert_eq!(scene.browser(HOST).ask("POST", "/x", &[&bearer, "origin: http://evil.test"], "").status, 200);
+    let bearer = format!("authorization: Bearer {}", site.token.text);
+    assert_eq!(site.browser(HOST).ask("POST", "/x", &[&bearer, "origin: http://evil.test"], "").status, 200);
 }
 
 #[test]
 fn a_session_ends_with_signing_out() {
-    let scene = Scene::new();
-    let (mut one, mut two) = (scene.signed_in(), scene.signed_in());
+    let site = ProtectedSite::new();
+    let (mut one, mut two) = (site.signed_in(), site.signed_in());
     assert_eq!((one.get("/x").status, two.get("/x").status), (200, 200));
     let session = one.cookies[COOKIE].clone();
     assert_eq!(one.post("/-/sign-out", &[]).status, 303);
@@ -191,34 +190,34 @@ fn a_session_ends_with_signing_out() {
     let over = one.ask("GET", "/x", &[], "");
     assert_eq!((over.status, over.code().as_str()), (401, "session_over"));
     assert_eq!(two.get("/x").status, 200);
-    assert_eq!(pretender_asks(&scene, &scene.token.text), "", "the token goes on");
+    assert_eq!(pretender_asks(&site, &site.token.text), "", "the token goes on");
 }
 
 #[test]
 fn a_session_ends_with_its_token() {
-    let scene = Scene::new();
+    let site = ProtectedSite::new();
     let ends = |act: &dyn Fn(), code: &str| {
-        let mut browser = scene.signed_in();
+        let mut browser = site.signed_in();
         assert_eq!(browser.get("/x").status, 200);
         act();
         wait_until(code, SOON, || browser.ask("GET", "/x", &[], "").code() == code);
     };
     ends(
         &|| {
-            scene.gateway.cli(&["token", "rotate", &scene.token.uid, "--overlap", "0s"]);
+            site.gateway.cli(&["token", "rotate", &site.token.uid, "--overlap", "0s"]);
         },
         "session_over",
     );
-    let scene = Scene::new();
-    let mut browser = scene.signed_in();
-    scene.gateway.revoke(&scene.token);
+    let site = ProtectedSite::new();
+    let mut browser = site.signed_in();
+    site.gateway.revoke(&site.token);
     wait_until("it is revoked", SOON, || browser.ask("GET", "/x", &[], "").code() == "token_revoked");
     let page = browser.get("/x");
     assert!(page.status == 401 && page.text().contains("was revoked"), "a person is told why: {}", page.text());
 
-    let short = scene.gateway.new_token(&["deployment:a"], &["--expires", "5s"]);
-    scene.gateway.await_token(&short);
-    let mut browser = scene.browser(HOST);
+    let short = site.gateway.new_token(&["deployment:a"], &["--expires", "5s"]);
+    site.gateway.await_token(&short);
+    let mut browser = site.browser(HOST);
     let set = browser.post("/-/sign-in", &[("token", &short.text), ("to", "/")]);
     let max_age = set.all("set-cookie")[0].split("Max-Age=").nth(1).unwrap().split(';').next().unwrap().to_owned();
     assert!(max_age.parse::<u64>().unwrap() <= 5, "a session outlives its token: {max_age}");
@@ -254,24 +253,24 @@ fn what_runs_in_a_session_ends_with_it() {
 
 #[test]
 fn the_console_hands_a_session_over_to_the_browser_that_asked() {
-    let scene = Scene::new();
-    let mut console = Browser::signed_in(&scene.gateway, "ada@example.com", true);
-    let mut browser = scene.browser(HOST);
+    let site = ProtectedSite::new();
+    let mut console = Browser::signed_in(&site.gateway, "ada@example.com", true);
+    let mut browser = site.browser(HOST);
     let asked = browser.get("/-/console?to=/docs");
     let location = asked.header("location").unwrap().to_owned();
-    let open = location.strip_prefix(&format!("http://{}", scene.gateway.management)).unwrap().to_owned();
+    let open = location.strip_prefix(&format!("http://{}", site.gateway.management)).unwrap().to_owned();
     // The Deployment is reached by a host that the test has no name server for; its port is the listener's.
-    let port = scene.gateway.proxy.port();
+    let port = site.gateway.proxy.port();
     let open = open.replace("at=http%3A%2F%2Fa.test", &format!("at=http%3A%2F%2Fa.test%3A{port}"));
     let handed = console.get(&open);
     let back = handed.header("location").unwrap_or_else(|| panic!("{}", handed.text())).to_owned();
     let path = back.strip_prefix(&format!("http://a.test:{port}")).unwrap().to_owned();
 
-    let mut stranger = scene.browser(HOST);
+    let mut stranger = site.browser(HOST);
     assert_eq!(stranger.get(&path).status, 400, "another browser's link");
     stranger.get("/-/console?to=/");
     assert_eq!(stranger.get(&path).status, 400, "another browser's link");
-    let mut elsewhere = scene.browser("b.test");
+    let mut elsewhere = site.browser("b.test");
     elsewhere.cookies.clone_from(&browser.cookies);
     assert_eq!(elsewhere.get(&path).status, 400, "another Deployment");
     let done = browser.get(&path);
@@ -283,79 +282,12 @@ fn the_console_hands_a_session_over_to_the_browser_that_asked() {
     let tokens = console.get("/api_tokens").text();
     assert!(tokens.contains("Browser: a"), "{tokens}");
     let uid =
-        scene.gateway.cli(&["token", "list", "--search", "Browser: a"])["items"][0]["uid"].as_str().unwrap().to_owned();
-    scene.gateway.cli(&["token", "revoke", &uid]);
+        site.gateway.cli(&["token", "list", "--search", "Browser: a"])["items"][0]["uid"].as_str().unwrap().to_owned();
+    site.gateway.cli(&["token", "revoke", &uid]);
     wait_until("the session is over", SOON, || browser.ask("GET", "/docs", &[], "").status == 401);
     // The console's own cookie is no session here.
     browser.cookies.clone_from(&console.cookies);
     assert_eq!(browser.get("/docs").status, 401);
-}
-
-#[test]
-fn preflights_are_answered_for_configured_origins() {
-    let scene = Scene::new();
-    let app = "origin: https://app.test";
-    let asks = ["access-control-request-method: POST", "access-control-request-headers: authorization,content-type"];
-    let preflight =
-        |host: &str, origin: &str| scene.browser(host).ask("OPTIONS", "/summarize", &[origin, asks[0], asks[1]], "");
-    for host in ["b.test", "open.test"] {
-        let allowed = preflight(host, app);
-        assert_eq!(allowed.status, 204, "{host}");
-        assert_eq!(allowed.header("access-control-allow-origin"), Some("https://app.test"));
-        assert_eq!(allowed.header("access-control-allow-headers"), Some("authorization,content-type"));
-        assert!(allowed.header("access-control-allow-methods").unwrap().contains("POST"));
-        assert_eq!(allowed.header("access-control-allow-credentials"), None);
-        assert_eq!(allowed.header("vary"), Some("origin"));
-    }
-    assert_eq!(scene.upstream.requests().len(), 0);
-    let other = preflight("b.test", "origin: https://evil.test");
-    assert_eq!((other.status, other.header("access-control-allow-origin")), (401, None));
-    let not_configured = preflight("a.test", app);
-    assert_eq!((not_configured.status, not_configured.header("access-control-allow-origin")), (401, None));
-
-    // Our own refusals can be read, and so can what the service says.
-    let mut browser = scene.browser("b.test");
-    let refused = browser.ask("POST", "/summarize", &[app, "authorization: Bearer bgw_wrong"], "");
-    assert_eq!((refused.status, refused.header("access-control-allow-origin")), (401, Some("https://app.test")));
-    assert_eq!(refused.header("access-control-expose-headers"), Some("*"));
-    let narrow = scene.gateway.token(&["deployment:a"]);
-    let forbidden = browser.ask("POST", "/x", &[app, &format!("authorization: Bearer {}", narrow.text)], "");
-    assert_eq!((forbidden.status, forbidden.header("access-control-allow-origin")), (403, Some("https://app.test")));
-    let bearer = format!("authorization: Bearer {}", scene.token.text);
-    let answered = browser.ask("POST", "/x", &[app, &bearer], "");
-    assert_eq!((answered.status, answered.header("access-control-allow-origin")), (200, Some("https://app.test")));
-    let unasked = browser.ask("POST", "/x", &[&bearer], "");
-    assert_eq!((unasked.status, unasked.header("access-control-allow-origin")), (200, None));
-    assert_eq!(unasked.header("vary"), Some("origin"));
-}
-
-#[test]
-fn the_gateways_word_on_other_origins_replaces_the_services() {
-    let upstream = Upstream::answering(|_| {
-        response(
-            200,
-            &["access-control-allow-origin: *", "access-control-allow-credentials: true", "vary: accept"],
-            b"",
-        )
-    });
-    let config = format!(
-        "{}{}",
-        deployment("a", upstream.address, "cors_origins = [\"https://app.test\"]"),
-        deployment("b", upstream.address, "")
-    );
-    let gateway = Gateway::start(&config);
-    let token = gateway.token(&["deployment:*"]);
-    let bearer = format!("authorization: Bearer {}", token.text);
-    let ask = |host: &str, origin: &str| {
-        let mut browser = Browser::new(gateway.proxy);
-        browser.host = host.to_owned();
-        let answer = browser.ask("GET", "/", &[&bearer, &format!("origin: {origin}")], "");
-        ["access-control-allow-origin", "access-control-allow-credentials"]
-            .map(|name| answer.header(name).map(str::to_owned))
-    };
-    assert_eq!(ask("a.test", "https://app.test"), [Some("https://app.test".to_owned()), None]);
-    assert_eq!(ask("a.test", "https://evil.test"), [None, None]);
-    assert_eq!(ask("b.test", "https://evil.test"), [Some("*".to_owned()), Some("true".to_owned())]);
 }
 
 #[test]
@@ -430,69 +362,4 @@ fn what_listens_everywhere_is_reached_where_the_console_is() {
     let path = back.strip_prefix(&format!("http://gpu-box:{proxy}")).unwrap_or_else(|| panic!("{back}")).to_owned();
     assert_eq!(browser.get(&path).header("location"), Some("/docs"));
     assert_eq!(browser.get("/docs").status, 200);
-}
-
-#[test]
-fn a_session_is_known_to_every_gateway_at_once_and_survives_a_kill() {
-    let upstream = Upstream::named("a");
-    let config = deployment("a", upstream.address, "");
-    let url = Cluster::shared().database_url();
-    // Nobody finds out by looking: the answer must have waited.
-    let start = || Setup::new(&config).env("STORE__URL", &url).start();
-    let (mut one, two) = (start(), start());
-    let token = one.token(&["deployment:a"]);
-    two.await_token(&token);
-    let at = |gateway: &Gateway, cookies: &Browser| {
-        let mut browser = Browser::new(gateway.proxy);
-        browser.host = HOST.to_owned();
-        browser.cookies.clone_from(&cookies.cookies);
-        browser
-    };
-    for _ in 0..10 {
-        let mut first = at(&one, &Browser::new(one.proxy));
-        assert_eq!(first.post("/-/sign-in", &[("token", &token.text), ("to", "/")]).status, 303);
-        let mut second = at(&two, &first);
-        assert_eq!(second.get("/x").status, 200, "signed in at the other");
-        let kept = at(&one, &first);
-        assert_eq!(second.post("/-/sign-out", &[]).status, 303);
-        assert_eq!(at(&one, &kept).get("/x").status, 401, "signed out at the other");
-    }
-    let mut browser = at(&one, &Browser::new(one.proxy));
-    browser.post("/-/sign-in", &[("token", &token.text), ("to", "/")]);
-    one.kill();
-    one.start_again();
-    assert_eq!(browser.get("/x").status, 200);
-}
-
-#[test]
-fn while_the_store_is_away_sessions_go_on_and_nobody_is_blamed() {
-    let upstream = Upstream::named("a");
-    let cluster = Cluster::start();
-    let url = cluster.database_url();
-    let gateway = Setup::new(&deployment("a", upstream.address, "")).env("STORE__URL", &url).start();
-    let token = gateway.token(&["deployment:a"]);
-    let mut console = Browser::signed_in(&gateway, "ada@example.com", true);
-    let mut browser = Browser::new(gateway.proxy);
-    browser.host = HOST.to_owned();
-    browser.post("/-/sign-in", &[("token", &token.text), ("to", "/")]);
-    assert_eq!(browser.get("/x").status, 200);
-
-    cluster.stop();
-    wait_until("the outage is noticed", SOON, || {
-        gateway.stderr().iter().any(|line| line.contains("cannot be followed"))
-    });
-    assert_eq!(browser.get("/x").status, 200, "a known session");
-    let mut other = Browser::new(gateway.proxy);
-    other.host = HOST.to_owned();
-    let refused = other.post("/-/sign-in", &[("token", &token.text), ("to", "/")]);
-    assert_eq!(refused.status, 503, "{}", refused.text());
-    assert!(refused.text().contains("not available"), "{}", refused.text());
-    let page = console.get("/api_tokens");
-    assert_eq!(page.status, 503, "{}", page.text());
-    assert!(page.text().contains("Something went wrong"), "{}", page.text());
-    let signing_in = Browser::new(gateway.management).get("/sign-in");
-    assert!([200, 503].contains(&signing_in.status), "{}", signing_in.status);
-    let stolen = [("bgw-session-a", format!("bgs_{}", &token.text[4..]))];
-    other.cookies.extend(stolen.map(|(name, value)| (name.to_owned(), value)));
-    assert_eq!(other.ask("GET", "/x", &[], "").status, 401, "what is no session of ours");
 }

@@ -5,9 +5,10 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::harness::{
+    api,
     console::Browser,
     gateway::{Gateway, Setup, Token},
-    http::{Answer as Response, Caller},
+    http::Response,
     postgres::Cluster,
 };
 
@@ -34,14 +35,7 @@ impl<'g> Api<'g> {
     }
 
     fn try_ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let (text, token) = (body.to_string(), &self.token.text);
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-             connection: close\r\nx-yatai-api-token: {token}\r\n\r\n{text}",
-            text.len()
-        );
-        let answer = Caller::connect(self.gateway.management).ask(request);
-        (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
+        api::ask(self.gateway, &self.token.text, method, path, Some(body))
     }
 
     /// Both at once; both are to succeed.
@@ -57,9 +51,7 @@ impl<'g> Api<'g> {
 /// On both stores.
 fn on_each_store(test: impl Fn(Api<'_>)) {
     test(Api::new(&Gateway::start("")));
-    let cluster = Cluster::shared();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let url = cluster.url(&runtime.block_on(cluster.create_database()));
+    let url = Cluster::shared().database_url();
     test(Api::new(&Setup::new("").env("STORE__URL", &url).start()));
 }
 

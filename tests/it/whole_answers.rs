@@ -27,7 +27,7 @@ use tokio::{runtime::Runtime, sync::watch};
 
 use crate::harness::{
     console::{Browser, PASSWORD},
-    http::{Answer, Caller, request},
+    http::{Client, Response, request},
     snapshot::assert_reference,
     system::FixedSystem,
 };
@@ -152,7 +152,7 @@ impl Served {
 }
 
 /// The answer as a reader of a review wants it: no time of day, and no length that follows from the body.
-fn head(answer: &Answer) -> String {
+fn head(answer: &Response) -> String {
     let mut text = format!("{}\n", answer.status);
     for (name, value) in &answer.headers {
         if !["date", "content-length", "connection"].contains(&name.as_str()) {
@@ -169,7 +169,7 @@ fn the_management_api() {
     let mut ask = |method: &str, path: &str, body: &str| {
         let length = format!("content-length: {}", body.len());
         let fields = ["content-type: application/json", &length, "connection: close"];
-        let answer = Caller::connect(served.address).ask(request(
+        let answer = Client::connect(served.address).ask(request(
             method,
             path,
             "gateway.test",
@@ -215,7 +215,7 @@ fn the_console() {
     let mut browser = Browser::new(served.address);
     browser.host = "console.test".to_owned();
     let mut transcript = String::new();
-    let mut note = |what: &str, answer: Answer| {
+    let mut note = |what: &str, answer: Response| {
         let page = visible(&answer.text());
         // As for the API: how long it took to learn that no gateway runs.
         let page: Vec<&str> = page.lines().filter(|line| !line.starts_with("Applied on")).collect();

@@ -143,13 +143,19 @@ pub fn names_of_nothing() -> Vec<String> {
     let mut missing = Vec::new();
     for document in documents {
         let text = self::document(&document);
-        for name in prose(&text).lines().flat_map(words) {
-            if tree.lacks(name) {
-                missing.push(format!("{document}: {name}"));
-            }
-        }
+        let prose = prose(&text);
+        let lacking = prose.lines().flat_map(words).filter(|name| tree.lacks(name)).map(str::to_owned);
+        missing.extend(lacking.chain(tests_of_nothing(&text, &tree)).map(|name| format!("{document}: {name}")));
     }
     missing
+}
+
+/// Where a document says `*Tests: …*`, names without an extension are files of `tests/it`.
+fn tests_of_nothing(text: &str, tree: &Tree) -> Vec<String> {
+    let lists = text.split("*Tests:").skip(1).map(|rest| rest.split('*').next().unwrap_or_default());
+    let names = lists.flat_map(words).filter(|name| !name.contains('.'));
+    let is_file = |name: &&str| ["", "/mod"].iter().any(|end| tree.0.contains(&format!("tests/it/{name}{end}.rs")));
+    names.filter(|name| !is_file(name)).map(str::to_owned).collect()
 }
 
 /// Without what stands in fences.
@@ -244,6 +250,13 @@ fn what_could_be_a_path_is_looked_for() {
     for other in ["application/json", "/api/v1", "gateway.toml", "deployment:*", "~/.local/share", "a b.rs"] {
         assert!(!is_path(other), "{other}");
     }
+}
+
+#[test]
+fn tests_that_a_document_names_are_looked_for() {
+    let tree = Tree(["tests/it/one.rs", "tests/it/two/mod.rs"].map(str::to_owned).into());
+    let text = "A `word`. *Tests: `one`,\n  `two`, `three`, `file.rs` unit.* And `another`. *Tests: none.*";
+    assert_eq!(tests_of_nothing(text, &tree), ["three"]);
 }
 
 #[test]

@@ -24,13 +24,7 @@ const KNOWN_CIRCLES: Known = &[];
 /// No file is longer, so that one can be read at a sitting.
 const MAX_LINES: usize = 400;
 
-const LONG_FILES: Known = &[
-    ("tests/it/browser_session.rs", "to be split by promise"),
-    ("tests/it/management.rs", "to be split by noun"),
-    ("tests/it/proxy_framing.rs", "to be split by direction"),
-    ("tests/it/proxy_protocols.rs", "to be split by protocol"),
-    ("tests/it/proxy_streaming.rs", "to be split by promise"),
-];
+const LONG_FILES: Known = &[];
 
 #[test]
 fn every_room_is_on_the_map_and_uses_what_is_below_it() {

@@ -25,11 +25,6 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-#[allow(unused, reason = "the former name, which tests on other branches still use")]
-pub type Caller = Client;
-#[allow(unused, reason = "the former name, which tests on other branches still use")]
-pub type Answer = Response;
-
 /// How reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadEnd {

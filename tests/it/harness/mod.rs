@@ -8,6 +8,7 @@ pub mod commands;
 pub mod console;
 pub mod gateway;
 pub mod http;
+pub mod http2;
 pub mod pair;
 pub mod postgres;
 pub mod snapshot;

@@ -106,6 +106,33 @@ impl Upstream {
         Self::answering(move |request| response(200, &[], if request.method == "HEAD" { b"" } else { name.as_bytes() }))
     }
 
+    /// An upstream that says when the gateway closed its connection, and otherwise does as the path says.
+    pub fn watching() -> Self {
+        Self::start(|peer| {
+            let Some(request) = peer.head() else { return };
+            peer.note(&request);
+            match request.target.as_str() {
+                "/silent" | "/x" => {}
+                "/stream" => {
+                    peer.send(CHUNKED);
+                    peer.send_chunk("first");
+                }
+                "/busy" => {
+                    peer.send(CHUNKED);
+                    while peer.try_send("5\r\nabcde\r\n").is_ok() {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                }
+                "/flood" => {
+                    peer.send(CHUNKED);
+                    while peer.try_send(format!("10000\r\n{}\r\n", "x".repeat(65536))).is_ok() {}
+                }
+                other => panic!("{other}"),
+            }
+            peer.await_close();
+        })
+    }
+
     pub fn requests(&self) -> Vec<Request> {
         self.seen.requests.lock().unwrap().clone()
     }

@@ -1,0 +1,174 @@
+//! Connections to upstreams and from callers: used again, chosen, given up, and limited.
+
+use std::{net::TcpListener, thread, time::Duration};
+
+use crate::harness::{
+    Gate, SOON,
+    gateway::{Gateway, deployment, free_address},
+    http::{Client, ReadEnd, get, request},
+    pair::{HOST, Pair},
+    upstream::{Upstream, response},
+    wait_until,
+};
+
+#[test]
+fn connections_to_an_upstream_are_used_again() {
+    let pair = Pair::new(Upstream::named("a"), "");
+    // From one caller, and from several one after the other.
+    let mut caller = pair.gateway.connect();
+    for _ in 0..5 {
+        assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).status, 200);
+        assert_eq!(pair.gateway.ask(&get(HOST, "/", &pair.token.text)).status, 200);
+    }
+    assert_eq!(pair.upstream.connections(), 1);
+}
+
+#[test]
+fn idle_connections_are_let_go_before_the_upstream_does_it() {
+    let upstream = Upstream::start(|peer| {
+        while peer.request().is_some() {
+            peer.send(response(200, &[], b"a"));
+        }
+    });
+    let pair = Pair::with(upstream, "[proxy]\nupstream_keep_alive = \"300ms\"", "");
+    assert_eq!(pair.gateway.ask(&get(HOST, "/", &pair.token.text)).status, 200);
+    pair.upstream.await_closed(1, SOON);
+}
+
+/// uvicorn closes idle connections when it likes. No request may fail for it, whatever its method.
+#[test]
+fn an_idle_connection_that_the_upstream_closed_fails_no_request() {
+    let upstream = Upstream::start(|peer| {
+        peer.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        while peer.request().is_some() {
+            peer.send(response(200, &[], b"a"));
+        }
+        peer.close();
+    });
+    let pair = Pair::new(upstream, "");
+    let mut caller = pair.gateway.connect();
+    let mut closed = 0;
+    for round in 1..=2 {
+        for method in ["GET", "POST"] {
+            let body = request(method, "/", HOST, &pair.token.text, &["content-length: 3"], b"abc");
+            let answer = caller.ask(body);
+            assert_eq!(answer.status, 200, "{method} {round}: {}", answer.text());
+            closed += 1;
+            pair.upstream.await_closed(closed, SOON);
+        }
+    }
+    assert_eq!(pair.upstream.connections(), 4);
+}
+
+#[test]
+fn a_dead_upstream_is_a_502_until_it_is_up() {
+    let address = free_address();
+    let gateway = Gateway::start(&deployment("a", address, ""));
+    let token = gateway.token(&["deployment:a"]).text;
+    let mut caller = gateway.connect();
+    for _ in 0..2 {
+        let answer = caller.ask(get(HOST, "/", &token));
+        assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
+    }
+    let upstream = Upstream::start_at(address, |peer| {
+        while peer.request().is_some() {
+            peer.send(response(200, &[], b"up"));
+        }
+    });
+    assert_eq!(caller.ask(get(HOST, "/", &token)).text(), "up");
+    drop(upstream);
+}
+
+#[test]
+fn a_second_upstream_is_used_if_the_first_refuses() {
+    let (dead, alive) = (free_address(), Upstream::named("alive"));
+    let urls = format!("upstreams = [\"http://{dead}\", \"http://{}\"]\nhosts = [\"{HOST}\"]", alive.address);
+    let gateway = Gateway::start(&format!("[deployments.a]\n{urls}\n"));
+    let token = gateway.token(&["deployment:a"]).text;
+    for method in ["GET", "POST", "POST"] {
+        let body = request(method, "/", HOST, &token, &["content-length: 3"], b"abc");
+        assert_eq!(gateway.connect().ask(body).text(), "alive");
+    }
+    assert!(alive.requests().iter().all(|request| request.body == b"abc"));
+}
+
+#[test]
+fn the_less_loaded_upstream_is_chosen() {
+    let gate = Gate::default();
+    let slow = || {
+        let gate = gate.clone();
+        Upstream::start(move |peer| {
+            while peer.request().is_some() {
+                gate.pass();
+                peer.send(response(200, &[], b"ok"));
+            }
+        })
+    };
+    let (one, two) = (slow(), slow());
+    let urls = format!("upstreams = [\"http://{}\", \"http://{}\"]\nhosts = [\"{HOST}\"]", one.address, two.address);
+    let gateway = Gateway::start(&format!("[deployments.a]\n{urls}\n"));
+    let token = gateway.token(&["deployment:a"]).text;
+    thread::scope(|scope| {
+        for asked in 1..=4 {
+            scope.spawn(|| assert_eq!(gateway.ask(&get(HOST, "/", &token)).status, 200));
+            wait_until("it is at an upstream", SOON, || one.requests().len() + two.requests().len() == asked);
+        }
+        gate.open();
+    });
+    assert_eq!((one.requests().len(), two.requests().len()), (2, 2));
+}
+
+/// One Deployment's trouble stays its own.
+#[test]
+fn a_hanging_deployment_does_not_slow_another() {
+    let (hanging, alive) = (Upstream::watching(), Upstream::named("b"));
+    let config = format!("{}{}", deployment("a", hanging.address, ""), deployment("b", alive.address, ""));
+    let gateway = Gateway::start(&config);
+    let token = gateway.token(&["deployment:*"]).text;
+    let hung: Vec<Client> = (0..50)
+        .map(|_| {
+            let mut caller = gateway.connect();
+            caller.send(get("a.test", "/silent", &token));
+            caller
+        })
+        .collect();
+    hanging.await_requests(50);
+    // While all of them hang.
+    for _ in 0..20 {
+        assert_eq!(gateway.ask(&get("b.test", "/", &token)).text(), "b");
+    }
+    assert_eq!(hanging.closed(), 0);
+    drop(hung);
+    hanging.await_closed(50, SOON);
+}
+
+/// The limit on connections makes further ones wait; it refuses none.
+#[test]
+fn connections_beyond_the_limit_wait_for_their_turn() {
+    let upstream = Upstream::named("a");
+    let config =
+        format!("[proxy.limits]\nmax_connections = 3\n{}", deployment("a", upstream.address, "protected = false"));
+    let gateway = Gateway::start(&config);
+    let plain = "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n";
+    let mut held: Vec<Client> = (0..3).map(|_| gateway.connect()).collect();
+    for caller in &mut held {
+        assert_eq!(caller.ask(plain).status, 200);
+    }
+    let mut waiting = gateway.connect();
+    waiting.send(plain);
+    waiting.read_timeout(Duration::from_millis(300));
+    assert_eq!(waiting.try_head().unwrap_err(), ReadEnd::TimedOut);
+    held.pop();
+    waiting.read_timeout(SOON);
+    assert_eq!(waiting.response(false).status, 200);
+}
+
+/// The port of a gateway that was killed is free at once, and nothing of it is left.
+#[test]
+fn a_port_is_free_again() {
+    let gateway = Gateway::start("");
+    let address = gateway.proxy;
+    assert!(TcpListener::bind(address).is_err());
+    drop(gateway);
+    drop(TcpListener::bind(address).unwrap());
+}
