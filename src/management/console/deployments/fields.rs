@@ -102,7 +102,7 @@ impl FormValues {
             [
                 ("Upstreams", values.upstreams.clone()),
                 ("Access", access(values)),
-                ("Host names", values.hosts.clone()),
+                ("Hostnames", values.hosts.clone()),
                 ("Dedicated listener", values.listen.clone()),
                 ("Allowed origins", values.cors_origins.clone()),
                 ("Connect timeout", values.connect_timeout.clone()),
