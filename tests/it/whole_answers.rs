@@ -73,7 +73,7 @@ fn the_command_line() {
     terminal.run(&["token", "create", "ci"]);
     terminal.run(&["user", "create", "--email", "ada@example.com", "--name", "Ada", "--admin"]);
     terminal.run(&["user", "invite", "ada@example.com"]);
-    terminal.run(&["deployment", "add", "summary", "--upstream", "http://127.0.0.1:3000", "--host", "summary.test"]);
+    terminal.run(&["deployment", "add", "summary", "--upstream", "http://127.0.0.1:1", "--host", "summary.test"]);
     terminal.run(&["token", "create", "ci", "--scope", "deployment:summary", "--expires", "30d"]);
     terminal.run(&["token", "create", "ci"]);
     terminal.run(&["token", "create", "ci2", "--scope", "deployment:nowhere"]);
@@ -191,7 +191,7 @@ fn the_management_api() {
     };
     ask("GET", "/api/v1/auth/current", "");
     ask("GET", "/api/v1/whoami", "");
-    ask("POST", "/api/v2/deployments", r#"{"name":"summary","upstreams":["http://127.0.0.1:3000"]}"#);
+    ask("POST", "/api/v2/deployments", r#"{"name":"summary","upstreams":["http://127.0.0.1:1"]}"#);
     let made = ask("POST", "/api/v1/api_tokens", r#"{"name":"ci","scopes":["deployment:summary"]}"#);
     let uid = made["uid"].as_str().unwrap().to_owned();
     ask("POST", "/api/v1/api_tokens", r#"{"name":"ci","scopes":["deployment:summary"]}"#);
