@@ -7,8 +7,8 @@ use super::{ChangedTokenView, ViewContext, changed, parse_expiry};
 use crate::{
     management::{caller::Caller, error::ApiError, openapi::Empty, operation::ApiRequest, views::Changed},
     service::{
-        lookup,
-        tokens::{self, CreateToken, Expiry},
+        self, lookup,
+        tokens::{self, CreateToken, Expiry, RefusedExpiry},
     },
 };
 
@@ -38,7 +38,7 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewToken>) -> Result<Changed
         owner: Some(owner),
     };
     let issued = tokens::create(&call.context(), request).await;
-    let issued = issued.map_err(|error| explained(error.into(), expired_at.as_deref()))?;
+    let issued = issued.map_err(|error| explained(error, expired_at.as_deref()))?;
     let (issued, receipt) = call.settle(issued).await;
     let mut view = ViewContext::read(&call).await?.view(&issued.record)?;
     view.token = Some(issued.text.expose().to_owned());
@@ -54,9 +54,11 @@ pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<Cha
 }
 
 /// The `bentoml` CLI sends times of the local zone without naming it, which can lie in the past.
-fn explained(error: ApiError, expired_at: Option<&str>) -> ApiError {
+fn explained(error: service::Error, expired_at: Option<&str>) -> ApiError {
+    let is_past = matches!(error, service::Error::Expiry(RefusedExpiry::Past { .. }));
     let names_no_zone = expired_at.is_some_and(|text| text.len() > 10 && !text.contains(['Z', '+']));
-    if names_no_zone && error.text().contains("not after now") {
+    let error = ApiError::from(error);
+    if is_past && names_no_zone {
         error.and("the bentoml CLI sends local time without its zone, which is read as UTC: run it with TZ=UTC")
     } else {
         error
