@@ -1,6 +1,7 @@
 //! The composition root: the only place that names everything together. [`serve`] is the gateway's life from start to
 //! drain.
 
+mod descriptors;
 mod follow;
 mod heartbeat;
 mod listeners;
@@ -20,6 +21,7 @@ use tokio::{
     runtime::{Builder, Handle},
     signal::unix::{SignalKind, signal},
     sync::watch,
+    time::Instant,
 };
 use tracing::{info, warn};
 
@@ -27,16 +29,19 @@ use self::{follow::Follow, listeners::Listeners, reload::Reloader, shutdown::Shu
 use crate::{
     config::{Config, ProxyConfig, Sources},
     gateway::{BrowserSettings, Gateway, Settings},
+    http::tls::{self, TlsError},
     index::{
         follow::{Declared, Index},
         routes::RouteRules,
         usage::Usage,
         verify::Verifier,
     },
-    management::{self, Management},
+    management::{
+        Management,
+        listener::{Listener, Parts},
+    },
     proxy::{
         state::WorkerParts,
-        tls::{self, TlsError},
         worker::{self, WorkerHandle},
     },
     secret_hash::{HashError, SecretHasher},
@@ -91,9 +96,10 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
+    let shares = descriptors::share(descriptors::raise(), &config);
     let access_log = AccessLog::start(config.proxy.workers, config.log.access, Style::of(config.log.format))?;
     let gateway = gateway(&config)?;
-    let workers = start_workers(&config.proxy, &gateway, &access_log)?;
+    let workers = start_workers(&config.proxy, &gateway, &access_log, shares.proxy)?;
     let drain_timeout = config.proxy.drain_timeout;
     let (declared, follow_declared) = watch::channel(declared(&config));
     let management = bind_management(config.management.listen).await?;
@@ -101,8 +107,15 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
     let listeners = Listeners::open(&config.proxy, &workers, Arc::clone(&gateway.index))?;
     tokio::spawn(listeners.follow_routes());
     let manager = Arc::new(Management::new(Arc::clone(&gateway), config.clone(), Arc::clone(&system)));
-    tokio::spawn(axum::serve(management, management::service(Arc::clone(&manager))).into_future());
-    let reloader = Reloader::new(&config, sources, Arc::clone(&manager), declared, workers.tls.clone())?;
+    let management_tls = Arc::new(ArcSwapOption::from(management_certificate(&config)?));
+    let management = Listener::start(Parts {
+        socket: management,
+        management: Arc::clone(&manager),
+        tls: Arc::clone(&management_tls),
+        max_connections: shares.management,
+    });
+    let certificates = Certificates { proxy: Arc::clone(&workers.tls), management: management_tls };
+    let reloader = Reloader::new(&config, sources, Arc::clone(&manager), declared, certificates)?;
     tokio::spawn(reloader.run());
     info!(proxy = %config.proxy.listen, management = %config.management.listen, "listening");
 
@@ -117,7 +130,9 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
     }
     info!(timeout = ?drain_timeout, "draining: no new connections; running requests may finish");
     gateway.index.freshness.drain();
+    let deadline = Instant::now() + drain_timeout;
     shutdown::drain(workers, drain_timeout, &mut interrupt).await;
+    shutdown::drain_management(management, deadline, &mut interrupt).await;
     tokio::select! {
         () = shutdown.finish() => {}
         _ = interrupt.recv() => warn!("interrupted: the last uses of tokens are not written"),
@@ -178,15 +193,34 @@ struct Workers {
     tls: Arc<ArcSwapOption<tokio_rustls::rustls::ServerConfig>>,
 }
 
-fn start_workers(proxy: &ProxyConfig, gateway: &Arc<Gateway>, access_log: &AccessLog) -> Result<Workers, ServeError> {
-    let certificate = proxy.tls.as_ref().map(|config| tls::load(config, proxy.http2)).transpose()?;
+/// What a running process serves TLS with, for each listener; `None` inside: clear text.
+struct Certificates {
+    proxy: Arc<ArcSwapOption<tokio_rustls::rustls::ServerConfig>>,
+    management: Arc<ArcSwapOption<tokio_rustls::rustls::ServerConfig>>,
+}
+
+/// The management listener's, as configured. HTTP/1.1 only: browsers and tools need no more, and strangers get less.
+fn management_certificate(config: &Config) -> Result<Option<Arc<tokio_rustls::rustls::ServerConfig>>, TlsError> {
+    let files = config.management.tls.as_ref();
+    files.map(|files| tls::load(&files.certificate, &files.key, false)).transpose()
+}
+
+/// `max_connections`: over all workers.
+fn start_workers(
+    proxy: &ProxyConfig,
+    gateway: &Arc<Gateway>,
+    access_log: &AccessLog,
+    max_connections: usize,
+) -> Result<Workers, ServeError> {
+    let certificate =
+        proxy.tls.as_ref().map(|files| tls::load(&files.certificate, &files.key, proxy.http2)).transpose()?;
     let tls = Arc::new(ArcSwapOption::from(certificate));
     let start = |number| {
         let parts = WorkerParts {
             gateway: Arc::clone(gateway),
             access: access_log.buffer(number),
             tls: Arc::clone(&tls),
-            max_connections: proxy.limits.max_connections.div_ceil(proxy.workers),
+            max_connections: max_connections.div_ceil(proxy.workers),
         };
         worker::start(number, parts)
     };

@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwapOption;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -20,12 +19,12 @@ use tokio::{
 use tokio_rustls::rustls::ServerConfig;
 use tracing::{error, info, warn};
 
-use super::{declared, settings};
+use super::{Certificates, declared, management_certificate, settings};
 use crate::{
     config::{self, Config, Sources},
+    http::tls,
     index::follow::Declared,
     management::Management,
-    proxy::tls,
 };
 
 /// How often the files are read to see whether they have changed.
@@ -37,9 +36,15 @@ pub struct Reloader {
     config: Config,
     management: Arc<Management>,
     declared: watch::Sender<Declared>,
-    tls: Arc<ArcSwapOption<ServerConfig>>,
+    certificates: Certificates,
     hangup: Signal,
     seen: u64,
+}
+
+/// As the files have them. `None`: clear text.
+struct NewCertificates {
+    proxy: Option<Arc<ServerConfig>>,
+    management: Option<Arc<ServerConfig>>,
 }
 
 impl Reloader {
@@ -50,11 +55,11 @@ impl Reloader {
         sources: Sources,
         management: Arc<Management>,
         declared: watch::Sender<Declared>,
-        tls: Arc<ArcSwapOption<ServerConfig>>,
+        certificates: Certificates,
     ) -> io::Result<Self> {
         let hangup = signal(SignalKind::hangup())?;
         let seen = fingerprint(&config::watched_files(config, &sources));
-        Ok(Self { sources, config: config.clone(), management, declared, tls, hangup, seen })
+        Ok(Self { sources, config: config.clone(), management, declared, certificates, hangup, seen })
     }
 
     pub async fn run(mut self) {
@@ -73,12 +78,15 @@ impl Reloader {
 
     fn reload(&mut self) {
         match self.prepare() {
-            Ok((config, certificate)) => {
+            Ok((config, NewCertificates { proxy, management })) => {
                 for key in needs_restart(&self.config, &config) {
                     warn!(key, "this setting has changed; restart the gateway for it to take effect");
                 }
                 if config.proxy.tls.is_some() == self.config.proxy.tls.is_some() {
-                    self.tls.store(certificate);
+                    self.certificates.proxy.store(proxy);
+                }
+                if config.management.tls.is_some() == self.config.management.tls.is_some() {
+                    self.certificates.management.store(management);
                 }
                 self.management.gateway.settings.store(Arc::new(settings(&config)));
                 self.management.config.store(Arc::new(config.clone()));
@@ -91,10 +99,13 @@ impl Reloader {
     }
 
     /// Reads and checks everything before anything is replaced.
-    fn prepare(&self) -> Result<(Config, Option<Arc<ServerConfig>>), String> {
+    fn prepare(&self) -> Result<(Config, NewCertificates), String> {
         let config = config::load(&self.sources).map_err(|problems| problems.to_string())?;
-        let certificate = config.proxy.tls.as_ref().map(|files| tls::load(files, config.proxy.http2)).transpose();
-        Ok((config, certificate.map_err(|error| error.to_string())?))
+        let files = config.proxy.tls.as_ref();
+        let proxy = files.map(|files| tls::load(&files.certificate, &files.key, config.proxy.http2)).transpose();
+        let proxy = proxy.map_err(|error| error.to_string())?;
+        let management = management_certificate(&config).map_err(|error| error.to_string())?;
+        Ok((config, NewCertificates { proxy, management }))
     }
 }
 
@@ -107,6 +118,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("proxy.drain_timeout", old.proxy.drain_timeout != new.proxy.drain_timeout),
         ("proxy.limits.max_connections", old.proxy.limits.max_connections != new.proxy.limits.max_connections),
         ("management.listen", old.management.listen != new.management.listen),
+        ("management.tls", old.management.tls.is_some() != new.management.tls.is_some()),
+        (
+            "management.limits.max_connections",
+            old.management.limits.max_connections != new.management.limits.max_connections,
+        ),
         ("store", old.store != new.store),
         ("tokens", old.tokens != new.tokens),
         ("log", old.log != new.log),

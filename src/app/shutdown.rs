@@ -7,10 +7,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use super::Workers;
-use crate::proxy::worker::Command;
+use crate::{management::listener::Listener, proxy::worker::Command};
 
 /// How long workers that must end at once may take, so that each request can still log how it ended.
 const FORCED_EXIT_GRACE: Duration = Duration::from_secs(1);
+
+/// What a management request that runs at the end gets at least: one that has changed something waits for the replicas, and
+/// only its answer has the text of a new token.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 /// Background tasks that the process must not end before.
 #[derive(Clone, Default)]
@@ -63,5 +67,15 @@ pub async fn drain(workers: Workers, timeout: Duration, interrupt: &mut Signal) 
             end_by(Instant::now());
             let _ = tokio::time::timeout(FORCED_EXIT_GRACE, ended).await;
         }
+    }
+}
+
+/// Waits until running management requests are answered, `deadline` and a grace are over, or the operator interrupts.
+/// It comes after the workers' drain: until then, `/readyz` says that the gateway is shutting down.
+pub async fn drain_management(listener: Listener, deadline: tokio::time::Instant, interrupt: &mut Signal) {
+    let deadline = deadline.max(tokio::time::Instant::now() + ANSWER_GRACE);
+    tokio::select! {
+        () = listener.drain(deadline) => {}
+        _ = interrupt.recv() => warn!("interrupted: running management requests are cut now"),
     }
 }

@@ -18,11 +18,12 @@ pub fn run(command: ConfigCommand, environment: &Environment, printer: &mut Prin
 
 /// Not a part of loading: other commands do not need the key, and their user may not be allowed to read it.
 fn readable(config: &Config) -> Result<(), CliError> {
-    let unreadable: Vec<String> = config
-        .proxy
-        .tls
-        .iter()
-        .flat_map(|tls| [("proxy.tls.certificate", &tls.certificate), ("proxy.tls.key", &tls.key)])
+    let listeners = [("proxy", &config.proxy.tls), ("management", &config.management.tls)];
+    let files = listeners.into_iter().flat_map(|(listener, tls)| {
+        let files = tls.iter().flat_map(|tls| [("certificate", &tls.certificate), ("key", &tls.key)]);
+        files.map(move |(key, path)| (format!("{listener}.tls.{key}"), path))
+    });
+    let unreadable: Vec<String> = files
         .filter_map(|(key, path)| File::open(path).err().map(|error| format!("{key} = {path:?}: {error}")))
         .collect();
     if unreadable.is_empty() {

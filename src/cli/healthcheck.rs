@@ -18,10 +18,14 @@ pub fn run(url: Option<&UpstreamUrl>, environment: &Environment, printer: &mut P
     let url = match url {
         Some(url) if url.base_path().is_empty() => format!("{url}/readyz"),
         Some(url) => url.to_string(),
-        None => format!("{}/readyz", Origin::of_listener(false, environment.load()?.management.listen)),
+        None => {
+            let management = environment.load()?.management;
+            format!("{}/readyz", Origin::of_listener(management.tls.is_some(), management.listen))
+        }
     };
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let response = runtime.block_on(client::plain(TIMEOUT).get(&url));
+    let client = client::unverified(TIMEOUT).map_err(std::io::Error::other)?;
+    let response = runtime.block_on(client.get(&url));
     // A name that is still being resolved is not waited for.
     runtime.shutdown_background();
     let failed = |why: String, hint: &str| Err(CliError::new(ExitStatus::Failure, format!("{url} {why}"), hint));

@@ -65,7 +65,12 @@ pub fn load_with_sources(sources: &Sources) -> Result<Loaded, ConfigProblems> {
 
 /// The files that are read again when they change.
 pub fn watched_files(config: &Config, sources: &Sources) -> Vec<PathBuf> {
-    let tls = config.proxy.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);
+    let tls = config
+        .proxy
+        .tls
+        .iter()
+        .chain(&config.management.tls)
+        .flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);
     sources.file.iter().cloned().chain(tls).collect()
 }
 

@@ -99,6 +99,8 @@ pub struct LimitConfig {
 #[derive(Clone, Debug)]
 pub struct ManagementConfig {
     pub listen: SocketAddr,
+    pub tls: Option<TlsConfig>,
+    pub limits: ManagementLimitConfig,
     /// How long the browser's part of `bentoml cloud login` may take.
     pub login_code_lifetime: Duration,
     /// How browsers reach the listener. `None`: by its address.
@@ -109,6 +111,16 @@ pub struct ManagementConfig {
     pub invitation_lifetime: Duration,
     /// `None`: no single sign-on.
     pub oidc: Option<OidcConfig>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagementLimitConfig {
+    /// Connections that may be open at once. A further one takes the place of the one that is idle longest.
+    pub max_connections: usize,
+    /// From the connection, or from the first byte of a further request, to the complete header.
+    pub header_timeout: Duration,
+    /// How long a connection may stay without a request.
+    pub keep_alive_timeout: Duration,
 }
 
 /// Single sign-on with OpenID Connect.

@@ -1,7 +1,7 @@
 //! The HTTP client for what the gateway itself asks: a Bento and a gateway whether they are ready, a provider of single
 //! sign-on what it knows. Requests of callers go upstream by `proxy::upstream`.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,6 +10,12 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::Connect, connect::HttpConnector},
     rt::TokioExecutor,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    self, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
 };
 
 /// Largest body of a response, bytes.
@@ -44,6 +50,20 @@ pub fn plain(timeout: Duration) -> Client<HttpConnector> {
     Client { http: legacy::Client::builder(TokioExecutor::new()).build_http(), timeout }
 }
 
+/// With TLS where the URL says so, and with whatever certificate the other end has: for asking a listener of this machine,
+/// by its address, whether it answers. What is sent must be no secret.
+///
+/// # Errors
+/// The cryptographic library refuses its own defaults.
+pub fn unverified(timeout: Duration) -> Result<Secure, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let config = config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+    let connector = HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth()).https_or_http();
+    let connector = connector.enable_http1().build();
+    Ok(Client { http: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
+}
+
 /// With TLS where the URL says so.
 ///
 /// # Errors
@@ -71,6 +91,45 @@ impl<C: Connect + Clone + Send + Sync + 'static> Client<C> {
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         tokio::time::timeout(self.timeout, exchange).await.map_err(|_| ClientError::Slow(self.timeout))?
+    }
+}
+
+/// Asks for no name and no issuer. The other end must hold the key of its certificate, as always.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

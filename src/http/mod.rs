@@ -12,3 +12,4 @@ pub mod page;
 pub mod peer;
 pub mod same_origin;
 pub mod single;
+pub mod tls;

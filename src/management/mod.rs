@@ -11,6 +11,7 @@ mod device_login;
 mod error;
 mod leaked;
 mod limits;
+pub mod listener;
 mod openapi;
 mod operation;
 mod probe;
@@ -25,18 +26,13 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use axum::{
     Json, Router,
-    extract::{
-        ConnectInfo, State,
-        connect_info::{Connected, IntoMakeServiceWithConnectInfo},
-    },
+    extract::{ConnectInfo, State},
     http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::IntoResponse,
     routing::get,
-    serve::IncomingStream,
 };
 use serde::Serialize;
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
 
@@ -71,7 +67,7 @@ impl Management {
     /// Where a request came from, as far as it can be believed. The address is the key of every limit.
     fn forwarding(&self, head: &Parts) -> Forwarding {
         let peer = head.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0);
-        // `service` gives every request its peer. Nobody's address is in no trusted network.
+        // The listener gives every request its peer. Nobody's address is in no trusted network.
         let peer = peer.unwrap_or(Peer::new((Ipv4Addr::UNSPECIFIED, 0).into(), false));
         Forwarding::read(&head.headers, peer, &self.gateway.settings.load().trusted_proxies)
     }
@@ -81,14 +77,8 @@ impl Management {
     }
 }
 
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self::new(*stream.remote_addr(), false)
-    }
-}
-
 /// All routes.
-pub fn service(management: Arc<Management>) -> IntoMakeServiceWithConnectInfo<Router, Peer> {
+fn router(management: Arc<Management>) -> Router {
     let (api, document) = api::routes();
     let document: Arc<Value> = Arc::new(document);
     let header = |name: HeaderName, value: &'static str| {
@@ -107,7 +97,6 @@ pub fn service(management: Arc<Management>) -> IntoMakeServiceWithConnectInfo<Ro
                 .layer(CatchPanicLayer::new())
                 .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT)),
         )
-        .into_make_service_with_connect_info()
 }
 
 /// The OpenAPI document, as `/openapi.json` serves it.

@@ -22,7 +22,6 @@ pub mod reply;
 pub mod request;
 pub mod state;
 pub mod target;
-pub mod tls;
 pub mod upstream;
 pub mod upstream_request;
 pub mod websocket;

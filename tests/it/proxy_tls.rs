@@ -1,6 +1,11 @@
 //! TLS towards callers: what is negotiated, and certificates that are replaced.
 
-use std::{fs, net::TcpStream, path::Path, sync::Arc};
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    sync::Arc,
+};
 
 use http::{Request, StatusCode, Version};
 use rcgen::{CertifiedKey, KeyPair};
@@ -23,14 +28,14 @@ use crate::harness::{
     wait_until,
 };
 
-struct Certificate(CertifiedKey<KeyPair>);
+pub struct Certificate(CertifiedKey<KeyPair>);
 
 impl Certificate {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap())
     }
 
-    fn write(&self, directory: &Path) {
+    pub fn write(&self, directory: &Path) {
         fs::write(directory.join("key.pem"), self.0.signing_key.serialize_pem()).unwrap();
         fs::write(directory.join("cert.pem"), self.0.cert.pem()).unwrap();
     }
@@ -40,7 +45,7 @@ impl Certificate {
     }
 }
 
-fn client(trusted: &[&Certificate], protocols: &[&str]) -> Arc<ClientConfig> {
+pub fn client(trusted: &[&Certificate], protocols: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
         roots.add(certificate.der().clone()).unwrap();
@@ -61,12 +66,16 @@ fn with_tls(upstream: &Upstream, certificate: &Certificate) -> Gateway {
     setup.start()
 }
 
-type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
+pub type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
 
 fn by_tls(gateway: &Gateway, config: &Arc<ClientConfig>) -> TlsClient {
+    by_tls_at(gateway.proxy, config)
+}
+
+pub fn by_tls_at(address: SocketAddr, config: &Arc<ClientConfig>) -> TlsClient {
     let name = ServerName::try_from(HOST).unwrap();
     let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
-    let stream = TcpStream::connect(gateway.proxy).unwrap();
+    let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     Client::on(StreamOwned::new(connection, stream))
 }

@@ -18,7 +18,10 @@ use bento_gateway::{
         token_text::{PREFIX, TOKEN_LEN},
     },
     index::follow::{Declared, Follower},
-    management::{self, Management},
+    management::{
+        Management,
+        listener::{Listener, Parts},
+    },
     service::{Context, bootstrap},
     store,
     system::System,
@@ -146,7 +149,8 @@ impl Served {
         let management = Arc::new(Management::new(gateway, config, system));
         listener.set_nonblocking(true).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        tokio::spawn(axum::serve(listener, management::service(management)).into_future());
+        let parts = Parts { socket: listener, management, tls: Arc::default(), max_connections: 100 };
+        let _running = Listener::start(parts);
         (first.token.unwrap().text.expose().to_owned(), first.invitation.expose())
     }
 }

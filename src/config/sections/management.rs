@@ -1,10 +1,10 @@
-//! `[management]` and `[management.oidc]`.
+//! `[management]`, `[management.tls]`, `[management.limits]` and `[management.oidc]`.
 
 use std::time::Duration;
 
 use crate::{
     config::{
-        ManagementConfig, OidcConfig,
+        ManagementConfig, ManagementLimitConfig, OidcConfig,
         reader::{Invalid, Section, expect},
     },
     domain::secret::Secret,
@@ -18,15 +18,31 @@ pub fn read(section: Section<'_>) -> Option<ManagementConfig> {
     let public_url = section.optional("public_url", super::proxy::public_url);
     let session_lifetime = section.duration("session_lifetime", SECOND);
     let invitation_lifetime = section.duration("invitation_lifetime", SECOND);
+    let tls = super::proxy::tls(section.section("tls"), "management.tls");
+    let limits = limits(section.section("limits"));
     let oidc = oidc(section.section("oidc"));
     section.finish();
     Some(ManagementConfig {
         listen: listen?,
+        tls: tls?,
+        limits: limits?,
         login_code_lifetime: login_code_lifetime?,
         public_url: public_url?,
         session_lifetime: session_lifetime?,
         invitation_lifetime: invitation_lifetime?,
         oidc: oidc?,
+    })
+}
+
+fn limits(section: Section<'_>) -> Option<ManagementLimitConfig> {
+    let max_connections = section.integer("max_connections", 1..=1_000_000_i64);
+    let header_timeout = section.duration("header_timeout", SECOND);
+    let keep_alive_timeout = section.duration("keep_alive_timeout", SECOND);
+    section.finish();
+    Some(ManagementLimitConfig {
+        max_connections: usize::try_from(max_connections?).ok()?,
+        header_timeout: header_timeout?,
+        keep_alive_timeout: keep_alive_timeout?,
     })
 }
 

@@ -27,7 +27,7 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
     let drain_timeout = section.duration("drain_timeout", Duration::ZERO);
     let session_lifetime = section.duration("session_lifetime", SECOND);
     let upstream_keep_alive = section.duration("upstream_keep_alive", Duration::ZERO);
-    let tls = tls(section.section("tls"));
+    let tls = tls(section.section("tls"), "proxy.tls");
     let limits = limits(section.section("limits"));
     section.finish();
     Some(ProxyConfig {
@@ -58,15 +58,15 @@ pub(super) fn public_url(text: &str) -> Result<Origin, Invalid> {
     })
 }
 
-/// `Some(None)`: no TLS.
-fn tls(section: Section<'_>) -> Option<Option<TlsConfig>> {
+/// `Some(None)`: no TLS. `path` is the section's.
+pub(super) fn tls(section: Section<'_>, path: &str) -> Option<Option<TlsConfig>> {
     let certificate = section.text("certificate").map(PathBuf::from);
     let key = section.text("key").map(PathBuf::from);
     let given = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| !path.as_os_str().is_empty());
     for (missing, other) in [("certificate", "key"), ("key", "certificate")] {
         let (present, absent) = if missing == "key" { (&certificate, &key) } else { (&key, &certificate) };
         if given(present) && !given(absent) && absent.is_some() {
-            section.report(missing, format!("is missing beside proxy.tls.{other}"), "give both files, or neither");
+            section.report(missing, format!("is missing beside {path}.{other}"), "give both files, or neither");
         }
     }
     let both = given(&certificate) && given(&key);

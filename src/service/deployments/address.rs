@@ -76,7 +76,7 @@ pub fn listener(proxy: &ProxyConfig, listen: SocketAddr, here: Option<&HostName>
 
 /// The console, as browsers reach it.
 pub fn management(config: &ManagementConfig, here: Option<&HostName>) -> Origin {
-    config.public_url.clone().unwrap_or_else(|| origin(false, config.listen, here))
+    config.public_url.clone().unwrap_or_else(|| origin(config.tls.is_some(), config.listen, here))
 }
 
 /// The link by which somebody sets their password.

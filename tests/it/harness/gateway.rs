@@ -46,6 +46,8 @@ pub struct Setup {
     config: String,
     env: BTreeMap<String, String>,
     arguments: Vec<String>,
+    /// What the shell's `ulimit` is told first.
+    ulimit: Option<&'static str>,
     directory: TempDir,
 }
 
@@ -78,7 +80,7 @@ impl Setup {
             ("LOG__FORMAT", "json".to_owned()),
         ];
         let env = env.into_iter().map(|(key, value)| (format!("BENTO_GATEWAY__{key}"), value)).collect();
-        Self { config: config.to_owned(), env, arguments: Vec::new(), directory }
+        Self { config: config.to_owned(), env, arguments: Vec::new(), ulimit: None, directory }
     }
 
     /// `key` as in `PROXY__WORKERS`.
@@ -89,6 +91,12 @@ impl Setup {
 
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// With other limits than the tests' own, as the shell's `ulimit` takes them: `-n 128`.
+    pub fn ulimit(mut self, ulimit: &'static str) -> Self {
+        self.ulimit = Some(ulimit);
         self
     }
 
@@ -109,7 +117,7 @@ impl Setup {
         let address = |key: &str| self.env[&format!("BENTO_GATEWAY__{key}")].parse().unwrap();
         let (proxy, management) = (address("PROXY__LISTEN"), address("MANAGEMENT__LISTEN"));
         let output = Arc::<Output>::default();
-        let (child, readers) = spawn(self.directory.path(), &self.env, &self.arguments, &output);
+        let (child, readers) = spawn(self.directory.path(), &self.env, &self.arguments, self.ulimit, &output);
         Gateway {
             proxy,
             management,
@@ -214,7 +222,7 @@ impl Gateway {
 
     /// On the same store, after it has ended.
     pub fn start_again(&mut self) {
-        let (child, readers) = spawn(self.directory.path(), &self.env, &self.arguments, &self.output);
+        let (child, readers) = spawn(self.directory.path(), &self.env, &self.arguments, None, &self.output);
         self.child = child;
         self.readers.extend(readers);
         self.becomes_ready();
@@ -311,7 +319,10 @@ impl Drop for Gateway {
 
 /// The binary with this gateway's settings, and nothing of the tests' own environment.
 fn command(directory: &Path, env: &BTreeMap<String, String>) -> Command {
-    let mut command = Command::new(BINARY);
+    configured(Command::new(BINARY), directory, env)
+}
+
+fn configured(mut command: Command, directory: &Path, env: &BTreeMap<String, String>) -> Command {
     command.current_dir(directory).env_clear().env("HOME", directory).envs(env).stdin(Stdio::null());
     command.args(["--config", "gateway.toml"]);
     command
@@ -321,9 +332,17 @@ fn spawn(
     directory: &Path,
     env: &BTreeMap<String, String>,
     arguments: &[String],
+    ulimit: Option<&str>,
     output: &Arc<Output>,
 ) -> (Child, Vec<JoinHandle<()>>) {
-    let mut command = command(directory, env);
+    let mut command = match ulimit {
+        None => command(directory, env),
+        Some(ulimit) => {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &format!("ulimit {ulimit} && exec \"$0\" \"$@\""), BINARY]);
+            configured(shell, directory, env)
+        }
+    };
     command.arg("serve").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let readers = vec![

@@ -5,8 +5,6 @@ use std::{path::Path, sync::Arc};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio_rustls::rustls::{self, ServerConfig, crypto::ring};
 
-use crate::config::TlsConfig;
-
 /// Why the certificate cannot be used; nothing of the key is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -16,20 +14,20 @@ pub enum TlsError {
     Pair(#[from] rustls::Error),
 }
 
-/// Reads both files.
+/// Reads both files. `http2`: it is offered beside HTTP/1.1.
 ///
 /// # Errors
 /// [`TlsError`].
-pub fn load(config: &TlsConfig, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = CertificateDer::pem_file_iter(&config.certificate)
+pub fn load(certificate: &Path, key: &Path, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| file_error(&config.certificate, &error, "the certificate and its chain"))?;
+        .map_err(|error| file_error(certificate, &error, "the certificate and its chain"))?;
     if chain.is_empty() {
-        let (path, reason) = (config.certificate.display().to_string(), "it holds no certificate".to_owned());
+        let (path, reason) = (certificate.display().to_string(), "it holds no certificate".to_owned());
         return Err(TlsError::File { path, reason, expected: "the certificate and its chain" });
     }
-    let key = PrivateKeyDer::from_pem_file(&config.key)
-        .map_err(|error| file_error(&config.key, &error, "an unencrypted private key"))?;
+    let key =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, &error, "an unencrypted private key"))?;
     let provider = Arc::new(ring::default_provider());
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

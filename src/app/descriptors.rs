@@ -1,0 +1,83 @@
+//! File descriptors: the gateway takes as many as it may have, and divides them so that no listener can use up another's.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{info, warn};
+
+use crate::config::Config;
+
+/// What the process itself needs: files, runtimes, listeners, resolving names.
+const RESERVE: usize = 64;
+/// What a connection from a caller can need: its own, and one to an upstream.
+const PER_CALLER: usize = 2;
+/// The management listener's share of a limit that is too low, as a divisor.
+const MANAGEMENT_SHARE: usize = 8;
+/// A share never falls below this, or the gateway could not be operated at all.
+const LEAST: usize = 4;
+
+/// How many connections each listener may have open.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Over all workers.
+    pub proxy: usize,
+    pub management: usize,
+}
+
+/// Raises the soft limit of open files to the hard one, as any process may. What it is then; `usize::MAX`: unlimited.
+pub fn raise() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        warn!(%error, "the limit of open files could not be raised");
+    }
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Divides `limit`, and says how. Nothing is taken from what is configured as long as it fits.
+pub fn share(limit: usize, config: &Config) -> Shares {
+    let wanted =
+        Shares { proxy: config.proxy.limits.max_connections, management: config.management.limits.max_connections };
+    let store = usize::try_from(config.store.max_connections).unwrap_or(usize::MAX);
+    let shares = divide(limit, &wanted, store);
+    info!(open_files = limit, callers = shares.proxy, management = shares.management, "connections that may be open");
+    if shares != wanted {
+        warn!(
+            open_files = limit,
+            proxy = shares.proxy,
+            management = shares.management,
+            "the limit of open files is too low for proxy.limits.max_connections and management.limits.max_connections, \
+             which are lowered to what fits; raise the limit (LimitNOFILE=, ulimit -Hn)"
+        );
+    }
+    shares
+}
+
+fn divide(limit: usize, wanted: &Shares, store: usize) -> Shares {
+    let management = wanted.management.min((limit / MANAGEMENT_SHARE).max(LEAST));
+    let rest = limit.saturating_sub(management).saturating_sub(store).saturating_sub(RESERVE);
+    let proxy = wanted.proxy.min((rest / PER_CALLER).max(LEAST));
+    Shares { proxy, management }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_leaves_the_others_their_descriptors() {
+        for (limit, proxy, management) in [
+            (usize::MAX, 10_000, 256),
+            (65_536, 10_000, 256),
+            (20_330, 10_000, 256),
+            (16_384, 8_027, 256),
+            (1024, 411, 128),
+            (256, 75, 32),
+            (16, 4, 4),
+        ] {
+            let shares = divide(limit, &Shares { proxy: 10_000, management: 256 }, 10);
+            assert_eq!(shares, Shares { proxy, management }, "{limit}");
+            assert!(limit < 100 || PER_CALLER * proxy + management + 10 + RESERVE <= limit);
+        }
+    }
+}

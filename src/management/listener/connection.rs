@@ -1,0 +1,164 @@
+//! One connection of the management listener: TLS or not, HTTP/1.1, and how it ends.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum::{Router, body::Body, extract::ConnectInfo};
+use http::{Request, Response};
+use hyper::{
+    body::{Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+use tracing::debug;
+
+use super::{patience::Patience, places::Place};
+use crate::http::peer::Peer;
+
+/// All fields of a request together, bytes: 431 beyond.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Fields of a request: 431 beyond.
+const MAX_HEADERS: usize = 100;
+
+/// A connection that was just accepted.
+pub struct Accepted {
+    pub stream: TcpStream,
+    pub peer: SocketAddr,
+    /// `None`: clear text.
+    pub tls: Option<Arc<ServerConfig>>,
+    pub router: Router,
+    pub place: Place,
+    pub draining: CancellationToken,
+}
+
+/// Serves a connection until it ends or its time is over.
+pub async fn serve(accepted: Accepted) {
+    let Accepted { stream, peer, tls, router, place, draining } = accepted;
+    let patience = &place.patience;
+    let peer_address = peer;
+    let peer = Peer::new(peer, tls.is_some());
+    let server = Server { router, peer, patience, draining: &draining };
+    let served = async {
+        match tls {
+            Some(config) => match TlsAcceptor::from(config).accept(stream).await {
+                Ok(stream) => server.serve(stream).await,
+                Err(error) => debug!(peer = %peer_address, %error, "a TLS handshake at the management listener failed"),
+            },
+            None => server.serve(stream).await,
+        }
+    };
+    tokio::select! {
+        () = served => {}
+        () = patience.is_over() => {}
+    }
+}
+
+struct Server<'a> {
+    router: Router,
+    peer: Peer,
+    patience: &'a Arc<Patience>,
+    draining: &'a CancellationToken,
+}
+
+impl Server<'_> {
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
+        let service = service_fn(|request: Request<Incoming>| self.answer(request));
+        let io = TokioIo::new(Noticing { stream, patience: Arc::clone(self.patience) });
+        let mut builder = http1::Builder::new();
+        // `Patience` limits the header, silence before its first byte included.
+        builder.header_read_timeout(None).max_headers(MAX_HEADERS).max_header_size(MAX_HEADER_BYTES);
+        let mut serving = pin!(builder.serve_connection(io, service));
+        tokio::select! {
+            _ = &mut serving => return,
+            () = self.draining.cancelled() => {}
+        }
+        if self.patience.waiting_since().is_some() {
+            return;
+        }
+        serving.as_mut().graceful_shutdown();
+        let _ = serving.await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+        self.patience.serving();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let patience = Arc::clone(self.patience);
+        let response = self.router.clone().call(request).await?;
+        Ok(response.map(|body| Answer { body, patience }))
+    }
+}
+
+/// Tells when bytes come.
+struct Noticing<S> {
+    stream: S,
+    patience: Arc<Patience>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Noticing<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.patience.received();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Noticing<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// An answer's body. hyper drops it as soon as it has taken all of it.
+struct Answer {
+    body: Body,
+    patience: Arc<Patience>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = <Body as hyper::body::Body>::Data;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.patience.answered();
+    }
+}

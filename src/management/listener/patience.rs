@@ -1,0 +1,98 @@
+//! How long a connection may stay as it is.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+
+/// From a complete header until the answer is written: beyond what the router itself allows for the request.
+const SERVING: Duration = Duration::from_secs(60);
+
+/// What a connection waits for, and until when.
+pub struct Patience {
+    header: Duration,
+    keep_alive: Duration,
+    standing: watch::Sender<Standing>,
+}
+
+#[derive(Clone, Copy)]
+struct Standing {
+    phase: Phase,
+    since: Instant,
+    until: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The last request is answered, and no byte of a next one has come.
+    Idle,
+    /// The header is not complete.
+    Header,
+    /// A request is being answered.
+    Serving,
+}
+
+impl Patience {
+    /// A connection that was just accepted: its first header is awaited, TLS handshake included.
+    pub fn new(header: Duration, keep_alive: Duration) -> Self {
+        let standing = Standing::new(Phase::Header, header);
+        Self { header, keep_alive, standing: watch::Sender::new(standing) }
+    }
+
+    /// Bytes have come.
+    pub fn received(&self) {
+        self.change(|standing| (standing.phase == Phase::Idle).then(|| Standing::new(Phase::Header, self.header)));
+    }
+
+    /// The header is complete.
+    pub fn serving(&self) {
+        self.change(|_| Some(Standing::new(Phase::Serving, SERVING)));
+    }
+
+    /// The last of the answer was handed on.
+    pub fn answered(&self) {
+        self.change(|_| Some(Standing::new(Phase::Idle, self.keep_alive)));
+    }
+
+    /// Ends the connection, unless a request is being answered.
+    pub fn give_up(&self) {
+        self.change(|standing| {
+            (standing.phase != Phase::Serving).then(|| Standing { until: Instant::now(), ..*standing })
+        });
+    }
+
+    /// Since when nothing of a request is being answered. `None`: one is.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        let standing = self.standing.borrow();
+        (standing.phase != Phase::Serving).then_some(standing.since)
+    }
+
+    /// Returns when the time is over.
+    pub async fn is_over(&self) {
+        let mut changes = self.standing.subscribe();
+        loop {
+            let until = changes.borrow_and_update().until;
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                // The sender is `self`.
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
+    fn change(&self, new: impl FnOnce(&Standing) -> Option<Standing>) {
+        self.standing.send_if_modified(|standing| match new(standing) {
+            Some(new) => {
+                *standing = new;
+                true
+            }
+            None => false,
+        });
+    }
+}
+
+impl Standing {
+    fn new(phase: Phase, time: Duration) -> Self {
+        let since = Instant::now();
+        Self { phase, since, until: since + time }
+    }
+}

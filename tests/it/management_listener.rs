@@ -1,0 +1,188 @@
+//! The management listener as a listener: how many connections it keeps, how long each may wait, TLS of its own, and that
+//! what runs at the end of the process is answered.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{
+        SOON, api,
+        gateway::{Gateway, Setup, Token, deployment},
+        http::{Client, ReadEnd, get},
+        upstream::Upstream,
+        wait_until,
+    },
+    proxy_tls::{Certificate, by_tls_at, client},
+};
+
+/// Connections that send nothing, or not all of a header.
+fn silent(address: SocketAddr, count: usize) -> Vec<Client> {
+    let connect = |number: usize| {
+        let mut client = Client::try_connect(address).ok()?;
+        if number % 2 == 1 {
+            client.try_send(b"GET /livez HTTP/1.1\r\n").ok()?;
+        }
+        Some(client)
+    };
+    (0..count).filter_map(connect).collect()
+}
+
+#[test]
+fn silent_connections_keep_nobody_out() {
+    let limits = "[management.limits]\nmax_connections = 8\nheader_timeout = \"10m\"\nkeep_alive_timeout = \"10m\"\n";
+    let gateway = Gateway::start(limits);
+    let mut kept = silent(gateway.management, 60);
+    for _ in 0..20 {
+        assert_eq!(gateway.readyz(), Some(200));
+    }
+    assert_ne!(kept[0].rest().1, ReadEnd::TimedOut, "the longest silent one has its place still");
+    // Nor do those that have asked once.
+    let mut idle = Client::connect(gateway.management);
+    assert_eq!(idle.ask("GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n").status, 200);
+    let _newer = silent(gateway.management, 60);
+    assert_eq!(gateway.readyz(), Some(200));
+    assert_ne!(idle.rest().1, ReadEnd::TimedOut);
+}
+
+#[test]
+fn a_connection_does_not_wait_for_ever() {
+    let long_idle = "[management.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"10m\"\n";
+    let gateway = Gateway::start(long_idle);
+    for begun in ["", "GET /livez HTTP/1.1\r\nhost: a\r\n"] {
+        let mut client = Client::connect(gateway.management);
+        client.send(begun);
+        assert_ne!(client.rest().1, ReadEnd::TimedOut, "{begun:?}");
+    }
+    let mut client = Client::connect(gateway.management);
+    assert_eq!(client.ask("GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n").status, 200);
+    client.send("GET /livez HTTP/1.1\r\n");
+    assert_ne!(client.rest().1, ReadEnd::TimedOut, "the header of a further request");
+
+    let short_idle = "[management.limits]\nheader_timeout = \"10m\"\nkeep_alive_timeout = \"1s\"\n";
+    let gateway = Gateway::start(short_idle);
+    let mut client = Client::connect(gateway.management);
+    for _ in 0..3 {
+        assert_eq!(client.ask("GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n").status, 200);
+    }
+    assert_ne!(client.rest().1, ReadEnd::TimedOut);
+}
+
+/// What is open at the management listener takes nothing from callers, upstreams and the store.
+#[test]
+fn the_proxy_has_its_own_descriptors() {
+    let upstream = Upstream::named("a");
+    let config = deployment("a", upstream.address, "");
+    let gateway = Setup::new(&config).ulimit("-n 256").start();
+    assert!(gateway.stderr().iter().any(|line| line.contains("the limit of open files is too low")));
+    let token = gateway.token(&["deployment:a"]);
+    let _kept = silent(gateway.management, 1000);
+    for _ in 0..20 {
+        assert_eq!(gateway.ask(&get("a.test", "/", &token.text)).status, 200);
+    }
+    gateway.revoke(&token);
+    wait_until("the revocation arrives", SOON, || gateway.ask(&get("a.test", "/", &token.text)).status == 401);
+    assert_eq!(gateway.readyz(), Some(200));
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_as_far_as_may_be() {
+    let gateway = Setup::new("").ulimit("-S -n 200").start();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let values: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(values[0], values[1], "{line}");
+}
+
+#[test]
+fn tls_of_its_own() {
+    let certificate = Certificate::new();
+    let setup = Setup::new("[management.tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n");
+    certificate.write(setup.directory());
+    let mut gateway = setup.spawn();
+    let healthy = |gateway: &Gateway| gateway.cli_command(&["healthcheck"]).output().unwrap().status.success();
+    wait_until("the health check succeeds", Duration::from_secs(60), || healthy(&gateway));
+    let link = format!("https://{}/welcome?code=", gateway.management);
+    wait_until("the link is shown", SOON, || gateway.stdout().iter().any(|line| line.contains(&link)));
+
+    let trusting = client(&[&certificate], &["h2", "http/1.1"]);
+    let mut browser = by_tls_at(gateway.management, &trusting);
+    for _ in 0..2 {
+        let page = browser.ask("GET /sign-in HTTP/1.1\r\nhost: console.test\r\n\r\n");
+        assert_eq!(page.status, 200);
+        let cookie = page.header("set-cookie").unwrap();
+        assert!(cookie.starts_with("__Host-") && cookie.ends_with("; Secure"), "{cookie}");
+    }
+    assert_eq!(browser.stream.conn.alpn_protocol(), Some(b"http/1.1".as_slice()));
+    assert_eq!(gateway.readyz(), None, "clear text is answered");
+
+    // New connections get the new certificate; running ones go on.
+    let new = Certificate::new();
+    new.write(&gateway.path(""));
+    let renewed = || by_tls_at(gateway.management, &client(&[&new], &[])).try_send(b"GET /livez HTTP/1.1\r\n").is_ok();
+    wait_until("the new certificate is used", SOON, renewed);
+    assert_eq!(browser.ask("GET /livez HTTP/1.1\r\nhost: console.test\r\n\r\n").status, 200);
+    assert_eq!(gateway.terminate().code(), Some(0));
+}
+
+/// Two gateways on one store, of which the second is frozen: a change waits for it.
+struct Frozen {
+    gateway: Gateway,
+    other: Gateway,
+    admin: String,
+    rotated: Token,
+    _directory: tempfile::TempDir,
+}
+
+impl Frozen {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = format!("sqlite:{}", directory.path().join("shared.db").display());
+        let start = || Setup::new("").env("STORE__URL", &store).start();
+        let (gateway, other) = (start(), start());
+        let admin = gateway.token(&["api"]).text;
+        let rotated = gateway.token(&["api"]);
+        other.signal("STOP");
+        Self { gateway, other, admin, rotated, _directory: directory }
+    }
+
+    /// Asks, and ends the gateway as soon as the change is made.
+    fn ask_and_terminate(&mut self, path: &str, body: Value, made: impl Fn(&Gateway) -> bool) -> (u16, Value) {
+        let Self { gateway, admin, .. } = self;
+        let answer = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| api::post(gateway, admin, path, body));
+            wait_until("the change is made", SOON, || made(gateway));
+            gateway.signal("TERM");
+            asking.join().unwrap()
+        });
+        assert_eq!(gateway.wait().code(), Some(0));
+        answer
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.other.signal("CONT");
+    }
+}
+
+#[test]
+fn the_text_of_a_new_token_is_delivered_at_the_end() {
+    let mut frozen = Frozen::new();
+    let body = json!({ "name": "late", "scopes": ["api"] });
+    let made = |gateway: &Gateway| gateway.cli(&["token", "list"])["total"] == 3;
+    let (status, answer) = frozen.ask_and_terminate("/api/v1/api_tokens", body, made);
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["token"].as_str().unwrap().starts_with("bgw_"), "{answer}");
+}
+
+#[test]
+fn the_text_of_a_rotated_token_is_delivered_at_the_end() {
+    let mut frozen = Frozen::new();
+    let rotated = frozen.rotated.clone();
+    let path = format!("/api/v1/api_tokens/{}/rotate", rotated.uid);
+    let made = |gateway: &Gateway| gateway.code_of(&rotated.text) == "token_rotated";
+    let (status, answer) = frozen.ask_and_terminate(&path, json!({ "overlap": "0s" }), made);
+    assert_eq!(status, 200, "{answer}");
+    assert_ne!(answer["token"].as_str().unwrap(), rotated.text);
+}
