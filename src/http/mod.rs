@@ -8,6 +8,7 @@ pub mod client;
 pub mod cookie;
 pub mod form;
 pub mod forwarding;
+pub mod network;
 pub mod page;
 pub mod peer;
 pub mod same_origin;

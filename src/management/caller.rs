@@ -1,9 +1,11 @@
 //! Who calls the management API. The values here are made in this file only, after the check: an operation that takes
 //! one cannot forget it.
 
+use std::net::IpAddr;
+
 use axum::http::{HeaderMap, HeaderName, header, request::Parts};
 
-use super::{Management, error::ApiError};
+use super::{Management, error::ApiError, lane::Place};
 use crate::{
     domain::{
         audit::Actor,
@@ -13,7 +15,10 @@ use crate::{
         token_text::PresentedToken,
         user::User,
     },
-    http::bearer::{self, NotBearer},
+    http::{
+        bearer::{self, NotBearer},
+        network::Network,
+    },
     service::lookup::Viewer,
     store::SharedStore,
 };
@@ -28,20 +33,28 @@ pub struct Caller {
     user: User,
 }
 
-/// Somebody of whom nothing was asked.
-pub struct Anonymous(());
+/// Somebody of whom nothing was asked. There are only so many of them at once.
+pub struct Anonymous {
+    _place: Place,
+}
 
 /// How an operation gets to know who calls it.
 pub trait Principal: Sized + Send + 'static {
     /// What the operation requires: a [`Permission`] of a [`Caller`], nothing of [`Anonymous`].
     type Requirement: Copy + Send + Sync + 'static;
 
-    fn identify(
+    /// What is known before the body is read.
+    type Checked: Send;
+
+    fn check(
         management: &Management,
         store: &SharedStore,
         head: &Parts,
         requirement: Self::Requirement,
-    ) -> impl Future<Output = Result<Self, ApiError>> + Send;
+    ) -> impl Future<Output = Result<Self::Checked, ApiError>> + Send;
+
+    /// After the body was read, which may take its time.
+    fn enter(checked: Self::Checked, management: &Management, address: IpAddr) -> Result<Self, ApiError>;
 
     /// Whose doing it is.
     fn actor(&self) -> Actor;
@@ -52,9 +65,14 @@ pub trait Principal: Sized + Send + 'static {
 
 impl Principal for Anonymous {
     type Requirement = ();
+    type Checked = ();
 
-    async fn identify(_: &Management, _: &SharedStore, _: &Parts, (): ()) -> Result<Self, ApiError> {
-        Ok(Self(()))
+    async fn check(_: &Management, _: &SharedStore, _: &Parts, (): ()) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    fn enter((): (), management: &Management, address: IpAddr) -> Result<Self, ApiError> {
+        Ok(Self { _place: management.limits.strangers.enter(Network::of(address))? })
     }
 
     fn actor(&self) -> Actor {
@@ -68,8 +86,13 @@ impl Principal for Anonymous {
 
 impl Principal for Caller {
     type Requirement = Permission;
+    type Checked = Self;
 
-    async fn identify(
+    fn enter(checked: Self, _: &Management, _: IpAddr) -> Result<Self, ApiError> {
+        Ok(checked)
+    }
+
+    async fn check(
         management: &Management,
         store: &SharedStore,
         head: &Parts,

@@ -45,14 +45,14 @@ pub async fn current_organization(call: ApiRequest<Caller>) -> Result<Organizati
 }
 
 pub async fn code(call: ApiRequest<Anonymous>) -> Result<CodeView, ApiError> {
-    call.management.limits.codes.allow(call.address)?;
+    call.management.limits.codes.allow(call.network())?;
     let lifetime = call.config().management.login_code_lifetime;
     let code = device_login::begin(&call.context(), call.address.to_string(), call.client(), lifetime).await?;
     Ok(CodeView { code: code.expose() })
 }
 
 pub async fn claim(call: ApiRequest<Anonymous, CodeQuery>) -> Result<ClaimView, ApiError> {
-    call.management.limits.polls.allow(call.address)?;
+    call.management.limits.polls.allow(call.network())?;
     let unknown = || ApiError::not_found("this login code does not exist");
     let code = call.query.code.as_deref().and_then(OneTimeCode::parse).ok_or_else(unknown)?;
     match device_login::claim(&call.context(), &code).await? {

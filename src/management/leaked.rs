@@ -29,7 +29,7 @@ pub struct Reported {
 }
 
 pub async fn report(call: ApiRequest<Anonymous, Empty, Leaked>) -> Result<Reported, ApiError> {
-    call.management.limits.leaks.allow(call.address)?;
+    call.management.limits.leaks.allow(call.network())?;
     let tokens = &call.body.tokens;
     if tokens.is_empty() || tokens.len() > MAX_TOKENS {
         return Err(ApiError::invalid(format!("tokens: expected 1 to {MAX_TOKENS} tokens")));

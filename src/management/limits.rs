@@ -1,29 +1,69 @@
-//! Rate limits, by address or account, of what needs no token.
+//! What strangers may ask for: how often, by network or account, and how much at once. Each thing has a bucket of its own,
+//! so that nobody can use up what somebody else needs for another.
 
-use std::{hash::Hash, net::IpAddr, num::NonZeroU32};
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use tokio::sync::Semaphore;
+use super::{error::ApiError, lane::Lane};
+use crate::{
+    domain::user::{Email, UserId},
+    http::network::Network,
+};
 
-use super::error::ApiError;
-use crate::domain::user::Email;
+/// How many keys a limit keeps apart. Newcomers beyond share one bucket until others are forgotten.
+const MAX_KEYS: usize = 16 * 1024;
+/// How often keys are forgotten whose bucket is full again.
+const SWEEP: Duration = Duration::from_secs(10);
+const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many keys are kept before idle ones are dropped.
-const MAX_KEYS: usize = 4096;
+/// A browser in which an account has signed in before, by the number in its cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KnownBrowser(pub [u8; 16]);
 
 pub struct Limits {
     /// New login codes: each is a row in the store.
-    pub codes: Limit<IpAddr>,
+    pub codes: Limit<Network>,
     /// The command line polls once a second; many people may share an address.
-    pub polls: Limit<IpAddr>,
-    pub leaks: Limit<IpAddr>,
-    pub sign_ins: Limit<IpAddr>,
+    pub polls: Limit<Network>,
+    pub leaks: Limit<Network>,
+    pub sign_ins: Limit<Network>,
+    /// Leaving for the provider of single sign-on.
+    pub sign_on_starts: Limit<Network>,
+    /// Coming back from it.
+    pub sign_on_returns: Limit<Network>,
+    /// Links to set a password.
+    pub links: Limit<Network>,
+    /// Sign-ins to an account by browsers that it has never signed in with. Strangers can use it up.
     pub accounts: Limit<Email>,
-    /// Password checks at the same time: each takes tens of milliseconds and 19 MiB.
-    pub passwords: Semaphore,
+    /// Sign-ins by browsers that the account has signed in with before: strangers have no part in it.
+    pub known_browsers: Limit<KnownBrowser>,
+    pub password_changes: Limit<UserId>,
+    /// What strangers make the store do.
+    pub strangers: Lane<Network>,
+    /// What strangers make the provider of single sign-on do, which may be slow.
+    pub provider: Lane<Network>,
+    /// What known browsers make the store do before they are signed in.
+    pub known: Lane<KnownBrowser>,
 }
 
-pub struct Limit<K: Clone + Eq + Hash>(DefaultKeyedRateLimiter<K>);
+/// Buckets that fill up again by time (GCRA): `burst` at once, then one each `interval`.
+pub struct Limit<K> {
+    interval: Duration,
+    burst: u32,
+    table: Mutex<Table<K>>,
+}
+
+struct Table<K> {
+    /// When each bucket is full again. A key without one has a full bucket.
+    full_at: HashMap<K, Instant>,
+    /// The bucket of all keys for which there is no room.
+    overflow: Option<Instant>,
+    swept: Instant,
+}
 
 impl Limits {
     pub fn new() -> Self {
@@ -32,26 +72,46 @@ impl Limits {
             polls: Limit::per_minute(1800, 60),
             leaks: Limit::per_minute(60, 30),
             sign_ins: Limit::per_minute(20, 20),
+            sign_on_starts: Limit::per_minute(20, 20),
+            sign_on_returns: Limit::per_minute(20, 20),
+            links: Limit::per_minute(20, 20),
             accounts: Limit::per_minute(5, 10),
-            passwords: Semaphore::new(2),
+            known_browsers: Limit::per_minute(5, 10),
+            password_changes: Limit::per_minute(5, 10),
+            strangers: Lane::new(16, 8),
+            provider: Lane::new(16, 8),
+            known: Lane::new(8, 2),
         }
     }
 }
 
-impl<K: Clone + Eq + Hash> Limit<K> {
+impl<K: Eq + Hash> Limit<K> {
     /// `burst` at once, then `rate` a minute.
     fn per_minute(rate: u32, burst: u32) -> Self {
-        let positive = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        Self(RateLimiter::keyed(Quota::per_minute(positive(rate)).allow_burst(positive(burst))))
+        let table = Table { full_at: HashMap::new(), overflow: None, swept: Instant::now() };
+        Self { interval: MINUTE / rate.max(1), burst, table: Mutex::new(table) }
     }
 
     /// # Errors
     /// 429.
     pub fn allow(&self, key: K) -> Result<(), ApiError> {
-        if self.0.len() > MAX_KEYS {
-            self.0.retain_recent();
+        if self.takes(key, Instant::now()) { Ok(()) } else { Err(ApiError::too_many()) }
+    }
+
+    fn takes(&self, key: K, now: Instant) -> bool {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(table.swept) >= SWEEP {
+            table.swept = now;
+            table.full_at.retain(|_, full_at| *full_at > now);
         }
-        self.0.check_key(&key).map_err(|_| ApiError::too_many())
+        let has_room = table.full_at.len() < MAX_KEYS || table.full_at.contains_key(&key);
+        let bucket = if has_room { table.full_at.entry(key).or_insert(now) } else { table.overflow.get_or_insert(now) };
+        let full_at = (*bucket).max(now) + self.interval;
+        let takes = full_at <= now + self.interval * self.burst;
+        if takes {
+            *bucket = full_at;
+        }
+        takes
     }
 }
 
@@ -60,10 +120,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_key_does_not_use_up_anothers_share() {
-        let limit: Limit<u8> = Limit::per_minute(1, 3);
-        assert!((0..3).all(|_| limit.allow(1).is_ok()));
-        assert!(limit.allow(1).is_err());
-        assert!(limit.allow(2).is_ok());
+    fn a_bucket_fills_up_again_and_is_nobody_elses() {
+        let (limit, now) = (Limit::per_minute(1, 3), Instant::now());
+        assert!((0..3).all(|_| limit.takes(1, now)));
+        assert!(!limit.takes(1, now) && limit.takes(2, now));
+        assert!(!limit.takes(1, now + MINUTE - SWEEP));
+        assert!(limit.takes(1, now + MINUTE) && !limit.takes(1, now + MINUTE));
+        assert!((0..3).all(|_| limit.takes(1, now + MINUTE * 9)) && !limit.takes(1, now + MINUTE * 9));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_only_newcomers_are_refused() {
+        let (limit, now) = (Limit::per_minute(1, 2), Instant::now());
+        assert!((0..MAX_KEYS).all(|key| limit.takes(key, now)));
+        let newcomers = (MAX_KEYS..MAX_KEYS + 100).filter(|key| limit.takes(*key, now)).count();
+        assert_eq!(newcomers, 2, "they share one bucket");
+        assert!(limit.takes(0, now), "who was here before has their own");
+        assert_eq!(limit.table.lock().unwrap().full_at.len(), MAX_KEYS);
+        assert!(limit.takes(MAX_KEYS, now + MINUTE) && limit.takes(MAX_KEYS + 1, now + MINUTE));
+        assert!(limit.table.lock().unwrap().full_at.len() < 10, "what is full again is forgotten");
     }
 }

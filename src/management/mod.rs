@@ -4,11 +4,13 @@
 //! [`caller`] checks it. [`console`] has the pages.
 
 pub mod api;
+mod body;
 mod caller;
 mod console;
 mod deployments;
 mod device_login;
 mod error;
+mod lane;
 mod leaked;
 mod limits;
 pub mod listener;
@@ -21,7 +23,11 @@ mod views;
 
 pub use console::{Audience, Page, table as console_pages};
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -43,7 +49,7 @@ use crate::{
     http::{forwarding::Forwarding, peer::Peer},
     index::freshness::{NotFresh, NotReady},
     store::{Organization, SharedStore},
-    system::System,
+    system::{NoEntropy, System},
 };
 
 /// Longest a management request may take.
@@ -57,11 +63,29 @@ pub struct Management {
     /// Where the times, ids and secrets of answers come from.
     system: Arc<dyn System>,
     limits: Limits,
+    /// Of [`Management::known_browsers_key`].
+    known_browsers: OnceLock<[u8; blake3::KEY_LEN]>,
 }
 
 impl Management {
     pub fn new(gateway: Arc<Gateway>, config: Config, system: Arc<dyn System>) -> Self {
-        Self { gateway, config: ArcSwap::from_pointee(config), system, limits: Limits::new() }
+        Self {
+            gateway,
+            config: ArcSwap::from_pointee(config),
+            system,
+            limits: Limits::new(),
+            known_browsers: OnceLock::new(),
+        }
+    }
+
+    /// What the cookies of known browsers are made with. It is this process's: after a restart a browser is a stranger once.
+    fn known_browsers_key(&self) -> Result<&[u8; blake3::KEY_LEN], NoEntropy> {
+        if let Some(key) = self.known_browsers.get() {
+            return Ok(key);
+        }
+        let mut key = [0; blake3::KEY_LEN];
+        self.system.fill(&mut key)?;
+        Ok(self.known_browsers.get_or_init(|| key))
     }
 
     /// Where a request came from, as far as it can be believed. The address is the key of every limit.

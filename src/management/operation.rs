@@ -8,7 +8,6 @@ use std::{any::TypeId, marker::PhantomData, net::IpAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    body::to_bytes,
     extract::{RawPathParams, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -26,13 +25,11 @@ use super::{
 use crate::{
     config::Config,
     domain::{audit::RequestKey, rights::Permission, timestamp::Timestamp},
-    http::single::Single,
+    http::{network::Network, single::Single},
     service::{Context, idempotency::earlier_result, receipt::Receipt},
     store::{Committed, SharedStore},
 };
 
-/// Largest body, bytes: room for the longest list of leaked tokens.
-const MAX_BODY: usize = 64 * 1024;
 /// Longest `Idempotency-Key`, characters.
 const MAX_REQUEST_KEY: usize = 128;
 
@@ -124,6 +121,11 @@ impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The key of limits.
+    pub fn network(&self) -> Network {
+        Network::of(self.address)
     }
 
     /// The client's `User-Agent`.
@@ -258,17 +260,18 @@ where
 {
     let (head, body) = request.into_parts();
     let store = management.store()?;
-    let caller = P::identify(&management, &store, &head, requirement).await?;
+    let checked = P::check(&management, &store, &head, requirement).await?;
     let address = management.forwarding(&head).client;
     let query = read_query(head.uri.query().unwrap_or_default())?;
     let bytes = if TypeId::of::<B>() == TypeId::of::<Empty>() {
         b"{}".as_slice().into()
     } else {
         check_content_type(&head.headers)?;
-        to_bytes(body, MAX_BODY).await.map_err(|_| too_large())?
+        super::body::read(body).await?
     };
     let body = serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::invalid(format!("the request body is not valid: {error}")))?;
+    let caller = P::enter(checked, &management, address)?;
     let request = if idempotent { request_key(&head, &bytes)? } else { None };
     let param = path.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
     let config = management.config.load_full();
@@ -309,11 +312,6 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     }
     let text = "the request body must be JSON, sent with Content-Type: application/json";
     Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", text))
-}
-
-fn too_large() -> ApiError {
-    let text = format!("the request body is incomplete or larger than {MAX_BODY} bytes");
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
 }
 
 /// `None`: the request has no `Idempotency-Key`.

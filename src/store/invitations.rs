@@ -54,6 +54,11 @@ impl Change {
         self.connection.execute(INSERT, (code_hash, user, created_at, expires_at)).await.map(drop)
     }
 
+    /// No link of the user is good any more.
+    pub async fn end_invitations(&mut self, user: UserId) -> Result<(), StoreError> {
+        self.connection.execute(FORGET, (user,)).await.map(drop)
+    }
+
     /// Uses the invitation up. `None`: no such code, it was used before, is over at `at`, or its user is disabled.
     pub async fn use_invitation(
         &mut self,

@@ -264,6 +264,15 @@ fn a_member_sees_and_changes_what_is_theirs() {
     assert!(!bob.get("/api_tokens?owner=everybody").text().contains(&admins.uid));
     assert!(!bob.get("/deployments/a").text().contains(&admins.uid));
     assert!(!bob.get("/activity").text().contains(&admins.uid));
+    // Where a service is reached around the gateway, and how it is handled, is for admins, as on the API.
+    let mut ada = Browser::signed_in(&gateway, ADA, true);
+    for path in ["/deployments", "/deployments/a"] {
+        let address = upstream.address.to_string();
+        assert!(ada.get(path).text().contains(&address), "{path}");
+        assert!(!bob.get(path).text().contains(&address), "{path}");
+    }
+    assert!(ada.get("/deployments/a").text().contains("Allow pickle"));
+    assert!(!bob.get("/deployments/a").text().contains("Allow pickle"));
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod lost_updates;
 mod management;
 mod management_fuzz;
 mod management_idempotency;
+mod management_limits;
 mod management_listener;
 mod proxy_curl;
 mod proxy_decision;

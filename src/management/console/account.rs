@@ -61,8 +61,7 @@ async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str)
         return Err(ApiError::invalid("the passwords do not match"));
     }
     let limits = &visitor.management.limits;
-    limits.accounts.allow(visitor.user.email.clone())?;
-    let _turn = limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
+    limits.password_changes.allow(visitor.user.id)?;
     let context = visitor.context();
     let known = visitor.user.password_hash.is_none()
         || users::sign_in(&context, &visitor.user.email, current.to_owned()).await?.is_some();

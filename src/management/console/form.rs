@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use axum::{
-    body::to_bytes,
     extract::{FromRequest, Request},
     http::StatusCode,
 };
@@ -13,11 +12,9 @@ use super::{rejection::PageRejection, visitor::Visitor};
 pub use crate::http::form::FormFields;
 use crate::{
     http::same_origin::Initiator,
-    management::{Management, error::ApiError},
+    management::{Management, body, error::ApiError},
 };
 
-/// Largest form, bytes: lists of hosts and upstreams.
-const MAX_FORM: usize = 64 * 1024;
 /// The field that ties a form to its browser.
 const CSRF_FIELD: &str = "csrf";
 
@@ -37,8 +34,7 @@ impl<V: Visitor> FromRequest<Arc<Management>> for CsrfForm<V> {
         if visitor.browser().initiator != Initiator::SameOrigin {
             return Err(forged("this form was submitted from another site"));
         }
-        let body = to_bytes(body, MAX_FORM).await;
-        let body = body.map_err(|_| ApiError::invalid("the form is incomplete or too large"))?;
+        let body = body::read(body).await?;
         let fields = FormFields::parse(&body);
         // Hashes compare in constant time.
         if blake3::Hash::from_hex(fields.text(CSRF_FIELD)).ok() != Some(visitor.csrf()) {

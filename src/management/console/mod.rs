@@ -10,6 +10,7 @@ mod approve;
 mod charts;
 mod deployments;
 mod form;
+mod known_browser;
 mod oidc;
 mod open;
 mod overview;

@@ -123,7 +123,9 @@ enum FlowError {
 /// Sends the browser to the provider.
 pub async fn begin(visitor: Anonymous, Query(Next { next }): Query<Next>) -> PageResult {
     let Some(config) = &visitor.config.management.oidc else { return Ok(not_configured()) };
-    visitor.management.limits.sign_ins.allow(visitor.address)?;
+    let limits = &visitor.management.limits;
+    limits.sign_on_starts.allow(visitor.network())?;
+    let _inside = visitor.enter(&limits.provider, visitor.network())?;
     let provider = match provider(config, &redirect_uri(&visitor)).await {
         Ok(provider) => provider,
         Err(error) => return Ok(failed(&error)),
@@ -161,6 +163,9 @@ pub async fn finish(visitor: Anonymous, RawQuery(query): RawQuery) -> PageResult
         let text = format!("Your identity provider reported: {why}. Try again, or sign in with a password.");
         return Ok(page::message(StatusCode::FORBIDDEN, "Sign-in failed", &text));
     }
+    let limits = &visitor.management.limits;
+    limits.sign_on_returns.allow(visitor.network())?;
+    let inside = visitor.enter(&limits.provider, visitor.network())?;
     let claims = match claims(config, &redirect_uri(&visitor), &begun, came.code).await {
         Ok(claims) => claims,
         Err(error) => return Ok(failed(&error)),
@@ -169,8 +174,8 @@ pub async fn finish(visitor: Anonymous, RawQuery(query): RawQuery) -> PageResult
         let text = "Your account is not allowed to sign in here. Contact an admin.";
         return Ok(page::message(StatusCode::FORBIDDEN, "Access denied", text));
     };
-    let (user, _) = visitor.settle(oidc::user(&visitor.context(), &claims).await?).await;
-    let mut response = sign_in::begin(&visitor, &user, "single sign-on", local(&begun.next)).await?;
+    let (user, _) = inside.settle(oidc::user(&inside.context(), &claims).await?).await;
+    let mut response = sign_in::begin(&inside, &user, "single sign-on", local(&begun.next)).await?;
     visitor.set_cookie(&mut response, cookie::SIGN_ON, "", 0);
     Ok(response)
 }

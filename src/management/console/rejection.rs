@@ -1,7 +1,7 @@
 //! Why a visitor does not get the page that was asked for.
 
 use axum::{
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
@@ -35,7 +35,13 @@ impl IntoResponse for PageRejection {
                 "Your session has ended",
                 "Nothing was changed. Sign in and try again.",
             ),
-            Self::Error(error) => page::problem(&error),
+            Self::Error(error) => {
+                let mut response = page::problem(&error);
+                if matches!(error.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+                    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                }
+                response
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     form::CsrfForm,
     page::{self, local, redirect},
     rejection::PageResult,
-    visitor::{Anonymous, SignedIn, Visitor},
+    visitor::{Anonymous, Inside, SignedIn, Visitor},
     words::sentence,
 };
 use crate::{
@@ -53,7 +53,7 @@ pub async fn show(visitor: Anonymous, Query(Next { next }): Query<Next>) -> Resp
 pub async fn sign_in(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageResult {
     let next = local(fields.text("next"));
     match check_password(&visitor, fields.text("email"), fields.exact("password")).await {
-        Ok(user) => Ok(begin(&visitor, &user, "password", next).await?),
+        Ok((inside, user)) => Ok(begin(&inside, &user, "password", next).await?),
         Err(error) if error.status().is_server_error() => Err(error.into()),
         Err(error) => {
             Ok(sign_in_page(&visitor, error.status(), next, fields.text("email"), Some(sentence(error.text()))))
@@ -61,19 +61,35 @@ pub async fn sign_in(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageR
     }
 }
 
-/// Each account and each address may try so often only. The answer and its time are the same for an unknown user.
-async fn check_password(visitor: &Anonymous, email: &str, password: &str) -> Result<User, ApiError> {
+/// A browser that the account knows may try so often; so may each account and each network for all others. The answer and
+/// its time are the same for an unknown user.
+async fn check_password<'a>(
+    visitor: &'a Anonymous,
+    email: &str,
+    password: &str,
+) -> Result<(Inside<'a>, User), ApiError> {
     let limits = &visitor.management.limits;
-    limits.sign_ins.allow(visitor.address)?;
     let wrong = || ApiError::unauthorized("sign_in_failed", "incorrect email or password");
-    let email: Email = email.parse().map_err(|_| wrong())?;
-    limits.accounts.allow(email.clone())?;
-    let _turn = limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
-    users::sign_in(&visitor.context(), &email, password.to_owned()).await?.ok_or_else(wrong)
+    let account: Option<Email> = email.parse().ok();
+    let known = account.as_ref().and_then(|account| visitor.known_to(account));
+    let (account, inside) = match (account, known) {
+        (Some(account), Some(browser)) => {
+            limits.known_browsers.allow(browser)?;
+            (account, visitor.enter(&limits.known, browser)?)
+        }
+        (account, _) => {
+            limits.sign_ins.allow(visitor.network())?;
+            let account = account.ok_or_else(wrong)?;
+            limits.accounts.allow(account.clone())?;
+            (account, visitor.enter(&limits.strangers, visitor.network())?)
+        }
+    };
+    let user = users::sign_in(&inside.context(), &account, password.to_owned()).await?.ok_or_else(wrong)?;
+    Ok((inside, user))
 }
 
 /// Signs the browser in, with an id that nobody knew before; the session that it had is over.
-pub async fn begin(visitor: &Anonymous, user: &User, method: &'static str, next: &str) -> Result<Response, ApiError> {
+pub async fn begin(visitor: &Inside<'_>, user: &User, method: &'static str, next: &str) -> Result<Response, ApiError> {
     if let Some(earlier) = visitor.session() {
         sessions::end(&visitor.context(), earlier).await?;
     }
@@ -88,6 +104,7 @@ pub async fn begin(visitor: &Anonymous, user: &User, method: &'static str, next:
         redirect(next)
     };
     visitor.set_cookie(&mut response, cookie::CONSOLE, &code.expose(), lifetime.as_secs());
+    visitor.become_known(&mut response, &user.email)?;
     Ok(response)
 }
 

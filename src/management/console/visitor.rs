@@ -1,7 +1,7 @@
 //! Whose browser asks for a page. A handler takes an [`Anonymous`], a [`SignedIn`] or an [`Admin`]: each is made here only,
 //! after the check, so that no page can forget it.
 
-use std::{net::IpAddr, ops::Deref, sync::Arc};
+use std::{hash::Hash, net::IpAddr, ops::Deref, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
@@ -21,8 +21,12 @@ use crate::{
         timestamp::{DAY, Timestamp},
         user::{Role, User},
     },
-    http::{authority, cookie, same_origin::Initiator},
-    management::{Management, error::ApiError},
+    http::{authority, cookie, network::Network, same_origin::Initiator},
+    management::{
+        Management,
+        error::ApiError,
+        lane::{Lane, Place},
+    },
     service::{Context, lookup::Viewer, receipt::Receipt},
     store::{Committed, SharedStore},
 };
@@ -33,7 +37,8 @@ const FORM_LIFETIME: u64 = DAY.as_secs();
 /// A browser of which nothing more is asked.
 pub struct Anonymous {
     pub management: Arc<Management>,
-    pub store: SharedStore,
+    /// Only for who has a place: see [`Inside`].
+    store: SharedStore,
     pub config: Arc<Config>,
     pub now: Timestamp,
     pub address: IpAddr,
@@ -51,9 +56,17 @@ pub struct Anonymous {
     session: Option<(OneTimeCode, ConsoleSession, User)>,
 }
 
+/// A browser of which nothing more is asked, for which the store may be asked: one of a bounded number. There is no other
+/// way for it to the store.
+pub struct Inside<'a> {
+    browser: &'a Anonymous,
+    _place: Place,
+}
+
 /// A browser with a session of the console.
 pub struct SignedIn {
     browser: Anonymous,
+    pub store: SharedStore,
     pub user: User,
     pub session: ConsoleSession,
     csrf: blake3::Hash,
@@ -107,7 +120,9 @@ impl Visitor for SignedIn {
     async fn extract(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
         let mut browser = Anonymous::read(head, management).await?;
         match browser.session.take() {
-            Some((code, session, user)) => Ok(Self { csrf: csrf(&code), browser, user, session }),
+            Some((code, session, user)) => {
+                Ok(Self { csrf: csrf(&code), store: browser.store.clone(), browser, user, session })
+            }
             None => {
                 let wanted = head.uri.path_and_query().map(|target| target.as_str().to_owned());
                 Err(PageRejection::SignIn(wanted.filter(|_| head.method == Method::GET)))
@@ -179,14 +194,21 @@ impl Anonymous {
         Ok(browser)
     }
 
-    /// Opens what was committed once every replica decides by it, with its receipt.
-    pub async fn settle<T>(&self, committed: Committed<T>) -> (T, Option<Receipt>) {
-        self.management.gateway.settle(&self.store, committed).await
+    /// The key of limits.
+    pub fn network(&self) -> Network {
+        Network::of(self.address)
     }
 
-    /// For what anybody may do.
-    pub fn context(&self) -> Context<'_> {
-        self.context_of(Actor::System, Grantor::Nobody)
+    /// Takes one of the places of a lane.
+    ///
+    /// # Errors
+    /// 503.
+    pub fn enter<K: Copy + Eq + Hash + Send + Sync + 'static>(
+        &self,
+        lane: &Lane<K>,
+        key: K,
+    ) -> Result<Inside<'_>, ApiError> {
+        Ok(Inside { browser: self, _place: lane.enter(key)? })
     }
 
     fn context_of(&self, actor: Actor, grantor: Grantor<'static>) -> Context<'_> {
@@ -233,7 +255,36 @@ impl Anonymous {
     }
 }
 
+impl Inside<'_> {
+    /// For what anybody may do.
+    pub fn context(&self) -> Context<'_> {
+        self.browser.context_of(Actor::System, Grantor::Nobody)
+    }
+
+    pub fn store(&self) -> &SharedStore {
+        &self.browser.store
+    }
+
+    /// Opens what was committed once every replica decides by it, with its receipt.
+    pub async fn settle<T>(&self, committed: Committed<T>) -> (T, Option<Receipt>) {
+        self.management.gateway.settle(&self.browser.store, committed).await
+    }
+}
+
+impl Deref for Inside<'_> {
+    type Target = Anonymous;
+
+    fn deref(&self) -> &Anonymous {
+        self.browser
+    }
+}
+
 impl SignedIn {
+    /// Opens what was committed once every replica decides by it, with its receipt.
+    pub async fn settle<T>(&self, committed: Committed<T>) -> (T, Option<Receipt>) {
+        self.management.gateway.settle(&self.store, committed).await
+    }
+
     /// For the verbs of [`service`](crate::service), on behalf of the user.
     pub fn context(&self) -> Context<'_> {
         self.browser.context_of(Actor::User(self.user.id), Grantor::Person(self.user.role))

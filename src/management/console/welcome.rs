@@ -9,7 +9,7 @@ use super::{
     page,
     rejection::PageResult,
     sign_in::begin,
-    visitor::{Anonymous, Visitor},
+    visitor::{Anonymous, Inside, Visitor},
     words::sentence,
 };
 use crate::{
@@ -44,17 +44,18 @@ pub struct Link {
 }
 
 pub async fn show(visitor: Anonymous, Query(Link { code }): Query<Link>) -> PageResult {
-    let Some((code, user)) = invited(&visitor, &code).await? else { return Ok(used_up()) };
+    let inside = enter(&visitor)?;
+    let Some((code, user)) = invited(&inside, &code).await? else { return Ok(used_up()) };
     // The first start has made up the name and the address of the first admin.
     let empty = if may_choose_email(&user) { ("", "") } else { (&*user.name, user.email.as_str()) };
     Ok(welcome_page(&visitor, StatusCode::OK, &code, &user, empty, None))
 }
 
 pub async fn accept(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageResult {
-    visitor.management.limits.sign_ins.allow(visitor.address)?;
-    let Some((code, user)) = invited(&visitor, fields.text("code")).await? else { return Ok(used_up()) };
-    match introduce(&visitor, &code, &user, &fields).await {
-        Ok(Some(user)) => Ok(begin(&visitor, &user, "link", "/").await?),
+    let inside = enter(&visitor)?;
+    let Some((code, user)) = invited(&inside, fields.text("code")).await? else { return Ok(used_up()) };
+    match introduce(&inside, &code, &user, &fields).await {
+        Ok(Some(user)) => Ok(begin(&inside, &user, "link", "/").await?),
         Ok(None) => Ok(used_up()),
         Err(error) if error.status().is_server_error() => Err(error.into()),
         Err(error) => {
@@ -66,7 +67,7 @@ pub async fn accept(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageRe
 
 /// `None`: the link was used meanwhile.
 async fn introduce(
-    visitor: &Anonymous,
+    visitor: &Inside<'_>,
     code: &OneTimeCode,
     user: &User,
     fields: &FormFields,
@@ -78,16 +79,21 @@ async fn introduce(
     }
     let name = fields.text("name").to_owned();
     let acceptance = Acceptance { name, email, password: fields.exact("password").to_owned() };
-    let _turn = visitor.management.limits.passwords.acquire().await.map_err(|_| ApiError::too_many())?;
     let Some(accepted) = invitations::accept(&visitor.context(), code, acceptance).await? else { return Ok(None) };
     // The sessions of whoever had the password before are over everywhere.
     let (user, _) = visitor.settle(accepted).await;
     Ok(Some(user))
 }
 
-async fn invited(visitor: &Anonymous, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {
+fn enter(visitor: &Anonymous) -> Result<Inside<'_>, ApiError> {
+    let limits = &visitor.management.limits;
+    limits.links.allow(visitor.network())?;
+    visitor.enter(&limits.strangers, visitor.network())
+}
+
+async fn invited(visitor: &Inside<'_>, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {
     let Some(code) = OneTimeCode::parse(text) else { return Ok(None) };
-    Ok(visitor.store.invitation(&code.hash(), visitor.now).await?.map(|(_, user)| (code, user)))
+    Ok(visitor.store().invitation(&code.hash(), visitor.now).await?.map(|(_, user)| (code, user)))
 }
 
 /// The first admin, whose address the first start has made up.

@@ -135,10 +135,23 @@ pub struct DeploymentParts<'a> {
     pub role: Role,
 }
 
+/// What only admins may know of a Deployment, wherever it is shown.
+pub struct Internals<'a> {
+    pub upstreams: Vec<String>,
+    pub settings: &'a DeploymentSettings,
+}
+
+/// `None`: it is not for this role.
+pub fn internals(spec: &DeploymentSpec, role: Role) -> Option<Internals<'_>> {
+    let upstreams = || spec.upstreams.iter().map(ToString::to_string).collect();
+    (role == Role::Admin).then(|| Internals { upstreams: upstreams(), settings: &spec.settings })
+}
+
 pub fn deployment(parts: DeploymentParts<'_>) -> DeploymentView {
     let DeploymentParts { spec, created_at, .. } = parts;
     let (created, creator) = (created_at.to_string(), parts.creator);
-    let admin = parts.role == Role::Admin;
+    let (upstreams, settings) = internals(spec, parts.role)
+        .map_or((None, None), |internals| (Some(internals.upstreams), Some(settings(internals.settings))));
     let target = TargetView {
         uid: spec.name.to_string(),
         name: "main",
@@ -190,8 +203,8 @@ pub fn deployment(parts: DeploymentParts<'_>) -> DeploymentView {
         protected: spec.protected,
         source: parts.source.as_str(),
         hosts: spec.hosts.iter().map(ToString::to_string).collect(),
-        upstreams: admin.then(|| spec.upstreams.iter().map(ToString::to_string).collect()),
-        settings: admin.then(|| settings(&spec.settings)),
+        upstreams,
+        settings,
     }
 }
 

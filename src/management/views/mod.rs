@@ -6,7 +6,7 @@ mod organization;
 mod token;
 mod user;
 
-pub use deployment::{DeploymentParts, DeploymentView, deployment};
+pub use deployment::{DeploymentParts, DeploymentView, deployment, internals};
 pub use organization::{OrganizationView, organization};
 pub use token::{TokenView, token};
 pub use user::{PersonView, UserView, person, user};

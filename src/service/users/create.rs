@@ -9,7 +9,7 @@ use crate::{
         user::{Email, Role, User, UserId},
     },
     service::{Context, Error, Result, tidy_name},
-    store::Committed,
+    store::{Committed, Conflict, StoreError},
 };
 
 pub struct CreateUser {
@@ -24,6 +24,10 @@ pub struct CreateUser {
 /// [`Error::UserName`], [`Error::Password`], and the store's conflict if the address is taken.
 pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<Committed<User>> {
     let name = tidy_name(&request.name).ok_or(Error::UserName(request.name))?;
+    // Argon2 comes after whatever else is refused.
+    if context.store.user_by_email(&request.email).await?.is_some() {
+        return Err(StoreError::Conflict(Conflict::Email).into());
+    }
     let password_hash = match request.password {
         Some(password) => Some(password::hash(context, password).await?.into_string()),
         None => None,

@@ -24,6 +24,8 @@ pub async fn disable(context: &Context<'_>, email: &Email) -> Result<Committed<U
     let event = context.event(Action::UserDisabled, user.id, json!({}))?;
     change.update_user(&user).await?;
     change.end_sessions(user.id, None, context.now).await?;
+    // Enabling the user again must not revive a link that was made before.
+    change.end_invitations(user.id).await?;
     Ok(change.commit(&event).await?.with(user.into_inner()))
 }
 

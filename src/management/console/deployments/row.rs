@@ -8,6 +8,7 @@ use crate::{
         console::{visitor::SignedIn, words::number},
         error::ApiError,
         probe,
+        views::internals,
     },
     service::deployments::{Listed, Source},
     telemetry::traffic,
@@ -25,7 +26,8 @@ pub struct Row {
     /// `None`: it has no address, as configured.
     pub url: Option<String>,
     pub hosts: Vec<String>,
-    pub upstreams: Vec<String>,
+    /// Only for admins.
+    pub upstreams: Option<Vec<String>>,
     pub from_file: bool,
     pub shadowed: bool,
     /// Requests of the last hour.
@@ -52,7 +54,7 @@ pub async fn rows(visitor: &SignedIn, listed: &[Listed]) -> Result<Vec<Row>, Api
             protected: spec.protected,
             url: visitor.deployment_url(spec).map(|url| url.to_string()),
             hosts: spec.hosts.iter().map(ToString::to_string).collect(),
-            upstreams: spec.upstreams.iter().map(ToString::to_string).collect(),
+            upstreams: internals(spec, visitor.user.role).map(|internals| internals.upstreams),
             from_file: listed.source == Source::Configuration,
             shadowed: listed.shadowed,
             requests: number(requests.get(spec.name.as_str()).copied().unwrap_or(0)),

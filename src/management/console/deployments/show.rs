@@ -22,6 +22,7 @@ use crate::{
             words::{Moment, number},
         },
         error::ApiError,
+        views::internals,
     },
     service::lookup,
     store::Page,
@@ -38,6 +39,7 @@ struct DeploymentPage {
     /// It can be changed here, by this visitor.
     editable: bool,
     terminated: bool,
+    /// Only for admins, as the settings.
     listen: Option<String>,
     settings: Vec<(&'static str, String)>,
     created: Option<Moment>,
@@ -63,12 +65,13 @@ pub async fn deployment_page(visitor: &SignedIn, name: &str, done: Option<String
     let row = rows(visitor, std::slice::from_ref(&listed)).await?.pop();
     let row = row.ok_or_else(|| lookup::unknown_deployment(name))?;
     let tokens = tokens_opening(visitor, &spec.name).await?;
+    let internals = internals(spec, visitor.user.role);
     let page = DeploymentPage {
         shell: Shell::new(visitor, "deployments"),
         editable: visitor.is_admin() && !row.from_file,
         terminated: spec.terminated,
-        listen: spec.listen.map(|address| address.to_string()),
-        settings: settings(&spec.settings),
+        listen: internals.as_ref().and(spec.listen).map(|address| address.to_string()),
+        settings: internals.map(|internals| settings(internals.settings)).unwrap_or_default(),
         created: listed.created_at.map(|at| Moment::new(at, visitor.now)),
         recipes: row.url.as_deref().map(|url| calls("$TOKEN", url)).unwrap_or_default(),
         more_tokens: tokens.total - tokens.items.len() as u64,
