@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     config::{LimitConfig, ManagementConfig, TokenConfig},
+    domain::origin::Origin,
     index::{follow::Index, usage::Usage, verify::Verifier},
     service::receipt::{self, Receipt},
     store::{Committed, SharedStore, Store},
@@ -61,4 +62,6 @@ pub struct BrowserSettings {
     pub tokens: TokenConfig,
     pub session_lifetime: Duration,
     pub management: ManagementConfig,
+    /// How browsers reach the common listener, as configured. `None`: by its address.
+    pub public_url: Option<Origin>,
 }

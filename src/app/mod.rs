@@ -170,6 +170,7 @@ fn settings(config: &Config) -> Settings {
             tokens: config.tokens.clone(),
             session_lifetime: config.proxy.session_lifetime,
             management: config.management.clone(),
+            public_url: config.proxy.public_url.clone(),
         },
     }
 }

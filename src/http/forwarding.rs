@@ -44,9 +44,11 @@ impl Forwarding {
         Self { client, chain: chain.join(", "), https: is_secure(headers).unwrap_or(peer.tls), host: host(headers) }
     }
 
-    /// Whether the request goes to `origin`. `host` is what the request itself asks for.
-    pub fn goes_to(&self, origin: &Origin, host: &Authority<'_>) -> bool {
-        origin.is_of(host) || self.host.as_ref().is_some_and(|host| origin.is_of(host))
+    /// Whether the request goes to `origin`. `host` is what the request itself asks for, `public` the configured address of
+    /// the listener: some proxies leave the port out of `Host`, which is then `public`'s.
+    pub fn goes_to(&self, origin: &Origin, host: &Authority<'_>, public: Option<&Origin>) -> bool {
+        let by_public = |public: &Origin| host.port.is_none() && *origin == public.at(host.host_name());
+        origin.is_of(host) || self.host.as_ref().is_some_and(|host| origin.is_of(host)) || public.is_some_and(by_public)
     }
 }
 

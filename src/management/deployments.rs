@@ -10,7 +10,6 @@ use super::{
     error::ApiError,
     openapi::Empty,
     operation::{ApiRequest, CLIENT_VERSION, given},
-    probe,
     views::{self, Changed, DeploymentParts, DeploymentView, List},
 };
 use crate::{
@@ -270,7 +269,7 @@ async fn views<Q, B>(call: &ApiRequest<Caller, Q, B>, all: Vec<Listed>) -> Resul
     let organization = super::organization(&call.store).await?;
     let creator = views::user(call.caller.user());
     let specs: Vec<DeploymentSpec> = all.iter().map(|listed| listed.spec.clone()).collect();
-    let statuses = probe::statuses(&specs).await;
+    let statuses = call.management.probes.statuses(&specs).await;
     let view = |(listed, status): (&Listed, &'static str)| {
         views::deployment(DeploymentParts {
             spec: &listed.spec,

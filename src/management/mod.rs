@@ -42,7 +42,7 @@ use serde_json::Value;
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
 
-use self::{error::ApiError, limits::Limits};
+use self::{error::ApiError, limits::Limits, probe::Probes};
 use crate::{
     config::Config,
     gateway::Gateway,
@@ -63,6 +63,7 @@ pub struct Management {
     /// Where the times, ids and secrets of answers come from.
     system: Arc<dyn System>,
     limits: Limits,
+    probes: Arc<Probes>,
     /// Of [`Management::known_browsers_key`].
     known_browsers: OnceLock<[u8; blake3::KEY_LEN]>,
 }
@@ -74,6 +75,7 @@ impl Management {
             config: ArcSwap::from_pointee(config),
             system,
             limits: Limits::new(),
+            probes: Arc::new(Probes::new()),
             known_browsers: OnceLock::new(),
         }
     }

@@ -115,7 +115,9 @@ impl<'r> Routed<'r> {
         let (Presented::Nothing, Some(deployment)) = (presented, &self.route.deployment) else { return presented };
         match credential::session(headers, forwarding.https, &deployment.spec.name) {
             Some(token) => {
-                let initiator = Initiator::read(headers, |origin| forwarding.goes_to(origin, &target.authority));
+                let public = received.settings.browser.public_url.as_ref();
+                let is_own = |origin: &_| forwarding.goes_to(origin, &target.authority, public);
+                let initiator = Initiator::read(headers, is_own);
                 let safe = matches!(received.head.method, Method::GET | Method::HEAD) && !*websocket;
                 Presented::Session { token, cross_site: !initiator.may(safe) }
             }

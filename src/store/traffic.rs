@@ -11,6 +11,7 @@ use super::{
 use crate::domain::{
     token::TokenUid,
     usage::{Day, Traffic},
+    user::UserId,
 };
 
 statements! {
@@ -32,6 +33,14 @@ statements! {
     );
 
     FORGET = same("DELETE FROM traffic WHERE minute < $1");
+
+    /// `$1`: a JSON array of ids. `$2`: whose, or everybody's.
+    NAMES = Sql {
+        sqlite: "SELECT id, name FROM api_tokens
+            WHERE id IN (SELECT value FROM json_each($1)) AND ($2 IS NULL OR owner_id = $2)",
+        postgres: "SELECT id, name FROM api_tokens
+            WHERE id IN (SELECT jsonb_array_elements_text($1)::uuid) AND ($2::uuid IS NULL OR owner_id = $2)",
+    };
 
     /// `$1`: a JSON array of ids.
     USAGE = Sql {
@@ -63,6 +72,16 @@ impl Store {
     /// Forgets what lies before.
     pub async fn forget_traffic(&self, before: i64) -> Result<(), StoreError> {
         self.write().await?.execute(FORGET, (before,)).await.map(drop)
+    }
+
+    /// The names of those of `tokens` that exist and are `owner`'s. `None`: everybody's.
+    pub async fn names_of(
+        &self,
+        tokens: &[TokenUid],
+        owner: Option<UserId>,
+    ) -> Result<HashMap<TokenUid, String>, StoreError> {
+        let rows: Vec<(TokenUid, String)> = self.read().await?.all(NAMES, (Json(tokens), owner)).await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Requests of each token since `from`. Those without any are left out.

@@ -209,6 +209,42 @@ fn from_which_page() {
     }
 }
 
+/// nginx's `Host $host` leaves a port out that browsers know. The configured address says it.
+#[test]
+fn by_what_configured_address() {
+    let upstream = Upstream::named("a");
+    let listeners = "[proxy]\npublic_url = \"http://gateway.test:8088\"\n\
+                     [management]\npublic_url = \"http://console.test:8089\"\n";
+    let gateway = Gateway::start(&format!("{listeners}{}", deployment("a", upstream.address, "")));
+    for (host, origin, status) in [
+        ("a.test", "http://a.test:8088", 303),
+        ("a.test", "https://a.test:8088", 403),
+        ("a.test", "http://a.test:8089", 403),
+        ("a.test", "http://b.test:8088", 403),
+        ("a.test", "http://gateway.test:8088", 403),
+        ("a.test:8090", "http://a.test:8088", 403),
+    ] {
+        let mut browser = Browser::new(gateway.proxy);
+        browser.host = host.to_owned();
+        let answer = browser.post_from(&[&format!("origin: {origin}")], "/-/sign-out", &[]);
+        assert_eq!(answer.status, status, "{host} {origin}");
+    }
+    for (origin, status) in [("http://console.test:8089", 401), ("http://console.test", 403)] {
+        let mut browser = Browser::new(gateway.management);
+        browser.host = "inner".to_owned();
+        let page = browser.get("/sign-in");
+        let fields = [("csrf", &*csrf(&page)), ("email", "nobody")];
+        assert_eq!(browser.post_from(&[&format!("origin: {origin}")], "/sign-in", &fields).status, status, "{origin}");
+    }
+    // Where no address is configured, the answer says what is missing.
+    let gateway = Gateway::start("");
+    let mut browser = Browser::new(gateway.management);
+    browser.host = "inner".to_owned();
+    let page = browser.get("/sign-in");
+    let answer = browser.post_from(&["origin: http://outer.test"], "/sign-in", &[("csrf", &*csrf(&page))]);
+    assert!(answer.status == 403 && answer.text().contains("management.public_url"), "{}", answer.text());
+}
+
 #[test]
 fn which_bearer_credential() {
     let pair = Pair::new();

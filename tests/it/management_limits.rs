@@ -1,14 +1,15 @@
 //! Limits at the management listener hurt whoever floods it, and nobody else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::harness::{
     api,
     console::{Browser, PASSWORD, create_user, csrf},
-    gateway::Gateway,
+    gateway::{Gateway, deployment},
     http::{Client, Response},
+    upstream::Upstream,
 };
 
 const ADA: &str = "ada@example.com";
@@ -137,4 +138,18 @@ fn a_slow_body_is_not_waited_for_without_end() {
     );
     let answer = client.response(false);
     assert_eq!((answer.status, answer.json()["code"].as_str()), (408, Some("body_too_slow")));
+}
+
+#[test]
+fn an_upstream_is_asked_once_a_second_however_many_look() {
+    let upstream = Upstream::named("a");
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let token = gateway.token(&["api"]).text;
+    let began = Instant::now();
+    for _ in 0..30 {
+        let (status, answer) = api::get(&gateway, &token, "/api/v2/deployments");
+        assert_eq!((status, answer["items"][0]["status"].as_str()), (200, Some("running")), "{answer}");
+    }
+    let (asked, most) = (upstream.requests().len(), began.elapsed().as_secs() + 2);
+    assert!(asked as u64 <= most, "asked {asked} times");
 }

@@ -110,19 +110,12 @@ struct AuditNames {
 impl AuditNames {
     async fn of(visitor: &SignedIn, everyone: &[User], events: &[StoredEvent]) -> Result<Self, ApiError> {
         let users = everyone.iter().map(|user| (user.id.to_string(), user.email.to_string())).collect();
-        let mut tokens = HashMap::new();
-        for event in
-            events.iter().filter(|event| event.action.starts_with("token.") || event.action.starts_with("browser."))
-        {
-            if tokens.contains_key(&event.target) {
-                continue;
-            }
-            if let Ok(uid) = event.target.parse::<TokenUid>()
-                && let Some(token) = visitor.store.token(uid).await?
-            {
-                tokens.insert(event.target.clone(), token.name);
-            }
-        }
+        let of_tokens =
+            |event: &&StoredEvent| event.action.starts_with("token.") || event.action.starts_with("browser.");
+        let uids: Vec<TokenUid> =
+            events.iter().filter(of_tokens).filter_map(|event| event.target.parse().ok()).collect();
+        let tokens = visitor.store.names_of(&uids, None).await?;
+        let tokens = tokens.into_iter().map(|(uid, name)| (uid.to_string(), name)).collect();
         Ok(Self { users, tokens })
     }
 

@@ -15,6 +15,9 @@ use crate::{
     management::{Management, body, error::ApiError},
 };
 
+/// The browser may have another address in mind than the one that the gateway sees.
+const NOT_OWN: &str = "this form was submitted from another site; if a reverse proxy is in front of the console, have it send \
+                       the Host that browsers use, with its port, or set management.public_url to that address";
 /// The field that ties a form to its browser.
 const CSRF_FIELD: &str = "csrf";
 
@@ -32,7 +35,10 @@ impl<V: Visitor> FromRequest<Arc<Management>> for CsrfForm<V> {
         let visitor = V::extract(&mut head, management).await?;
         // Deployments may live on sibling hosts, so `SameSite` is not enough.
         if visitor.browser().initiator != Initiator::SameOrigin {
-            return Err(forged("this form was submitted from another site"));
+            return Err(forged(match visitor.browser().config.management.public_url {
+                Some(_) => "this form was submitted from another site",
+                None => NOT_OWN,
+            }));
         }
         let body = body::read(body).await?;
         let fields = FormFields::parse(&body);

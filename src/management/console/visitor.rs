@@ -165,7 +165,7 @@ impl Anonymous {
         let https = public.map_or(forwarding.https, Origin::is_https);
         let asked = authority::read(head).ok();
         let initiator = Initiator::read(&head.headers, |origin| {
-            public == Some(origin) || asked.as_ref().is_some_and(|asked| forwarding.goes_to(origin, asked))
+            public == Some(origin) || asked.as_ref().is_some_and(|asked| forwarding.goes_to(origin, asked, public))
         });
         let host = forwarding.host.as_ref().or(asked.as_ref());
         let origin = public.cloned().or(host.map(|host| Origin::new(https, host.host_name(), host.port)));

@@ -137,7 +137,9 @@ impl<'a> OwnPage<'a> {
     }
 
     fn initiator(&self) -> Initiator {
-        Initiator::read(&self.head.headers, |origin| self.forwarding.goes_to(origin, &self.target.authority))
+        let public = self.settings.browser.public_url.as_ref();
+        let is_own = |origin: &Origin| self.forwarding.goes_to(origin, &self.target.authority, public);
+        Initiator::read(&self.head.headers, is_own)
     }
 
     fn origin(&self) -> Origin {

@@ -7,7 +7,6 @@ use crate::{
     management::{
         console::{visitor::SignedIn, words::number},
         error::ApiError,
-        probe,
         views::internals,
     },
     service::deployments::{Listed, Source},
@@ -37,7 +36,7 @@ pub struct Row {
 /// Asks each Deployment for its status.
 pub async fn rows(visitor: &SignedIn, listed: &[Listed]) -> Result<Vec<Row>, ApiError> {
     let specs: Vec<DeploymentSpec> = listed.iter().map(|listed| listed.spec.clone()).collect();
-    let statuses = probe::statuses(&specs).await;
+    let statuses = visitor.management.probes.statuses(&specs).await;
     let since = traffic::minute(visitor.now) - MINUTES;
     let sums = visitor.store.traffic(since, i64::MAX).await?;
     let requests: HashMap<&str, u64> = sums
