@@ -7,11 +7,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, SemaphorePermit},
+};
 
 use crate::{
     config::{LimitConfig, ManagementConfig, TokenConfig},
-    domain::origin::Origin,
+    domain::{origin::Origin, token::TokenUid},
+    http::limit::Limit,
     index::{follow::Index, usage::Usage, verify::Verifier},
     service::receipt::{self, Receipt},
     store::{Committed, SharedStore, Store},
@@ -27,6 +31,7 @@ pub struct Gateway {
     pub opened: OnceLock<SharedStore>,
     /// Runs what waits for the store.
     pub background: Handle,
+    pub sign_ins: SignIns,
 }
 
 impl Gateway {
@@ -40,6 +45,32 @@ impl Gateway {
         let receipt =
             receipt.inspect_err(|error| tracing::warn!(%error, "a change is made, but no receipt could be had"));
         (value, receipt.ok())
+    }
+}
+
+/// Bounds what callers of the proxy make the store do, which is signing browsers in and out.
+pub struct SignIns {
+    /// As many at once; the next one is told to come again.
+    slots: Semaphore,
+    of_token: Limit<TokenUid>,
+}
+
+impl SignIns {
+    const AT_ONCE: usize = 8;
+
+    pub fn slot(&self) -> Option<SemaphorePermit<'_>> {
+        self.slots.try_acquire().ok()
+    }
+
+    /// Whether a browser may sign in with this token now.
+    pub fn allow(&self, token: TokenUid) -> bool {
+        self.of_token.allows(token)
+    }
+}
+
+impl Default for SignIns {
+    fn default() -> Self {
+        Self { slots: Semaphore::new(Self::AT_ONCE), of_token: Limit::per_minute(6, 30) }
     }
 }
 
@@ -64,4 +95,6 @@ pub struct BrowserSettings {
     pub management: ManagementConfig,
     /// How browsers reach the common listener, as configured. `None`: by its address.
     pub public_url: Option<Origin>,
+    /// As [`ProxyConfig::path_prefix_sessions`](crate::config::ProxyConfig::path_prefix_sessions).
+    pub path_prefix_sessions: bool,
 }

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use crate::domain::{
-    code::{CODE_BYTES, OneTimeCode},
+    code::{NONCE_BYTES, Nonce},
     timestamp::Timestamp,
     token_text::{PREFIX, RANDOM_BYTES, SESSION_PREFIX, TokenText},
 };
@@ -55,14 +55,14 @@ pub trait System: Send + Sync {
         new_text(self, SESSION_PREFIX)
     }
 
-    /// A new code for a link or a cookie.
+    /// What a browser keeps in a cookie, to be known again.
     ///
     /// # Errors
     /// [`NoEntropy`].
-    fn new_code(&self) -> Result<OneTimeCode, NoEntropy> {
-        let mut random = [0; CODE_BYTES];
+    fn new_nonce(&self) -> Result<Nonce, NoEntropy> {
+        let mut random = [0; NONCE_BYTES];
         self.fill(&mut random)?;
-        Ok(OneTimeCode::from_random(random))
+        Ok(Nonce::from_random(random))
     }
 }
 
@@ -112,8 +112,8 @@ pub fn new_token_text() -> Result<TokenText, NoEntropy> {
 
 /// # Errors
 /// [`NoEntropy`].
-pub fn new_code() -> Result<OneTimeCode, NoEntropy> {
-    Os.new_code()
+pub fn new_nonce() -> Result<Nonce, NoEntropy> {
+    Os.new_nonce()
 }
 
 fn new_text(system: &(impl System + ?Sized), prefix: &str) -> Result<TokenText, NoEntropy> {

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use self::{follow::Follow, listeners::Listeners, reload::Reloader, shutdown::Shutdown};
 use crate::{
     config::{Config, ProxyConfig, Sources},
-    gateway::{BrowserSettings, Gateway, Settings},
+    gateway::{BrowserSettings, Gateway, Settings, SignIns},
     http::tls::{self, TlsError},
     index::{
         follow::{Declared, Index},
@@ -155,6 +155,7 @@ pub fn gateway(config: &Config) -> Result<Arc<Gateway>, ServeError> {
         settings: ArcSwap::from_pointee(settings(config)),
         opened: OnceLock::new(),
         background: Handle::current(),
+        sign_ins: SignIns::default(),
     }))
 }
 
@@ -169,6 +170,7 @@ fn settings(config: &Config) -> Settings {
         browser: BrowserSettings {
             tokens: config.tokens.clone(),
             session_lifetime: config.proxy.session_lifetime,
+            path_prefix_sessions: config.proxy.path_prefix_sessions,
             management: config.management.clone(),
             public_url: config.proxy.public_url.clone(),
         },

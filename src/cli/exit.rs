@@ -33,7 +33,7 @@ impl From<Kind> for ExitStatus {
         match kind {
             Kind::Invalid | Kind::Conflict | Kind::Forbidden => Self::Refused,
             Kind::NotFound => Self::NotFound,
-            Kind::Unavailable => Self::Unreachable,
+            Kind::Unavailable | Kind::TooMany => Self::Unreachable,
             Kind::Internal => Self::Failure,
         }
     }

@@ -56,6 +56,8 @@ pub struct ProxyConfig {
     pub public_url: Option<Origin>,
     /// `/deployments/NAME/…` reaches the Deployment `NAME`.
     pub path_prefix: bool,
+    /// Whether browsers may sign in to Deployments that share an origin, whose pages then act with each other's sessions.
+    pub path_prefix_sessions: bool,
     /// Where requests go whose host and path name no Deployment. `None`: nowhere.
     pub default_deployment: Option<DeploymentName>,
     /// Peers whose `X-Forwarded-*` is believed.

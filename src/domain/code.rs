@@ -1,42 +1,122 @@
 //! Short-lived secrets that the gateway makes: for links that work once, for cookies and for `bentoml cloud login`.
+//!
+//! A [`OneTimeCode`] stands for something in the store, and anybody may send something that looks like one. So it carries a
+//! tag, made with a key that the store keeps: one that was invented is refused in memory, and the store is not asked. A
+//! [`Nonce`] only ties what a browser sends to what it was given; the store never looks for it.
 
 use std::fmt;
 
 use data_encoding::HEXLOWER;
 
-/// Random bytes of a code. 160 bits, because whoever holds the code may do what it is for, and nobody may guess it.
-pub const CODE_BYTES: usize = 20;
+/// Random bytes of a code. 120 bits, because whoever holds the code may do what it is for, and nobody may guess it.
+pub const CODE_BYTES: usize = 15;
+/// Of the tag. Guessing its 40 bits gains one look into the store. Both together are 40 characters, so that the link that
+/// `bentoml cloud login` prints fits into a terminal of 80 columns; its library breaks longer ones.
+const TAG_BYTES: usize = 5;
+/// Random bytes of a nonce.
+pub const NONCE_BYTES: usize = 20;
+
+/// What a code is for. A code for one purpose does not pass for one for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A browser's session at the console.
+    ConsoleSession,
+    /// A link to set one's password.
+    Invitation,
+    /// From the console back to a Deployment.
+    HandOver,
+    /// `bentoml cloud login`.
+    DeviceLogin,
+}
+
+/// The key of the tags, the same for every gateway on one store. It authenticates nobody: what a code stands for is looked
+/// up all the same.
+#[derive(Clone)]
+pub struct CodeKey([u8; blake3::KEY_LEN]);
 
 /// A code in clear, as it stands in a link, a cookie or a form. The store keeps only its hash. It cannot be printed or
 /// serialised by accident.
-pub struct OneTimeCode([u8; CODE_BYTES]);
+pub struct OneTimeCode {
+    random: [u8; CODE_BYTES],
+    tag: [u8; TAG_BYTES],
+}
 
-/// BLAKE3 of a code in hexadecimal. The code has 160 random bits, so a fast hash is enough.
+/// Random bytes that a browser keeps in a cookie, to be known again. It cannot be printed by accident.
+pub struct Nonce([u8; NONCE_BYTES]);
+
+/// BLAKE3 of a code or nonce in hexadecimal. They have 120 random bits at least, so a fast hash is enough.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CodeHash(Box<str>);
 
+impl CodeKey {
+    /// `None`: it does not have the length of a key.
+    pub fn from_stored(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    pub fn seal(&self, purpose: Purpose, random: [u8; CODE_BYTES]) -> OneTimeCode {
+        OneTimeCode { tag: self.tag(purpose, &random), random }
+    }
+
+    /// `None`: nobody who has this key has made the text for this purpose.
+    pub fn open(&self, purpose: Purpose, text: &str) -> Option<OneTimeCode> {
+        let bytes: [u8; CODE_BYTES + TAG_BYTES] = HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()?;
+        let (random, tag) = bytes.split_first_chunk::<CODE_BYTES>()?;
+        let code = self.seal(purpose, *random);
+        // Of hashes, since those are compared in constant time.
+        (blake3::hash(&code.tag) == blake3::hash(tag)).then_some(code)
+    }
+
+    fn tag(&self, purpose: Purpose, random: &[u8; CODE_BYTES]) -> [u8; TAG_BYTES] {
+        let purpose = match purpose {
+            Purpose::ConsoleSession => b's',
+            Purpose::Invitation => b'i',
+            Purpose::HandOver => b'h',
+            Purpose::DeviceLogin => b'l',
+        };
+        let mut tag = [0; TAG_BYTES];
+        blake3::Hasher::new_keyed(&self.0).update(&[purpose]).update(random).finalize_xof().fill(&mut tag);
+        tag
+    }
+}
+
 impl OneTimeCode {
-    pub fn from_random(random: [u8; CODE_BYTES]) -> Self {
+    /// The clear text, for the link, cookie or form.
+    pub fn expose(&self) -> String {
+        HEXLOWER.encode(&self.random) + &HEXLOWER.encode(&self.tag)
+    }
+
+    pub fn hash(&self) -> CodeHash {
+        CodeHash::of(&self.random)
+    }
+}
+
+impl Nonce {
+    pub fn from_random(random: [u8; NONCE_BYTES]) -> Self {
         Self(random)
     }
 
-    /// `None`: the text does not have the form of a code.
+    /// `None`: the text does not have the form of a nonce.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
         bytes.try_into().ok().map(Self)
     }
 
-    /// The clear text, for the link, cookie or form.
+    /// The clear text, for the cookie.
     pub fn expose(&self) -> String {
         HEXLOWER.encode(&self.0)
     }
 
     pub fn hash(&self) -> CodeHash {
-        CodeHash(blake3::hash(&self.0).to_hex().as_str().into())
+        CodeHash::of(&self.0)
     }
 }
 
 impl CodeHash {
+    fn of(random: &[u8]) -> Self {
+        Self(blake3::hash(random).to_hex().as_str().into())
+    }
+
     /// What [`CodeHash::as_str`] gave.
     pub fn from_stored(text: String) -> Self {
         Self(text.into())
@@ -64,13 +144,35 @@ mod tests {
 
     #[test]
     fn a_code_reads_back() {
-        let code = OneTimeCode::from_random([0xa7; CODE_BYTES]);
+        let key = CodeKey::from_stored(&[7; 32]).unwrap();
+        let code = key.seal(Purpose::HandOver, [0xa7; CODE_BYTES]);
         let text = code.expose();
-        assert_eq!(OneTimeCode::parse(&text).unwrap().hash(), code.hash());
+        assert_eq!(key.open(Purpose::HandOver, &text).unwrap().hash(), code.hash());
         for wrong in ["", "a7", &text.to_uppercase(), &format!("{text}0"), &text.replace('a', "é")] {
-            assert!(OneTimeCode::parse(wrong).is_none(), "{wrong:?}");
+            assert!(key.open(Purpose::HandOver, wrong).is_none(), "{wrong:?}");
         }
-        let hash = code.hash();
+    }
+
+    #[test]
+    fn an_invented_code_is_none() {
+        let key = CodeKey::from_stored(&[7; 32]).unwrap();
+        let text = key.seal(Purpose::HandOver, [0xa7; CODE_BYTES]).expose();
+        for other in [Purpose::ConsoleSession, Purpose::Invitation, Purpose::DeviceLogin] {
+            assert!(key.open(other, &text).is_none(), "{other:?}");
+        }
+        assert!(CodeKey::from_stored(&[8; 32]).unwrap().open(Purpose::HandOver, &text).is_none());
+        for place in 0..text.len() {
+            let mut changed = text.clone().into_bytes();
+            changed[place] = if changed[place] == b'0' { b'1' } else { b'0' };
+            assert!(key.open(Purpose::HandOver, std::str::from_utf8(&changed).unwrap()).is_none(), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_reads_back() {
+        let nonce = Nonce::from_random([0xa7; NONCE_BYTES]);
+        let (text, hash) = (nonce.expose(), nonce.hash());
+        assert_eq!(Nonce::parse(&text).unwrap().hash(), hash);
         assert_eq!(CodeHash::parse(hash.as_str()), Some(hash));
         for wrong in ["", "x", &text, &"g".repeat(64), &"0".repeat(65)] {
             assert_eq!(CodeHash::parse(wrong), None, "{wrong:?}");

@@ -47,7 +47,7 @@ impl DeviceLogin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::code::{CODE_BYTES, OneTimeCode};
+    use crate::domain::code::{NONCE_BYTES, Nonce};
 
     #[test]
     fn a_login_is_decided_and_claimed_once() {
@@ -55,7 +55,7 @@ mod tests {
         let scopes = ScopeSet::parse(["api"]).unwrap();
         let by = UserId(uuid::Uuid::nil());
         let login = DeviceLogin {
-            code_hash: OneTimeCode::from_random([1; CODE_BYTES]).hash(),
+            code_hash: Nonce::from_random([1; NONCE_BYTES]).hash(),
             asked_from: "127.0.0.1".to_owned(),
             asked_with: String::new(),
             created_at: now,

@@ -1,6 +1,6 @@
 //! Sessions at the console, and the links and identities by which people sign in.
 
-use super::{code::CodeHash, deployment::DeploymentName, timestamp::Timestamp, user::UserId};
+use super::{code::CodeHash, deployment::DeploymentName, timestamp::Timestamp, token::TokenUid, user::UserId};
 
 /// A person's browser that has signed in to the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct HandOver {
     /// work without it.
     pub nonce_hash: CodeHash,
     pub user: UserId,
+    /// The token of the user's that the browser has shown. `None`: the one that is made for browsers.
+    pub token: Option<TokenUid>,
     pub deployment: DeploymentName,
     pub expires_at: Timestamp,
 }

@@ -17,9 +17,12 @@ pub const KNOWN: &str = "known";
 /// What single sign-on must come back with.
 pub const SIGN_ON: &str = "sign-on";
 
+/// What the name of a Deployment's browser session begins with.
+pub const SESSION: &str = "session-";
+
 /// A browser session of a Deployment.
 pub fn session(deployment: &str) -> String {
-    format!("session-{deployment}")
+    format!("{SESSION}{deployment}")
 }
 
 /// Ties a hand-over to the browser that asked for it.
@@ -41,6 +44,16 @@ pub fn get<'a>(headers: &'a HeaderMap, https: bool, purpose: &str) -> Option<&'a
     });
     let first = values.next();
     first.filter(|_| values.next().is_none())
+}
+
+/// What follows `purpose` in the names of our cookies, and their values: those that the browser has sent, whoever set them.
+pub fn all<'a>(headers: &'a HeaderMap, https: bool, purpose: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let ours = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).flat_map(pairs);
+    ours.filter_map(move |pair| {
+        let (name, value) = pair.split_once('=')?;
+        let name = if https { name.strip_prefix(HOST_PREFIX)? } else { name };
+        Some((name.strip_prefix(PREFIX)?.strip_prefix(purpose)?, value))
+    })
 }
 
 /// Whether a cookie pair or a `Set-Cookie` value is one of ours.

@@ -1,6 +1,7 @@
 //! How HTTP is read and answered on both listeners: the peer's address, the forwarded chain, the host,
 //! credentials, cookies, which page asks, forms, pages. The proxy and the management listener must not read one request in two ways, so
-//! neither has a reading of its own. Beside them is the client for what the gateway itself asks.
+//! neither has a reading of its own. Beside them
+//! are limits of how often, and the client for what the gateway itself asks.
 
 pub mod authority;
 pub mod bearer;
@@ -8,6 +9,7 @@ pub mod client;
 pub mod cookie;
 pub mod form;
 pub mod forwarding;
+pub mod limit;
 pub mod network;
 pub mod page;
 pub mod peer;

@@ -14,7 +14,7 @@ use super::{
     views::{self, OrganizationView, UserView},
 };
 use crate::{
-    domain::code::OneTimeCode,
+    domain::code::Purpose,
     service::device_login::{self, Claim},
 };
 
@@ -54,7 +54,12 @@ pub async fn code(call: ApiRequest<Anonymous>) -> Result<CodeView, ApiError> {
 pub async fn claim(call: ApiRequest<Anonymous, CodeQuery>) -> Result<ClaimView, ApiError> {
     call.management.limits.polls.allow(call.network())?;
     let unknown = || ApiError::not_found("this login code does not exist");
-    let code = call.query.code.as_deref().and_then(OneTimeCode::parse).ok_or_else(unknown)?;
+    let code = call
+        .query
+        .code
+        .as_deref()
+        .and_then(|text| call.store.codes().open(Purpose::DeviceLogin, text))
+        .ok_or_else(unknown)?;
     match device_login::claim(&call.context(), &code).await? {
         Claim::Waiting => Err(ApiError::not_found("nobody has approved this code yet")),
         Claim::Unknown => Err(unknown()),

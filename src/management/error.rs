@@ -128,6 +128,7 @@ impl<E: Into<service::Error>> From<E> for ApiError {
             Kind::Invalid => said(StatusCode::BAD_REQUEST, "invalid"),
             Kind::Conflict => said(StatusCode::CONFLICT, "conflict"),
             Kind::Forbidden => said(StatusCode::FORBIDDEN, "forbidden"),
+            Kind::TooMany => said(StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             // The hints name commands of the gateway's own command line, which the caller may not have.
             Kind::NotFound => Self::not_found(error.to_string()),
             Kind::Unavailable => {

@@ -1,7 +1,8 @@
 //! Pages of other origins that call a Deployment (the CORS protocol of the Fetch standard).
 //!
 //! Where a Deployment names origins, the gateway speaks CORS for it: preflights, which carry no credential, end here, and
-//! every answer, our own refusals among them, says who may read it. Cookies are never allowed across origins.
+//! every answer of the service says who may read it. The gateway's own refusals can be read by the page that asked. Cookies
+//! are never allowed across origins.
 
 use bytes::Bytes;
 use http::{
@@ -32,6 +33,25 @@ pub enum Cors {
     Allowed(HeaderValue),
 }
 
+/// Lets the page that asked read a refusal of ours, whichever page it is: the refusal holds nothing that the page could not get
+/// without a browser, and what it says depends on the request alone, so that nobody learns from it whether there is a
+/// Deployment. A preflight that is refused is told nothing.
+pub fn readable(response: &mut Response<Bytes>, head: &Parts) {
+    let headers = response.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    if let Some(origin) = head.headers.get(ORIGIN)
+        && !asks_before(head)
+    {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+    }
+}
+
+/// Whether this is a preflight.
+fn asks_before(head: &Parts) -> bool {
+    head.method == Method::OPTIONS && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
 impl Cors {
     pub fn of(head: &Parts, route: &Route<'_>) -> Self {
         let Some(deployment) = &route.deployment else { return Self::Upstream };
@@ -48,12 +68,13 @@ impl Cors {
     /// The answer to a preflight. `None`: this is none, or the origin may not.
     pub fn preflight(&self, head: &Parts) -> Option<Response<Bytes>> {
         let Self::Allowed(_) = self else { return None };
-        if head.method != Method::OPTIONS || !head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+        if !asks_before(head) {
             return None;
         }
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
+        self.apply(headers);
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
         // As they were asked for: `*` does not stand for Authorization.
@@ -63,8 +84,7 @@ impl Cors {
         Some(response)
     }
 
-    /// Makes an answer of ours say so.
-    pub fn apply(&self, headers: &mut HeaderMap) {
+    fn apply(&self, headers: &mut HeaderMap) {
         if let Self::Upstream = self {
             return;
         }
@@ -75,7 +95,7 @@ impl Cors {
         }
     }
 
-    /// The same for an upstream's answer, whose own word on it does not count.
+    /// Makes an upstream's answer say so; its own word on it does not count.
     pub fn replace(&self, headers: &mut HeaderMap) {
         if let Self::Upstream = self {
             return;

@@ -31,19 +31,34 @@ pub enum Presented<'a> {
     Token(PresentedToken<'a>),
     /// A browser's session, in a cookie.
     Session {
-        token: PresentedToken<'a>,
+        session: Session<'a>,
         /// Whether a page of another site may have made the browser send it.
         cross_site: bool,
     },
 }
 
-/// The session of a browser at that Deployment. `None`: it sent none, or what it sent has not the form of one.
-pub fn session<'a>(headers: &'a HeaderMap, https: bool, deployment: &DeploymentName) -> Option<PresentedToken<'a>> {
+/// What a browser sent as its session.
+#[derive(Clone, Copy, Debug)]
+pub struct Session<'a> {
+    pub token: PresentedToken<'a>,
+    /// Whether it can be one of the Deployment that was asked for.
+    pub counts: bool,
+}
+
+/// The browser session that is named after `deployment`, or else any, which does not count. It is refused as a session that
+/// has ended would be; so nobody learns by sending a cookie whether there is a Deployment, and of what name.
+/// `None`: the browser sent none, or what it sent has not the form of one.
+pub fn session<'a>(headers: &'a HeaderMap, https: bool, deployment: Option<&DeploymentName>) -> Option<Session<'a>> {
     if !headers.contains_key(COOKIE) {
         return None;
     }
-    let text = cookie::get(headers, https, &cookie::session(deployment.as_str()))?;
-    PresentedToken::parse_session(text.as_bytes()).ok()
+    let parse = |text: &'a str| PresentedToken::parse_session(text.as_bytes()).ok();
+    let its_own = deployment.and_then(|name| cookie::get(headers, https, &cookie::session(name.as_str())));
+    if let Some(token) = its_own.and_then(parse) {
+        return Some(Session { token, counts: true });
+    }
+    let token = cookie::all(headers, https, cookie::SESSION).find_map(|(_, text)| parse(text))?;
+    Some(Session { token, counts: false })
 }
 
 /// Why the credential is refused before anyone looks it up.
@@ -112,7 +127,7 @@ mod tests {
         match presented(&headers, websocket) {
             Presented::Nothing => Ok(None),
             Presented::Bad(bad) => Err(bad),
-            Presented::Token(token) | Presented::Session { token, .. } => {
+            Presented::Token(token) | Presented::Session { session: Session { token, .. }, .. } => {
                 Ok(Some(String::from_utf8(token.secret_bytes().to_vec()).unwrap()))
             }
         }

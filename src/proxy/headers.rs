@@ -40,7 +40,7 @@ pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> s
 /// Refuses a message that an upstream could take apart in another way than the gateway.
 ///
 /// # Errors
-/// [`BadRequest::TransferEncoding`], [`BadRequest::Connection`].
+/// [`BadRequest::TransferEncoding`], [`BadRequest::Connection`], [`BadRequest::ServiceWorker`].
 pub fn check_message(headers: &HeaderMap) -> Result<(), BadRequest> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
@@ -49,6 +49,10 @@ pub fn check_message(headers: &HeaderMap) -> Result<(), BadRequest> {
     }
     if nominated(headers).any(|name| !may_be_nominated(name)) {
         return Err(BadRequest::Connection);
+    }
+    // Browsers say so of every script that is to stand between pages of an origin and its server.
+    if headers.contains_key("service-worker") {
+        return Err(BadRequest::ServiceWorker);
     }
     Ok(())
 }
@@ -94,6 +98,7 @@ pub fn put_field(out: &mut BytesMut, name: &str, value: &[u8]) {
 
 /// Takes our own cookies out of what a service says to a browser: with one it could sign somebody in as another.
 pub fn strip_response(headers: &mut HeaderMap) {
+    headers.remove("service-worker-allowed");
     if !headers.contains_key(SET_COOKIE) {
         return;
     }

@@ -121,14 +121,15 @@ impl<'g> Gate<'g> {
             Presented::Bad(bad) => return Err(Denied::Credential(bad)),
             Presented::Nothing => return Err(Denied::NoCredential),
             Presented::Session { cross_site: true, .. } => return Err(Denied::CrossSite),
-            Presented::Session { token, .. } | Presented::Token(token) => token,
+            Presented::Session { session, .. } => session.token,
+            Presented::Token(token) => token,
         };
         let proven = self.verifier.authenticate_now(self.index, token);
         let Some(proven) = proven.map_err(|reason| not_proven(reason, presented))? else {
             return Ok(Admission::Unproven(token));
         };
-        if let Presented::Session { .. } = presented
-            && !is_session_at(&proven, route, now)
+        if let Presented::Session { session, .. } = presented
+            && !(session.counts && is_session_at(&proven, route, now))
         {
             return Err(Denied::SessionOver);
         }

@@ -62,7 +62,7 @@ async fn respond(
             websocket::tunnel(received.head, response, exchange, record)
         }
         Ok(Served::ByService(response, exchange)) => reply::stream(response, exchange, record),
-        Ok(Served::ByGateway(response)) => reply::own(response, &routed, record),
+        Ok(Served::ByGateway(response)) => reply::own(response, record),
         Err(rejection) => reply::reject(worker, rejection, received, Some(&routed), body, record).await,
     }
 }

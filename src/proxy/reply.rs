@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, Version, header};
 use hyper::body::{Body, Incoming};
 
 use super::{
+    cors,
     pages::{self, Navigation, OwnPage},
     permit::Denied,
     readyz_tarpit,
@@ -37,8 +38,7 @@ pub fn stream(response: ResponseHead, exchange: Exchange, mut record: Record) ->
 }
 
 /// A page of the gateway's own, or its response to a preflight.
-pub fn own(mut response: Response<Bytes>, routed: &Routed<'_>, mut record: Record) -> Response<ResponseBody> {
-    routed.cors().apply(response.headers_mut());
+pub fn own(response: Response<Bytes>, mut record: Record) -> Response<ResponseBody> {
     record.responded(response.status().as_u16(), OWN_PAGE);
     with_body(response, record, RequestOutcome::Complete)
 }
@@ -94,7 +94,7 @@ fn respond(worker: &Worker, rejection: Rejection, routed: &Routed<'_>) -> Respon
         let problem = if rejection == Rejection::Denied(Denied::NoCredential) { None } else { Some(&*sentence) };
         Navigation::of(&OwnPage::new(&worker.gateway, routed)).instead(&mut response, problem);
     }
-    routed.cors().apply(response.headers_mut());
+    cors::readable(&mut response, routed.head());
     response
 }
 

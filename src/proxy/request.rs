@@ -107,19 +107,24 @@ impl<'r> Routed<'r> {
         Cors::of(self.head(), &self.route)
     }
 
-    /// What the caller shows: a token, or else the session of a browser at this Deployment.
+    /// What the caller shows: a token, or else the session of a browser at this Deployment. Which it is depends on the request
+    /// alone.
     pub fn presented(&self) -> Presented<'r> {
         let Request { received, target, forwarding, websocket } = self.request;
         let headers = &received.head.headers;
         let presented = credential::presented(headers, *websocket);
-        let (Presented::Nothing, Some(deployment)) = (presented, &self.route.deployment) else { return presented };
-        match credential::session(headers, forwarding.https, &deployment.spec.name) {
-            Some(token) => {
+        let shared_origin = self.route.prefix_len > 0 && !received.settings.browser.path_prefix_sessions;
+        if !matches!(presented, Presented::Nothing) || shared_origin {
+            return presented;
+        }
+        let deployment = self.route.deployment.as_ref().map(|deployment| &deployment.spec.name);
+        match credential::session(headers, forwarding.https, deployment) {
+            Some(session) => {
                 let public = received.settings.browser.public_url.as_ref();
                 let is_own = |origin: &_| forwarding.goes_to(origin, &target.authority, public);
                 let initiator = Initiator::read(headers, is_own);
                 let safe = matches!(received.head.method, Method::GET | Method::HEAD) && !*websocket;
-                Presented::Session { token, cross_site: !initiator.may(safe) }
+                Presented::Session { session, cross_site: !initiator.may(safe) }
             }
             None => Presented::Nothing,
         }

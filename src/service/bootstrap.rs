@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Context, Draft, Issued, Result, tokens::Expiry};
 use crate::domain::{
     audit::Action,
-    code::OneTimeCode,
+    code::{OneTimeCode, Purpose},
     scope::ScopeSet,
     session::Invitation,
     token::SecretRecord,
@@ -48,7 +48,7 @@ pub async fn bootstrap(
     };
     let event = context.event(Action::Bootstrapped, organization, json!({ "admin": admin.id }))?;
     let first_token = if context.tokens.first_token { Some(first_token(context, admin.id)?) } else { None };
-    let code = context.system.new_code()?;
+    let code = context.new_code(Purpose::Invitation)?;
     let invitation = Invitation {
         code_hash: code.hash(),
         user: admin.id,

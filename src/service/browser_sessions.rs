@@ -9,14 +9,14 @@ use super::{Context, Draft, Error, Result, tokens::Expiry};
 use crate::{
     domain::{
         audit::{Action, Actor},
-        code::{CodeHash, OneTimeCode},
+        code::{CodeHash, Nonce, OneTimeCode, Purpose},
         deployment::DeploymentName,
         scope::{DeploymentPattern, Scope, ScopeSet},
         session::HandOver,
         timestamp::{DAY, Timestamp},
         token::{SecretRecord, TokenRecord, TokenStatus, TokenUid},
         token_text::{LookupId, TokenText},
-        user::{User, UserId},
+        user::UserId,
     },
     store::{Change, Committed},
 };
@@ -25,6 +25,10 @@ use crate::{
 const HAND_OVER_LIFETIME: Duration = Duration::from_secs(60);
 /// How long the store remembers sessions that have ended.
 const REMEMBERED: Duration = DAY;
+/// How many of one token live at one Deployment; beyond that the oldest ends. So a token's holder cannot fill the index.
+const MAX_LIVE: u32 = 32;
+/// How long the audit trail keeps who signed in and out.
+pub const SIGN_INS_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// A session that has just begun.
 #[derive(Debug)]
@@ -34,10 +38,10 @@ pub struct BrowserSession {
     pub until: Timestamp,
 }
 
-/// Begins a session of `token`. The caller has proven that the token opens the Deployment.
+/// Begins a session of `token`, whose secret the browser has shown.
 ///
 /// # Errors
-/// [`Error::TokenRevoked`].
+/// [`Error::TokenRevoked`] if it opens the Deployment no more.
 pub async fn sign_in(
     context: &Context<'_>,
     token: TokenUid,
@@ -46,42 +50,74 @@ pub async fn sign_in(
 ) -> Result<Committed<BrowserSession>> {
     let secret = context.new_session_secret(deployment)?;
     let mut change = context.store.change().await?;
-    let record = change.token(token).await?.filter(|token| token.revoked_at.is_none());
+    let opens = |token: &TokenRecord| {
+        token.status(context.now) == TokenStatus::Active && token.scopes.opens_deployment(deployment.as_str())
+    };
+    let record = change.token(token).await?.filter(|token| opens(token));
     let record = record.ok_or(Error::TokenRevoked(token))?;
     add(context, change, &record, secret, deployment, lifetime).await
 }
 
-/// A code for which the browser that has the nonce gets a session for the Deployment.
+/// A code for which the browser that has the nonce gets a session for the Deployment, of the token that the user has for
+/// browsers there.
 ///
 /// # Errors
 /// The store's.
 pub async fn hand_over(
     context: &Context<'_>,
-    user: &User,
+    user: UserId,
     deployment: DeploymentName,
     nonce_hash: CodeHash,
 ) -> Result<OneTimeCode> {
-    let code = context.system.new_code()?;
+    insert_hand_over(context, user, None, deployment, nonce_hash).await
+}
+
+/// The same for a session of `token`, whose secret the browser has shown.
+///
+/// # Errors
+/// [`Error::TokenRevoked`].
+pub async fn hand_over_of(
+    context: &Context<'_>,
+    token: TokenUid,
+    deployment: DeploymentName,
+    nonce_hash: CodeHash,
+) -> Result<OneTimeCode> {
+    let record = context.store.token(token).await?.ok_or(Error::TokenRevoked(token))?;
+    insert_hand_over(context, record.owner, Some(token), deployment, nonce_hash).await
+}
+
+async fn insert_hand_over(
+    context: &Context<'_>,
+    user: UserId,
+    token: Option<TokenUid>,
+    deployment: DeploymentName,
+    nonce_hash: CodeHash,
+) -> Result<OneTimeCode> {
+    let code = context.new_code(Purpose::HandOver)?;
     let expires_at = context.now.saturating_add(HAND_OVER_LIFETIME);
-    let hand_over = HandOver { code_hash: code.hash(), nonce_hash, user: user.id, deployment, expires_at };
+    let hand_over = HandOver { code_hash: code.hash(), nonce_hash, user, token, deployment, expires_at };
     context.store.insert_hand_over(&hand_over, context.now).await?;
     Ok(code)
 }
 
-/// Begins the session that `code` stands for. It belongs to the token that the user has for browsers at this Deployment.
-/// If there is none yet, it is made; its owner can list and delete it like any other.
+/// Begins the session that `code` stands for. It belongs to the token that was shown at the console, or else to the one that
+/// the user has for browsers at this Deployment. If there is none yet, it is made; its owner can list and delete it like any
+/// other.
 ///
 /// # Errors
-/// [`Error::SignInOver`].
+/// [`Error::SignInOver`]; [`Error::TokenRevoked`] if the token that was shown opens the Deployment no more.
 pub async fn redeem(
     context: &Context<'_>,
     code: &OneTimeCode,
-    nonce: &OneTimeCode,
+    nonce: &Nonce,
     deployment: &DeploymentName,
     lifetime: Duration,
 ) -> Result<Committed<BrowserSession>> {
     let taken = context.store.take_hand_over(&code.hash(), &nonce.hash(), deployment, context.now).await?;
-    let user = taken.ok_or(Error::SignInOver)?;
+    let (user, shown) = taken.ok_or(Error::SignInOver)?;
+    if let Some(token) = shown {
+        return sign_in(context, token, deployment, lifetime).await;
+    }
     let context = &Context { actor: Actor::User(user.id), ..*context };
     let name = format!("Browser: {deployment}");
     let (text, secret) = context.new_session_secret(deployment)?;
@@ -142,6 +178,8 @@ async fn add(
     let context = Context { actor: Actor::User(token.owner), ..*context };
     let event = context.event(Action::BrowserSignedIn, token.uid, json!({ "deployment": deployment }))?;
     change.forget_browser_sessions(context.now.saturating_sub(REMEMBERED)).await?;
+    change.forget_sign_ins(context.now.saturating_sub(SIGN_INS_KEPT)).await?;
+    change.end_oldest_browser_sessions(token.uid, deployment, MAX_LIVE - 1, context.now).await?;
     change.insert_secret(token.uid, &SecretRecord { retires_at: Some(until), ..secret }).await?;
     Ok(change.commit(&event).await?.with(BrowserSession { text, until }))
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Context, Draft, Error, Issued, Result, tokens::Expiry};
 use crate::domain::{
     audit::{Action, Actor},
-    code::OneTimeCode,
+    code::{OneTimeCode, Purpose},
     device_login::{DeviceLogin, LoginDecision, LoginState},
     scope::ScopeSet,
     timestamp::DAY,
@@ -45,7 +45,7 @@ pub async fn begin(
     asked_with: &str,
     lifetime: Duration,
 ) -> Result<OneTimeCode> {
-    let code = context.system.new_code()?;
+    let code = context.new_code(Purpose::DeviceLogin)?;
     let printable = asked_with.chars().filter(|c| !c.is_control()).take(MAX_CLIENT_CHARS).collect();
     let login = DeviceLogin {
         code_hash: code.hash(),

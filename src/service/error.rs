@@ -81,6 +81,11 @@ pub enum Error {
     /// The browser's hand-over code is unknown, used, expired or another browser's.
     #[error("this sign-in has ended or was started in another browser; start again")]
     SignInOver,
+    /// More browsers sign in at once than the store should have to bear.
+    #[error("too many browsers are signing in; try again in a moment")]
+    SignInBusy,
+    #[error("this API token was used for too many sign-ins; try again in a minute")]
+    SignInTooOften,
     #[error("the provider did not send an e-mail address; ask its operator to grant the scope email")]
     NoEmail,
     #[error(
@@ -118,6 +123,8 @@ pub enum Kind {
     NotFound,
     /// The caller may not do it; somebody else may.
     Forbidden,
+    /// The caller does it too often.
+    TooMany,
     /// The store cannot be used at the moment; nothing was changed.
     Unavailable,
     /// The gateway's own fault, or its operator's.
@@ -155,7 +162,8 @@ impl Error {
             | Self::NoAdmin
             | Self::DeploymentNotFound(_) => Kind::NotFound,
             Self::NoEmail | Self::EmailNotVerified | Self::AccountDisabled | Self::Forbidden(_) => Kind::Forbidden,
-            Self::Store(StoreError::Unavailable(_) | StoreError::Unusable(_)) => Kind::Unavailable,
+            Self::SignInTooOften => Kind::TooMany,
+            Self::SignInBusy | Self::Store(StoreError::Unavailable(_) | StoreError::Unusable(_)) => Kind::Unavailable,
             Self::Hash(_) | Self::NoEntropy(_) | Self::Store(StoreError::Inconsistent(_)) => Kind::Internal,
         }
     }

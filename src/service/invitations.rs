@@ -9,7 +9,7 @@ use super::{Context, Error, Result, tidy_name, users::password};
 use crate::{
     domain::{
         audit::{Action, Actor},
-        code::OneTimeCode,
+        code::{OneTimeCode, Purpose},
         session::Invitation,
         user::{Email, User},
     },
@@ -31,7 +31,7 @@ pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> R
     if user.disabled_at.is_some() {
         return Err(Error::UserDisabled(user.email.clone()));
     }
-    let code = context.system.new_code()?;
+    let code = context.new_code(Purpose::Invitation)?;
     let invitation = Invitation {
         code_hash: code.hash(),
         user: user.id,

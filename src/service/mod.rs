@@ -27,6 +27,7 @@ use crate::{
     config::TokenConfig,
     domain::{
         audit::{Action, Actor, AuditEvent, RequestKey},
+        code::{CODE_BYTES, OneTimeCode, Purpose},
         deployment::{DeploymentName, DeploymentSpec},
         rights::Grantor,
         scope::ScopeSet,
@@ -87,6 +88,12 @@ impl Context<'_> {
         let id = self.system.new_id(self.now)?;
         let request = self.request.cloned();
         Ok(AuditEvent { id, at: self.now, action, actor: self.actor, target: target.to_string(), detail, request })
+    }
+
+    fn new_code(&self, purpose: Purpose) -> Result<OneTimeCode> {
+        let mut random = [0; CODE_BYTES];
+        self.system.fill(&mut random)?;
+        Ok(self.store.codes().seal(purpose, random))
     }
 
     fn new_uid(&self) -> Result<TokenUid> {

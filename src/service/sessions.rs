@@ -8,7 +8,7 @@ use super::{Context, Result};
 use crate::{
     domain::{
         audit::{Action, Actor},
-        code::OneTimeCode,
+        code::{OneTimeCode, Purpose},
         session::ConsoleSession,
         user::{User, UserId},
     },
@@ -31,7 +31,7 @@ pub async fn begin(
     lifetime: Duration,
     method: &'static str,
 ) -> Result<OneTimeCode> {
-    let code = context.system.new_code()?;
+    let code = context.new_code(Purpose::ConsoleSession)?;
     let client = client.chars().filter(|c| !c.is_control()).take(MAX_CLIENT_CHARS).collect();
     let detail = json!({ "address": address, "method": method });
     let session = ConsoleSession {

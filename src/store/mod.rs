@@ -12,6 +12,7 @@
 mod audit;
 mod browser_sessions;
 mod change;
+mod code_key;
 mod columns;
 mod deployments;
 mod device_logins;
@@ -40,7 +41,10 @@ pub use users::{NamedRequest, Organization};
 use std::sync::Arc;
 
 use self::{postgres::PostgresServer, sqlite::SqliteFile, statement::Connection};
-use crate::config::{StoreConfig, StoreUrl};
+use crate::{
+    config::{StoreConfig, StoreUrl},
+    domain::code::CodeKey,
+};
 
 pub type SharedStore = Arc<Store>;
 
@@ -48,6 +52,7 @@ pub type SharedStore = Arc<Store>;
 /// [`StoreError::Unavailable`] while the database cannot be used, and names its other errors.
 pub struct Store {
     database: Database,
+    codes: CodeKey,
 }
 
 enum Database {
@@ -66,10 +71,16 @@ pub async fn open(config: &StoreConfig) -> Result<SharedStore, StoreError> {
         StoreUrl::Sqlite(path) => Database::Sqlite(SqliteFile::open(path, config).await?),
         StoreUrl::Postgres(url) => Database::Postgres(PostgresServer::open(url, config).await?),
     };
-    Ok(Arc::new(Store { database }))
+    let codes = code_key::read(&database).await?;
+    Ok(Arc::new(Store { database, codes }))
 }
 
 impl Store {
+    /// Makes the codes that stand for something in this store, and tells invented ones.
+    pub fn codes(&self) -> &CodeKey {
+        &self.codes
+    }
+
     /// For reading only.
     async fn read(&self) -> Result<Connection, StoreError> {
         match &self.database {
@@ -102,6 +113,7 @@ pub fn statements() -> Statements {
         audit::STATEMENTS,
         browser_sessions::STATEMENTS,
         change::STATEMENTS,
+        code_key::STATEMENTS,
         deployments::STATEMENTS,
         device_logins::STATEMENTS,
         feed::STATEMENTS,

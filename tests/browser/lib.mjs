@@ -106,6 +106,13 @@ export async function createToken(page, name, choose) {
   return (await page.locator("#token-text").innerText()).trim();
 }
 
+/** From a Deployment's page to sign in to the console's, where a token is pasted. */
+export async function pasteToken(page, token) {
+  await page.getByRole("link", { name: "Continue with the console" }).click();
+  await page.getByLabel("API token").fill(token);
+  await page.getByRole("button", { name: "Sign in with token" }).click();
+}
+
 /** The status of a call with that token. */
 export async function call(url, token, init = {}) {
   const headers = { ...(token ? { authorization: `Bearer ${token}` } : {}), ...init.headers };

@@ -294,7 +294,7 @@ fn the_console_hands_a_session_over_to_the_browser_that_asked() {
 fn our_prefix_is_ours_at_every_address() {
     let upstream = Upstream::named("a");
     let config = format!(
-        "[proxy]\npath_prefix = true\ntrusted_proxies = [\"127.0.0.1\"]\n{}{}",
+        "[proxy]\npath_prefix = true\npath_prefix_sessions = true\ntrusted_proxies = [\"127.0.0.1\"]\n{}{}",
         deployment("a", upstream.address, ""),
         deployment("open", upstream.address, "protected = false")
     );
@@ -309,10 +309,7 @@ fn our_prefix_is_ours_at_every_address() {
     // Behind a path prefix our pages are behind it, too.
     browser.host = "gateway.test".to_owned();
     let page = browser.get("/deployments/a/docs").text();
-    assert!(
-        page.contains("action=\"/deployments/a/-/sign-in\"") && page.contains("value=\"/deployments/a/docs\""),
-        "{page}"
-    );
+    assert!(page.contains("href=\"/deployments/a/-/console?to=/deployments/a/docs\""), "{page}");
     let fields = [("token", &*token.text), ("to", "/deployments/a/docs")];
     let signed_in = browser.post("/deployments/a/-/sign-in", &fields);
     assert_eq!(signed_in.header("location"), Some("/deployments/a/docs"));

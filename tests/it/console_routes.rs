@@ -49,9 +49,11 @@ const PAGES: [(&str, Audience, u16, u16); 21] = [
 
 /// A form, for whom it is, and the statuses that a member and an admin get who send it with its token and no other field.
 /// In this order the later ones find what they need. An anonymous visitor of one that is not for them gets 401.
-const FORMS: [(&str, Audience, u16, u16); 20] = [
+const FORMS: [(&str, Audience, u16, u16); 21] = [
     ("/sign-in", Anonymous, 401, 401),
     ("/welcome", Anonymous, 410, 410),
+    // Without the link that leads back.
+    ("/open/token", Anonymous, 400, 400),
     ("/account/password", SignedIn, 400, 400),
     ("/api_tokens", SignedIn, 400, 400),
     // Without its code.

@@ -11,11 +11,13 @@
 
 mod access_log;
 mod architecture;
+mod before_decision;
 mod bento;
 mod both_listeners;
 mod browser;
 mod browser_cors;
 mod browser_session;
+mod browser_session_bounds;
 mod browser_session_store;
 mod cli;
 mod cli_scan;

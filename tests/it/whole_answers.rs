@@ -266,7 +266,16 @@ fn without_secrets(transcript: &str) -> String {
         let secret = part.len() - rest.len() == TOKEN_LEN - PREFIX.len();
         let _ = write!(out, "{PREFIX}{}", if secret { format!("[secret]{rest}") } else { part.to_owned() });
     }
-    without_durations(&out)
+    without_durations(&without_codes(&out))
+}
+
+/// Codes end with a tag, whose key is each store's own.
+fn without_codes(transcript: &str) -> String {
+    const CODE_LEN: usize = 40;
+    let is_hex = |character: char| character.is_ascii_hexdigit();
+    let parts = transcript.split_inclusive(|character| !is_hex(character));
+    let is_code = |part: &str| part.trim_end_matches(|character| !is_hex(character)).len() == CODE_LEN;
+    parts.map(|part| if is_code(part) { part.replace(&part[..CODE_LEN], "[code]") } else { part.to_owned() }).collect()
 }
 
 /// How long a receipt took is the machine's to say.

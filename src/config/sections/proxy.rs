@@ -21,6 +21,7 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
     let base_domain = section.optional("base_domain", expect("a host name", "bento.example.com"));
     let public_url = section.optional("public_url", public_url);
     let path_prefix = section.boolean("path_prefix");
+    let path_prefix_sessions = section.boolean("path_prefix_sessions");
     let default_deployment = section.optional("default_deployment", super::deployments::name);
     let trusted_proxies = section.list("trusted_proxies", network);
     let http2 = section.boolean("http2");
@@ -39,6 +40,7 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
         base_domain: base_domain?,
         public_url: public_url?,
         path_prefix: path_prefix?,
+        path_prefix_sessions: path_prefix_sessions?,
         default_deployment: default_deployment?,
         trusted_proxies: trusted_proxies?,
         tls: tls?,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
-        code::OneTimeCode,
+        code::{OneTimeCode, Purpose},
         scope::{DeploymentPattern, Scope, ScopeSet},
         units::format_duration,
     },
@@ -36,7 +36,7 @@ struct ApprovePage {
 
 /// Showing the page decides nothing.
 pub async fn show(visitor: &SignedIn, text: &str) -> PageResult {
-    let code = OneTimeCode::parse(text).ok_or(service::Error::DeviceLoginOver)?;
+    let code = read(visitor, text)?;
     let login = device_login::waiting(&visitor.context(), &code).await?;
     let page = ApprovePage {
         shell: Shell::new(visitor, "tokens"),
@@ -51,7 +51,7 @@ pub async fn show(visitor: &SignedIn, text: &str) -> PageResult {
 }
 
 pub async fn decide(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
-    let code = OneTimeCode::parse(fields.text("code")).ok_or(service::Error::DeviceLoginOver)?;
+    let code = read(&visitor, fields.text("code"))?;
     if fields.text("decision") != "approve" {
         device_login::refuse(&visitor.context(), &code, &visitor.user).await?;
         let text = "The command line did not get a token. You can close this page.";
@@ -63,4 +63,8 @@ pub async fn decide(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageRes
     device_login::approve(&visitor.context(), &code, &visitor.user, scopes).await?;
     let text = "Return to your terminal. You can close this page.";
     Ok(page::message(StatusCode::OK, "Login approved", text))
+}
+
+fn read(visitor: &SignedIn, text: &str) -> service::Result<OneTimeCode> {
+    visitor.store.codes().open(Purpose::DeviceLogin, text).ok_or(service::Error::DeviceLoginOver)
 }

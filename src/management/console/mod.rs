@@ -89,6 +89,7 @@ fn pages() -> Pages {
         .page("/deployments/{name}/remove", deployments::confirm_remove)
         .form("/deployments/{name}/remove", deployments::remove)
         .page("/open", open::open)
+        .form("/open/token", open::with_token)
         .page("/users", users::list)
         .form("/users", users::invite)
         .form("/users/{id}/role", users::set_role)

@@ -1,18 +1,29 @@
 //! Opening a Deployment signed in: the browser comes from the Deployment's own sign-in page, or from a button here that
 //! leads there first, and goes back with a code that only it can use.
 
-use axum::{extract::Query, http::StatusCode};
+use axum::{extract::Query, http::StatusCode, response::Response};
 use serde::Deserialize;
 
 use super::{
-    page::{message, redirect},
+    form::CsrfForm,
+    page::{self, ContinuePage, OPEN, message, redirect},
     rejection::PageResult,
-    visitor::SignedIn,
+    sign_in,
+    visitor::{Anonymous, SignedIn},
 };
 use crate::{
-    domain::{code::CodeHash, deployment::DeploymentSpec, host::HostName, origin::Origin},
+    domain::{
+        code::{CodeHash, OneTimeCode},
+        decision::{self, Destination, Reason},
+        deployment::{DeploymentName, DeploymentSpec},
+        host::HostName,
+        origin::Origin,
+        token::TokenUid,
+        token_text::PresentedToken,
+    },
+    management::error::ApiError,
     service::{
-        browser_sessions,
+        self, Context, browser_sessions,
         deployments::{
             self,
             address::{self, Address},
@@ -20,7 +31,7 @@ use crate::{
     },
 };
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct Asked {
     /// Where the Deployment is, as the browser sees it.
     #[serde(default)]
@@ -33,24 +44,82 @@ pub struct Asked {
 }
 
 pub async fn open(visitor: SignedIn, Query(asked): Query<Asked>) -> PageResult {
-    let Some(nonce) = CodeHash::parse(&asked.nonce) else {
-        return Ok(message(StatusCode::BAD_REQUEST, "Invalid link", "Open the Deployment itself and sign in there."));
-    };
-    let listed = deployments::list(&visitor.context()).await?;
-    let served = listed.iter().filter(|listed| !listed.shadowed);
-    let address = |spec| address::asked(&visitor.config.proxy, spec, visitor.here(), &asked.at);
-    let found = served.filter_map(|listed| Some((&listed.spec, address(&listed.spec)?))).next();
-    let Some((spec, address)) = found else {
-        let text = "There is no Deployment at the address that you came from. If the gateway is behind a reverse proxy or load \
-                    balancer, set proxy.public_url to the address that browsers use.";
-        return Ok(message(StatusCode::NOT_FOUND, "Deployment not found", text));
-    };
-    let code = browser_sessions::hand_over(&visitor.context(), &visitor.user, spec.name.clone(), nonce).await?;
-    let query = serde_urlencoded::to_string([("code", code.expose()), ("to", asked.to)]).unwrap_or_default();
-    Ok(redirect(&format!("{address}/-/hand-over?{query}")))
+    let Some(nonce) = CodeHash::parse(&asked.nonce) else { return Ok(invalid_link()) };
+    let Some((spec, address)) = asked_for(&visitor, &visitor.context(), &asked.at).await? else { return Ok(nowhere()) };
+    let code = browser_sessions::hand_over(&visitor.context(), visitor.user.id, spec.name, nonce).await?;
+    Ok(redirect(&way_back(&address, &code, &asked.to)))
 }
 
-impl SignedIn {
+/// The same with a pasted token in place of an account. It is typed here because the Deployment's own scripts could read it
+/// at its address.
+pub async fn with_token(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageResult {
+    let asked = Asked::of_next(fields.text("next"));
+    let Some(nonce) = CodeHash::parse(&asked.nonce) else { return Ok(invalid_link()) };
+    let limits = &visitor.management.limits;
+    limits.sign_ins.allow(visitor.network())?;
+    let inside = visitor.enter(&limits.strangers, visitor.network())?;
+    let Some((spec, address)) = asked_for(&visitor, &inside.context(), &asked.at).await? else { return Ok(nowhere()) };
+    let token = match opened_by(&visitor, fields.text("token"), &spec.name).await {
+        Ok(token) => token,
+        Err(problem) => return Ok(sign_in::refused_token(&visitor, fields.text("next"), problem)),
+    };
+    let code = browser_sessions::hand_over_of(&inside.context(), token, spec.name, nonce).await?;
+    Ok(page::rendered(StatusCode::OK, &ContinuePage { next: &way_back(&address, &code, &asked.to) }))
+}
+
+/// The pasted token, if it opens the Deployment.
+async fn opened_by(visitor: &Anonymous, pasted: &str, name: &DeploymentName) -> Result<TokenUid, ApiError> {
+    let not_a_token = "This is not an API token. API tokens start with bgw_ and have 66 characters.";
+    let token = PresentedToken::parse(pasted.as_bytes()).map_err(|_| ApiError::invalid(not_a_token))?;
+    let gateway = &visitor.management.gateway;
+    let proven = gateway.verifier.authenticate(&gateway.index, token).await?;
+    let destination = Destination::Deployment(name.as_str());
+    decision::decide(proven.entry().holder(), destination, visitor.now).map_err(|reason| match reason {
+        Reason::OutOfScope => ApiError::new(
+            StatusCode::FORBIDDEN,
+            "insufficient_scope",
+            "this API token does not open the Deployment that you came from",
+        ),
+        _ => ApiError::unauthorized("token_over", "this API token was revoked or has expired"),
+    })?;
+    Ok(proven.entry().uid)
+}
+
+/// The Deployment at the address that the browser comes from. `None`: there is none.
+async fn asked_for(
+    visitor: &Anonymous,
+    context: &Context<'_>,
+    at: &str,
+) -> service::Result<Option<(DeploymentSpec, Address)>> {
+    let listed = deployments::list(context).await?;
+    let mut served = listed.into_iter().filter(|listed| !listed.shadowed).map(|listed| listed.spec);
+    Ok(served.find_map(|spec| address::asked(&visitor.config.proxy, &spec, visitor.here(), at).map(|at| (spec, at))))
+}
+
+fn way_back(address: &Address, code: &OneTimeCode, to: &str) -> String {
+    let query = serde_urlencoded::to_string([("code", &*code.expose()), ("to", to)]).unwrap_or_default();
+    format!("{address}/-/hand-over?{query}")
+}
+
+fn invalid_link() -> Response {
+    message(StatusCode::BAD_REQUEST, "Invalid link", "Open the Deployment itself and sign in there.")
+}
+
+fn nowhere() -> Response {
+    let text = "There is no Deployment at the address that you came from. If the gateway is behind a reverse proxy or load \
+                balancer, set proxy.public_url to the address that browsers use.";
+    message(StatusCode::NOT_FOUND, "Deployment not found", text)
+}
+
+impl Asked {
+    /// Of a link to this page; empty if it is none.
+    fn of_next(next: &str) -> Self {
+        let query = next.strip_prefix(OPEN).unwrap_or_default();
+        serde_urlencoded::from_str(query).unwrap_or_default()
+    }
+}
+
+impl Anonymous {
     /// Where this browser reaches a Deployment. `None`: nowhere, as configured.
     pub fn deployment_url(&self, spec: &DeploymentSpec) -> Option<Address> {
         address::deployment(&self.config.proxy, spec, self.here())

@@ -16,6 +16,17 @@ struct Message<'a> {
     text: &'a str,
 }
 
+/// What a link begins with that leads back to the Deployment from which a browser has come.
+pub const OPEN: &str = "/open?";
+
+/// Goes on to a Deployment by a step of the browser's own: where a form has been sent, browsers hold the page's `form-action`
+/// against the whole chain of redirects.
+#[derive(Template)]
+#[template(path = "console/continue.html")]
+pub struct ContinuePage<'a> {
+    pub next: &'a str,
+}
+
 pub fn message(status: StatusCode, title: &str, text: &str) -> Response {
     rendered(status, &Message { title, text })
 }

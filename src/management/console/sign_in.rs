@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     form::CsrfForm,
-    page::{self, local, redirect},
+    page::{self, ContinuePage, OPEN, local, redirect},
     rejection::PageResult,
     visitor::{Anonymous, Inside, SignedIn, Visitor},
     words::sentence,
@@ -24,17 +24,13 @@ struct SignInPage<'a> {
     csrf: String,
     organization: &'a str,
     next: &'a str,
+    /// Whether they come from a Deployment, which an API token opens as well as an account.
+    for_deployment: bool,
     email: &'a str,
     /// What the button of single sign-on says. `None`: there is none.
     single_sign_on: Option<&'a str>,
     /// `None`: nothing is wrong.
     problem: Option<String>,
-}
-
-#[derive(Template)]
-#[template(path = "console/continue.html")]
-struct ContinuePage<'a> {
-    next: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -98,11 +94,8 @@ pub async fn begin(visitor: &Inside<'_>, user: &User, method: &'static str, next
     let code = sessions::begin(&visitor.context(), user, address, visitor.client(), lifetime, method).await?;
     // What leads to a Deployment's host may not follow a form directly: browsers hold the page's `form-action` against the
     // whole chain of redirects.
-    let mut response = if next.starts_with("/open?") {
-        page::rendered(StatusCode::OK, &ContinuePage { next })
-    } else {
-        redirect(next)
-    };
+    let mut response =
+        if next.starts_with(OPEN) { page::rendered(StatusCode::OK, &ContinuePage { next }) } else { redirect(next) };
     visitor.set_cookie(&mut response, cookie::CONSOLE, &code.expose(), lifetime.as_secs());
     visitor.become_known(&mut response, &user.email)?;
     Ok(response)
@@ -115,9 +108,15 @@ pub async fn sign_out(CsrfForm { visitor, .. }: CsrfForm<SignedIn>) -> PageResul
     Ok(response)
 }
 
+/// The page again, after an API token was pasted that does not open the Deployment.
+pub fn refused_token(visitor: &Anonymous, next: &str, error: ApiError) -> Response {
+    sign_in_page(visitor, error.status(), local(next), "", Some(sentence(error.text())))
+}
+
 fn sign_in_page(visitor: &Anonymous, status: StatusCode, next: &str, email: &str, problem: Option<String>) -> Response {
     let single_sign_on = visitor.config.management.oidc.as_ref().map(|oidc| oidc.label.as_str());
     let organization = &visitor.config.organization;
     let csrf = visitor.csrf().to_hex().to_string();
-    visitor.page(status, &SignInPage { csrf, organization, next, email, single_sign_on, problem })
+    let for_deployment = next.starts_with(OPEN);
+    visitor.page(status, &SignInPage { csrf, organization, next, for_deployment, email, single_sign_on, problem })
 }

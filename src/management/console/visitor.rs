@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     domain::{
         audit::Actor,
-        code::OneTimeCode,
+        code::{Nonce, OneTimeCode, Purpose},
         origin::Origin,
         rights::{Forbidden, Grantor},
         session::ConsoleSession,
@@ -50,7 +50,7 @@ pub struct Anonymous {
     pub(super) initiator: Initiator,
     headers: HeaderMap,
     /// Ties the forms for anonymous visitors to this browser.
-    form_code: OneTimeCode,
+    form_code: Nonce,
     /// The browser has sent `form_code`, so it need not be given it again.
     has_form_code: bool,
     session: Option<(OneTimeCode, ConsoleSession, User)>,
@@ -110,7 +110,7 @@ impl Visitor for Anonymous {
     }
 
     fn csrf(&self) -> blake3::Hash {
-        csrf(&self.form_code)
+        csrf(&self.form_code.expose())
     }
 }
 
@@ -121,7 +121,7 @@ impl Visitor for SignedIn {
         let mut browser = Anonymous::read(head, management).await?;
         match browser.session.take() {
             Some((code, session, user)) => {
-                Ok(Self { csrf: csrf(&code), store: browser.store.clone(), browser, user, session })
+                Ok(Self { csrf: csrf(&code.expose()), store: browser.store.clone(), browser, user, session })
             }
             None => {
                 let wanted = head.uri.path_and_query().map(|target| target.as_str().to_owned());
@@ -169,10 +169,11 @@ impl Anonymous {
         });
         let host = forwarding.host.as_ref().or(asked.as_ref());
         let origin = public.cloned().or(host.map(|host| Origin::new(https, host.host_name(), host.port)));
-        let code = |purpose| cookie::get(&head.headers, https, purpose).and_then(OneTimeCode::parse);
-        let (form_code, session) = (code(cookie::FORM), code(cookie::CONSOLE));
+        let form_code = cookie::get(&head.headers, https, cookie::FORM).and_then(Nonce::parse);
+        let session = cookie::get(&head.headers, https, cookie::CONSOLE)
+            .and_then(|text| store.codes().open(Purpose::ConsoleSession, text));
         let has_form_code = form_code.is_some();
-        let form_code = form_code.map_or_else(|| management.system.new_code(), Ok)?;
+        let form_code = form_code.map_or_else(|| management.system.new_nonce(), Ok)?;
         let mut browser = Self {
             management: Arc::clone(management),
             store,
@@ -339,6 +340,7 @@ impl FromRequestParts<Arc<Management>> for Admin {
     }
 }
 
-fn csrf(code: &OneTimeCode) -> blake3::Hash {
-    blake3::Hash::from_bytes(blake3::derive_key("bento-gateway 2026 form token", code.expose().as_bytes()))
+/// `cookie` is the value of the cookie that the form is tied to.
+fn csrf(cookie: &str) -> blake3::Hash {
+    blake3::Hash::from_bytes(blake3::derive_key("bento-gateway 2026 form token", cookie.as_bytes()))
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        code::OneTimeCode,
+        code::{OneTimeCode, Purpose},
         user::{InvalidEmail, User},
     },
     management::error::ApiError,
@@ -92,7 +92,7 @@ fn enter(visitor: &Anonymous) -> Result<Inside<'_>, ApiError> {
 }
 
 async fn invited(visitor: &Inside<'_>, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {
-    let Some(code) = OneTimeCode::parse(text) else { return Ok(None) };
+    let Some(code) = visitor.store().codes().open(Purpose::Invitation, text) else { return Ok(None) };
     Ok(visitor.store().invitation(&code.hash(), visitor.now).await?.map(|(_, user)| (code, user)))
 }
 

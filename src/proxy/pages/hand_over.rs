@@ -7,7 +7,10 @@ use http::{Response, StatusCode};
 
 use super::{OwnPage, redirect, return_path};
 use crate::{
-    domain::{code::OneTimeCode, origin::Origin},
+    domain::{
+        code::{Nonce, Purpose},
+        origin::Origin,
+    },
     http::cookie::{self, NONCE},
     service::{
         self, browser_sessions,
@@ -22,7 +25,7 @@ const NONCE_LIFETIME: u64 = 600;
 impl OwnPage<'_> {
     /// To the console, which sends the browser back with a code that only this browser can use.
     pub(super) fn to_console(&self) -> Response<Bytes> {
-        let (Some(console), Ok(nonce)) = (self.console(), system::new_code()) else {
+        let (Some(console), Ok(nonce)) = (self.console(), system::new_nonce()) else {
             let text = "The console cannot be reached from here. Sign in with an API token.";
             return self.message(StatusCode::NOT_FOUND, "Console unavailable", text);
         };
@@ -37,8 +40,10 @@ impl OwnPage<'_> {
     pub(super) async fn hand_over(&self) -> Response<Bytes> {
         let query = self.query();
         let to = return_path(query.text("to"));
-        let code = OneTimeCode::parse(query.text("code"));
-        let nonce = cookie::get(&self.head.headers, self.forwarding.https, NONCE).and_then(OneTimeCode::parse);
+        let codes = self.gateway.opened.get().map(|store| store.codes());
+        // One that was invented ends here.
+        let code = codes.and_then(|codes| codes.open(Purpose::HandOver, query.text("code")));
+        let nonce = cookie::get(&self.head.headers, self.forwarding.https, NONCE).and_then(Nonce::parse);
         let name = self.route.deployment.as_ref().map(|deployment| deployment.spec.name.clone());
         let (Some(code), Some(nonce), Some(name)) = (code, nonce, name) else {
             return self.denied_text(&service::Error::SignInOver.to_string(), StatusCode::BAD_REQUEST, to);

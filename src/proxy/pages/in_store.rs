@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+
 use super::OwnPage;
 use crate::{
     config::TokenConfig,
@@ -12,7 +14,7 @@ use crate::{
 };
 
 impl OwnPage<'_> {
-    /// Works with the store, which the threads of the proxy do not wait for, until every gateway decides by what was done:
+    /// Works with the store, if not too many do so already, which the threads of the proxy do not wait for, until every gateway decides by what was done:
     /// the next request may go to any.
     pub(super) async fn in_store<T, F>(&self, work: impl FnOnce(Arc<Opened>) -> F) -> service::Result<T>
     where
@@ -23,11 +25,19 @@ impl OwnPage<'_> {
         let store = self.gateway.opened.get().cloned().ok_or_else(|| away("it has not been reached yet"))?;
         let opened = Arc::new(Opened { store, tokens: self.settings.browser.tokens.clone() });
         let (gateway, work) = (Arc::clone(self.gateway), work(Arc::clone(&opened)));
-        let done = self.gateway.background.spawn(async move {
+        let _slot = self.gateway.sign_ins.slot().ok_or(service::Error::SignInBusy)?;
+        // Dropped with the request: nobody works for a caller who has left.
+        let mut task = JoinSet::new();
+        let work = async move {
             let (done, _) = gateway.settle(&opened.store, work.await?).await;
             Ok(done)
-        });
-        done.await.map_err(|error| away(&error.to_string()))?
+        };
+        task.spawn_on(work, &self.gateway.background);
+        match task.join_next().await {
+            Some(Ok(done)) => done,
+            Some(Err(error)) => Err(away(&error.to_string()).into()),
+            None => Err(away("nothing was begun").into()),
+        }
     }
 }
 

@@ -75,6 +75,9 @@ pub async fn respond(request: &OwnPage<'_>, body: Option<Incoming>) -> Response<
     if is_post && request.initiator() != Initiator::SameOrigin {
         return request.message(StatusCode::FORBIDDEN, "Access denied", "This form was submitted from another site.");
     }
+    if !request.offers_sessions() && matches!(name, "" | "sign-in" | "console" | "hand-over" | "sign-out") {
+        return request.sign_in_page(StatusCode::FORBIDDEN, "/", None);
+    }
     match name {
         "style.css" if is_get => page::asset("text/css; charset=utf-8", STYLE),
         "icon.svg" if is_get => page::asset("image/svg+xml", ICON),
@@ -114,6 +117,11 @@ impl<'a> OwnPage<'a> {
     async fn admit(&self, presented: Presented<'_>) -> Result<Permit, Denied> {
         let mut route = self.gateway.index.route(self.route.key);
         Gate::of(self.gateway).admit(&mut route, presented).await
+    }
+
+    /// Whether browsers may sign in at this address: not where Deployments share an origin, and so each other's sessions.
+    fn offers_sessions(&self) -> bool {
+        self.route.prefix_len == 0 || self.settings.browser.path_prefix_sessions
     }
 
     fn message(&self, status: StatusCode, title: &str, text: &str) -> Response<Bytes> {

@@ -1,8 +1,10 @@
 //! Signing in with a pasted API token, and out again.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header::SET_COOKIE};
 use hyper::body::Incoming;
 
 use super::{OwnPage, redirect, render, return_path};
@@ -13,7 +15,7 @@ use crate::{
         page::{self, Scripts},
     },
     proxy::{
-        credential::{self, Presented},
+        credential::{self, Presented, Session},
         permit::Denied,
         rejection::Rejection,
     },
@@ -31,10 +33,23 @@ struct SignIn<'a> {
     base: &'a str,
     /// Where to go afterwards: a path of this host.
     to: &'a str,
-    /// Whether there is a way to the console from here.
-    console: bool,
+    way: Way,
     /// `None`: nothing is wrong.
     problem: Option<&'a str>,
+}
+
+/// How many cookies signing out takes away at once.
+const MAX_TAKEN_AWAY: usize = 16;
+
+/// How a person signs in at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// By the console: what is typed there, the service cannot read.
+    Console,
+    /// By typing a token here, where the service's own scripts could read it. There is no way to the console.
+    Token,
+    /// Not at all: this address is shared with other Deployments.
+    None,
 }
 
 #[derive(Template)]
@@ -49,20 +64,20 @@ struct SignedIn<'a> {
 pub struct Navigation {
     base: String,
     to: String,
-    console: bool,
+    way: Way,
 }
 
 impl Navigation {
     pub fn of(page: &OwnPage<'_>) -> Self {
         let to = page.head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        Self { base: page.base(), to: return_path(to).to_owned(), console: page.console().is_some() }
+        Self { base: page.base(), to: return_path(to).to_owned(), way: page.way() }
     }
 
     /// Makes a page to sign in of a refusal, whose status and challenge stay.
     ///
     /// `problem` of `None`: nothing was wrong, they have just not signed in.
     pub fn instead(&self, response: &mut Response<Bytes>, problem: Option<&str>) {
-        let sign_in = SignIn { base: &self.base, to: &self.to, console: self.console, problem };
+        let sign_in = SignIn { base: &self.base, to: &self.to, way: self.way, problem };
         let Ok(html) = sign_in.render() else { return };
         *response.body_mut() = Bytes::from(html);
         page::set_fields(response.headers_mut(), Scripts::None);
@@ -70,6 +85,14 @@ impl Navigation {
 }
 
 impl OwnPage<'_> {
+    fn way(&self) -> Way {
+        match self.console() {
+            _ if !self.offers_sessions() => Way::None,
+            Some(_) => Way::Console,
+            None => Way::Token,
+        }
+    }
+
     /// Takes a pasted token.
     pub(super) async fn sign_in(&self, body: Option<Incoming>) -> Response<Bytes> {
         let Some(form) = self.form(body).await else {
@@ -94,16 +117,21 @@ impl OwnPage<'_> {
         };
         let lifetime = self.settings.browser.session_lifetime;
         let deployment = name.clone();
+        if !self.gateway.sign_ins.allow(uid) {
+            return self.begun(Err(service::Error::SignInTooOften), &name, to);
+        }
         let begun = self
             .in_store(async move |store| browser_sessions::sign_in(&store.context(), uid, &deployment, lifetime).await);
         self.begun(begun.await, &name, to)
     }
 
+    /// Ends the session that counts here, and takes away the cookies that the browser has sent. Whether there is a Deployment
+    /// does not show.
     pub(super) async fn sign_out(&self) -> Response<Bytes> {
-        let Some(deployment) = &self.route.deployment else { return redirect(&self.base(), None) };
-        let name = &deployment.spec.name;
-        if let Some(text) = credential::session(&self.head.headers, self.forwarding.https, name)
-            && let Ok(proven) = self.gateway.verifier.authenticate(&self.gateway.index, text).await
+        let (headers, https) = (&self.head.headers, self.forwarding.https);
+        if let Some(session) = self.session()
+            && let Ok(proven) = self.gateway.verifier.authenticate(&self.gateway.index, session.token).await
+            && self.route.deployment.as_ref().is_some_and(|here| proven.entry().is_session_of(&here.spec.name))
         {
             let (session, token) = (proven.entry().lookup_id(), proven.entry().uid);
             let ended =
@@ -112,23 +140,31 @@ impl OwnPage<'_> {
                 return self.denied_text(&error.to_string(), status(&error), "/");
             }
         }
-        let gone = cookie::set(self.forwarding.https, &cookie::session(name.as_str()), "", 0);
-        redirect(&self.base(), Some(gone))
+        let mut response = redirect(&self.base(), None);
+        let sent: BTreeSet<&str> = cookie::all(headers, https, cookie::SESSION).map(|(name, _)| name).collect();
+        for name in sent.into_iter().take(MAX_TAKEN_AWAY) {
+            if let Ok(gone) = HeaderValue::try_from(cookie::set(https, &cookie::session(name), "", 0)) {
+                response.headers_mut().append(SET_COOKIE, gone);
+            }
+        }
+        response
+    }
+
+    fn session(&self) -> Option<Session<'_>> {
+        let deployment = self.route.deployment.as_ref().map(|deployment| &deployment.spec.name);
+        credential::session(&self.head.headers, self.forwarding.https, deployment)
     }
 
     pub(super) async fn status_page(&self) -> Response<Bytes> {
-        let session = self.route.deployment.as_ref().and_then(|deployment| {
-            credential::session(&self.head.headers, self.forwarding.https, &deployment.spec.name)
-        });
-        let signed_in = match session {
-            Some(token) => self.admit(Presented::Session { token, cross_site: false }).await.is_ok(),
+        let signed_in = match self.session() {
+            Some(session) => self.admit(Presented::Session { session, cross_site: false }).await.is_ok(),
             None => false,
         };
         render(StatusCode::OK, &SignedIn { base: &self.base(), host: &self.host().to_string(), signed_in })
     }
 
     pub(super) fn sign_in_page(&self, status: StatusCode, to: &str, problem: Option<&str>) -> Response<Bytes> {
-        render(status, &SignIn { base: &self.base(), to, console: self.console().is_some(), problem })
+        render(status, &SignIn { base: &self.base(), to, way: self.way(), problem })
     }
 
     pub(super) fn begun(
@@ -159,6 +195,7 @@ impl OwnPage<'_> {
 
 fn status(error: &service::Error) -> StatusCode {
     match error.kind() {
+        Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,

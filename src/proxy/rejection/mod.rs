@@ -33,6 +33,8 @@ pub enum BadRequest {
     Connection,
     #[error("an upgrade must be a GET without body")]
     Upgrade,
+    #[error("scripts of service workers are not served: one could read what people type on the gateway's pages")]
+    ServiceWorker,
     #[error("this Deployment refuses pickled content and Payload-* fields")]
     Pickle,
     #[error("the body is larger than this Deployment takes")]
@@ -183,6 +185,7 @@ fn bad_request_row(reason: BadRequest) -> Row {
         BadRequest::TransferEncoding => Row::downstream(StatusCode::BAD_REQUEST, "bad_transfer_encoding"),
         BadRequest::Connection => Row::downstream(StatusCode::BAD_REQUEST, "bad_connection"),
         BadRequest::Upgrade => Row::downstream(StatusCode::BAD_REQUEST, "bad_upgrade"),
+        BadRequest::ServiceWorker => Row::downstream(StatusCode::FORBIDDEN, "service_worker_refused"),
         BadRequest::Pickle => Row::downstream(StatusCode::UNSUPPORTED_MEDIA_TYPE, "pickle_refused"),
         BadRequest::TooLarge => Row::downstream(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         BadRequest::Body | BadRequest::BrokenOff => Row::downstream(StatusCode::BAD_REQUEST, "bad_body"),
@@ -278,6 +281,7 @@ mod tests {
             BadRequest::TransferEncoding,
             BadRequest::Connection,
             BadRequest::Upgrade,
+            BadRequest::ServiceWorker,
             BadRequest::Pickle,
             BadRequest::TooLarge,
             BadRequest::Body,

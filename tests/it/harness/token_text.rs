@@ -1,6 +1,6 @@
 //! Token texts that no gateway has issued.
 
-use bento_gateway::domain::token_text::{PREFIX, PresentedToken, RANDOM_BYTES, TokenText};
+use bento_gateway::domain::token_text::{PREFIX, PresentedToken, RANDOM_BYTES, SESSION_PREFIX, TokenText};
 
 /// The same lookup id and a right checksum, another secret.
 pub fn with_wrong_secret(token: &str) -> String {
@@ -18,6 +18,12 @@ pub fn with_wrong_secret(token: &str) -> String {
     let text = format!("{body}{}", String::from_utf8(checksum).unwrap());
     assert!(PresentedToken::parse(text.as_bytes()).is_ok(), "the test's own mistake");
     text
+}
+
+/// A browser session of the right shape, and nobody issued it.
+pub fn session(seed: u8) -> String {
+    let random: [u8; RANDOM_BYTES] = std::array::from_fn(|at| (at as u8).wrapping_mul(59) ^ seed);
+    TokenText::from_random(SESSION_PREFIX, &random).unwrap().expose().to_owned()
 }
 
 /// Of the right shape, and nobody issued it.

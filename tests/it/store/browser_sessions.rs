@@ -29,6 +29,7 @@ async fn a_hand_over_is_good_once_for_its_browser(under_test: StoreUnderTest) {
             code_hash: code.hash(),
             nonce_hash: nonce.hash(),
             user: owner,
+            token: None,
             deployment: "summarization".parse().unwrap(),
             expires_at,
         };
@@ -39,7 +40,7 @@ async fn a_hand_over_is_good_once_for_its_browser(under_test: StoreUnderTest) {
     let (code_hash, nonce) = give(later(now)).await;
     assert!(store.take_hand_over(&code_hash, &code().hash(), &name, now).await.unwrap().is_none());
     assert!(store.take_hand_over(&code_hash, &nonce, &"other".parse().unwrap(), now).await.unwrap().is_none());
-    assert_eq!(store.take_hand_over(&code_hash, &nonce, &name, now).await.unwrap().unwrap().id, owner);
+    assert_eq!(store.take_hand_over(&code_hash, &nonce, &name, now).await.unwrap().unwrap().0.id, owner);
     assert!(store.take_hand_over(&code_hash, &nonce, &name, now).await.unwrap().is_none());
 
     let (code_hash, nonce) = give(later(now)).await;

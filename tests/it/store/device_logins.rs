@@ -5,7 +5,7 @@ use std::time::Duration;
 use bento_gateway::{
     domain::{
         audit::Action,
-        code::{CODE_BYTES, OneTimeCode},
+        code::{NONCE_BYTES, Nonce},
         device_login::{DeviceLogin, LoginDecision},
         timestamp::Timestamp,
     },
@@ -20,7 +20,7 @@ behaviours!(a_login_is_decided_once, a_login_is_claimed_once, old_logins_are_for
 
 fn login(number: u8, expires_at: Timestamp) -> DeviceLogin {
     DeviceLogin {
-        code_hash: OneTimeCode::from_random([number; CODE_BYTES]).hash(),
+        code_hash: Nonce::from_random([number; NONCE_BYTES]).hash(),
         asked_from: "192.0.2.7".to_owned(),
         asked_with: "python-httpx".to_owned(),
         created_at: Timestamp::from_millis(1_000),

@@ -3,7 +3,7 @@
 use bento_gateway::{
     domain::{
         audit::Action,
-        code::OneTimeCode,
+        code::Nonce,
         session::Invitation,
         user::{User, UserId},
     },
@@ -20,7 +20,7 @@ use super::{
 
 behaviours!(an_invitation_is_used_once, a_new_invitation_ends_the_earlier_one,);
 
-fn invitation(user: UserId) -> (OneTimeCode, Invitation) {
+fn invitation(user: UserId) -> (Nonce, Invitation) {
     let (code, now) = (code(), system::now());
     let code_hash = code.hash();
     (code, Invitation { code_hash, user, created_at: now, expires_at: later(now) })

@@ -24,7 +24,7 @@ use bento_gateway::{
     config::{StoreConfig, StoreUrl},
     domain::{
         audit::{Action, Actor, AuditEvent},
-        code::OneTimeCode,
+        code::Nonce,
         deployment::DeploymentSpec,
         scope::ScopeSet,
         secret::Secret,
@@ -177,8 +177,9 @@ fn secret() -> SecretRecord {
     }
 }
 
-fn code() -> OneTimeCode {
-    system::new_code().unwrap()
+/// The store knows codes by their hashes only, whatever they are.
+fn code() -> Nonce {
+    system::new_nonce().unwrap()
 }
 
 fn event(action: Action) -> AuditEvent {

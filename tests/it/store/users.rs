@@ -3,7 +3,7 @@
 use bento_gateway::{
     domain::{
         audit::Action,
-        code::{CODE_BYTES, OneTimeCode},
+        code::{NONCE_BYTES, Nonce},
         session::{Identity, Invitation},
         timestamp::Timestamp,
         user::{Role, User, UserId},
@@ -30,7 +30,7 @@ fn first_start() -> Bootstrap {
     let admin = User { role: Role::Admin, ..user("admin@example.com") };
     let token = Some((token(admin.id, "first"), secret()));
     let invitation = Invitation {
-        code_hash: OneTimeCode::from_random([9; CODE_BYTES]).hash(),
+        code_hash: Nonce::from_random([9; NONCE_BYTES]).hash(),
         user: admin.id,
         created_at: Timestamp::from_millis(0),
         expires_at: Timestamp::MAX,
