@@ -4,7 +4,9 @@
 //! never makes a token that may do more than itself.
 
 use super::{
+    deployment::DeploymentSpec,
     scope::{Scope, ScopeSet},
+    timestamp::{DAY, Timestamp},
     user::Role,
 };
 
@@ -13,6 +15,8 @@ use super::{
 pub struct Rights<'a> {
     pub role: Role,
     pub scopes: &'a ScopeSet,
+    /// `None`: the token does not expire.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Who grants scopes: no verb makes a token that may do more than its grantor.
@@ -56,6 +60,12 @@ pub enum Forbidden {
     Admin,
     #[error("this token may not grant the scope {0}, which it does not have itself; use one with the scope api")]
     Grant(Scope),
+    #[error(
+        "this token expires at {0}; one that it makes, changes or rotates may not live longer; use a token that does"
+    )]
+    Outlives(Timestamp),
+    #[error("{0} needs the scope api, since it decides who sees callers' requests; this token does not have it")]
+    Boundary(&'static str),
 }
 
 impl Permission {
@@ -106,6 +116,20 @@ impl Rights<'_> {
         }
     }
 
+    /// Whether a Deployment may become `after`. `before` of `None`: it is added.
+    ///
+    /// Who sees callers' requests and tokens, and who may call at all, is no matter of managing Deployments: the scope for
+    /// that would grow to everything by it.
+    ///
+    /// # Errors
+    /// [`Forbidden::Boundary`].
+    fn shape(&self, before: Option<&DeploymentSpec>, after: &DeploymentSpec) -> Result<(), Forbidden> {
+        match boundary(before, after) {
+            Some(what) if !self.has(&Scope::Api) => Err(Forbidden::Boundary(what)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the scope, or one that implies it, is among them.
     fn has(&self, asked: &Scope) -> bool {
         self.scopes.iter().any(|scope| match (scope, asked) {
@@ -128,6 +152,68 @@ impl Grantor<'_> {
             Self::Nobody => Err(Forbidden::Management),
         }
     }
+
+    /// When the latest ends that it may grant. `None`: there is no such time.
+    pub fn latest(&self) -> Option<Timestamp> {
+        match self {
+            Self::Token(rights) => rights.expires_at,
+            Self::Operator | Self::Person(_) | Self::Nobody => None,
+        }
+    }
+
+    /// Whether a token may be given rights until `expires_at`; `None`: for ever.
+    ///
+    /// # Errors
+    /// [`Forbidden::Outlives`].
+    pub fn grant_until(&self, expires_at: Option<Timestamp>) -> Result<(), Forbidden> {
+        match self.latest() {
+            Some(latest) if expires_at.is_none_or(|at| at > latest) => Err(Forbidden::Outlives(latest)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a token that exists may be given a new secret or further scopes. A day counts for nothing, so that tokens of
+    /// one lifetime that were made one after the other can renew each other.
+    ///
+    /// # Errors
+    /// [`Forbidden::Outlives`].
+    pub fn renew_until(&self, expires_at: Option<Timestamp>) -> Result<(), Forbidden> {
+        self.grant_until(expires_at.map(|at| at.saturating_sub(DAY)))
+    }
+
+    /// Whether a Deployment may become `after`. `before` of `None`: it is added.
+    ///
+    /// # Errors
+    /// [`Forbidden`].
+    pub fn shape(&self, before: Option<&DeploymentSpec>, after: &DeploymentSpec) -> Result<(), Forbidden> {
+        match self {
+            Self::Operator | Self::Person(Role::Admin) => Ok(()),
+            Self::Person(Role::Member) => Err(Forbidden::Admin),
+            Self::Token(rights) => rights.shape(before, after),
+            Self::Nobody => Err(Forbidden::Management),
+        }
+    }
+}
+
+/// What of the change weakens the boundary between callers, the gateway and services. `None`: nothing.
+fn boundary(before: Option<&DeploymentSpec>, after: &DeploymentSpec) -> Option<&'static str> {
+    let was = |flag: fn(&DeploymentSpec) -> bool| before.is_some_and(flag);
+    let moved = |same: fn(&DeploymentSpec, &DeploymentSpec) -> bool| before.is_some_and(|before| !same(before, after));
+    if after.settings.forward_authorization && !was(|spec| spec.settings.forward_authorization) {
+        Some("turning forward_authorization on")
+    } else if after.settings.allow_pickle && !was(|spec| spec.settings.allow_pickle) {
+        Some("turning allow_pickle on")
+    } else if !after.protected && !was(|spec| !spec.protected) {
+        Some("making a Deployment public")
+    } else if moved(|before, after| before.upstreams == after.upstreams) {
+        Some("changing the upstreams of a Deployment")
+    } else if after.hosts.iter().any(|host| !before.is_some_and(|before| before.hosts.contains(host))) {
+        Some("giving a Deployment a host")
+    } else if after.listen.is_some() && before.is_none_or(|before| before.listen != after.listen) {
+        Some("giving a Deployment a listener")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +222,7 @@ mod tests {
 
     fn allowed(role: Role, scopes: &[&str], permission: Permission) -> bool {
         let scopes = ScopeSet::parse(scopes).unwrap();
-        Rights { role, scopes: &scopes }.allow(permission).is_ok()
+        Rights { role, scopes: &scopes, expires_at: None }.allow(permission).is_ok()
     }
 
     #[test]
@@ -178,7 +264,7 @@ mod tests {
         ];
         for (own, granted, expected) in table {
             let (own, granted) = (ScopeSet::parse(*own).unwrap(), ScopeSet::parse(*granted).unwrap());
-            let outcome = Rights { role: Role::Admin, scopes: &own }.grant(&granted);
+            let outcome = Rights { role: Role::Admin, scopes: &own, expires_at: None }.grant(&granted);
             assert_eq!(outcome.is_ok(), *expected, "{own} grants {granted}");
         }
     }

@@ -152,7 +152,7 @@ impl Caller {
     }
 
     pub fn rights(&self) -> Rights<'_> {
-        Rights { role: self.user.role, scopes: &self.token.scopes }
+        Rights { role: self.user.role, scopes: &self.token.scopes, expires_at: self.token.expires_at }
     }
 
     /// The token that was presented.

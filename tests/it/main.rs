@@ -33,6 +33,7 @@ mod management_fuzz;
 mod management_idempotency;
 mod management_limits;
 mod management_listener;
+mod narrow_rights;
 mod proxy_curl;
 mod proxy_decision;
 mod proxy_first_verification;

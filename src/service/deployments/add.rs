@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// # Errors
-/// [`Error::Declared`], [`Error::NoUpstream`], and the store's conflicts.
+/// [`Error::Declared`], [`Error::NoUpstream`], [`Error::Forbidden`], and the store's conflicts.
 pub async fn add(context: &Context<'_>, spec: &DeploymentSpec) -> Result<Committed> {
     if context.declared.iter().any(|declared| declared.name == spec.name) {
         return Err(Error::Declared(spec.name.clone()));
@@ -17,6 +17,7 @@ pub async fn add(context: &Context<'_>, spec: &DeploymentSpec) -> Result<Committ
     if spec.upstreams.is_empty() {
         return Err(Error::NoUpstream(spec.name.clone()));
     }
+    context.grantor.shape(None, spec)?;
     let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
     let event = context.event(Action::DeploymentAdded, &spec.name, detail)?;
     let mut change = context.store.change().await?;

@@ -72,14 +72,15 @@ impl From<DeploymentSettings> for UpdateSettings {
 /// The Deployment as it is afterwards.
 ///
 /// # Errors
-/// [`Error::Declared`], [`Error::DeploymentNotFound`], [`Error::NoUpstream`], [`Error::ChangedMeanwhile`], and the
-/// store's conflict over a host.
+/// [`Error::Declared`], [`Error::DeploymentNotFound`], [`Error::NoUpstream`], [`Error::ChangedMeanwhile`],
+/// [`Error::Forbidden`], and the store's conflict over a host.
 pub async fn update(
     context: &Context<'_>,
     name: &DeploymentName,
     update: UpdateDeployment,
 ) -> Result<Committed<DeploymentSpec>> {
     let (change, mut spec) = begin(context, name).await?;
+    let before = DeploymentSpec::clone(&spec);
     Version::of_deployment(&spec).expect_seen(update.seen)?;
     if let Some(hosts) = update.hosts {
         spec.hosts = hosts;
@@ -93,6 +94,7 @@ pub async fn update(
     spec.listen = update.listen.unwrap_or(spec.listen);
     spec.protected = update.protected.unwrap_or(spec.protected);
     spec.settings = update.settings.apply(spec.settings.clone());
+    context.grantor.shape(Some(&before), &spec)?;
     write(context, change, spec, Action::DeploymentUpdated).await
 }
 

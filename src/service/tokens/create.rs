@@ -4,6 +4,7 @@ use super::Expiry;
 use crate::{
     domain::{
         scope::{Scope, ScopeSet},
+        timestamp::Timestamp,
         user::Email,
     },
     service::{Context, Draft, Error, Issued, MAX_DESCRIPTION_CHARS, Result, tidy_name, users},
@@ -34,7 +35,7 @@ pub async fn create(context: &Context<'_>, request: CreateToken) -> Result<Commi
         None => ScopeSet::new([Scope::Api])?,
         Some(texts) => ScopeSet::parse(texts)?,
     };
-    let expires_at = request.expiry.resolve(context.now, context.tokens)?;
+    let expires_at = expires_at(context, request.expiry)?;
     let (text, secret) = context.new_secret()?;
 
     let mut change = context.store.change().await?;
@@ -45,6 +46,16 @@ pub async fn create(context: &Context<'_>, request: CreateToken) -> Result<Commi
     change.insert_token(&record).await?;
     change.insert_secret(record.uid, &secret).await?;
     Ok(change.commit(&event).await?.with(Issued { record, text }))
+}
+
+/// When the token ends that the grantor makes. One whose end is not said lives no longer than the grantor's own.
+pub(super) fn expires_at(context: &Context<'_>, expiry: Expiry) -> Result<Option<Timestamp>> {
+    let at = expiry.resolve(context.now, context.tokens)?;
+    match context.grantor.grant_until(at) {
+        Ok(()) => Ok(at),
+        Err(_) if expiry == Expiry::Default => Ok(context.grantor.latest()),
+        Err(outlives) => Err(outlives.into()),
+    }
 }
 
 pub(super) fn checked_description(text: String) -> Result<String> {

@@ -34,6 +34,7 @@ pub async fn rotate(
     }
     // Whoever gets the new secret can do what the token can.
     context.grantor.grant(&token.scopes)?;
+    context.grantor.renew_until(token.expires_at)?;
     let until = context.now.saturating_add(overlap.unwrap_or(context.tokens.rotation_overlap));
     let old_until = token.expires_at.map_or(until, |expires_at| until.min(expires_at));
     let event = context.event(Action::TokenRotated, uid, json!({ "old_until": old_until }))?;

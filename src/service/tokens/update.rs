@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     Expiry,
-    create::{checked_description, grant},
+    create::{checked_description, expires_at, grant},
 };
 use crate::{
     domain::{
@@ -48,12 +48,18 @@ pub async fn update(context: &Context<'_>, uid: TokenUid, update: UpdateToken) -
     if let Some(description) = update.description {
         token.description = checked_description(description)?;
     }
+    let mut widens = false;
     if let Some(texts) = update.scopes {
-        token.scopes = ScopeSet::parse(texts)?;
+        let scopes = ScopeSet::parse(texts)?;
+        widens = scopes.iter().any(|scope| !token.scopes.iter().any(|known| known == scope));
+        token.scopes = scopes;
         grant(context, &mut change, &token.scopes).await?;
     }
     if let Some(expiry) = update.expiry {
-        token.expires_at = expiry.resolve(context.now, context.tokens)?;
+        token.expires_at = expires_at(context, expiry)?;
+    }
+    if widens {
+        context.grantor.renew_until(token.expires_at)?;
     }
     let detail = json!({ "name": token.name, "scopes": token.scopes, "expires_at": token.expires_at });
     let event = context.event(Action::TokenUpdated, uid, detail)?;

@@ -1,0 +1,84 @@
+//! A narrow right stays narrow: what a token may do to Deployments and tokens never grows by itself.
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    api::{ask, get, post},
+    gateway::Gateway,
+};
+
+#[test]
+fn managing_deployments_does_not_imply_the_boundary_around_them() {
+    let gateway = Gateway::start("");
+    let (narrow, full) = (gateway.token(&["write_cluster"]).text, gateway.token(&["api"]).text);
+    let path = "/api/v2/deployments/a";
+    let add = |token: &str, spec: Value| post(&gateway, token, "/api/v2/deployments", spec);
+    let upstreams = json!(["http://127.0.0.1:1"]);
+    let weakened = [
+        json!({ "settings": { "forward_authorization": true } }),
+        json!({ "settings": { "allow_pickle": true } }),
+        json!({ "protected": false }),
+        json!({ "hosts": ["a.test"] }),
+    ];
+    for (number, extra) in weakened.iter().enumerate() {
+        let mut spec = json!({ "name": format!("new-{number}"), "upstreams": upstreams });
+        spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let (status, body) = add(&narrow, spec);
+        assert_eq!(status, 403, "{extra}: {body}");
+        assert!(body["error"].as_str().unwrap().contains("scope api"), "{body}");
+    }
+    assert_eq!(add(&narrow, json!({ "name": "a", "upstreams": upstreams })).0, 200);
+    let moved = json!({ "upstreams": ["http://203.0.113.9:80"] });
+    for change in weakened.iter().chain([&moved]) {
+        let before = get(&gateway, &full, path).1;
+        let (status, body) = ask(&gateway, &narrow, "PATCH", path, Some(change));
+        assert_eq!(status, 403, "{change}: {body}");
+        assert_eq!(get(&gateway, &full, path).1["settings"], before["settings"]);
+        assert_eq!(ask(&gateway, &full, "PATCH", path, Some(change)).0, 200, "{change}");
+    }
+    // What weakens nothing, and taking back, is managing.
+    for change in [
+        json!({ "settings": { "idle_timeout_ms": 1000 } }),
+        json!({ "settings": { "forward_authorization": false, "allow_pickle": false }, "protected": true, "hosts": [] }),
+    ] {
+        let (status, body) = ask(&gateway, &narrow, "PATCH", path, Some(&change));
+        assert_eq!(status, 200, "{change}: {body}");
+    }
+}
+
+#[test]
+fn no_token_outlives_the_one_that_made_changed_or_rotated_it() {
+    let gateway = Gateway::start("");
+    let caller = gateway.new_token(&["api"], &["--expires", "1h"]);
+    gateway.await_token(&caller);
+    let long = gateway.new_token(&["deployment:*"], &["--expires", "never"]);
+    let create = |body: Value| post(&gateway, &caller.text, "/api/v1/api_tokens", body);
+    let scopes = json!(["deployment:*"]);
+
+    for (number, end) in [json!(null), json!("2099-01-01T00:00:00Z")].into_iter().enumerate() {
+        let own = format!("/api/v1/api_tokens/{}", caller.uid);
+        let (status, body) = ask(&gateway, &caller.text, "PATCH", &own, Some(&json!({ "expired_at": end })));
+        assert_eq!(status, 403, "{end}: {body}");
+        assert!(body["error"].as_str().unwrap().contains("may not live longer"), "{body}");
+        if !end.is_null() {
+            let name = format!("late-{number}");
+            let (status, body) = create(json!({ "name": name, "scopes": scopes, "expired_at": end }));
+            assert_eq!(status, 403, "{body}");
+        }
+    }
+    // Where nothing is said about its end, it ends with its maker.
+    let (status, made) = create(json!({ "name": "default", "scopes": scopes }));
+    assert_eq!(status, 200, "{made}");
+    let (_, own) = get(&gateway, &caller.text, &format!("/api/v1/api_tokens/{}", caller.uid));
+    assert_eq!(made["expired_at"], own["expired_at"]);
+
+    // Nor does it get at one that lives longer, by a new secret or by widening it.
+    let path = format!("/api/v1/api_tokens/{}", long.uid);
+    assert_eq!(post(&gateway, &caller.text, &format!("{path}/rotate"), json!({})).0, 403);
+    let wider = json!({ "scopes": ["api"] });
+    assert_eq!(ask(&gateway, &caller.text, "PATCH", &path, Some(&wider)).0, 403);
+    assert_eq!(ask(&gateway, &caller.text, "PATCH", &path, Some(&json!({ "description": "x" }))).0, 200);
+    // Its own secret it may renew.
+    let own = format!("/api/v1/api_tokens/{}/rotate", caller.uid);
+    assert_eq!(post(&gateway, &caller.text, &own, json!({})).0, 200);
+}
