@@ -7,5 +7,6 @@ pub mod follow;
 pub mod freshness;
 pub mod routes;
 pub mod tokens;
+pub mod upstream;
 pub mod usage;
 pub mod verify;

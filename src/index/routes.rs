@@ -1,17 +1,11 @@
 //! Which Deployment a request is for.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
+use super::upstream::Upstream;
 use crate::domain::{
     decision::Destination,
-    deployment::{DeploymentName, DeploymentSpec, UpstreamUrl},
+    deployment::{DeploymentName, DeploymentSpec},
     host::HostName,
 };
 
@@ -23,16 +17,6 @@ const PATH_PREFIX: &str = "/deployments/";
 pub struct Deployment {
     pub spec: DeploymentSpec,
     pub upstreams: Box<[Arc<Upstream>]>,
-}
-
-/// One upstream of one Deployment.
-#[derive(Debug)]
-pub struct Upstream {
-    /// Never given twice in a process: the pools keep idle connections by it.
-    pub id: u64,
-    pub url: UpstreamUrl,
-    /// Requests under way, over all workers: the least loaded one is chosen.
-    pub in_flight: AtomicUsize,
 }
 
 /// Immutable: a change replaces it as a whole.
@@ -156,18 +140,8 @@ impl Route<'_> {
 
 impl Deployment {
     fn new(spec: DeploymentSpec) -> Self {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let upstream = |url: &UpstreamUrl| {
-            Arc::new(Upstream { id: NEXT_ID.fetch_add(1, Relaxed), url: url.clone(), in_flight: AtomicUsize::new(0) })
-        };
-        Self { upstreams: spec.upstreams.iter().map(upstream).collect(), spec }
-    }
-
-    /// The upstreams, least loaded first: where one cannot be connected to, the next is tried.
-    pub fn by_load(&self) -> Vec<&Arc<Upstream>> {
-        let mut upstreams: Vec<&Arc<Upstream>> = self.upstreams.iter().collect();
-        upstreams.sort_by_key(|upstream| upstream.in_flight.load(Relaxed));
-        upstreams
+        let upstreams = spec.upstreams.iter().map(|url| Arc::new(Upstream::new(url))).collect();
+        Self { upstreams, spec }
     }
 }
 

@@ -206,11 +206,6 @@ impl Deadline {
         self.slot.cut.get().map(|(cut, _)| cut)
     }
 
-    /// Forgets that a timer ran out, so that the exchange can try something else.
-    pub fn clear(&self) {
-        self.slot.cut.set(None);
-    }
-
     /// Every poll has to call it first. The sweep wakes the task when it ends the exchange.
     ///
     /// # Errors

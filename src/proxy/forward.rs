@@ -1,17 +1,22 @@
 //! Sends a permitted request to an upstream that takes it.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::StatusCode;
 use hyper::body::Incoming;
 
 use super::{
-    deadlines::{Cut, Deadline, Timer},
+    deadlines::{Deadline, Timer},
     permit::Permit,
     record::Record,
     rejection::{Rejection, UpstreamFailure},
     state::Worker,
     upstream::{
+        connect::{Attempt, attempt_delay, race},
         exchange::{Exchange, Load},
         head::ResponseHead,
         pool,
@@ -19,11 +24,11 @@ use super::{
     },
     upstream_request::UpstreamRequest,
 };
-use crate::index::routes::Upstream;
+use crate::index::upstream::Upstream;
 
 /// Returns when the head of the response is here.
 ///
-/// An upstream that takes no connection is passed over: the gateway has sent it nothing. A request that met an idle
+/// An upstream that takes no connection, or not soon, is passed over: the gateway has sent it nothing. A request that met an idle
 /// connection just as the upstream closed it is sent once more, if it can do no harm twice.
 ///
 /// # Errors
@@ -40,10 +45,9 @@ pub async fn forward(
     let max_body = request.permit().spec().settings.max_body_bytes;
     let mut reusable = Some(received.settings.upstream_keep_alive);
     loop {
-        let (connection, upstream) = connect(worker, request.permit(), &deadline, reusable).await?;
-        let head = request.write(upstream.url.base_path());
+        let (connection, load) = connect(worker, request.permit(), &deadline, reusable).await?;
+        let head = request.write(load.upstream().url.base_path());
         let writer = RequestWriter::new(head, body.take(), request.framing(), max_body);
-        let load = Load::on(&upstream);
         let mut exchange = Exchange::new(connection, writer, deadline, load, Rc::clone(&worker.pool));
         match exchange.head(method).await {
             Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
@@ -66,7 +70,8 @@ pub async fn forward(
     }
 }
 
-/// A connection to the least loaded upstream that takes one: an idle one if there is one.
+/// A connection to the first upstream that takes one: an idle one if there is one. Each upstream is waited for a moment
+/// before the next is tried beside it, and until `connect_timeout` after the last one began.
 ///
 /// `reusable`: how long a connection may have been idle. `None`: it must be a new one.
 async fn connect(
@@ -74,25 +79,50 @@ async fn connect(
     permit: &Permit,
     deadline: &Deadline,
     reusable: Option<Duration>,
-) -> Result<(pool::Connection, Arc<Upstream>), Rejection> {
-    let mut rejection = Rejection::Upstream(UpstreamFailure::Connect);
-    for upstream in permit.upstreams() {
-        if let Some(connection) = reusable.and_then(|keep_alive| worker.pool.take(upstream, keep_alive)) {
-            return Ok((connection, Arc::clone(upstream)));
-        }
-        deadline.arm(Timer::Connect, permit.spec().settings.connect_timeout);
-        match deadline.guard(pool::connect(&upstream.url)).await {
-            Ok(Ok(connection)) => return Ok((connection, Arc::clone(upstream))),
-            Ok(Err(error)) => {
-                tracing::debug!(upstream = %upstream.url, %error, "an upstream takes no connection");
-                rejection = UpstreamFailure::Connect.into();
-            }
-            Err(cut @ Cut::Timeout(_)) => {
-                deadline.clear();
-                rejection = cut.into();
-            }
-            Err(cut) => return Err(cut.into()),
-        }
+) -> Result<(pool::Connection, Load), Rejection> {
+    let upstreams = permit.upstreams();
+    let idle = |upstream| reusable.and_then(|keep_alive| worker.pool.take(upstream, keep_alive));
+    if let Some(first) = upstreams.first()
+        && let Some(connection) = idle(first)
+    {
+        return Ok((connection, Load::on(first)));
     }
-    Err(rejection)
+    let timeout = permit.spec().settings.connect_timeout;
+    let delay = attempt_delay(timeout);
+    let attempts = upstreams.into_iter().map(|upstream| {
+        deadline.arm(Timer::Connect, timeout);
+        open(Rc::clone(&worker.pool), Load::on(&upstream), reusable, delay)
+    });
+    match deadline.guard(race(attempts, delay)).await? {
+        Some(Ok(connected)) => Ok(connected),
+        Some(Err(_)) | None => Err(UpstreamFailure::Connect.into()),
+    }
+}
+
+/// The request counts as load while it waits, so that not everybody waits for the same upstream.
+async fn open(
+    pool: Rc<pool::Pool>,
+    load: Load,
+    reusable: Option<Duration>,
+    delay: Duration,
+) -> std::io::Result<(pool::Connection, Load)> {
+    let upstream = Arc::clone(load.upstream());
+    if let Some(connection) = reusable.and_then(|keep_alive| pool.take(&upstream, keep_alive)) {
+        return Ok((connection, load));
+    }
+    let attempt = Attempt::begin(delay, |connected| note(&upstream, connected));
+    let connected = attempt.end(pool.connect(&upstream, delay).await);
+    let connected = connected.inspect_err(|error| {
+        tracing::debug!(upstream = %upstream.url, %error, "an upstream takes no connection");
+    });
+    Ok((connected?, load))
+}
+
+fn note(upstream: &Upstream, connected: bool) {
+    let url = &upstream.url;
+    if connected && upstream.reachability.connected() {
+        tracing::info!(upstream = %url, "an upstream takes connections again");
+    } else if !connected && upstream.reachability.failed(Instant::now()) {
+        tracing::warn!(upstream = %url, "an upstream takes no connection; it is tried last until it does");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Forwarding takes a [`Permit`] and its fields are private here: a path that forgets to ask does not compile.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::credential::{BadCredential, Presented};
 use crate::{
@@ -17,8 +17,9 @@ use crate::{
     index::{
         follow::Index,
         freshness::NotFresh,
-        routes::{Deployment, Route, Upstream},
+        routes::{Deployment, Route},
         tokens::TokenIndex,
+        upstream::{self, Upstream},
         usage::Usage,
         verify::{NotProven, ProvenToken, Verifier, VerifyError},
     },
@@ -187,9 +188,9 @@ impl Permit {
         &self.deployment.spec
     }
 
-    /// Where the request may go, least loaded first.
-    pub fn upstreams(&self) -> Vec<&Arc<Upstream>> {
-        self.deployment.by_load()
+    /// Where the request may go, in the order in which it is tried.
+    pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        upstream::in_order(&self.deployment.upstreams, Instant::now())
     }
 
     /// `None`: the Deployment is public.

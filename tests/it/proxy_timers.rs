@@ -2,19 +2,16 @@
 
 use std::{
     io::Write,
-    net::SocketAddr,
     thread::{self, sleep},
     time::Duration,
 };
-
-use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
     SOON,
     gateway::{Gateway, deployment},
     http::{Client, ReadEnd, get},
     pair::{HOST, Pair},
-    upstream::{CHUNKED, Upstream},
+    upstream::{CHUNKED, Upstream, black_hole},
 };
 
 /// Short clocks: each names itself.
@@ -64,23 +61,7 @@ fn an_upstream_that_stops_reading_is_given_up() {
 
 #[test]
 fn a_connection_that_does_not_come_about_in_time() {
-    // Nobody accepts, and the queue is full: a further SYN is not answered.
-    let full = || -> (Socket, SocketAddr, Vec<Socket>) {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        socket.listen(0).unwrap();
-        let address = socket.local_addr().unwrap().as_socket().unwrap();
-        let waiting = (0..8)
-            .map(|_| {
-                let waiting = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-                waiting.set_nonblocking(true).unwrap();
-                let _ = waiting.connect(&address.into());
-                waiting
-            })
-            .collect();
-        (socket, address, waiting)
-    };
-    let (_socket, address, _waiting) = full();
+    let (address, _held) = black_hole();
     let second = Upstream::named("second");
     let config = format!(
         "{}[deployments.two]\nupstreams = [\"http://{address}\", \"http://{}\"]\nhosts = [\"two.test\"]\nconnect_timeout = \"200ms\"",

@@ -1,13 +1,17 @@
 //! Connections to upstreams and from callers: used again, chosen, given up, and limited.
 
-use std::{net::TcpListener, thread, time::Duration};
+use std::{
+    net::TcpListener,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::harness::{
     Gate, SOON,
     gateway::{Gateway, deployment, free_address},
     http::{Client, ReadEnd, get, request},
     pair::{HOST, Pair},
-    upstream::{Upstream, response},
+    upstream::{Upstream, black_hole, response},
     wait_until,
 };
 
@@ -90,6 +94,33 @@ fn a_second_upstream_is_used_if_the_first_refuses() {
         assert_eq!(gateway.connect().ask(body).text(), "alive");
     }
     assert!(alive.requests().iter().all(|request| request.body == b"abc"));
+}
+
+/// An upstream that drops packets is always the least loaded. It must not be waited for again and again.
+#[test]
+fn an_upstream_that_hangs_while_connecting_delays_hardly_anybody() {
+    let ((dead, held), alive) = (black_hole(), Upstream::named("alive"));
+    // Longer than the whole test may take: nobody waits for it even once.
+    let urls = format!("upstreams = [\"http://{dead}\", \"http://{}\"]", alive.address);
+    let config = format!("[deployments.a]\n{urls}\nhosts = [\"{HOST}\"]\nconnect_timeout = \"60s\"\n");
+    let gateway = Gateway::start(&config);
+    let token = gateway.token(&["deployment:a"]).text;
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(gateway.ask(&get(HOST, "/", &token)).text(), "alive");
+    }
+    assert!(began.elapsed() < Duration::from_secs(30));
+    let warnings = |text: &str| gateway.stderr().iter().filter(|line| line.contains(text)).count();
+    assert_eq!(warnings("takes no connection; it is tried last"), 1);
+    // It comes to life, and is found out by a probe.
+    drop(held);
+    let revived = Upstream::start_at(dead, |peer| {
+        while peer.request().is_some() {
+            peer.send(response(200, &[], b"revived"));
+        }
+    });
+    wait_until("the other is used, too", SOON, || gateway.ask(&get(HOST, "/", &token)).text() == "revived");
+    drop(revived);
 }
 
 #[test]

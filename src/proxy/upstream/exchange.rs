@@ -21,7 +21,7 @@ use super::{
     request_writer::{RequestWriter, WriteError},
 };
 use crate::{
-    index::routes::Upstream,
+    index::upstream::Upstream,
     proxy::{
         deadlines::{Cut, Deadline, Timer},
         rejection::{BadRequest, Rejection, UpstreamFailure},
@@ -74,6 +74,10 @@ impl Load {
     pub fn on(upstream: &Arc<Upstream>) -> Self {
         upstream.in_flight.fetch_add(1, Relaxed);
         Self(Arc::clone(upstream))
+    }
+
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.0
     }
 }
 

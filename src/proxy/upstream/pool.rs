@@ -4,14 +4,17 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     io,
-    net::SocketAddr,
+    mem::MaybeUninit,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
-use tokio::net::{TcpStream, lookup_host};
+use socket2::SockRef;
+use tokio::net::TcpStream;
 
-use crate::{domain::deployment::UpstreamUrl, index::routes::Upstream};
+use super::connect::Addresses;
+use crate::index::upstream::Upstream;
 
 /// Idle connections that are kept per upstream and worker.
 const MAX_IDLE: usize = 512;
@@ -27,6 +30,7 @@ pub struct Connection {
 #[derive(Default)]
 pub struct Pool {
     idle: RefCell<HashMap<u64, Vec<Idle>>>,
+    addresses: Rc<Addresses>,
 }
 
 struct Idle {
@@ -41,12 +45,20 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&upstream.id)?;
         while let Some(Idle { stream, since }) = connections.pop() {
-            let silent = matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-            if silent && since.elapsed() < keep_alive {
+            if is_silent(&stream) && since.elapsed() < keep_alive {
                 return Some(Connection { stream, buffer: BytesMut::new(), reused: true });
             }
         }
         None
+    }
+
+    /// A new connection. `delay`: between attempts, if the upstream's name has several addresses.
+    ///
+    /// # Errors
+    /// The upstream's name has no address, or none of them takes a connection.
+    pub async fn connect(&self, upstream: &Upstream, delay: Duration) -> io::Result<Connection> {
+        let stream = Rc::clone(&self.addresses).connect(&upstream.url, delay).await?;
+        Ok(Connection { stream, buffer: BytesMut::new(), reused: false })
     }
 
     /// Keeps a connection whose exchange is over and left nothing behind.
@@ -66,31 +78,52 @@ impl Pool {
             connections.retain(|connection| connection.since.elapsed() < keep_alive);
             !connections.is_empty()
         });
+        self.addresses.sweep();
     }
 }
 
-/// A new connection, to the first address of the upstream's name that takes one.
-///
-/// # Errors
-/// That of the last address, or of the name's resolution.
-pub async fn connect(url: &UpstreamUrl) -> io::Result<Connection> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses(url).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(Connection { stream, buffer: BytesMut::new(), reused: false });
+/// Whether the upstream has neither sent anything nor closed. The operating system is asked: `TcpStream::try_read` answers
+/// from what tokio knew when it last waited for events, and bytes or an end that have come since would be missed.
+fn is_silent(stream: &TcpStream) -> bool {
+    let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+    matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        net::{Shutdown, TcpListener},
+    };
+
+    use tokio::runtime;
+
+    use super::*;
+
+    /// The runtime does not get to look for events in between, as under load.
+    #[test]
+    fn what_the_kernel_has_is_seen_before_the_runtime_knows() {
+        let test = async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let upstream = Upstream::new(&format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+            let pool = Pool::default();
+            for end in [None, Some(b"HTTP/1.1 200 OK\r\n".as_slice()), Some(b"")] {
+                let connection = pool.connect(&upstream, Duration::ZERO).await.unwrap();
+                let (mut peer, _) = listener.accept().unwrap();
+                // tokio takes a new socket for readable until it has looked.
+                let nothing = connection.stream.try_read(&mut [0]);
+                assert_eq!(nothing.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+                pool.put(&upstream, connection);
+                match end {
+                    None => {}
+                    Some(b"") => peer.shutdown(Shutdown::Write).unwrap(),
+                    Some(bytes) => peer.write_all(bytes).unwrap(),
+                }
+                let taken = pool.take(&upstream, Duration::from_secs(60));
+                assert_eq!(taken.is_some(), end.is_none(), "{end:?}");
             }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-async fn addresses(url: &UpstreamUrl) -> io::Result<Vec<SocketAddr>> {
-    let host = url.host().trim_start_matches('[').trim_end_matches(']');
-    match host.parse() {
-        Ok(address) => Ok(vec![SocketAddr::new(address, url.port())]),
-        Err(_) => Ok(lookup_host((host, url.port())).await?.collect()),
+        };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
+        runtime.unwrap().block_on(test);
     }
 }

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::{Domain, Socket, Type};
+
 use super::{SOON, wait_until};
 
 /// A listener whose connections are each handled by a thread.
@@ -330,6 +332,24 @@ impl Request {
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
     }
+}
+
+/// An address at which connecting hangs, as long as the second value is held: nobody accepts, and the queue is full, so
+/// that the system does not answer a further SYN.
+pub fn black_hole() -> (SocketAddr, Vec<Socket>) {
+    let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let listener = socket();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut held = vec![listener];
+    held.extend((0..8).map(|_| {
+        let waiting = socket();
+        waiting.set_nonblocking(true).unwrap();
+        let _ = waiting.connect(&address);
+        waiting
+    }));
+    (address.as_socket().unwrap(), held)
 }
 
 /// An answer with a length. `fields` are whole lines without their ends.
