@@ -72,12 +72,13 @@ fn index() {
     let mut left = INDEXED;
     while left > 0 {
         let page = left.min(50_000);
-        writer.apply_secrets(&index, (0..page).map(|_| changed(&system::new_token_text().unwrap(), &hash)).collect());
+        let page = (0..page).map(|_| changed(&system::new_token_text().unwrap(), &hash)).collect();
+        index.replace(writer.entries(page));
         left -= page;
     }
     println!("bytes per token in an index of {INDEXED}: {}", (resident_bytes() - before) / INDEXED as u64);
 
-    writer.apply_secrets(&index, vec![changed(&known, &hash)]);
+    index.replace(writer.entries(vec![changed(&known, &hash)]));
     runtime.block_on(verifier.prove(&index, known.presented())).unwrap();
     let unknown = system::new_token_text().unwrap();
     let garbage = b"bgw_0123456789ab_0123456789abcdef0123456789abcdef0123456789a012345";

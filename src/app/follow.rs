@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 use tracing::{error, info};
 
-use super::{ServeError, Shutdown, heartbeat, record_usage::UsageRecorder, welcome};
+use super::{ServeError, Shutdown, heartbeat::Heartbeat, record_usage::UsageRecorder, welcome};
 use crate::{
     config::Config,
     domain::{audit::Actor, rights::Grantor},
@@ -53,7 +53,9 @@ impl Follow {
         let gateway = Arc::clone(&management.gateway);
         let _ = gateway.opened.set(Arc::clone(&store));
         let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
-        shutdown.spawn(heartbeat::run(Arc::clone(&gateway.index), Arc::clone(&store), shutdown.clone()));
+        let holds = config.store.max_staleness;
+        let heartbeat = Heartbeat::begin(Arc::clone(&gateway.index), Arc::clone(&store), holds).await?;
+        shutdown.spawn(heartbeat.run(shutdown.clone()));
         let (interval, recorder_ends) = (config.tokens.usage_interval, shutdown.clone());
         let recorder =
             UsageRecorder { gateway: Arc::clone(&gateway), traffic, store, interval, shutdown: recorder_ends };

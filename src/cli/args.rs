@@ -66,6 +66,9 @@ pub enum Command {
     /// Manage users, who own tokens
     #[command(subcommand)]
     User(UserCommand),
+    /// List the gateways on this store, and remove those that have ended
+    #[command(subcommand)]
+    Replica(ReplicaCommand),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -173,6 +176,17 @@ pub enum DeploymentCommand {
     Start { name: DeploymentName },
     /// Remove a Deployment from the store, and the scopes that name it from all tokens
     Remove { name: DeploymentName },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ReplicaCommand {
+    /// List the gateways that may decide by what they know
+    List,
+    /// Remove a gateway that has ended without signing off, so that no change waits for it or names it any more
+    ///
+    /// Make sure that it has ended: cut off from the store, it may still let revoked tokens through. One that runs comes
+    /// back by itself.
+    Remove { name: String },
 }
 
 /// Settings without a flag take their current values in [proxy.deployment_defaults].

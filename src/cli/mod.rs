@@ -11,6 +11,7 @@ mod exit;
 mod healthcheck;
 mod output;
 mod reference;
+mod replica;
 mod sanitize;
 mod scan;
 mod serve;
@@ -75,6 +76,7 @@ fn perform(command: Command, environment: &Environment, printer: &mut Printer<'_
         Command::Token(command) => token::run(command, environment, printer),
         Command::Deployment(command) => deployment::run(command, environment, printer),
         Command::User(command) => user::run(command, environment, printer),
+        Command::Replica(command) => replica::run(command, environment, printer),
         Command::Config(command) => config::run(command, environment, printer),
         Command::Healthcheck { url } => healthcheck::run(url.as_ref(), environment, printer),
         Command::Completions { shell } => {

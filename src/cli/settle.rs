@@ -36,7 +36,8 @@ impl OpenStore {
                 ));
                 if !missing.is_empty() {
                     printer.note(&format!(
-                        "No word from: {}. If one of them is running, it may not have applied the change yet.",
+                        "Not applied by: {}. If one of them runs, it may still decide without the change. Once it has ended, \
+                         `bento-gateway replica remove NAME` takes it off the list.",
                         missing.join(", ")
                     ));
                 }

@@ -150,7 +150,8 @@ pub struct StoreConfig {
     pub acquire_timeout: Duration,
     /// How often `change_seq` is read: the bound within which other processes' changes take effect.
     pub poll_interval: Duration,
-    /// How long known tokens go on working while the store cannot be reached. `None`: without limit.
+    /// How long known tokens go on working while the store cannot be reached. `None`: without limit. Decision 16 argues the
+    /// default.
     pub max_staleness: Option<Duration>,
 }
 

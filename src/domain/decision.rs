@@ -35,6 +35,9 @@ pub enum Reason {
     OwnerDisabled,
     OutOfScope,
     NoSuchDeployment,
+    /// The store that is followed now has never heard of the token, as after a restore. Only running work ends by it: a
+    /// new request's token is not proven at all.
+    Gone,
 }
 
 /// Whether the token is good for anything at all.

@@ -3,16 +3,9 @@
 //! It reads `change_seq` whenever the store says that something changed, and every poll interval whether it did or not,
 //! since notifications can be lost. While the store is away the index stays as it was.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -21,13 +14,14 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     freshness::Freshness,
+    history::{Step, is_confirmed},
     routes::{Route, RouteKey, RouteRules, RoutingTable},
     tokens::{TokenIndex, TokenWriter},
 };
 use crate::{
     config::StoreConfig,
     domain::deployment::{DeploymentName, DeploymentSpec},
-    store::{Cursor, SharedStore, StoreError},
+    store::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Point, SharedStore, Store, StoreError},
 };
 
 /// Secrets read at once: large enough that loading copies few shards twice, small enough in memory.
@@ -60,8 +54,8 @@ pub struct Index {
     pub freshness: Freshness,
     /// Counts what was applied, so that running work can be looked at again.
     pub epoch: watch::Sender<u64>,
-    /// The sequence that the index is like; -1 before it was first loaded.
-    applied: AtomicI64,
+    /// What the index is like. `None` before it was first loaded.
+    applied: ArcSwapOption<Point>,
     /// The store may have changed.
     changed: Arc<Notify>,
 }
@@ -80,7 +74,7 @@ impl Index {
             routes: ArcSwap::default(),
             freshness: Freshness::new(),
             epoch: watch::Sender::new(0),
-            applied: AtomicI64::new(-1),
+            applied: ArcSwapOption::empty(),
             changed: Arc::default(),
         }
     }
@@ -95,9 +89,9 @@ impl Index {
         self.routes.load().find(key)
     }
 
-    /// Every change up to this sequence is decided by; -1: none yet.
-    pub fn applied(&self) -> i64 {
-        self.applied.load(Relaxed)
+    /// Every change up to this one is decided by. `None`: none yet.
+    pub fn applied(&self) -> Option<Arc<Point>> {
+        self.applied.load_full()
     }
 
     /// Returns once the store was read for the first time.
@@ -124,8 +118,33 @@ pub struct Follower {
     declared: watch::Receiver<Declared>,
     writer: TokenWriter,
     stored: BTreeMap<DeploymentName, DeploymentSpec>,
-    /// The sequence that the index is like. `None`: nothing was read yet.
-    applied: Option<i64>,
+    /// What the index is like. `None`: nothing was read yet.
+    applied: Option<Point>,
+}
+
+/// What one look has read. Nothing of it is decided by before all of it is there and known to be of one history.
+struct News {
+    users: Vec<ChangedUser>,
+    deployments: Vec<ChangedDeployment>,
+}
+
+impl News {
+    /// `take` gets the secrets, page by page.
+    async fn read(
+        store: &Store,
+        since: i64,
+        mut take: impl FnMut(Vec<ChangedSecret>) + Send,
+    ) -> Result<Self, StoreError> {
+        let deployments = store.changed_deployments(since).await?;
+        let users = store.changed_users(since).await?;
+        let mut cursor = Cursor::after(since);
+        loop {
+            let secrets = store.changed_secrets(cursor, PAGE).await?;
+            let Some(last) = secrets.last() else { return Ok(Self { users, deployments }) };
+            cursor = last.cursor();
+            take(secrets);
+        }
+    }
 }
 
 impl Follower {
@@ -199,52 +218,84 @@ impl Follower {
         }
     }
 
-    /// Applies all that was committed since the last time.
+    /// Makes the index like the store.
     ///
     /// # Errors
-    /// [`StoreError`]; what was applied before it stays, and is asked for again.
+    /// [`StoreError`]; the index is as it was before, and the next call asks for the same.
     pub async fn catch_up(&mut self) -> Result<(), StoreError> {
-        let seq = self.store.change_seq().await?;
-        if self.applied == Some(seq) {
+        let head = self.store.head(self.applied.as_ref().map(|applied| applied.seq)).await?;
+        match Step::of(self.applied.as_ref(), &head) {
+            Step::Nothing => Ok(()),
+            Step::Changes { since } => self.apply_changes(since, head.latest).await,
+            Step::Everything => self.replace_everything(head.latest).await,
+        }
+    }
+
+    async fn apply_changes(&mut self, since: i64, latest: Point) -> Result<(), StoreError> {
+        let mut pages = Vec::new();
+        let writer = &mut self.writer;
+        let news = News::read(&self.store, since, |secrets| pages.push(writer.entries(secrets))).await?;
+        self.confirm(&latest).await?;
+
+        self.writer.apply_users(&news.users);
+        pages.into_iter().for_each(|page| self.index.tokens.replace(page));
+        let routes_changed = !news.deployments.is_empty();
+        self.store_deployments(news.deployments);
+        if routes_changed {
+            self.rebuild_routes();
+        }
+        self.is_like(latest);
+        Ok(())
+    }
+
+    /// Builds everything beside what there is and swaps it. Until then known tokens go on; unknown ones may be of the
+    /// history that is being read.
+    async fn replace_everything(&mut self, latest: Point) -> Result<(), StoreError> {
+        if let Some(applied) = &self.applied {
+            warn!(
+                seq = latest.seq,
+                applied = applied.seq,
+                "the store's history has changed, as after a restore or a fail-over; everything is read again"
+            );
+            self.index.freshness.mark_stale();
+        }
+        let (whole, mut writer) = (TokenIndex::new(), TokenWriter::default());
+        let news = News::read(&self.store, -1, |secrets| whole.replace(writer.entries(secrets))).await?;
+        self.confirm(&latest).await?;
+
+        writer.apply_users(&news.users);
+        self.writer = writer;
+        self.index.tokens.take_over(&whole);
+        self.stored.clear();
+        self.store_deployments(news.deployments);
+        self.rebuild_routes();
+        self.is_like(latest);
+        self.declare().await;
+        Ok(())
+    }
+
+    /// The connections may lead to another server than they did a moment ago.
+    async fn confirm(&self, latest: &Point) -> Result<(), StoreError> {
+        let again = self.store.head(Some(latest.seq)).await?;
+        if is_confirmed(latest, &again) {
             return Ok(());
         }
-        if self.applied.is_some_and(|applied| seq < applied) {
-            // An older copy was put in the store's place: what it does not know must not go on working.
-            warn!(seq, applied = self.applied, "the store has gone back, as after a restore; everything is read again");
-            self.index.tokens.clear();
-            self.stored.clear();
-            self.applied = None;
-        }
-        let first = self.applied.is_none();
-        let since = self.applied.unwrap_or(-1);
+        Err(StoreError::Unavailable("its history changed while it was read".to_owned()))
+    }
 
-        let deployments = self.store.changed_deployments(since).await?;
-        let users = self.store.changed_users(since).await?;
-        self.writer.apply_users(&users);
-        let mut cursor = Cursor::after(since);
-        loop {
-            let secrets = self.store.changed_secrets(cursor, PAGE).await?;
-            let Some(last) = secrets.last() else { break };
-            cursor = last.cursor();
-            self.writer.apply_secrets(&self.index.tokens, secrets);
-        }
-        let routes_changed = first || !deployments.is_empty();
-        for changed in deployments {
+    fn store_deployments(&mut self, changed: Vec<ChangedDeployment>) {
+        for changed in changed {
             match changed.spec {
                 Some(spec) => self.stored.insert(changed.name, spec),
                 None => self.stored.remove(&changed.name),
             };
         }
-        if first {
-            self.declare().await;
-        }
-        if routes_changed {
-            self.rebuild_routes();
-        }
-        self.applied = Some(seq);
-        self.index.applied.store(seq, Relaxed);
+    }
+
+    fn is_like(&mut self, latest: Point) {
+        self.applied = Some(latest.clone());
+        self.index.applied.store(Some(Arc::new(latest)));
         self.index.announce();
-        Ok(())
     }
 
     /// After a reload. A task tells the store, which may be away.

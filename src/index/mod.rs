@@ -5,6 +5,7 @@
 
 pub mod follow;
 pub mod freshness;
+pub mod history;
 pub mod routes;
 pub mod tokens;
 pub mod upstream;

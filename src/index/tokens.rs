@@ -85,14 +85,23 @@ impl TokenIndex {
         self.len() == 0
     }
 
-    /// Forgets everything. For the one writer.
-    pub fn clear(&self) {
-        self.shards.iter().for_each(|shard| shard.store(Arc::default()));
+    /// Becomes like `whole`, which was built beside it: at no moment is a token missing that both know. Secrets whose hash
+    /// is the same stay proven. For the one writer.
+    pub fn take_over(&self, whole: &Self) {
+        for (shard, new) in self.shards.iter().zip(&whole.shards) {
+            let (earlier, new) = (shard.load(), new.load_full());
+            for (id, entry) in new.iter() {
+                if let Some(earlier) = earlier.get(id) {
+                    entry.inherit(earlier);
+                }
+            }
+            shard.store(new);
+        }
     }
 
     /// Puts the entries in, in place of earlier ones with their lookup ids. For the one writer: two concurrent calls
     /// would lose entries.
-    fn replace(&self, entries: Vec<Entry>) {
+    pub fn replace(&self, entries: Vec<Entry>) {
         let now = system::now();
         let mut by_shard: HashMap<usize, Vec<Entry>> = HashMap::new();
         for entry in entries {
@@ -180,9 +189,8 @@ pub struct TokenWriter {
 }
 
 impl TokenWriter {
-    pub fn apply_secrets(&mut self, index: &TokenIndex, changed: Vec<ChangedSecret>) {
-        let entries = changed.into_iter().map(|secret| self.entry(secret)).collect();
-        index.replace(entries);
+    pub fn entries(&mut self, changed: Vec<ChangedSecret>) -> Vec<Entry> {
+        changed.into_iter().map(|secret| self.entry(secret)).collect()
     }
 
     /// Takes effect on every token of the user at once, since they share the flag.

@@ -217,7 +217,8 @@ impl Permit {
         let destination = Destination::Deployment(self.deployment.spec.name.as_str());
         match index.find(token.entry().lookup_id()) {
             Some(entry) => decision::decide(entry.holder(), destination, now),
-            None => decision::decide(token.entry().holder(), destination, now),
+            // A browser session that ended long ago, or a token that the store does not have any more.
+            None => decision::decide(token.entry().holder(), destination, now).and(Err(Reason::Gone)),
         }
     }
 }

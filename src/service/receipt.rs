@@ -7,14 +7,16 @@ use serde::Serialize;
 
 use crate::store::{Replica, Store, StoreError};
 
-/// How often a gateway says that it lives.
-pub const BEAT: Duration = Duration::from_secs(2);
-/// Without a beat for so long it counts as silent: three were lost.
-const LIVE: Duration = Duration::from_secs(7);
-/// A silent one that was heard of within this time may still run, cut off from the store.
-const REMEMBERED: Duration = Duration::from_secs(600);
+/// How often a gateway says that it lives, beside the word that follows each change.
+pub const BEAT: Duration = Duration::from_millis(500);
+/// One that was heard of within this time is running and gets its time to answer: two beats were lost otherwise.
+const PROMPT: Duration = Duration::from_millis(1500);
+/// One that was heard of within this time counts as running, though it is given only [`LATE_DEADLINE`].
+const RUNNING: Duration = Duration::from_secs(7);
 /// How long a receipt is waited for.
 const DEADLINE: Duration = Duration::from_secs(3);
+/// How long one waits for those that are late: most of them were killed.
+const LATE_DEADLINE: Duration = Duration::from_millis(300);
 /// Between two looks, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 const MAX_PAUSE: Duration = Duration::from_millis(50);
@@ -28,30 +30,46 @@ pub struct Receipt {
     pub acknowledged: usize,
     /// Milliseconds until the last of those did, or until nobody waited any longer.
     pub took_ms: u64,
-    /// Those that do not yet, and those that have not been heard of for some seconds: they may be down, or cut off from
-    /// the store and deciding by what they knew. By name.
+    /// Every gateway that may still decide without the change: running ones that are slow or starting, and those that
+    /// have not been heard of, until their `store.max_staleness` is over or an operator removes them. By name.
     pub missing: Vec<String>,
 }
 
-/// Waits until every running gateway decides by all changes up to `seq`, or for 3 s.
+/// Waits until every running gateway decides by all changes up to `seq`, or for 3 s. Nobody waits long for one that is
+/// silent: it is named at once.
 ///
 /// # Errors
 /// The store's. The change itself is committed all the same.
 pub async fn receipt(store: &Store, seq: i64) -> Result<Receipt, StoreError> {
     let started = Instant::now();
     let mut pause = FIRST_PAUSE;
-    let behind = |replica: &&Replica| replica.applied_seq < seq;
     loop {
-        let live = store.live_replicas(LIVE).await?;
-        let acknowledged = live.len() - live.iter().filter(behind).count();
-        let over = started.elapsed() >= DEADLINE;
-        if acknowledged == live.len() || over {
-            let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let known = store.live_replicas(REMEMBERED).await?;
-            let missing = known.iter().filter(behind).map(|replica| replica.name.clone()).collect();
-            return Ok(Receipt { replicas: live.len(), acknowledged, took_ms, missing });
+        let known = store.replicas().await?;
+        let elapsed = started.elapsed();
+        if elapsed >= patience(&known, seq) {
+            let running = known.iter().filter(|replica| replica.silent < RUNNING);
+            return Ok(Receipt {
+                replicas: running.clone().count(),
+                acknowledged: running.filter(|replica| replica.applied_seq >= seq).count(),
+                took_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+                missing: behind(&known, seq).map(|replica| replica.name.clone()).collect(),
+            });
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(MAX_PAUSE);
     }
+}
+
+fn behind(known: &[Replica], seq: i64) -> impl Iterator<Item = &Replica> {
+    known.iter().filter(move |replica| replica.applied_seq < seq)
+}
+
+/// How long, from the beginning, those that are behind are worth waiting for.
+fn patience(known: &[Replica], seq: i64) -> Duration {
+    let deadline = |replica: &Replica| match replica.silent {
+        silent if silent < PROMPT => DEADLINE,
+        silent if silent < RUNNING => LATE_DEADLINE,
+        _ => Duration::ZERO,
+    };
+    behind(known, seq).map(deadline).max().unwrap_or_default()
 }

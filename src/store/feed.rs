@@ -4,6 +4,7 @@ use sqlx::types::Json;
 
 use super::{
     Committed, Database, Store, StoreError,
+    point::Point,
     statement::{same, statements},
 };
 use crate::domain::{
@@ -16,6 +17,12 @@ use crate::domain::{
 
 statements! {
     CHANGE_SEQ = same("SELECT seq FROM change_seq");
+
+    /// `$1`: a sequence that was applied earlier.
+    HEAD = same(
+        "SELECT s.seq, latest.mark, applied.mark FROM change_seq s
+        LEFT JOIN change_marks latest ON latest.seq = s.seq LEFT JOIN change_marks applied ON applied.seq = $1",
+    );
 
     SECRETS = same(
         "SELECT s.changed_seq, s.lookup_id, s.hash, s.retires_at, s.deployment, t.id, t.owner_id, t.scopes, t.expires_at,
@@ -31,6 +38,15 @@ statements! {
     );
 
     USERS = same("SELECT id, disabled_at IS NOT NULL FROM users WHERE changed_seq > $1 ORDER BY changed_seq, id");
+}
+
+/// Where a store stands, for a follower that has applied something before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub latest: Point,
+    /// The mark that the store has for the sequence that was asked about. `None`: none, or none any more: it keeps those
+    /// of the last 10,000 changes.
+    pub mark_then: Option<String>,
 }
 
 /// A place in the list of changed secrets: after all of sequence `seq` up to `lookup_id`.
@@ -87,6 +103,13 @@ impl Store {
     pub async fn change_seq(&self) -> Result<i64, StoreError> {
         let (seq,) = self.read().await?.one(CHANGE_SEQ, ()).await?;
         Ok(seq)
+    }
+
+    /// The last committed change, and whether the sequence `applied` is still the same change as it was. `None`: nothing
+    /// was applied yet.
+    pub async fn head(&self, applied: Option<i64>) -> Result<Head, StoreError> {
+        let (seq, mark, mark_then) = self.read().await?.one(HEAD, (applied.unwrap_or(-1),)).await?;
+        Ok(Head { latest: Point { seq, mark }, mark_then })
     }
 
     /// `value`, as somebody has committed it before: whoever waits for it waits for all that is committed now.

@@ -6,7 +6,8 @@
 //!
 //! Each verb is one transaction. One that changes something is a [`Change`]: it bumps the single-row `change_seq` first
 //! and so holds its row lock until the commit, which orders the writers: whoever has seen sequence N has seen all that
-//! was committed up to N. Every changed row carries the sequence of its last change, and a follower asks for what lies
+//! was committed up to N. A trigger of the database gives every sequence a random mark, since after a fail-over or a
+//! restore a number may be passed again. Every changed row carries the sequence of its last change, and a follower asks for what lies
 //! above the sequence it has applied.
 
 mod audit;
@@ -19,6 +20,8 @@ mod device_logins;
 mod error;
 mod feed;
 mod invitations;
+
+mod point;
 mod postgres;
 mod replicas;
 mod rows;
@@ -33,7 +36,8 @@ pub use audit::{EventFilter, StoredEvent};
 pub use change::{Change, Committed, Current};
 pub use deployments::{StoredDeployment, TouchedToken};
 pub use error::{Conflict, StoreError};
-pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor};
+pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Head};
+pub use point::Point;
 pub use replicas::{Replica, ReplicaId};
 pub use tokens::{Page, TokenFilter, TokenOrder};
 pub use users::{NamedRequest, Organization};

@@ -1,5 +1,7 @@
 //! From rows to values of the domain, the same for both databases. How a column is spelled: [`super::columns`].
 
+use std::time::Duration;
+
 use sqlx::{FromRow, Row, postgres::PgRow, sqlite::SqliteRow, types::Json};
 
 use super::{ChangedSecret, Replica, StoredDeployment, StoredEvent, columns::Id};
@@ -115,4 +117,11 @@ record!(Replica, row => Self {
     id: row.try_get("id")?,
     name: row.try_get("name")?,
     applied_seq: row.try_get("applied_seq")?,
+    silent: milliseconds(row.try_get("silent_ms")?),
+    holds: row.try_get::<Option<i64>, _>("holds_ms")?.map(milliseconds),
 });
+
+/// As the database counts them.
+fn milliseconds(count: i64) -> Duration {
+    Duration::from_millis(count.unsigned_abs())
+}

@@ -51,6 +51,7 @@ mod proxy_websocket;
 mod secrecy;
 mod shutdown;
 mod store;
+mod store_failover;
 mod store_faults;
 mod store_migration;
 mod whole_answers;

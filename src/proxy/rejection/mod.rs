@@ -224,6 +224,7 @@ fn reason_row(reason: Reason) -> Row {
         Reason::Expired => invalid_token("token_expired"),
         Reason::Rotated => invalid_token("token_rotated"),
         Reason::OwnerDisabled => invalid_token("owner_disabled"),
+        Reason::Gone => invalid_token("token_invalid"),
         Reason::OutOfScope => {
             let challenge = Challenge::Error("insufficient_scope");
             Row::challenged(StatusCode::FORBIDDEN, "insufficient_scope", challenge)
@@ -304,6 +305,7 @@ mod tests {
             Reason::OwnerDisabled,
             Reason::OutOfScope,
             Reason::NoSuchDeployment,
+            Reason::Gone,
         ];
         let upstream = [UpstreamFailure::Connect, UpstreamFailure::Closed, UpstreamFailure::Malformed];
         let mut all: Vec<Rejection> = Vec::new();

@@ -47,6 +47,7 @@ impl Sentence<'_> {
             (Reason::Revoked, _) => f.write_str("the token was revoked; ask its owner for a new one"),
             (Reason::Expired, _) => f.write_str("the token has expired; ask its owner for a new one"),
             (Reason::Rotated, _) => f.write_str("the token was rotated and this secret is retired; use the new one"),
+            (Reason::Gone, _) => f.write_str("the token is not valid"),
             (Reason::OwnerDisabled, _) => f.write_str("the owner of the token is disabled"),
             (Reason::OutOfScope, Some(name)) => write!(f, "the token lacks the scope deployment:{name}"),
             (Reason::OutOfScope, None) => f.write_str("the token has no scope for the Deployment asked for"),

@@ -6,6 +6,7 @@ mod browser_sessions;
 mod deployments;
 mod device_logins;
 mod feed;
+mod history;
 mod invitations;
 mod large;
 mod opening;

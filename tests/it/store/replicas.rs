@@ -2,28 +2,104 @@
 
 use std::time::Duration;
 
-use bento_gateway::{store::ReplicaId, system};
+use bento_gateway::{
+    config::StoreUrl,
+    service::receipt::receipt,
+    store::{Point, ReplicaId, SharedStore, Store},
+    system,
+};
 
-use super::{StoreUnderTest, behaviours};
+use super::{StoreUnderTest, behaviours, owner};
 
-behaviours!(replicas_come_and_go,);
+behaviours!(
+    replicas_come_and_go,
+    a_replica_of_a_lost_history_has_applied_nothing,
+    a_receipt_names_whoever_may_decide_by_old_knowledge,
+    a_silent_replica_is_remembered_as_long_as_it_may_decide,
+);
+
+const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
+
+fn replica() -> ReplicaId {
+    ReplicaId(system::new_id(system::now()).unwrap())
+}
+
+async fn known(store: &Store) -> Vec<(String, i64)> {
+    store.replicas().await.unwrap().into_iter().map(|replica| (replica.name, replica.applied_seq)).collect()
+}
+
+/// The point that the store is at.
+async fn latest(store: &Store) -> Point {
+    store.head(None).await.unwrap().latest
+}
+
+async fn change(store: &SharedStore) -> i64 {
+    owner(store).await;
+    store.change_seq().await.unwrap()
+}
 
 async fn replicas_come_and_go(under_test: StoreUnderTest) {
     let store = under_test.open().await;
-    let [one, two] = [(), ()].map(|()| ReplicaId(system::new_id(system::now()).unwrap()));
-    let seq = store.change_seq().await.unwrap();
-    store.beat(one, "b", 1).await.unwrap();
-    store.beat(two, "a", 5).await.unwrap();
-    store.beat(one, "b", 7).await.unwrap();
-    let live = async |within| {
-        let live = store.live_replicas(within).await.unwrap();
-        live.into_iter().map(|replica| (replica.id, replica.name, replica.applied_seq)).collect::<Vec<_>>()
-    };
-    let both = [(two, "a".to_owned(), 5), (one, "b".to_owned(), 7)];
-    assert_eq!(live(Duration::from_secs(60)).await, both);
-    tokio::time::sleep(Duration::from_millis(60)).await;
-    assert_eq!(live(Duration::from_millis(50)).await, []);
+    let (one, two) = (replica(), replica());
+    let seq = change(&store).await;
+    store.beat(one, "b", None, MINUTE).await.unwrap();
+    store.beat(two, "a", Some(&latest(&store).await), None).await.unwrap();
+    assert_eq!(known(&store).await, [("a".to_owned(), seq), ("b".to_owned(), -1)]);
+    store.beat(one, "b", Some(&latest(&store).await), MINUTE).await.unwrap();
+    assert_eq!(known(&store).await, [("a".to_owned(), seq), ("b".to_owned(), seq)]);
     store.leave(two).await.unwrap();
-    assert_eq!(live(Duration::from_secs(60)).await, both[1..]);
+    assert_eq!(known(&store).await, [("b".to_owned(), seq)]);
+    assert!(store.remove_replica("b").await.unwrap());
+    assert!(!store.remove_replica("b").await.unwrap());
+    assert_eq!(known(&store).await, []);
     assert_eq!(store.change_seq().await.unwrap(), seq, "a beat is no change");
+}
+
+async fn a_replica_of_a_lost_history_has_applied_nothing(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    let seq = change(&store).await;
+    let lost = Point { seq, mark: Some("of another history".to_owned()) };
+    store.beat(replica(), "lost", Some(&lost), None).await.unwrap();
+    let older_release = Point { seq, mark: None };
+    store.beat(replica(), "older", Some(&older_release), None).await.unwrap();
+    assert_eq!(known(&store).await, [("lost".to_owned(), -1), ("older".to_owned(), seq)]);
+}
+
+async fn a_receipt_names_whoever_may_decide_by_old_knowledge(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    change(&store).await;
+    store.beat(replica(), "dead", Some(&latest(&store).await), MINUTE).await.unwrap();
+    age(&under_test, 5000).await;
+    let seq = change(&store).await;
+    store.beat(replica(), "good", Some(&latest(&store).await), MINUTE).await.unwrap();
+    let of_dead = receipt(&store, seq).await.unwrap();
+    assert_eq!((of_dead.replicas, of_dead.acknowledged), (2, 1));
+    assert_eq!(of_dead.missing, ["dead"]);
+    assert!(of_dead.took_ms < 3000, "nobody waits for a dead one as for a running one: {of_dead:?}");
+
+    store.beat(replica(), "starting", None, MINUTE).await.unwrap();
+    let of_starting = receipt(&store, seq).await.unwrap();
+    assert_eq!(of_starting.missing, ["dead", "starting"]);
+}
+
+async fn a_silent_replica_is_remembered_as_long_as_it_may_decide(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    store.beat(replica(), "bounded", None, MINUTE).await.unwrap();
+    store.beat(replica(), "unbounded", None, None).await.unwrap();
+    let names = async || known(&store).await.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    age(&under_test, 65_000).await;
+    assert_eq!(names().await, ["bounded", "unbounded"], "it may have polled after its last beat");
+    age(&under_test, 20_000).await;
+    assert_eq!(names().await, ["unbounded"]);
+    let seq = change(&store).await;
+    assert_eq!(receipt(&store, seq).await.unwrap().missing, ["unbounded"]);
+}
+
+/// As if all beats had come so many milliseconds earlier.
+async fn age(under_test: &StoreUnderTest, millis: u32) {
+    let earlier = match under_test.config.url {
+        StoreUrl::Sqlite(_) => format!("{millis}"),
+        StoreUrl::Postgres(_) => format!("{millis} * interval '1 millisecond'"),
+    };
+    under_test.execute(&format!("UPDATE replicas SET beat_at = beat_at - {earlier}")).await;
 }
