@@ -72,8 +72,8 @@ fn index() {
     let mut left = INDEXED;
     while left > 0 {
         let page = left.min(50_000);
-        let page = (0..page).map(|_| changed(&system::new_token_text().unwrap(), &hash)).collect();
-        index.replace(writer.entries(page));
+        let new = (0..page).map(|_| changed(&system::new_token_text().unwrap(), &hash)).collect();
+        index.replace(writer.entries(new));
         left -= page;
     }
     println!("bytes per token in an index of {INDEXED}: {}", (resident_bytes() - before) / INDEXED as u64);
