@@ -58,7 +58,9 @@ pub fn all<'a>(headers: &'a HeaderMap, https: bool, purpose: &str) -> impl Itera
 
 /// Whether a cookie pair or a `Set-Cookie` value is one of ours.
 pub fn is_ours(pair: &[u8]) -> bool {
+    // A cookie without a name is sent back as what looks like one with a name: `=bgw-x=y` as `bgw-x=y`.
     let pair = pair.trim_ascii_start();
+    let pair = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii_start();
     let pair = pair.strip_prefix(HOST_PREFIX.as_bytes()).unwrap_or(pair);
     pair.starts_with(PREFIX.as_bytes())
 }
@@ -92,6 +94,7 @@ mod tests {
     #[test]
     fn ours_are_known_by_their_name() {
         assert!(is_ours(b"bgw-console=x; Path=/") && is_ours(b" __Host-bgw-session-a=x"));
+        assert!(is_ours(b"=bgw-session-a=x") && is_ours(b" = bgw-session-a=x; Path=/"));
         assert!(!is_ours(b"session=bgw-console") && !is_ours(b"__Secure-bgw-console=x"));
         assert_eq!(
             set(true, CONSOLE, "x", 60),

@@ -8,19 +8,21 @@ use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{
-        CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, FORWARDED, SET_COOKIE, TRANSFER_ENCODING,
-        UPGRADE, VARY,
+        CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, SET_COOKIE, TRANSFER_ENCODING, UPGRADE, VARY,
     },
     request::Parts,
 };
 
-use super::rejection::BadRequest;
+use super::{identity_fields::claims_identity, rejection::BadRequest};
 use crate::{domain::token_text, http::cookie};
 
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest `X-Request-Id` that is taken over from the caller.
 const MAX_REQUEST_ID: usize = 128;
+
+/// How many options `Connection` may have. No client has more than three; each is looked for among all fields.
+const MAX_CONNECTION_OPTIONS: usize = 32;
 
 /// The caller's request id if it is harmless, else a new one.
 pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> std::borrow::Cow<'a, str> {
@@ -47,7 +49,10 @@ pub fn check_message(headers: &HeaderMap) -> Result<(), BadRequest> {
     if codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some() {
         return Err(BadRequest::TransferEncoding);
     }
-    if nominated(headers).any(|name| !may_be_nominated(name)) {
+    // Before anything is done for each of them.
+    if nominated(headers).nth(MAX_CONNECTION_OPTIONS).is_some()
+        || nominated(headers).any(|name| !may_be_nominated(name))
+    {
         return Err(BadRequest::Connection);
     }
     // Browsers say so of every script that is to stand between pages of an origin and its server.
@@ -83,6 +88,8 @@ pub fn asks_for_websocket(head: &Parts, has_body: bool) -> Result<bool, BadReque
 pub fn may_be_trailer(name: &HeaderName) -> bool {
     let text = name.as_str();
     request_field(text) == FieldRule::Pass
+        // Some servers add trailers to the fields that an application has seen, where Bento would unpickle by these.
+        && !text.starts_with("payload-")
         && !matches!(
             text,
             "content-type" | "content-encoding" | "content-range" | "set-cookie" | "cache-control" | "trailer"
@@ -157,36 +164,6 @@ pub fn is_hop_by_hop(name: &str) -> bool {
             | "upgrade"
             | "http2-settings"
     )
-}
-
-/// Whether a caller could use this field to pretend to be somebody, to come from somewhere or to be a part of Bento.
-fn claims_identity(name: &str) -> bool {
-    const PREFIXES: [&str; 8] = [
-        "x-forwarded-",
-        "x-bento-gateway-",
-        "x-auth-request-",
-        "x-consumer-",
-        "x-original-",
-        "x-authenticated-",
-        "yatai-",
-        "x-yatai-",
-    ];
-    const NAMES: [&str; 12] = [
-        "forwarded",
-        "x-real-ip",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "true-client-ip",
-        "x-rewrite-url",
-        "x-remote-user",
-        "remote-user",
-        "x-request-id",
-        "bento-name",
-        "bento-version",
-        "runner-name",
-    ];
-    debug_assert_eq!(FORWARDED.as_str(), NAMES[0]);
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The fields that `Connection` takes away (RFC 9110 § 7.6.1).

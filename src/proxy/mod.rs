@@ -11,6 +11,7 @@ pub mod credential;
 pub mod deadlines;
 pub mod forward;
 pub mod headers;
+mod identity_fields;
 pub mod local_executor;
 pub mod pages;
 pub mod permit;

@@ -108,7 +108,9 @@ impl<'a> UpstreamRequest<'a> {
                 FieldRule::Cookie => cookies = true,
                 // `write_our_fields` takes our own protocols out of it.
                 FieldRule::WebSocketProtocol => {}
-                FieldRule::Drop | FieldRule::Authorization => {}
+                FieldRule::Drop | FieldRule::Authorization => {
+                    tracing::debug!(field = text, "a field of the caller's is not for the service");
+                }
             }
         }
         if cookies {

@@ -1,0 +1,171 @@
+//! Fields by which proxies tell a service who called, from where and for what. A caller could have made them up, so none
+//! passes. `docs/identity-fields.md` publishes the list.
+
+/// One kind of such fields.
+struct Class {
+    /// The chapter of the document.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test compares it with the document"))]
+    title: &'static str,
+    /// Every name that begins so.
+    prefixes: &'static [&'static str],
+    /// These names, where what they begin with is a common word: `X-Original-Filename` and `X-User-Agent` pass.
+    names: &'static [&'static str],
+}
+
+const CLASSES: &[Class] = &[
+    Class {
+        title: "Where a caller comes from",
+        prefixes: &["x-forwarded-"],
+        names: &[
+            "cf-connecting-ip",
+            "cf-connecting-ipv6",
+            "cf-pseudo-ipv4",
+            "fastly-client-ip",
+            "forwarded",
+            "true-client-ip",
+            "x-appengine-user-ip",
+            "x-azure-clientip",
+            "x-azure-socketip",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "x-original-forwarded-for",
+            "x-original-remote-addr",
+            "x-real-ip",
+            "x-request-id",
+        ],
+    },
+    Class {
+        title: "What was asked for",
+        prefixes: &[],
+        names: &[
+            "x-original-host",
+            "x-original-method",
+            "x-original-path",
+            "x-original-uri",
+            "x-original-url",
+            "x-rewrite-url",
+        ],
+    },
+    Class {
+        title: "Who a proxy says called",
+        prefixes: &[
+            "remote-",
+            "x-auth-request-",
+            "x-authenticated-",
+            "x-remote-",
+            "x-vouch-",
+            "x-webauth-",
+            "impersonate-",
+        ],
+        names: &[
+            "x-access-token",
+            "x-anonymous-consumer",
+            "x-consumer-custom-id",
+            "x-consumer-groups",
+            "x-consumer-id",
+            "x-consumer-username",
+            "x-credential-identifier",
+            "x-credential-username",
+            "x-id-token",
+            "x-jwt-assertion",
+            "x-jwt-payload",
+            "x-user",
+            "x-user-email",
+            "x-user-group",
+            "x-user-groups",
+            "x-user-id",
+            "x-user-info",
+            "x-user-name",
+            "x-user-role",
+            "x-user-roles",
+            "x-userid",
+            "x-userinfo",
+            "x-username",
+        ],
+    },
+    Class {
+        title: "Who a product says called",
+        prefixes: &[
+            "cf-access-",
+            "tailscale-",
+            "x-amzn-mtls-",
+            "x-amzn-oidc-",
+            "x-authentik-",
+            "x-gateway-",
+            "x-goog-",
+            "x-ms-client-",
+            "x-ms-token-",
+            "x-pomerium-",
+        ],
+        names: &["x-apigateway-api-userinfo", "x-endpoint-api-userinfo"],
+    },
+    Class {
+        title: "Whose certificate was shown",
+        prefixes: &["ssl-client-", "x-client-cert-", "x-ssl-client-"],
+        names: &[
+            "client-cert",
+            "client-cert-chain",
+            "x-arr-clientcert",
+            "x-client-cert",
+            "x-client-dn",
+            "x-client-verify",
+            "x-ssl-cert",
+            "x-tls-client-cert",
+        ],
+    },
+    Class { title: "What a mesh says", prefixes: &["l5d-", "x-envoy-", "x-istio-"], names: &["x-spiffe-id"] },
+    Class {
+        title: "What is the gateway's or Bento's to say",
+        prefixes: &["x-bento-", "x-yatai-", "yatai-"],
+        names: &["bento-name", "bento-version", "runner-name"],
+    },
+];
+
+/// Whether a caller could use this field to pretend to be somebody, to come from somewhere or to be a part of Bento. `name`
+/// is in lower case.
+pub fn claims_identity(name: &str) -> bool {
+    CLASSES
+        .iter()
+        .any(|class| class.prefixes.iter().any(|prefix| name.starts_with(prefix)) || class.names.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    /// As people write field names.
+    fn titled(name: &str) -> String {
+        let part = |part: &str| part[..part.len().min(1)].to_uppercase() + part.get(1..).unwrap_or_default();
+        name.split('-').map(part).collect::<Vec<_>>().join("-")
+    }
+
+    #[test]
+    fn the_document_has_this_list() {
+        let mut expected = String::new();
+        for class in CLASSES {
+            let prefixes = class.prefixes.iter().map(|prefix| format!("`{}*`", titled(prefix)));
+            let names = class.names.iter().map(|name| format!("`{}`", titled(name)));
+            let _ = write!(expected, "## {}\n\n", class.title);
+            for field in prefixes.chain(names) {
+                let _ = writeln!(expected, "- {field}");
+            }
+            expected.push('\n');
+        }
+        let document = include_str!("../../docs/identity-fields.md");
+        let (_, listed) = document.split_once("## ").unwrap();
+        assert_eq!(format!("## {}", listed.trim_end()), expected.trim_end(), "{expected}");
+    }
+
+    #[test]
+    fn common_words_pass() {
+        for name in ["x-original-filename", "x-consumer-group", "x-user-agent", "x-credential", "x-goose", "user-agent"]
+        {
+            assert!(!claims_identity(name), "{name}");
+        }
+        for name in ["cf-access-jwt-assertion", "x-webauth-user", "remote-groups", "x-bento-gateway-token-uid"] {
+            assert!(claims_identity(name), "{name}");
+        }
+    }
+}
