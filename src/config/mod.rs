@@ -137,7 +137,7 @@ pub struct OidcConfig {
     /// `None`: the provider says nothing about roles.
     pub role_claim: Option<String>,
     pub admin_values: Vec<String>,
-    /// Empty: everybody may sign in.
+    /// Never empty. `*`: everybody whom the provider knows may sign in.
     pub allowed_values: Vec<String>,
 }
 

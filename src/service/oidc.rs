@@ -28,10 +28,10 @@ pub struct Claims {
 }
 
 /// The user of that identity: a known one, one whom their verified address links to it, or a new one. Their role becomes
-/// what the provider says.
+/// what the provider says, except that the last admin stays one.
 ///
 /// # Errors
-/// [`Error::NoEmail`], [`Error::EmailNotVerified`], [`Error::AccountDisabled`], [`Error::LastAdmin`].
+/// [`Error::NoEmail`], [`Error::EmailNotVerified`], [`Error::AccountDisabled`].
 pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<Committed<User>> {
     let Some(user) = context.store.user_by_identity(&claims.identity).await? else {
         return link(context, claims).await;
@@ -42,7 +42,10 @@ pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<Committed<Us
     match claims.role {
         Some(role) if role != user.role => {
             let update = UpdateUser { name: None, role: Some(role) };
-            users::update(&acting(context, user.id), &user.email, update).await
+            match users::update(&acting(context, user.id), &user.email, update).await {
+                Err(Error::LastAdmin(_)) => Ok(Committed::nothing(kept(user))),
+                other => other,
+            }
         }
         _ => Ok(Committed::nothing(user)),
     }
@@ -92,9 +95,21 @@ async fn with_role(
         return Ok(user.into_inner());
     }
     let update = UpdateUser { name: None, role };
-    let (user, event) = users::apply(&acting(context, user.id), change, user, update).await?;
-    change.record(&event).await?;
-    Ok(user)
+    let before = user.clone();
+    match users::apply(&acting(context, user.id), change, user, update).await {
+        Ok((user, event)) => {
+            change.record(&event).await?;
+            Ok(user)
+        }
+        Err(Error::LastAdmin(_)) => Ok(kept(before)),
+        Err(error) => Err(error),
+    }
+}
+
+/// They sign in all the same: an admin who is kept out could not put the provider's word right.
+fn kept(user: User) -> User {
+    tracing::warn!(user = %user.id, "the provider makes the last admin a member; the role stays as it is");
+    user
 }
 
 fn acting<'a>(context: &Context<'a>, user: UserId) -> Context<'a> {

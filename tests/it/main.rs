@@ -50,6 +50,7 @@ mod proxy_upstreams;
 mod proxy_websocket;
 mod secrecy;
 mod shutdown;
+mod single_sign_on;
 mod store;
 mod store_failover;
 mod store_faults;

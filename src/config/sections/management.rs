@@ -62,7 +62,13 @@ fn oidc(section: Section<'_>) -> Option<Option<OidcConfig>> {
         section.report("client_id", "is missing beside issuer", "write the id that the provider has for this gateway");
         return None;
     }
-    let needs_claim = |values: &Option<Vec<String>>| values.as_ref().is_some_and(|values| !values.is_empty());
+    if given && allowed_values.as_ref().is_some_and(Vec::is_empty) {
+        let fix = "name values of role_claim, for example [\"ml\"], or write [\"*\"] to let in everybody whom the provider knows";
+        section.report("allowed_values", "does not say who may sign in", fix);
+        return None;
+    }
+    let needs_claim =
+        |values: &Option<Vec<String>>| values.as_ref().is_some_and(|values| values.iter().any(|value| value != "*"));
     if given && role_claim == Some(None) && (needs_claim(&admin_values) || needs_claim(&allowed_values)) {
         let fix = "name the claim that holds these values, for example role_claim = \"groups\"";
         section.report("role_claim", "is missing beside admin_values or allowed_values", fix);

@@ -11,12 +11,12 @@ use axum::{
     response::Response,
 };
 use openidconnect::{
-    AdditionalClaims, AuthenticationFlow, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
-    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdTokenFields,
-    IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
+    AdditionalClaims, AuthType, AuthenticationFlow, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
+    DiscoveryError, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
+    IdTokenFields, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
     StandardErrorResponse, StandardTokenResponse, TokenResponse, UserInfoClaims,
     core::{
-        CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
+        CoreAuthDisplay, CoreAuthPrompt, CoreClientAuthMethod, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
         CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreResponseType,
         CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
     },
@@ -44,6 +44,8 @@ use crate::{
     },
 };
 
+/// In `allowed_values`: everybody whom the provider knows may sign in.
+const EVERYBODY: &str = "*";
 /// For one request to the provider.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time between leaving for the provider and coming back, seconds.
@@ -196,26 +198,40 @@ async fn claims(
     let tokens = exchange.set_pkce_verifier(verifier).request_async(&fetch).await.map_err(|error| unusable(&error))?;
     let id_token = tokens.id_token().ok_or_else(|| invalid(&"it has no ID token"))?;
     let nonce = Nonce::new(begun.nonce.clone());
-    let claims = id_token.claims(&provider.id_token_verifier(), &nonce).map_err(|error| invalid(&error))?;
+    // Which further audiences there may be, `issued_to` says, which knows `azp`.
+    let verifier = provider.id_token_verifier().set_other_audience_verifier_fn(|_| true);
+    let claims = id_token.claims(&verifier, &nonce).map_err(|error| invalid(&error))?;
+    let party = claims.authorized_party().map(|party| party.as_str());
+    if !issued_to(&config.client_id, claims.audiences().len(), party) {
+        return Err(invalid(&"its ID token was issued to another client (azp), or to several without saying to which"));
+    }
 
     let mut email = claims.email().map(|email| email.to_string());
     let mut verified = claims.email_verified();
     let mut name = claims.name().and_then(|name| name.get(None)).map(|name| name.to_string());
     let mut other = claims.additional_claims().0.clone();
-    let lacks_role = config.role_claim.as_ref().is_some_and(|claim| !other.contains_key(claim));
+    let lacks_role = config.role_claim.as_ref().is_some_and(|claim| values(&other, claim).is_none());
     // Many providers put these claims into the ID token only on request, and always into the UserInfo response.
-    if (email.is_none() || name.is_none() || lacks_role)
+    if (email.is_none() || verified.is_none() || name.is_none() || lacks_role)
         && let Ok(request) = provider.user_info(tokens.access_token().clone(), Some(claims.subject().clone()))
     {
-        let told: UserInfoClaims<OtherClaims, CoreGenderClaim> =
-            request.request_async(&fetch).await.map_err(|error| unusable(&error))?;
-        if email.is_none() {
-            email = told.email().map(|email| email.to_string());
-            verified = told.email_verified();
-        }
-        name = name.or_else(|| told.name().and_then(|name| name.get(None)).map(|name| name.to_string()));
-        for (claim, value) in &told.additional_claims().0 {
-            other.entry(claim.clone()).or_insert_with(|| value.clone());
+        let told: Result<UserInfoClaims<OtherClaims, CoreGenderClaim>, _> = request.request_async(&fetch).await;
+        match told {
+            Ok(told) => {
+                let address = told.email().map(|email| email.to_string());
+                // What it says of another address than the ID token's proves nothing about this one.
+                if email.is_none() || (verified.is_none() && email == address) {
+                    (email, verified) = (address, told.email_verified());
+                }
+                name = name.or_else(|| told.name().and_then(|name| name.get(None)).map(|name| name.to_string()));
+                for (claim, value) in &told.additional_claims().0 {
+                    other.entry(claim.clone()).or_insert_with(|| value.clone());
+                }
+            }
+            Err(error) => {
+                let error = unusable(&error);
+                tracing::warn!(%error, "single sign-on goes on without the provider's userinfo, which cannot be read");
+            }
         }
     }
     let identity = Identity { issuer: config.issuer.clone(), subject: claims.subject().to_string() };
@@ -223,20 +239,41 @@ async fn claims(
     Ok(Some(Claims { identity, email, email_verified: verified.unwrap_or(false), name, role }))
 }
 
-/// `None`: they may not sign in. `Some(None)`: the provider says nothing about roles.
+/// Whether an ID token whose audiences include `client` was issued to it (OpenID Connect Core 1.0 § 3.1.3.7, steps 3 to 5).
+/// With further audiences, `azp` has to say so: otherwise another of them may be passing on a token of its own.
+fn issued_to(client: &str, audiences: usize, azp: Option<&str>) -> bool {
+    azp.map_or(audiences == 1, |azp| azp == client)
+}
+
+/// `None`: they may not sign in. `Some(None)`: the provider says nothing about roles, and the role stays as it is.
 fn role(config: &OidcConfig, claims: &HashMap<String, Value>) -> Option<Option<Role>> {
-    let Some(claim) = &config.role_claim else { return Some(None) };
-    let values: Vec<&str> = match claims.get(claim) {
-        Some(Value::String(value)) => vec![value],
-        Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
+    let everybody = config.allowed_values.iter().any(|value| value == EVERYBODY);
+    let Some(claim) = &config.role_claim else { return everybody.then_some(None) };
+    let Some(values) = values(claims, claim) else {
+        tracing::warn!(claim, "the provider sent no readable role claim; the role stays as it is");
+        return everybody.then_some(None);
     };
     let has = |wanted: &[String]| wanted.iter().any(|wanted| values.contains(&wanted.as_str()));
     let admin = has(&config.admin_values);
-    if !admin && !config.allowed_values.is_empty() && !has(&config.allowed_values) {
+    if !admin && !everybody && !has(&config.allowed_values) {
         return None;
     }
     if config.admin_values.is_empty() { Some(None) } else { Some(Some(if admin { Role::Admin } else { Role::Member })) }
+}
+
+/// The texts of a claim: of that very name, or else below the path that its dots make (Keycloak's `realm_access.roles`).
+/// `None`: it is missing or of another kind, which states nothing. An empty list states that there is none.
+fn values<'a>(claims: &'a HashMap<String, Value>, claim: &str) -> Option<Vec<&'a str>> {
+    let nested = || {
+        let mut path = claim.split('.');
+        let first = claims.get(path.next()?)?;
+        path.try_fold(first, |value, name| value.get(name))
+    };
+    match claims.get(claim).or_else(nested)? {
+        Value::String(value) => Some(vec![value]),
+        Value::Array(values) => Some(values.iter().filter_map(Value::as_str).collect()),
+        _ => None,
+    }
 }
 
 /// Reads the provider's discovery document and keys anew at each sign-in: sign-ins are rare, and the provider may change its
@@ -245,11 +282,28 @@ async fn provider(config: &OidcConfig, redirect_uri: &str) -> Result<Provider, F
     let issuer = IssuerUrl::new(config.issuer.clone()).map_err(|error| unusable(&error))?;
     let http = http_client()?;
     let fetch = |request| fetch(http.clone(), request);
-    let metadata = CoreProviderMetadata::discover_async(issuer, &fetch).await.map_err(|error| unusable(&error))?;
+    let discovered = match CoreProviderMetadata::discover_async(issuer, &fetch).await {
+        // It calls itself otherwise. A slash at the end is the one difference that people make.
+        Err(DiscoveryError::Validation(_)) => {
+            let issuer = match config.issuer.strip_suffix('/') {
+                Some(bare) => bare.to_owned(),
+                None => format!("{}/", config.issuer),
+            };
+            let issuer = IssuerUrl::new(issuer).map_err(|error| unusable(&error))?;
+            CoreProviderMetadata::discover_async(issuer, &fetch).await
+        }
+        discovered => discovered,
+    };
+    let metadata = discovered.map_err(|error| unusable(&error))?;
+    let posts = metadata.token_endpoint_auth_methods_supported().is_some_and(|methods| {
+        methods.contains(&CoreClientAuthMethod::ClientSecretPost)
+            && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
+    });
     let secret = config.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned()));
     let redirect_uri = RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| unusable(&error))?;
     let client = Client::from_provider_metadata(metadata, ClientId::new(config.client_id.clone()), secret);
-    Ok(client.set_redirect_uri(redirect_uri))
+    let auth = if posts { AuthType::RequestBody } else { AuthType::BasicAuth };
+    Ok(client.set_redirect_uri(redirect_uri).set_auth_type(auth))
 }
 
 fn redirect_uri(visitor: &Anonymous) -> String {
@@ -266,12 +320,15 @@ async fn fetch(http: client::Secure, request: HttpRequest) -> Result<HttpRespons
     Ok(http.send(request).await?.map(Into::into))
 }
 
-/// The library says that a request failed, and not why.
+/// With all causes: the library's own text says only that a request failed.
 fn unusable(error: &(dyn std::error::Error + 'static)) -> FlowError {
-    match error.source().and_then(|cause| cause.downcast_ref::<ClientError>()) {
-        Some(cause) => FlowError::Provider(format!("{error}: {cause}")),
-        None => FlowError::Provider(error.to_string()),
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
     }
+    FlowError::Provider(text)
 }
 
 fn failed(error: &FlowError) -> Response {
@@ -309,15 +366,34 @@ mod tests {
     }
 
     #[test]
-    fn roles_follow_the_claim() {
+    fn roles_follow_the_claim_and_its_absence_states_nothing() {
         let claims = |value: Value| HashMap::from([("groups".to_owned(), value)]);
         let both = config(Some("groups"), &["ops"], &["ml"]);
         assert_eq!(role(&both, &claims(serde_json::json!(["ml", "ops"]))), Some(Some(Role::Admin)));
         assert_eq!(role(&both, &claims(serde_json::json!("ml"))), Some(Some(Role::Member)));
         assert_eq!(role(&both, &claims(serde_json::json!(["sales"]))), None);
         assert_eq!(role(&both, &HashMap::new()), None);
-        assert_eq!(role(&config(None, &[], &[]), &HashMap::new()), Some(None));
-        assert_eq!(role(&config(Some("groups"), &["ops"], &[]), &HashMap::new()), Some(Some(Role::Member)));
+        assert_eq!(role(&config(None, &[], &["*"]), &HashMap::new()), Some(None));
+        let anybody = config(Some("groups"), &["ops"], &["*"]);
+        assert_eq!(role(&anybody, &HashMap::new()), Some(None));
+        assert_eq!(role(&anybody, &claims(serde_json::json!(null))), Some(None));
+        assert_eq!(role(&anybody, &claims(serde_json::json!([]))), Some(Some(Role::Member)));
         assert_eq!(role(&config(Some("groups"), &[], &["ml"]), &claims(serde_json::json!("ml"))), Some(None));
+    }
+
+    #[test]
+    fn a_literal_name_comes_before_a_path() {
+        let nested = serde_json::json!({ "roles": ["ops"] });
+        let mut claims = HashMap::from([("realm_access".to_owned(), nested)]);
+        assert_eq!(values(&claims, "realm_access.roles"), Some(vec!["ops"]));
+        assert_eq!(values(&claims, "realm_access.groups"), None);
+        claims.insert("realm_access.roles".to_owned(), serde_json::json!("literal"));
+        assert_eq!(values(&claims, "realm_access.roles"), Some(vec!["literal"]));
+    }
+
+    #[test]
+    fn a_token_of_several_audiences_says_to_whom_it_was_issued() {
+        assert!(issued_to("gw", 1, None) && issued_to("gw", 2, Some("gw")));
+        assert!(!issued_to("gw", 2, None) && !issued_to("gw", 1, Some("app")) && !issued_to("gw", 2, Some("app")));
     }
 }
