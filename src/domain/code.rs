@@ -4,7 +4,7 @@
 //! tag, made with a key that the store keeps: one that was invented is refused in memory, and the store is not asked. A
 //! [`Nonce`] only ties what a browser sends to what it was given; the store never looks for it.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use data_encoding::HEXLOWER;
 
@@ -31,8 +31,11 @@ pub enum Purpose {
 
 /// The key of the tags, the same for every gateway on one store. It authenticates nobody: what a code stands for is looked
 /// up all the same.
-#[derive(Clone)]
-pub struct CodeKey([u8; blake3::KEY_LEN]);
+pub struct CodeKey {
+    key: [u8; blake3::KEY_LEN],
+    /// Codes that were given out before there was a key, and may still be shown.
+    untagged: HashSet<CodeHash>,
+}
 
 /// A code in clear, as it stands in a link, a cookie or a form. The store keeps only its hash. It cannot be printed or
 /// serialised by accident.
@@ -50,8 +53,8 @@ pub struct CodeHash(Box<str>);
 
 impl CodeKey {
     /// `None`: it does not have the length of a key.
-    pub fn from_stored(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
+    pub fn from_stored(bytes: &[u8], untagged: HashSet<CodeHash>) -> Option<Self> {
+        Some(Self { key: bytes.try_into().ok()?, untagged })
     }
 
     pub fn seal(&self, purpose: Purpose, random: [u8; CODE_BYTES]) -> OneTimeCode {
@@ -62,9 +65,11 @@ impl CodeKey {
     pub fn open(&self, purpose: Purpose, text: &str) -> Option<OneTimeCode> {
         let bytes: [u8; CODE_BYTES + TAG_BYTES] = HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()?;
         let (random, tag) = bytes.split_first_chunk::<CODE_BYTES>()?;
-        let code = self.seal(purpose, *random);
+        let code = OneTimeCode { random: *random, tag: tag.try_into().ok()? };
+        let tag_of_ours = self.tag(purpose, random);
         // Of hashes, since those are compared in constant time.
-        (blake3::hash(&code.tag) == blake3::hash(tag)).then_some(code)
+        let is_ours = blake3::hash(&tag_of_ours) == blake3::hash(tag);
+        (is_ours || self.untagged.contains(&code.hash())).then_some(code)
     }
 
     fn tag(&self, purpose: Purpose, random: &[u8; CODE_BYTES]) -> [u8; TAG_BYTES] {
@@ -75,7 +80,7 @@ impl CodeKey {
             Purpose::DeviceLogin => b'l',
         };
         let mut tag = [0; TAG_BYTES];
-        blake3::Hasher::new_keyed(&self.0).update(&[purpose]).update(random).finalize_xof().fill(&mut tag);
+        blake3::Hasher::new_keyed(&self.key).update(&[purpose]).update(random).finalize_xof().fill(&mut tag);
         tag
     }
 }
@@ -87,7 +92,7 @@ impl OneTimeCode {
     }
 
     pub fn hash(&self) -> CodeHash {
-        CodeHash::of(&self.random)
+        CodeHash::of(&[&self.random[..], &self.tag].concat())
     }
 }
 
@@ -144,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_code_reads_back() {
-        let key = CodeKey::from_stored(&[7; 32]).unwrap();
+        let key = CodeKey::from_stored(&[7; 32], HashSet::new()).unwrap();
         let code = key.seal(Purpose::HandOver, [0xa7; CODE_BYTES]);
         let text = code.expose();
         assert_eq!(key.open(Purpose::HandOver, &text).unwrap().hash(), code.hash());
@@ -155,17 +160,26 @@ mod tests {
 
     #[test]
     fn an_invented_code_is_none() {
-        let key = CodeKey::from_stored(&[7; 32]).unwrap();
+        let key = CodeKey::from_stored(&[7; 32], HashSet::new()).unwrap();
         let text = key.seal(Purpose::HandOver, [0xa7; CODE_BYTES]).expose();
         for other in [Purpose::ConsoleSession, Purpose::Invitation, Purpose::DeviceLogin] {
             assert!(key.open(other, &text).is_none(), "{other:?}");
         }
-        assert!(CodeKey::from_stored(&[8; 32]).unwrap().open(Purpose::HandOver, &text).is_none());
+        assert!(CodeKey::from_stored(&[8; 32], HashSet::new()).unwrap().open(Purpose::HandOver, &text).is_none());
         for place in 0..text.len() {
             let mut changed = text.clone().into_bytes();
             changed[place] = if changed[place] == b'0' { b'1' } else { b'0' };
             assert!(key.open(Purpose::HandOver, std::str::from_utf8(&changed).unwrap()).is_none(), "{place}");
         }
+    }
+
+    #[test]
+    fn a_code_from_before_there_was_a_key_goes_on() {
+        let text = "a7".repeat(CODE_BYTES + TAG_BYTES);
+        let known = HashSet::from([CodeHash::of(&[0xa7; CODE_BYTES + TAG_BYTES])]);
+        let key = CodeKey::from_stored(&[7; 32], known).unwrap();
+        assert!(key.open(Purpose::ConsoleSession, &text).is_some());
+        assert!(key.open(Purpose::ConsoleSession, &text.replace('7', "8")).is_none());
     }
 
     #[test]

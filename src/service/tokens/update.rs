@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     Expiry,
-    create::{checked_description, expires_at, grant},
+    create::{checked_description, grant},
 };
 use crate::{
     domain::{
@@ -56,7 +56,8 @@ pub async fn update(context: &Context<'_>, uid: TokenUid, update: UpdateToken) -
         grant(context, &mut change, &token.scopes).await?;
     }
     if let Some(expiry) = update.expiry {
-        token.expires_at = expires_at(context, expiry)?;
+        token.expires_at = expiry.resolve(context.now, context.tokens)?;
+        context.grantor.grant_until(token.expires_at)?;
     }
     if widens {
         context.grantor.renew_until(token.expires_at)?;
