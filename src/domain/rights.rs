@@ -198,14 +198,13 @@ impl Grantor<'_> {
 /// What of the change weakens the boundary between callers, the gateway and services. `None`: nothing.
 fn boundary(before: Option<&DeploymentSpec>, after: &DeploymentSpec) -> Option<&'static str> {
     let was = |flag: fn(&DeploymentSpec) -> bool| before.is_some_and(flag);
-    let moved = |same: fn(&DeploymentSpec, &DeploymentSpec) -> bool| before.is_some_and(|before| !same(before, after));
     if after.settings.forward_authorization && !was(|spec| spec.settings.forward_authorization) {
         Some("turning forward_authorization on")
     } else if after.settings.allow_pickle && !was(|spec| spec.settings.allow_pickle) {
         Some("turning allow_pickle on")
     } else if !after.protected && !was(|spec| !spec.protected) {
         Some("making a Deployment public")
-    } else if moved(|before, after| before.upstreams == after.upstreams) {
+    } else if before.is_some_and(|before| before.upstreams != after.upstreams) {
         Some("changing the upstreams of a Deployment")
     } else if after.hosts.iter().any(|host| !before.is_some_and(|before| before.hosts.contains(host))) {
         Some("giving a Deployment a host")

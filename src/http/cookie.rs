@@ -37,11 +37,7 @@ pub fn set(https: bool, purpose: &str, value: &str, max_age: u64) -> String {
 /// The value of our cookie `purpose` in the `Cookie` fields, of which HTTP/2 may have several (RFC 9113 § 8.2.3). `None`:
 /// none, or several, one of which may be somebody else's.
 pub fn get<'a>(headers: &'a HeaderMap, https: bool, purpose: &str) -> Option<&'a str> {
-    let mut values = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).flat_map(pairs).filter_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        let name = if https { name.strip_prefix(HOST_PREFIX)? } else { name };
-        (name.strip_prefix(PREFIX)? == purpose).then_some(value)
-    });
+    let mut values = all(headers, https, purpose).filter_map(|(rest, value)| rest.is_empty().then_some(value));
     let first = values.next();
     first.filter(|_| values.next().is_none())
 }

@@ -1,5 +1,5 @@
-//! What a follower has to do, given what it has applied and where the store stands. Nothing else decides it: the model in
-//! the tests runs this.
+//! What a follower has to do, given what it has applied and where the store stands. Nothing else decides it, and nothing here
+//! waits or reads.
 
 use crate::store::{Head, Point};
 

@@ -39,9 +39,12 @@ impl Upstream {
 
 /// The upstreams in the order in which they are tried: one whose probe is due, then those that take connections, the least
 /// loaded first, then those that took none.
-pub fn in_order(upstreams: &[Arc<Upstream>], now: Instant) -> Vec<Arc<Upstream>> {
+///
+/// `now` is asked only if there is an order to choose.
+pub fn in_order(upstreams: &[Arc<Upstream>], now: impl FnOnce() -> Instant) -> Vec<Arc<Upstream>> {
     let mut upstreams = upstreams.to_vec();
     if upstreams.len() > 1 {
+        let now = now();
         // The key is asked for once: `place` hands out the probe.
         upstreams.sort_by_cached_key(|upstream| (upstream.reachability.place(now), upstream.in_flight.load(Relaxed)));
     }
@@ -148,7 +151,7 @@ mod tests {
         LazyLock::force(&START);
         let upstream = |port: u16| Arc::new(Upstream::new(&format!("http://127.0.0.1:{port}").parse().unwrap()));
         let all = [upstream(1), upstream(2), upstream(3)];
-        let order = |now| -> Vec<u16> { in_order(&all, now).iter().map(|upstream| upstream.url.port()).collect() };
+        let order = |now| -> Vec<u16> { in_order(&all, || now).iter().map(|upstream| upstream.url.port()).collect() };
         let now = Instant::now();
         all[0].reachability.failed(now);
         all[1].in_flight.store(5, Relaxed);

@@ -28,8 +28,8 @@ use crate::index::upstream::Upstream;
 
 /// Returns when the head of the response is here.
 ///
-/// An upstream that takes no connection, or not soon, is passed over: the gateway has sent it nothing. A request that met an idle
-/// connection just as the upstream closed it is sent once more, if it can do no harm twice.
+/// An upstream that takes no connection, or not soon, is passed over: the gateway has sent it nothing. A request that met
+/// an idle connection just as the upstream closed it is sent once more, if it can do no harm twice.
 ///
 /// # Errors
 /// Any [`Rejection`] but a denial.

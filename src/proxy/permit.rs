@@ -190,7 +190,7 @@ impl Permit {
 
     /// Where the request may go, in the order in which it is tried.
     pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
-        upstream::in_order(&self.deployment.upstreams, Instant::now())
+        upstream::in_order(&self.deployment.upstreams, Instant::now)
     }
 
     /// `None`: the Deployment is public.

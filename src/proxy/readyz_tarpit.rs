@@ -7,12 +7,14 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use http::Method;
+
+use crate::http::network::Network;
 
 /// How long a refusal is held back.
 pub const DELAY: Duration = Duration::from_millis(250);
@@ -29,7 +31,7 @@ const MAX_DELAYED_FOR_ONE: usize = 32;
 /// Each worker has one, so that it needs no lock.
 #[derive(Default)]
 pub struct Tarpit {
-    clients: RefCell<HashMap<IpAddr, Client>>,
+    clients: RefCell<HashMap<Network, Client>>,
     /// In all.
     delayed: Cell<usize>,
 }
@@ -43,7 +45,7 @@ struct Client {
 /// A refusal that is held back; it counts until this is dropped.
 pub struct Delayed {
     tarpit: Rc<Tarpit>,
-    client: IpAddr,
+    client: Network,
 }
 
 /// Whether refusals of this request are slowed. The path may have the Deployment's prefix.
@@ -54,7 +56,7 @@ pub fn applies_to(method: &Method, path: &str) -> bool {
 impl Tarpit {
     /// Notes a refusal. `Some`: the caller has to hold it back for [`DELAY`], and this meanwhile.
     pub fn refused(self: &Rc<Self>, client: IpAddr, now: Instant) -> Option<Delayed> {
-        let client = network(client);
+        let client = Network::of(client);
         let mut clients = self.clients.borrow_mut();
         if clients.len() >= MAX_CLIENTS && !clients.contains_key(&client) {
             clients.retain(|_, known| known.delayed > 0 || now.duration_since(known.last) < RESET_AFTER);
@@ -84,14 +86,6 @@ impl Drop for Delayed {
         if let Some(known) = self.tarpit.clients.borrow_mut().get_mut(&self.client) {
             known.delayed -= 1;
         }
-    }
-}
-
-/// A household or a machine has a whole /64 of IPv6.
-fn network(client: IpAddr) -> IpAddr {
-    match client {
-        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
-        IpAddr::V4(_) => client,
     }
 }
 

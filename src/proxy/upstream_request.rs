@@ -108,9 +108,10 @@ impl<'a> UpstreamRequest<'a> {
                 FieldRule::Cookie => cookies = true,
                 // `write_our_fields` takes our own protocols out of it.
                 FieldRule::WebSocketProtocol => {}
-                FieldRule::Drop | FieldRule::Authorization => {
-                    tracing::debug!(field = text, "a field of the caller's is not for the service");
-                }
+                // What every request has, and `write_our_fields` says anew.
+                FieldRule::Drop if matches!(text, "host" | "content-length") => {}
+                FieldRule::Drop => tracing::debug!(field = text, "a field of the caller's is not for the service"),
+                FieldRule::Authorization => {}
             }
         }
         if cookies {

@@ -28,7 +28,7 @@ const REMEMBERED: Duration = DAY;
 /// How many of one token live at one Deployment; beyond that the oldest ends. So a token's holder cannot fill the index.
 const MAX_LIVE: u32 = 32;
 /// How long the audit trail keeps who signed in and out.
-pub const SIGN_INS_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+const SIGN_INS_KEPT: Duration = DAY.saturating_mul(90);
 
 /// A session that has just begun.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl OwnPage<'_> {
-    /// Works with the store, if not too many do so already, which the threads of the proxy do not wait for, until every gateway decides by what was done:
-    /// the next request may go to any.
+    /// Works with the store, if not too many do so already, until every gateway decides by what was done: the next request
+    /// may go to any. The threads of the proxy do not wait for it.
     pub(super) async fn in_store<T, F>(&self, work: impl FnOnce(Arc<Opened>) -> F) -> service::Result<T>
     where
         T: Send + 'static,
