@@ -3,13 +3,10 @@
 use std::{
     future::poll_fn,
     io,
-    mem::MaybeUninit,
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use http::{Request, Response};
@@ -20,24 +17,23 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
-    connection_state::ConnectionState,
+    downstream_io::DownstreamIo,
     local_executor::LocalExecutor,
+    opening::{OpenedStream, Opening},
     pipeline,
+    rejection::{BadRequest, Rejection},
     state::{Connection, Worker},
     upstream::body::ResponseBody,
 };
 use crate::{config::LimitConfig, http::peer::Peer};
 
-/// How long the gateway reads and drops what a caller still sends after the last response. Closing at once would reset the
-/// connection, and the response could be lost on its way.
-const LINGER: Duration = Duration::from_secs(5);
 /// Streams that one HTTP/2 connection may have at once.
 const MAX_STREAMS: u32 = 100;
 /// What an HTTP/2 caller may send on one stream, and on one connection, before the gateway has read it.
@@ -45,8 +41,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What hyper keeps for an HTTP/2 caller that reads slowly, per stream.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
-/// How an HTTP/2 connection begins without TLS (RFC 9113 § 3.4). No HTTP/1 method begins so.
-const HTTP2_PREFACE: &[u8] = b"PRI";
 
 /// A connection that was just accepted.
 pub struct Accepted {
@@ -68,14 +62,23 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     let peer = Peer::new(peer, tls.is_some());
     let connection = Rc::new(Connection { peer, listener, state: Arc::clone(state) });
     let server = Server { worker, connection, limits: &settings.limits };
-    match tls {
-        Some(config) => {
+    let mut stream = OpenedStream::new(stream);
+    let opening = match state.guard(stream.opening()).await {
+        None | Some(Err(_) | Ok(Opening::Nothing)) => return,
+        Some(Ok(opening)) => opening,
+    };
+    match (opening, tls) {
+        (Opening::ProxyProtocol(version), tls) => {
+            let io = DownstreamIo::new(stream, state, connection_slot);
+            let _ = state.guard(server.refuse_proxy_protocol(io, version, tls.is_some())).await;
+        }
+        (_, Some(config)) => {
             let Some(Ok(stream)) = state.guard(TlsAcceptor::from(config).accept(stream)).await else { return };
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             server.serve(DownstreamIo::new(stream, state, connection_slot), http2).await;
         }
-        None => {
-            let http2 = settings.http2 && state.guard(speaks_http2(&stream)).await == Some(true);
+        (opening, None) => {
+            let http2 = settings.http2 && opening == Opening::Http2;
             server.serve(DownstreamIo::new(stream, state, connection_slot), http2).await;
         }
     }
@@ -103,12 +106,38 @@ impl Server<'_> {
         });
         let io = TokioIo::new(io);
         if http2 {
+            self.connection.state.becomes_http2();
             let serving = self.http2().serve_connection(io, service);
             self.drive(serving, |serving| serving.graceful_shutdown()).await;
         } else {
             let serving = self.http1().serve_connection(io, service).with_upgrades();
             self.drive(serving, |serving| serving.graceful_shutdown()).await;
         }
+    }
+
+    /// Says to a load balancer that the gateway does not read the PROXY protocol. Where TLS is expected, nobody could read the
+    /// response.
+    async fn refuse_proxy_protocol(
+        &self,
+        mut io: DownstreamIo<OpenedStream>,
+        version: u8,
+        tls: bool,
+    ) -> io::Result<()> {
+        let rejection = Rejection::BadRequest(BadRequest::ProxyProtocol);
+        self.worker.record_unread(&self.connection, (!tls).then(|| rejection.status().as_u16()), rejection.code());
+        if let Some(others) = self.worker.complaints.next() {
+            let peer = self.connection.peer.address();
+            tracing::warn!(
+                %peer, version, others,
+                "a connection began with the PROXY protocol, which the gateway does not read: turn it off at the load \
+                 balancer, and have it send X-Forwarded-For"
+            );
+        }
+        if !tls {
+            let id = self.worker.new_request_id();
+            io.write_all(&rejection.on_closing_connection(&id)).await?;
+        }
+        io.shutdown().await
     }
 
     fn http1(&self) -> http1::Builder {
@@ -142,7 +171,7 @@ impl Server<'_> {
         let state = &self.connection.state;
         let served = state
             .guard(poll_fn(|cx| {
-                if state.is_draining() && !notified {
+                if state.takes_no_more() && !notified {
                     notified = true;
                     shut_down(serving.as_mut());
                 }
@@ -154,84 +183,5 @@ impl Server<'_> {
         {
             self.worker.record_malformed(&self.connection, error.is_parse_too_large());
         }
-    }
-}
-
-/// Looks at the first bytes without taking them.
-async fn speaks_http2(stream: &TcpStream) -> bool {
-    let mut first = [0; HTTP2_PREFACE.len()];
-    loop {
-        match stream.peek(&mut first).await {
-            Ok(seen) if seen > 0 && HTTP2_PREFACE.starts_with(&first[..seen]) => {
-                if seen == HTTP2_PREFACE.len() {
-                    return true;
-                }
-                // `peek` would return the same bytes at once: wait for more, until the header's deadline.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            _ => return false,
-        }
-    }
-}
-
-/// The downstream's bytes: tells the deadline sweep when some come, and closes gently.
-struct DownstreamIo<S> {
-    stream: S,
-    state: Arc<ConnectionState>,
-    /// The gateway has closed its side, and reads on only so that the last response is not lost.
-    lingering: bool,
-    _connection_slot: OwnedSemaphorePermit,
-}
-
-impl<S> DownstreamIo<S> {
-    fn new(stream: S, state: &Arc<ConnectionState>, connection_slot: OwnedSemaphorePermit) -> Self {
-        Self { stream, state: Arc::clone(state), lingering: false, _connection_slot: connection_slot }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for DownstreamIo<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.state.received();
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DownstreamIo<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.lingering {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.lingering = true;
-            self.state.linger(LINGER);
-        }
-        let mut rest = [MaybeUninit::uninit(); 8 * 1024];
-        while !self.state.is_closing() {
-            let mut rest = ReadBuf::uninit(&mut rest);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest)) {
-                Ok(()) if !rest.filled().is_empty() => {}
-                _ => break,
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }

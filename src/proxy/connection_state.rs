@@ -1,4 +1,8 @@
 //! The deadlines of a downstream connection, and whether it is idle, draining or closing.
+//!
+//! A connection is idle from the end of its last request on. On HTTP/1 that is when hyper has written the whole response to
+//! the socket: hyper drops a body as soon as it has buffered its end, up to some hundred KiB before. On HTTP/2 it is when
+//! the last stream ends, and what the caller sends between streams (PING, WINDOW_UPDATE, SETTINGS) begins no request.
 
 use std::{
     future::poll_fn,
@@ -14,9 +18,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::telemetry::{line::RequestOutcome, unsent::UnsentLine};
+
 /// How long the downstream's side of a connection may stay open after ours while the gateway drains: long enough for the
 /// last response to arrive, short enough that nobody can keep the gateway from ending.
 const DRAIN_LINGER: Duration = Duration::from_millis(500);
+/// How long an HTTP/2 caller without streams gets to answer our GOAWAY: several times the longest round trip. Requests that
+/// it had sent before are served.
+const GOAWAY_GRACE: Duration = Duration::from_secs(2);
+/// How long bytes that still leave for a slow reader may prolong [`GOAWAY_GRACE`]. Answers to PING prolong it, too.
+const MAX_GRACE: Duration = Duration::from_secs(60);
 
 /// What a downstream connection and the sweep share. An upgraded connection leaves its task, hence no `Rc` here.
 pub struct ConnectionState {
@@ -24,14 +35,25 @@ pub struct ConnectionState {
     deadline: AtomicU64,
     /// Requests under way: several on HTTP/2.
     active: AtomicU32,
+    http2: AtomicBool,
     /// Between two requests, with nothing of the next one read.
     idle: AtomicBool,
+    /// HTTP/1: the last response has ended, and hyper has not written all of it yet.
+    flushing: AtomicBool,
     /// Whether a request has ever begun on it.
     used: AtomicBool,
     closing: AtomicBool,
+    /// A deadline was the reason for closing.
+    timed_out: AtomicBool,
     /// The gateway has closed its side. From then on [`ConnectionState::guard`] leaves the end to the connection.
     lingering: AtomicBool,
     draining: AtomicBool,
+    /// Until when at most an HTTP/2 connection without streams stays after our GOAWAY; `u64::MAX`: none was sent.
+    retired_until: AtomicU64,
+    /// How long the response that is being written may make no progress, milliseconds.
+    flush_limit: AtomicU64,
+    /// Lines of responses that hyper has taken and not yet written.
+    unsent: Mutex<Vec<UnsentLine>>,
     waker: Mutex<Option<Waker>>,
     started: Instant,
     header_timeout: Duration,
@@ -39,7 +61,11 @@ pub struct ConnectionState {
 }
 
 /// A request under way on a connection, until it is dropped.
-pub struct Active(Arc<ConnectionState>);
+pub struct Active {
+    state: Arc<ConnectionState>,
+    /// How long its response may make no progress while the caller takes it.
+    pub idle_timeout: Duration,
+}
 
 impl ConnectionState {
     /// `started`: when the sweep was made. The first header must be complete within `header_timeout` from now.
@@ -47,11 +73,17 @@ impl ConnectionState {
         let state = Self {
             deadline: AtomicU64::new(u64::MAX),
             active: AtomicU32::new(0),
+            http2: AtomicBool::new(false),
             idle: AtomicBool::new(false),
+            flushing: AtomicBool::new(false),
             used: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            timed_out: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            retired_until: AtomicU64::new(u64::MAX),
+            flush_limit: AtomicU64::new(0),
+            unsent: Mutex::default(),
             waker: Mutex::new(None),
             started,
             header_timeout,
@@ -61,35 +93,65 @@ impl ConnectionState {
         state
     }
 
+    /// From here on the connection is one of HTTP/2.
+    pub fn becomes_http2(&self) {
+        self.http2.store(true, Relaxed);
+    }
+
     /// A request's header is complete: from here the exchange has its own timers.
     pub fn begin(self: &Arc<Self>) -> Active {
         self.active.fetch_add(1, AcqRel);
         self.used.store(true, Relaxed);
         self.idle.store(false, Relaxed);
+        self.flushing.store(false, Relaxed);
         self.deadline.store(u64::MAX, Relaxed);
-        Active(Arc::clone(self))
+        Active { state: Arc::clone(self), idle_timeout: self.keep_alive_timeout }
     }
 
-    /// Bytes came from the downstream. Between requests they begin a header.
+    /// Bytes came from the downstream. On HTTP/1 they begin a header if no request is under way.
     pub fn received(&self) {
-        if self.idle.load(Relaxed) {
+        if self.idle.load(Relaxed) && !self.http2.load(Relaxed) {
             self.idle.store(false, Relaxed);
             self.arm(self.header_timeout);
+        }
+    }
+
+    /// The socket took bytes.
+    pub fn wrote(&self) {
+        if self.flushing.load(Relaxed) {
+            self.arm(Duration::from_millis(self.flush_limit.load(Relaxed)));
+        } else if self.is_retired() && self.active.load(Relaxed) == 0 {
+            self.await_goaway();
+        }
+    }
+
+    /// All that was written has left for the socket.
+    pub fn flushed(&self) {
+        if self.http2.load(Relaxed) {
+            return;
+        }
+        for line in self.unsent().drain(..) {
+            line.push();
+        }
+        if self.flushing.swap(false, Relaxed) {
+            self.idle.store(true, Relaxed);
+            self.arm(self.keep_alive_timeout);
         }
     }
 
     /// Limits how long the downstream may take to close its side after the gateway closed its own.
     pub fn linger(&self, limit: Duration) {
         self.lingering.store(true, Relaxed);
-        self.arm(if self.is_draining() { limit.min(DRAIN_LINGER) } else { limit });
+        self.arm(if self.draining.load(Relaxed) { limit.min(DRAIN_LINGER) } else { limit });
     }
 
     pub fn is_closing(&self) -> bool {
         self.closing.load(Relaxed)
     }
 
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+    /// Whether the caller is to be told to begin no further request.
+    pub fn takes_no_more(&self) -> bool {
+        self.draining.load(Relaxed) || self.is_retired()
     }
 
     /// Runs `future` until it is done or the connection's time is over. `None`: it is over.
@@ -110,18 +172,26 @@ impl ConnectionState {
         }
     }
 
-    /// `now`: milliseconds after the sweep was made.
+    /// `now`: milliseconds after the sweep was made. HTTP/2 callers get a GOAWAY and some time to read it first.
     pub fn close_if_due(&self, now: u64) {
-        if self.deadline.load(Relaxed) <= now {
+        if self.deadline.load(Relaxed) > now {
+            return;
+        }
+        if self.http2.load(Relaxed) && !self.is_retired() && !self.lingering.load(Relaxed) {
+            self.retire();
+        } else {
+            self.timed_out.store(true, Relaxed);
             self.close();
         }
     }
 
-    /// Takes no further request, and ends after the one under way.
+    /// Takes no further request, and ends after those under way.
     pub fn drain(&self) {
         self.draining.store(true, Relaxed);
         if self.lingering.load(Relaxed) {
             self.arm(DRAIN_LINGER);
+        } else if self.http2.load(Relaxed) {
+            self.retire();
         } else if !self.used.load(Relaxed) {
             // The client has opened it in advance and waits for nothing on it.
             self.closing.store(true, Relaxed);
@@ -134,6 +204,42 @@ impl ConnectionState {
         self.wake();
     }
 
+    /// The connection is gone: what hyper had not written by then has not arrived.
+    pub fn ended(&self) {
+        let outcome = if self.timed_out.load(Relaxed) {
+            RequestOutcome::Timeout
+        } else if self.draining.load(Relaxed) && self.is_closing() {
+            RequestOutcome::Drained
+        } else {
+            RequestOutcome::CallerLeft
+        };
+        for line in self.unsent().drain(..) {
+            line.push_as(outcome);
+        }
+    }
+
+    fn unsent(&self) -> std::sync::MutexGuard<'_, Vec<UnsentLine>> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired_until.load(Relaxed) != u64::MAX
+    }
+
+    /// Has the connection send GOAWAY. If no stream is open then, it ends soon, whatever the caller does.
+    fn retire(&self) {
+        self.retired_until.store(self.millis_in(MAX_GRACE), Relaxed);
+        if self.active.load(Relaxed) == 0 {
+            self.await_goaway();
+        }
+        self.wake();
+    }
+
+    fn await_goaway(&self) {
+        let deadline = self.millis_in(GOAWAY_GRACE).min(self.retired_until.load(Relaxed));
+        self.deadline.store(deadline, Relaxed);
+    }
+
     fn wake(&self) {
         if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
             waker.wake_by_ref();
@@ -141,16 +247,41 @@ impl ConnectionState {
     }
 
     fn arm(&self, limit: Duration) {
-        let deadline = (self.started.elapsed() + limit).as_millis();
-        self.deadline.store(u64::try_from(deadline).unwrap_or(u64::MAX), Relaxed);
+        self.deadline.store(self.millis_in(limit), Relaxed);
+    }
+
+    fn millis_in(&self, limit: Duration) -> u64 {
+        u64::try_from((self.started.elapsed() + limit).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Active {
+    /// hyper has the whole response. On HTTP/1 the line waits until it is written; on HTTP/2 the library does not say when
+    /// that is.
+    pub fn responded(self, line: UnsentLine) {
+        if self.state.http2.load(Relaxed) {
+            line.push();
+        } else {
+            self.state.unsent().push(line);
+        }
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        if self.0.active.fetch_sub(1, AcqRel) == 1 {
-            self.0.idle.store(true, Relaxed);
-            self.0.arm(self.0.keep_alive_timeout);
+        let state = &self.state;
+        if state.active.fetch_sub(1, AcqRel) > 1 {
+            return;
+        }
+        if !state.http2.load(Relaxed) {
+            state.flush_limit.store(u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX), Relaxed);
+            state.flushing.store(true, Relaxed);
+            state.arm(self.idle_timeout);
+        } else if state.is_retired() {
+            state.retire();
+        } else {
+            state.idle.store(true, Relaxed);
+            state.arm(state.keep_alive_timeout);
         }
     }
 }

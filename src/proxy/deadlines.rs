@@ -253,6 +253,7 @@ impl DeadlineSweep {
 
 impl Drop for ConnectionDeadline {
     fn drop(&mut self) {
+        self.state.ended();
         self.sweep.connections.borrow_mut().remove(self.key);
     }
 }

@@ -4,15 +4,18 @@
 //! [`pipeline`] is the path of a request, top to bottom. [`request`], [`permit`], [`upstream_request`], [`forward`] and
 //! [`reply`] are its stages. [`worker`] and [`connection`] are around it: threads, listeners, connections.
 
+mod complaints;
 pub mod connection;
 pub mod connection_state;
 pub mod cors;
 pub mod credential;
 pub mod deadlines;
+mod downstream_io;
 pub mod forward;
 pub mod headers;
 mod identity_fields;
 pub mod local_executor;
+mod opening;
 pub mod pages;
 pub mod permit;
 pub mod pipeline;

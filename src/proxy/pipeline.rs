@@ -90,7 +90,7 @@ async fn serve(
         return Ok(Served::ByGateway(response));
     }
     let permit = routed.admit(&Gate::of(&worker.gateway)).await?;
-    record.deployment(permit.spec().name.as_str());
+    record.deployment(permit.spec());
     record.token(permit.token_uid());
 
     let request = UpstreamRequest::new(routed.request, &permit, body.as_ref())?;

@@ -7,10 +7,11 @@ use http::Method;
 
 use super::{connection_state::Active, deadlines::Cut};
 use crate::{
-    domain::{timestamp::Timestamp, token::TokenUid},
+    domain::{deployment::DeploymentSpec, timestamp::Timestamp, token::TokenUid},
     telemetry::{
         access_log::AccessBuffer,
         line::{Line, RequestOutcome, Span},
+        unsent::UnsentLine,
     },
 };
 
@@ -22,13 +23,13 @@ pub struct Record {
     text: String,
     started: Instant,
     /// Keeps the downstream connection from counting as idle.
-    _active: Option<Active>,
+    active: Option<Active>,
 }
 
 impl Record {
     pub fn new(buffer: Arc<AccessBuffer>, at: Timestamp, client: IpAddr, active: Option<Active>) -> Self {
         let line = Line { at, client, ..Line::default() };
-        Self { buffer, line, text: String::new(), started: Instant::now(), _active: active }
+        Self { buffer, line, text: String::new(), started: Instant::now(), active }
     }
 
     pub fn request(&mut self, request_id: &str, method: &Method, path: &str) {
@@ -58,8 +59,11 @@ impl Record {
     }
 
     /// The Deployment that the request was permitted to.
-    pub fn deployment(&mut self, name: &str) {
-        self.line.deployment = self.append(name);
+    pub fn deployment(&mut self, spec: &DeploymentSpec) {
+        self.line.deployment = self.append(spec.name.as_str());
+        if let Some(active) = &mut self.active {
+            active.idle_timeout = spec.settings.idle_timeout;
+        }
     }
 
     pub fn token(&mut self, uid: Option<TokenUid>) {
@@ -69,6 +73,12 @@ impl Record {
     /// `reason`: empty where the response is the service's.
     pub fn responded(&mut self, status: u16, reason: &'static str) {
         self.line.status = Some(status);
+        self.line.reason = reason;
+    }
+
+    /// There was no request yet. `status` of `None`: nothing could be answered.
+    pub fn refused(&mut self, status: Option<u16>, reason: &'static str) {
+        self.line.status = status;
         self.line.reason = reason;
     }
 
@@ -104,8 +114,16 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.line.total = self.started.elapsed();
-        self.buffer.push(std::mem::take(&mut self.line), &self.text);
+        let line = UnsentLine {
+            buffer: Arc::clone(&self.buffer),
+            line: std::mem::take(&mut self.line),
+            text: std::mem::take(&mut self.text),
+            started: self.started,
+        };
+        match self.active.take() {
+            Some(active) if line.line.outcome == RequestOutcome::Complete => active.responded(line),
+            _ => line.push(),
+        }
     }
 }
 

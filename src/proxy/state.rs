@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{
+    complaints::Complaints,
     connection_state::ConnectionState,
     deadlines::{DeadlineSweep, Downstream},
     local_executor,
@@ -38,6 +39,8 @@ pub struct Worker {
     pub sweep: Rc<DeadlineSweep>,
     pub pool: Rc<Pool>,
     pub tarpit: Rc<Tarpit>,
+    /// Messages on connections that come to nothing.
+    pub complaints: Complaints,
     /// `None`: clear text. A reload replaces it.
     pub tls: Arc<ArcSwapOption<ServerConfig>>,
     /// One for each downstream connection that may be open.
@@ -63,6 +66,7 @@ impl Worker {
             sweep: DeadlineSweep::new(),
             pool: Rc::default(),
             tarpit: Rc::default(),
+            complaints: Complaints::default(),
             tls: parts.tls,
             connection_slots: Arc::new(Semaphore::new(parts.max_connections)),
             access: parts.access,
@@ -85,9 +89,14 @@ impl Worker {
 
     /// Records that hyper has answered what it could not read: it was not HTTP, or its header was too large.
     pub fn record_malformed(&self, connection: &Connection, too_large: bool) {
-        let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), None);
         let (status, reason) = if too_large { (431, "header_too_large") } else { (400, "malformed_request") };
-        record.responded(status, reason);
+        self.record_unread(connection, Some(status), reason);
+    }
+
+    /// Records what was refused before there was a request. `status` of `None`: nothing could be answered.
+    pub fn record_unread(&self, connection: &Connection, status: Option<u16>, reason: &'static str) {
+        let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), None);
+        record.refused(status, reason);
         record.ended(RequestOutcome::Complete);
     }
 }

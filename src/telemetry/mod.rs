@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod line;
 pub mod traffic;
+pub mod unsent;
 
 use std::io::IsTerminal;
 

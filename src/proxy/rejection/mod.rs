@@ -43,6 +43,8 @@ pub enum BadRequest {
     Body,
     #[error("the body broke off")]
     BrokenOff,
+    #[error("the connection began with the PROXY protocol, which the gateway does not read")]
+    ProxyProtocol,
 }
 
 /// The upstream did not answer properly.
@@ -188,6 +190,7 @@ fn bad_request_row(reason: BadRequest) -> Row {
         BadRequest::ServiceWorker => Row::downstream(StatusCode::FORBIDDEN, "service_worker_refused"),
         BadRequest::Pickle => Row::downstream(StatusCode::UNSUPPORTED_MEDIA_TYPE, "pickle_refused"),
         BadRequest::TooLarge => Row::downstream(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+        BadRequest::ProxyProtocol => Row::downstream(StatusCode::BAD_REQUEST, "proxy_protocol"),
         BadRequest::Body | BadRequest::BrokenOff => Row::downstream(StatusCode::BAD_REQUEST, "bad_body"),
     }
 }
@@ -287,6 +290,7 @@ mod tests {
             BadRequest::TooLarge,
             BadRequest::Body,
             BadRequest::BrokenOff,
+            BadRequest::ProxyProtocol,
         ];
         let denied = [Denied::NoCredential, Denied::InvalidToken, Denied::SessionOver, Denied::CrossSite];
         let credentials = [Several, NotBearer, NotAToken].map(Denied::Credential);

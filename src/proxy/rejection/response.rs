@@ -62,6 +62,21 @@ impl Rejection {
     }
 }
 
+impl Rejection {
+    /// The response as bytes of HTTP/1.1, on a connection that is closed behind it. For what has no challenge.
+    pub fn on_closing_connection(self, request_id: &str) -> Vec<u8> {
+        let response = self.respond(&ReplyContext { request_id, realm: "", named_deployment: None });
+        let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+        for (name, value) in response.headers() {
+            bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        let length = response.body().len();
+        bytes.extend(format!("content-length: {length}\r\nconnection: close\r\n\r\n").into_bytes());
+        bytes.extend(response.body());
+        bytes
+    }
+}
+
 fn challenge_text(challenge: Challenge, detail: &str, context: &ReplyContext<'_>) -> String {
     let realm: String = context.realm.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect();
     match (challenge, context.named_deployment) {

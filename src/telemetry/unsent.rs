@@ -1,0 +1,32 @@
+//! A line of the access log that waits until its response has left the process.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    access_log::AccessBuffer,
+    line::{Line, RequestOutcome},
+};
+
+/// hyper has taken the whole response; whether the caller gets it is not settled yet.
+pub struct UnsentLine {
+    pub buffer: Arc<AccessBuffer>,
+    pub line: Line,
+    /// All texts of the line.
+    pub text: String,
+    /// When the request's header was complete.
+    pub started: Instant,
+}
+
+impl UnsentLine {
+    /// The request ends now, as its line says.
+    pub fn push(mut self) {
+        self.line.total = self.started.elapsed();
+        self.buffer.push(self.line, &self.text);
+    }
+
+    /// The request ends now, and otherwise than its line says.
+    pub fn push_as(mut self, outcome: RequestOutcome) {
+        self.line.outcome = outcome;
+        self.push();
+    }
+}

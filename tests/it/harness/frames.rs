@@ -1,0 +1,122 @@
+//! A caller of HTTP/2 that sees and makes every frame.
+
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpStream},
+};
+
+use super::http::{Client, ReadEnd};
+
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const ACK: u8 = 1;
+pub const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    pub payload: Vec<u8>,
+}
+
+pub struct Frames {
+    client: Client<TcpStream>,
+}
+
+impl Frames {
+    /// Says the preface and its SETTINGS, and acknowledges the gateway's.
+    pub fn connect(address: SocketAddr) -> Self {
+        let mut frames = Self { client: Client::connect(address) };
+        frames.client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        frames.send(SETTINGS, 0, 0, &[]);
+        frames.find(|frame| frame.kind == SETTINGS && frame.flags == 0);
+        frames.send(SETTINGS, ACK, 0, &[]);
+        frames
+    }
+
+    pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.try_send(kind, flags, stream, payload).unwrap();
+    }
+
+    pub fn try_send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+        self.client.stream.write_all(&[&head, payload].concat())
+    }
+
+    /// A request without body, its fields in the order given.
+    pub fn request(&mut self, stream: u32, fields: &[(&str, &str)]) {
+        self.send(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields));
+    }
+
+    /// Asks for a path of a host without a token.
+    pub fn get(&mut self, stream: u32, host: &str, path: &str) {
+        self.request(stream, &[(":method", "GET"), (":scheme", "http"), (":authority", host), (":path", path)]);
+    }
+
+    pub fn next(&mut self) -> Result<Frame, ReadEnd> {
+        let head = self.client.exactly(9)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let payload = self.client.exactly(length as usize)?;
+        Ok(Frame { kind: head[3], flags: head[4], stream, payload })
+    }
+
+    /// Reads until such a frame comes.
+    pub fn find(&mut self, wanted: impl Fn(&Frame) -> bool) -> Frame {
+        loop {
+            let frame = self.next().unwrap();
+            if wanted(&frame) {
+                return frame;
+            }
+        }
+    }
+
+    /// Reads until the stream ends.
+    pub fn await_end(&mut self, stream: u32) {
+        self.find(|frame| frame.stream == stream && frame.kind <= HEADERS && frame.flags & END_STREAM != 0);
+    }
+
+    /// All that still comes, and how it ends.
+    pub fn rest(&mut self) -> (Vec<Frame>, ReadEnd) {
+        let mut frames = Vec::new();
+        loop {
+            match self.next() {
+                Ok(frame) => frames.push(frame),
+                Err(end) => return (frames, end),
+            }
+        }
+    }
+
+    /// Asks with a PING and awaits its answer. `Err`: the connection ended first.
+    pub fn ping(&mut self) -> Result<(), ReadEnd> {
+        self.try_send(PING, 0, 0, b"01234567").map_err(|_| ReadEnd::Reset)?;
+        while self.next()?.kind != PING {}
+        Ok(())
+    }
+}
+
+/// HPACK (RFC 7541 § 6.2.2): each field as a literal that is not indexed.
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let text = |text: &str| {
+        let length = text.len();
+        let prefix = if length < 127 { vec![length as u8] } else { [&[127][..], &integer(length - 127)].concat() };
+        [prefix, text.into()].concat()
+    };
+    fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
+}
+
+fn integer(mut rest: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while rest >= 128 {
+        bytes.push((rest % 128) as u8 | 128);
+        rest /= 128;
+    }
+    bytes.push(rest as u8);
+    bytes
+}

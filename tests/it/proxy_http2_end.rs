@@ -1,0 +1,97 @@
+//! When a connection of HTTP/2 is idle, and how the gateway takes leave of it.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use crate::harness::{
+    SOON,
+    frames::{DATA, Frames, GOAWAY, PING},
+    gateway::{Gateway, deployment},
+    http::ReadEnd,
+    pair::HOST,
+    upstream::Upstream,
+    wait_until,
+};
+
+fn start(limits: &str) -> (Upstream, Gateway) {
+    let upstream = Upstream::named("a");
+    let gateway = Gateway::start(&format!("{limits}\n{}", deployment("a", upstream.address, "protected = false")));
+    (upstream, gateway)
+}
+
+fn used(gateway: &Gateway) -> Frames {
+    let mut frames = Frames::connect(gateway.proxy);
+    frames.get(1, HOST, "/");
+    frames.await_end(1);
+    frames
+}
+
+/// Only HEADERS begin a request: the time for a header is short here, and would have run out.
+#[test]
+fn a_ping_begins_no_request() {
+    let (_upstream, gateway) = start("[proxy.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"10m\"");
+    let mut frames = used(&gateway);
+    let until = Instant::now() + Duration::from_millis(2500);
+    while Instant::now() < until {
+        frames.ping().unwrap();
+        sleep(Duration::from_millis(100));
+    }
+    frames.get(3, HOST, "/");
+    frames.await_end(3);
+}
+
+/// PINGs do not prolong it, either.
+#[test]
+fn an_idle_connection_ends_with_goaway() {
+    let (_upstream, gateway) = start("[proxy.limits]\nheader_timeout = \"10m\"\nkeep_alive_timeout = \"1s\"");
+    let mut frames = used(&gateway);
+    let goaway = loop {
+        frames.try_send(PING, 0, 0, b"01234567").unwrap();
+        match frames.next().unwrap() {
+            frame if frame.kind == GOAWAY => break frame,
+            _ => sleep(Duration::from_millis(100)),
+        }
+    };
+    // NO_ERROR, and no stream of ours is refused yet (RFC 9113 § 6.8).
+    assert_eq!(goaway.payload[..8], [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+    // A request that crossed it is served.
+    frames.get(3, HOST, "/crossed");
+    let data = frames.find(|frame| frame.kind == DATA && frame.stream == 3);
+    assert_eq!(data.payload, b"a");
+    // The caller never answers the gateway's own PING.
+    assert_ne!(frames.rest().1, ReadEnd::TimedOut);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_caller_that_is_mute() {
+    let (_upstream, mut gateway) = start("[proxy]\ndrain_timeout = \"10m\"");
+    let mut frames = used(&gateway);
+    gateway.signal("TERM");
+    frames.find(|frame| frame.kind == GOAWAY);
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert_ne!(frames.rest().1, ReadEnd::TimedOut);
+}
+
+#[test]
+fn what_runs_at_the_goaway_is_finished() {
+    let upstream = Upstream::start(|peer| {
+        while let Some(request) = peer.request() {
+            sleep(Duration::from_millis(if request.target == "/slow" { 4000 } else { 0 }));
+            peer.send(crate::harness::upstream::response(200, &[], b"late"));
+        }
+    });
+    let config =
+        format!("[proxy]\ndrain_timeout = \"10m\"\n{}", deployment("a", upstream.address, "protected = false"));
+    let mut gateway = Gateway::start(&config);
+    let mut frames = used(&gateway);
+    frames.get(3, HOST, "/slow");
+    upstream.await_requests(2);
+    gateway.signal("TERM");
+    wait_until("it drains", SOON, || gateway.readyz() == Some(503));
+    let data = frames.find(|frame| frame.kind == DATA && frame.stream == 3);
+    assert_eq!(data.payload, b"late");
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert_eq!(gateway.access_line("/slow")["end"], "complete");
+}
