@@ -1,27 +1,61 @@
 //! The proxy's sockets: the common one, and those of Deployments with a listener of their own. The latter are opened and
 //! closed as the routing table changes.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, info};
 
 use super::{ServeError, Workers};
 use crate::{
     config::ProxyConfig,
-    index::follow::Index,
+    http::keepalive,
+    index::{follow::Index, routes::RoutingTable},
     proxy::worker::{Command, Listen},
 };
 
 /// Connections that the kernel queues while a worker is busy.
 const BACKLOG: i32 = 4096;
+/// Pauses between attempts to open a listener that could not be opened.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 pub struct Listeners {
     workers: Vec<UnboundedSender<Command>>,
     index: Arc<Index>,
+    /// The routing table that was looked at last.
+    routes: Arc<RoutingTable>,
     /// Addresses of Deployments' own listeners that are open.
     own: BTreeSet<SocketAddr>,
+    /// Those that could not be opened.
+    failed: BTreeMap<SocketAddr, Failure>,
+}
+
+/// A listener that could not be opened.
+struct Failure {
+    again: Instant,
+    /// Until the next attempt but one.
+    pause: Duration,
+    /// What the log says of it.
+    said: Option<io::ErrorKind>,
+}
+
+impl Failure {
+    /// At the first attempt the workers may not have closed a listener that had this address. After that, the log says
+    /// every cause once.
+    fn tell(&mut self, address: SocketAddr, error: &io::Error) {
+        let just_closed = error.kind() == io::ErrorKind::AddrInUse && self.pause == FIRST_PAUSE;
+        if !just_closed && self.said.replace(error.kind()) != Some(error.kind()) {
+            error!(%address, %error, "a Deployment's own listener could not be opened; it is tried again");
+        }
+    }
 }
 
 impl Listeners {
@@ -31,7 +65,8 @@ impl Listeners {
     /// [`ServeError::Bind`].
     pub fn open(proxy: &ProxyConfig, workers: &Workers, index: Arc<Index>) -> Result<Self, ServeError> {
         let workers = workers.handles.iter().map(|worker| worker.commands.clone()).collect();
-        let listeners = Self { workers, index, own: BTreeSet::new() };
+        let routes = index.routes.load_full();
+        let listeners = Self { workers, index, routes, own: BTreeSet::new(), failed: BTreeMap::new() };
         let refused = |error| ServeError::Bind { listener: "the proxy", address: proxy.listen, error };
         listeners.listen(proxy.listen, None).map_err(refused)?;
         Ok(listeners)
@@ -42,27 +77,56 @@ impl Listeners {
         let mut epoch = self.index.epoch.subscribe();
         loop {
             self.adjust();
-            if epoch.changed().await.is_err() {
+            let again = async {
+                match self.failed.values().map(|failure| failure.again).min() {
+                    Some(again) => tokio::time::sleep_until(again.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let changed = tokio::select! {
+                changed = epoch.changed() => changed,
+                () = again => Ok(()),
+            };
+            if changed.is_err() {
                 return;
             }
         }
     }
 
     fn adjust(&mut self) {
-        let wanted: BTreeSet<SocketAddr> = self.index.routes.load().listeners().collect();
+        let routes = self.index.routes.load_full();
+        let wanted: BTreeSet<SocketAddr> = routes.listeners().collect();
         for address in self.own.difference(&wanted) {
             self.tell(|| Command::Close(*address));
             info!(%address, "a Deployment's own listener was closed");
         }
-        let missing: Vec<SocketAddr> = wanted.difference(&self.own).copied().collect();
         self.own.retain(|address| wanted.contains(address));
-        for address in missing {
-            match self.listen(address, Some(address)) {
-                Ok(()) => info!(%address, "listening for one Deployment"),
-                Err(error) => error!(%address, %error, "a Deployment's own listener could not be opened"),
+        self.failed.retain(|address, _| wanted.contains(address));
+        // Whoever has changed a Deployment may have done so because its listener could not be opened.
+        let changed = !Arc::ptr_eq(&routes, &self.routes);
+        self.routes = routes;
+        let now = Instant::now();
+        for address in wanted.into_iter().filter(|address| !self.own.contains(address)).collect::<Vec<_>>() {
+            if changed || self.failed.get(&address).is_none_or(|failure| failure.again <= now) {
+                self.try_to_open(address, now);
             }
-            // If it failed, it is tried again when its Deployment changes, and not at every change of a token.
-            self.own.insert(address);
+        }
+    }
+
+    fn try_to_open(&mut self, address: SocketAddr, now: Instant) {
+        match self.listen(address, Some(address)) {
+            Ok(()) => {
+                info!(%address, "listening for one Deployment");
+                self.own.insert(address);
+                self.failed.remove(&address);
+            }
+            Err(error) => {
+                let failure =
+                    self.failed.entry(address).or_insert(Failure { again: now, pause: FIRST_PAUSE, said: None });
+                failure.again = now + failure.pause;
+                failure.tell(address, &error);
+                failure.pause = (failure.pause * 2).min(MAX_PAUSE);
+            }
         }
     }
 
@@ -88,6 +152,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
+    keepalive::set(SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

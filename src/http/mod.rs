@@ -9,6 +9,7 @@ pub mod client;
 pub mod cookie;
 pub mod form;
 pub mod forwarding;
+pub mod keepalive;
 pub mod limit;
 pub mod network;
 pub mod page;

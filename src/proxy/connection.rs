@@ -72,8 +72,11 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
             let io = DownstreamIo::new(stream, state, connection_slot);
             let _ = state.guard(server.refuse_proxy_protocol(io, version, tls.is_some())).await;
         }
-        (_, Some(config)) => {
-            let Some(Ok(stream)) = state.guard(TlsAcceptor::from(config).accept(stream)).await else { return };
+        (opening, Some(config)) => {
+            let stream = match state.guard(TlsAcceptor::from(config).accept(stream)).await {
+                Some(Ok(stream)) => stream,
+                failed => return server.tell_of_handshake(opening, failed.and_then(Result::err)),
+            };
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             server.serve(DownstreamIo::new(stream, state, connection_slot), http2).await;
         }
@@ -140,6 +143,19 @@ impl Server<'_> {
         io.shutdown().await
     }
 
+    /// `error` of `None`: its time was over.
+    fn tell_of_handshake(&self, opening: Opening, error: Option<io::Error>) {
+        let Some(others) = self.worker.complaints.next() else { return };
+        let peer = self.connection.peer.address();
+        let reason = match error {
+            _ if opening != Opening::Tls => "what came is not TLS; was http:// used for https://?".to_owned(),
+            Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the caller left".to_owned(),
+            Some(error) => error.to_string(),
+            None => "it was not complete within proxy.limits.header_timeout".to_owned(),
+        };
+        tracing::info!(%peer, reason, others, "a TLS handshake failed");
+    }
+
     fn http1(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
@@ -154,7 +170,8 @@ impl Server<'_> {
         let mut builder = http2::Builder::new(LocalExecutor);
         builder
             .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
+            // Up to twice the limit, which `headers::check_size` checks: the library refuses without a line in the log.
+            .max_header_list_size(u32::try_from(2 * self.limits.max_header_bytes).unwrap_or(u32::MAX))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(MAX_SEND_BUFFER);

@@ -63,7 +63,8 @@ struct Slot {
     cut: Cell<Option<(Cut, Instant)>>,
     waker: RefCell<Option<Waker>>,
     permit: Permit,
-    downstream: Downstream,
+    /// `None`: whoever has the exchange ends it.
+    downstream: RefCell<Option<Downstream>>,
 }
 
 /// What carries an exchange downstream, and is ended with it if it does not end by itself.
@@ -95,6 +96,7 @@ impl DeadlineSweep {
 
     pub fn register(self: &Rc<Self>, permit: Permit, downstream: Downstream) -> Deadline {
         let (deadline, cut, waker) = (Cell::new(None), Cell::new(None), RefCell::new(None));
+        let downstream = RefCell::new(Some(downstream));
         let slot = Rc::new(Slot { deadline, cut, waker, permit, downstream });
         let key = self.exchanges.borrow_mut().insert(Rc::clone(&slot));
         Deadline { sweep: Rc::clone(self), slot, key }
@@ -146,6 +148,10 @@ impl DeadlineSweep {
         }
     }
 
+    pub fn has_exchanges(&self) -> bool {
+        !self.exchanges.borrow().is_empty()
+    }
+
     /// Whether nothing runs any more.
     pub fn is_idle(&self) -> bool {
         self.exchanges.borrow().is_empty() && self.connections.borrow().is_empty()
@@ -167,9 +173,10 @@ impl Slot {
     }
 
     fn abort_downstream(&self) {
-        match &self.downstream {
-            Downstream::Connection(state) => state.close(),
-            Downstream::Stream(task) => task.abort(),
+        match &*self.downstream.borrow() {
+            Some(Downstream::Connection(state)) => state.close(),
+            Some(Downstream::Stream(task)) => task.abort(),
+            None => {}
         }
     }
 }
@@ -182,6 +189,11 @@ impl Deadline {
     /// Ends the exchange unless [`Deadline::arm`] or [`Deadline::disarm`] is called within `limit`.
     pub fn arm(&self, timer: Timer, limit: Duration) {
         self.slot.deadline.set(Instant::now().checked_add(limit).map(|deadline| (deadline, timer)));
+    }
+
+    /// The sweep leaves the downstream to whoever has the exchange: a tunnel ends it with a close frame.
+    pub fn leave_downstream(&self) {
+        *self.slot.downstream.borrow_mut() = None;
     }
 
     pub fn disarm(&self) {

@@ -8,13 +8,14 @@ use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{
-        CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, SET_COOKIE, TRANSFER_ENCODING, UPGRADE, VARY,
+        CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, SET_COOKIE, TRANSFER_ENCODING,
+        UPGRADE, VARY,
     },
     request::Parts,
 };
 
 use super::{identity_fields::claims_identity, rejection::BadRequest};
-use crate::{domain::token_text, http::cookie};
+use crate::{config::LimitConfig, domain::token_text, http::cookie};
 
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -37,6 +38,26 @@ pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> s
         (Some(id), None) => id.into(),
         _ => new().into(),
     }
+}
+
+/// Refuses a header of HTTP/2 that is beyond the limits. On HTTP/1 hyper does, with a line in the log; on HTTP/2 it does not
+/// count fields, and the library refuses what is too large without telling anybody.
+///
+/// # Errors
+/// [`BadRequest::HeaderTooLarge`].
+pub fn check_size(head: &Parts, limits: &LimitConfig) -> Result<(), BadRequest> {
+    if head.version != Version::HTTP_2 {
+        return Ok(());
+    }
+    // Browsers send each cookie in a field of its own (RFC 9113 § 8.2.3).
+    let cookies = head.headers.get_all(COOKIE).iter().count();
+    let fields = head.headers.len() - cookies.saturating_sub(1);
+    // As RFC 9113 § 6.5.2 counts.
+    let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    if fields > limits.max_headers || bytes > limits.max_header_bytes {
+        return Err(BadRequest::HeaderTooLarge);
+    }
+    Ok(())
 }
 
 /// Refuses a message that an upstream could take apart in another way than the gateway.

@@ -29,4 +29,5 @@ pub mod target;
 pub mod upstream;
 pub mod upstream_request;
 pub mod websocket;
+mod websocket_frames;
 pub mod worker;

@@ -14,9 +14,11 @@ use tokio::{
 
 /// More than the longest beginning that is looked for. What comes behind is read by whoever serves the connection.
 const MAX_OPENING: usize = 24;
-/// RFC 9113 § 3.4; the beginning of the haproxy PROXY protocol, version 1 and 2, §§ 2.1 and 2.2.
-const KNOWN: [(&[u8], Opening); 3] = [
+/// RFC 9113 § 3.4; a handshake record of TLS (RFC 8446 § 5.1); the beginning of the haproxy PROXY protocol, version 1 and 2,
+/// §§ 2.1 and 2.2.
+const KNOWN: [(&[u8], Opening); 4] = [
     (b"PRI * HTTP/2.0", Opening::Http2),
+    (b"\x16\x03", Opening::Tls),
     (b"PROXY ", Opening::ProxyProtocol(1)),
     (b"\r\n\r\n\0\r\nQUIT\n", Opening::ProxyProtocol(2)),
 ];
@@ -26,11 +28,12 @@ const KNOWN: [(&[u8], Opening); 3] = [
 pub enum Opening {
     /// HTTP/2 without TLS, by prior knowledge.
     Http2,
+    Tls,
     /// A load balancer announces whom it speaks for, in this version of the PROXY protocol.
     ProxyProtocol(u8),
     /// The caller has left without a byte, as probes of ports do.
     Nothing,
-    /// HTTP/1, TLS, or nonsense.
+    /// HTTP/1, or nonsense.
     Other,
 }
 
@@ -143,7 +146,7 @@ mod tests {
             (b"\r\n\r\n\0\r\nQUIT\n\x21", Some(Opening::ProxyProtocol(2))),
             (b"\r\n\r\nGET", Some(Opening::Other)),
             (b"POST", Some(Opening::Other)),
-            (b"\x16\x03", Some(Opening::Other)),
+            (b"\x16\x03\x01", Some(Opening::Tls)),
         ] {
             assert_eq!(classify(seen), expected, "{seen:?}");
         }

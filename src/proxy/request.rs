@@ -60,6 +60,7 @@ impl<'a> Received<'a> {
     /// # Errors
     /// [`Rejection`]: the caller sent what the gateway does not forward.
     pub fn read(self, record: &mut Record) -> Result<Request<'a>, Rejection> {
+        headers::check_size(self.head, &self.settings.limits)?;
         let target = Target::parse(self.head, self.settings.limits.max_uri_bytes)?;
         record.host(target.host());
         headers::check_message(&self.head.headers)?;

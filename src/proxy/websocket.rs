@@ -1,6 +1,7 @@
-//! After a 101: bytes both ways, until one side ends it, it falls silent, or the permission ends.
+//! After a 101: bytes both ways, until one side ends it, it falls silent, or the permission ends. When the gateway ends it,
+//! both sides get a close frame, unless they are within a frame.
 
-use std::{cell::Cell, io};
+use std::{io, pin::pin, time::Duration};
 
 use bytes::BytesMut;
 use http::{
@@ -8,21 +9,34 @@ use http::{
     header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL, UPGRADE},
     request::Parts,
 };
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncWriteExt, copy_bidirectional, join},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
-use tokio_util::io::{InspectReader, InspectWriter};
 
 use super::{
     credential,
-    deadlines::{Deadline, Timer},
+    deadlines::{Cut, Timer},
     record::Record,
+    rejection::Rejection,
     upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead},
+    websocket_frames::{FrameFollower, close_frame},
 };
-use crate::telemetry::line::RequestOutcome;
+use crate::{system, telemetry::line::RequestOutcome};
+
+/// What each direction may hold, bytes.
+const BUFFER: usize = 8 * 1024;
+/// How long one side may go on after the other has ended. A WebSocket is not used in one direction only: who has ended has
+/// sent its close frame, or is gone (RFC 6455 § 7.1.1).
+const HALF_CLOSED_TIME: Duration = Duration::from_secs(5);
+/// How long the gateway waits for the caller when it ends the tunnel itself.
+const LEAVE_TIME: Duration = Duration::from_secs(1);
+/// Status codes of close frames (RFC 6455 § 7.4.1).
+const GOING_AWAY: u16 = 1001;
+const POLICY_VIOLATION: u16 = 1008;
 
 /// Answers 101 and carries the bytes from then on.
 pub fn tunnel(head: &Parts, upgraded: ResponseHead, exchange: Exchange, mut record: Record) -> Response<ResponseBody> {
@@ -47,42 +61,116 @@ pub fn tunnel(head: &Parts, upgraded: ResponseHead, exchange: Exchange, mut reco
 async fn carry(downstream: OnUpgrade, exchange: Exchange, mut record: Record) {
     // The load counts as long as the tunnel stands.
     let (upstream, early, deadline, _load) = exchange.into_tunnel();
-    let bytes = Counts::default();
-    let carried = deadline.guard(both_ways(downstream, upstream, early, &deadline, &bytes)).await;
-    record.received(bytes.to_upstream.get());
-    record.sent(bytes.to_downstream.get());
-    record.ended(carried.map_or_else(RequestOutcome::from, |_| RequestOutcome::Tunnel));
-}
-
-/// Bytes that a tunnel has carried so far.
-#[derive(Default)]
-struct Counts {
-    to_upstream: Cell<u64>,
-    to_downstream: Cell<usize>,
-}
-
-/// `early` is what the upstream sent right behind its head.
-async fn both_ways(
-    downstream: OnUpgrade,
-    mut upstream: TcpStream,
-    early: BytesMut,
-    deadline: &Deadline,
-    counts: &Counts,
-) -> io::Result<()> {
+    deadline.leave_downstream();
+    let opened = deadline.guard(downstream).await;
+    let Ok(Ok(downstream)) = opened else {
+        record.ended(opened.map_or_else(RequestOutcome::from, |_| RequestOutcome::CallerLeft));
+        return;
+    };
+    let mut tunnel = Tunnel::new(TokioIo::new(downstream), upstream);
     let idle_timeout = deadline.permit().spec().settings.idle_timeout;
     let touch = || deadline.arm(Timer::UpstreamIdle, idle_timeout);
-    let mut downstream = TokioIo::new(downstream.await.map_err(io::Error::other)?);
-    downstream.write_all(&early).await?;
-    counts.to_downstream.set(early.len());
-    let (reader, writer) = upstream.split();
-    let reader = InspectReader::new(reader, |bytes: &[u8]| {
+    let carried = deadline.guard(tunnel.both_ways(early, touch)).await;
+    record.received(tunnel.to_service.bytes);
+    record.sent(usize::try_from(tunnel.to_caller.bytes).unwrap_or(usize::MAX));
+    record.ended(carried.as_ref().map_or_else(|cut| RequestOutcome::from(*cut), |_| RequestOutcome::Tunnel));
+    drop(record);
+    if let Err(cut) = carried {
+        // The exchange counts as running meanwhile, so that a drain waits a moment.
+        let _ = timeout(LEAVE_TIME, tunnel.leave(cut)).await;
+    }
+}
+
+struct Tunnel {
+    downstream: TokioIo<Upgraded>,
+    upstream: TcpStream,
+    to_service: Direction,
+    to_caller: Direction,
+}
+
+/// What one direction has carried.
+struct Direction {
+    bytes: u64,
+    frames: FrameFollower,
+}
+
+impl Tunnel {
+    fn new(downstream: TokioIo<Upgraded>, upstream: TcpStream) -> Self {
+        Self {
+            downstream,
+            upstream,
+            to_service: Direction { bytes: 0, frames: FrameFollower::of_caller() },
+            to_caller: Direction { bytes: 0, frames: FrameFollower::of_service() },
+        }
+    }
+
+    /// Returns when both sides have ended, or one has and [`HALF_CLOSED_TIME`] is over. `early` is what the upstream sent
+    /// right behind its head; `touch` is called whenever bytes move.
+    async fn both_ways(&mut self, early: BytesMut, touch: impl Fn()) -> io::Result<()> {
         touch();
-        counts.to_downstream.set(counts.to_downstream.get() + bytes.len());
-    });
-    let writer = InspectWriter::new(writer, |bytes: &[u8]| {
-        touch();
-        counts.to_upstream.set(counts.to_upstream.get() + bytes.len() as u64);
-    });
-    copy_bidirectional(&mut downstream, &mut join(reader, writer)).await?;
-    Ok(())
+        self.to_caller.write(&mut self.downstream, &early).await?;
+        let (from_caller, to_caller) = tokio::io::split(&mut self.downstream);
+        let (from_service, to_service) = self.upstream.split();
+        let mut upwards = pin!(self.to_service.carry(from_caller, to_service, &touch));
+        let mut downwards = pin!(self.to_caller.carry(from_service, to_caller, &touch));
+        tokio::select! {
+            to_service = &mut upwards => {
+                // The service learns that the caller has ended, and may say its last words.
+                to_service?.shutdown().await?;
+                timeout(HALF_CLOSED_TIME, downwards).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(drop)
+            }
+            to_caller = &mut downwards => {
+                // This also reads what the caller still sends, until it ends its side.
+                timeout(HALF_CLOSED_TIME, to_caller?.shutdown()).await.unwrap_or(Ok(()))
+            }
+        }
+    }
+
+    /// Tells both sides why the tunnel ends, where a frame of ours may stand.
+    async fn leave(&mut self, cut: Cut) -> io::Result<()> {
+        let code = if matches!(cut, Cut::Token(_)) { POLICY_VIOLATION } else { GOING_AWAY };
+        if let Ok(mask) = system::random::<4>()
+            && self.to_service.frames.may_close()
+        {
+            // Not waited for: if the service reads nothing, it learns by the end of its connection.
+            let _ = self.upstream.try_write(&close_frame(GOING_AWAY, "", Some(mask)));
+        }
+        if self.to_caller.frames.may_close() {
+            self.downstream.write_all(&close_frame(code, Rejection::Cut(cut).code(), None)).await?;
+            self.downstream.flush().await?;
+        }
+        self.downstream.shutdown().await
+    }
+}
+
+impl Direction {
+    /// Carries until `from` ends, and gives back what it has written to.
+    async fn carry<R, W>(&mut self, mut from: R, mut to: W, touch: &impl Fn()) -> io::Result<W>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut buffer = BytesMut::with_capacity(BUFFER);
+        while from.read_buf(&mut buffer).await? > 0 {
+            touch();
+            self.write(&mut to, &buffer).await?;
+            touch();
+            buffer.clear();
+        }
+        Ok(to)
+    }
+
+    /// Whenever this is given up, exactly what was written has been followed.
+    async fn write<W: AsyncWrite + Unpin>(&mut self, to: &mut W, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = to.write(bytes).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.bytes += written as u64;
+            self.frames.follow(&bytes[..written]);
+            bytes = &bytes[written..];
+        }
+        to.flush().await
+    }
 }

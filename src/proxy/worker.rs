@@ -27,8 +27,11 @@ use crate::system::{self, NoEntropy};
 
 /// Pause after the operating system refused another connection, for want of a file descriptor.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-/// How often a drain checks whether all is done, and how long ended exchanges get to record it.
+/// How often a drain checks whether all is done.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// How long the exchanges that a drain has ended may take to say so: WebSockets send a close frame.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What the rest of the process tells a worker.
 pub enum Command {
@@ -110,9 +113,11 @@ async fn sweep_loop(worker: Rc<Worker>) {
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener, own: Option<SocketAddr>) {
     loop {
-        let Ok(connection_slot) = Arc::clone(&worker.connection_slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
+                // Not before: a listener to which nobody connects would hold a slot. So each holds at most one connection
+                // beyond the limit, and all listeners wait in one queue.
+                let Ok(connection_slot) = Arc::clone(&worker.connection_slots).acquire_owned().await else { return };
                 // Without it small chunks would wait for each other; the connection works all the same.
                 let _ = stream.set_nodelay(true);
                 let tls = worker.tls.load_full();
@@ -142,7 +147,10 @@ async fn drain(worker: &Worker, mut deadline: Instant, mut commands: mpsc::Unbou
     }
     // Exchanges first: each records how it ended before its connection is gone.
     sweep.end_exchanges();
-    tokio::time::sleep(DRAIN_STEP).await;
+    let last_words = Instant::now() + LAST_WORDS;
+    while sweep.has_exchanges() && Instant::now() < last_words {
+        tokio::time::sleep(DRAIN_STEP).await;
+    }
     sweep.close_connections();
     tokio::time::sleep(DRAIN_STEP).await;
 }

@@ -297,3 +297,31 @@ fn http_2_can_be_switched_off() {
     assert_eq!(gateway.ask("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n").status, 200);
     assert_eq!(upstream.requests().len(), 1);
 }
+
+/// hyper counts fields on HTTP/1 only, and the library refuses what is too large without a word to anybody.
+#[test]
+fn the_limits_of_the_header_hold_and_are_logged() {
+    let upstream = Upstream::named("a");
+    let limits = "[proxy.limits]\nmax_header_bytes = \"8 KiB\"\nmax_headers = 20";
+    let gateway = Gateway::start(&format!("{limits}\n{}", deployment("a", upstream.address, "protected = false")));
+    run(async {
+        let mut connection = clear_text(&gateway).await;
+        let many = (0..21).fold(Request::get(format!("http://{HOST}/many")), |request, _| request.header("x-a", "1"));
+        let large =
+            Request::get(format!("http://{HOST}/large")).header("x-a", "x".repeat(8000)).header("x-b", "x".repeat(300));
+        for request in [many, large] {
+            let answer = send(&mut connection, request.body(no_body())).await;
+            assert_eq!(code(answer).await, (431, "header_too_large".to_owned()));
+        }
+        // Cookies are one field, in however many they come.
+        let cookies = (0..40).fold(Request::get(format!("http://{HOST}/cookies")), |request, n| {
+            request.header("cookie", format!("c{n}=1"))
+        });
+        let answer = send(&mut connection, cookies.body(no_body())).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+    });
+    for path in ["/many", "/large"] {
+        assert_eq!(gateway.access_line(path)["reason"], "header_too_large");
+    }
+    assert_eq!(upstream.only_request().target, "/cookies");
+}

@@ -120,9 +120,22 @@ fn clear_text_and_silence_get_nowhere_on_a_tls_port() {
     assert_ne!(stop, ReadEnd::TimedOut);
     assert!(!bytes.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&bytes));
 
+    let says = |reason: &str| {
+        let failed = |line: &&String| line.contains("a TLS handshake failed") && line.contains("127.0.0.1");
+        gateway.stderr().iter().filter(failed).any(|line| line.contains(reason))
+    };
+    wait_until("the log says why", SOON, || says("what came is not TLS"));
+    // A caller that does not trust the certificate says so by an alert, and leaves.
+    let mut stranger = by_tls(&gateway, &client(&[&Certificate::new()], &[]));
+    assert!(stranger.try_send(b"GET / HTTP/1.1\r\n\r\n").is_err());
+    wait_until("the log says why", SOON, || says("received fatal alert"));
+
     // The other timers are longer than the test waits.
     assert_ne!(gateway.connect().rest().1, ReadEnd::TimedOut, "the handshake was waited for");
     assert_eq!(upstream.connections(), 0);
+    // Who only looks whether the port is open has failed at nothing.
+    let failed = gateway.stderr().iter().filter(|line| line.contains("a TLS handshake failed")).count();
+    assert_eq!(failed, 2);
 }
 
 /// New connections get the new certificate, running ones go on, and a broken file changes nothing.

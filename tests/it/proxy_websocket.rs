@@ -24,7 +24,7 @@ use crate::harness::{
 const HOST: &str = "a.test";
 
 /// A service that echoes messages, and chooses `chat` if it is offered.
-fn echo() -> Upstream {
+pub fn echo() -> Upstream {
     Upstream::start(|peer| {
         let Some(request) = peer.head() else { return };
         peer.note(&request);
@@ -107,7 +107,7 @@ fn open(gateway: &Gateway, fields: &[(&str, &str)]) -> Result<(WebSocket<TcpStre
     }
 }
 
-fn authorized(gateway: &Gateway, token: &Token) -> WebSocket<TcpStream> {
+pub fn authorized(gateway: &Gateway, token: &Token) -> WebSocket<TcpStream> {
     open(gateway, &[("authorization", &format!("Bearer {}", token.text))]).unwrap().0
 }
 
@@ -254,7 +254,8 @@ fn a_revoked_token_ends_its_websocket_and_its_stream() {
     assert_eq!(stream.chunk().unwrap().unwrap(), b"first");
 
     gateway.revoke(&token);
-    assert!(socket.read().is_err());
+    let close = CloseFrame { code: CloseCode::Policy, reason: "token_revoked".into() };
+    assert_eq!(socket.read().unwrap(), Message::Close(Some(close)));
     let (_, end) = stream.rest();
     assert_ne!(end, ReadEnd::TimedOut);
     streams.await_closed(1, SOON);

@@ -27,6 +27,8 @@ pub enum Rejection {
 /// The request is not one that can be passed on safely. The caller's mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
+    #[error("the header is too large, or has too many fields")]
+    HeaderTooLarge,
     #[error("the request has Transfer-Encoding other than one chunked")]
     TransferEncoding,
     #[error("Connection names a field that must reach the service")]
@@ -184,6 +186,7 @@ fn target_row(reason: BadTarget) -> Row {
 
 fn bad_request_row(reason: BadRequest) -> Row {
     match reason {
+        BadRequest::HeaderTooLarge => Row::downstream(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_too_large"),
         BadRequest::TransferEncoding => Row::downstream(StatusCode::BAD_REQUEST, "bad_transfer_encoding"),
         BadRequest::Connection => Row::downstream(StatusCode::BAD_REQUEST, "bad_connection"),
         BadRequest::Upgrade => Row::downstream(StatusCode::BAD_REQUEST, "bad_upgrade"),
@@ -282,6 +285,7 @@ mod tests {
             BadTarget::DotSegment,
         ];
         let bad_requests = [
+            BadRequest::HeaderTooLarge,
             BadRequest::TransferEncoding,
             BadRequest::Connection,
             BadRequest::Upgrade,

@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::SockRef;
 use tokio::{
     net::{TcpStream, lookup_host},
     task::JoinSet,
 };
 
-use crate::{domain::deployment::UpstreamUrl, index::upstream::Reachability};
+use crate::{domain::deployment::UpstreamUrl, http::keepalive, index::upstream::Reachability};
 
 /// How long an attempt is waited for before the next one begins beside it: the Connection Attempt Delay of RFC 8305 § 5.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -142,6 +143,7 @@ where
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    keepalive::set(SockRef::from(&stream))?;
     Ok(stream)
 }
 
