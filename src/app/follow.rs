@@ -8,8 +8,8 @@ use tracing::{error, info};
 use super::{ServeError, Shutdown, heartbeat::Heartbeat, record_usage::UsageRecorder, welcome};
 use crate::{
     config::Config,
-    domain::{audit::Actor, rights::Grantor},
-    index::follow::{Declared, Follower},
+    domain::{audit::Actor, rights::Grantor, routing::Declared},
+    index::follow::Follower,
     management::Management,
     service::{
         Context,
@@ -93,7 +93,7 @@ async fn set_up(config: &Config, store: &SharedStore, system: &dyn System) -> Re
     let context = Context {
         store,
         tokens: &config.tokens,
-        declared: &config.deployments,
+        declared: &config.declared,
         actor: Actor::System,
         grantor: Grantor::Operator,
         request: None,

@@ -30,12 +30,7 @@ use crate::{
     config::{Config, ProxyConfig, Sources},
     gateway::{BrowserSettings, Gateway, Settings, SignIns},
     http::tls::{self, TlsError},
-    index::{
-        follow::{Declared, Index},
-        routes::RouteRules,
-        usage::Usage,
-        verify::Verifier,
-    },
+    index::{follow::Index, usage::Usage, verify::Verifier},
     management::{
         Management,
         listener::{Listener, Parts},
@@ -101,7 +96,7 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
     let gateway = gateway(&config)?;
     let workers = start_workers(&config.proxy, &gateway, &access_log, shares.proxy)?;
     let drain_timeout = config.proxy.drain_timeout;
-    let (declared, follow_declared) = watch::channel(declared(&config));
+    let (declared, follow_declared) = watch::channel(config.declared.clone());
     let management = bind_management(config.management.listen).await?;
 
     let listeners = Listeners::open(&config.proxy, &workers, Arc::clone(&gateway.index))?;
@@ -173,18 +168,6 @@ fn settings(config: &Config) -> Settings {
             path_prefix_sessions: config.proxy.path_prefix_sessions,
             management: config.management.clone(),
             public_url: config.proxy.public_url.clone(),
-        },
-    }
-}
-
-/// The part of the configuration that the routing table is built from.
-fn declared(config: &Config) -> Declared {
-    Declared {
-        deployments: config.deployments.clone(),
-        rules: RouteRules {
-            base_domain: config.proxy.base_domain.clone(),
-            path_prefix: config.proxy.path_prefix,
-            default_deployment: config.proxy.default_deployment.clone(),
         },
     }
 }

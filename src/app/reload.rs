@@ -19,11 +19,11 @@ use tokio::{
 use tokio_rustls::rustls::ServerConfig;
 use tracing::{error, info, warn};
 
-use super::{Certificates, declared, management_certificate, settings};
+use super::{Certificates, management_certificate, settings};
 use crate::{
     config::{self, Config, Sources},
+    domain::routing::Declared,
     http::tls,
-    index::follow::Declared,
     management::Management,
 };
 
@@ -90,9 +90,9 @@ impl Reloader {
                 }
                 self.management.gateway.settings.store(Arc::new(settings(&config)));
                 self.management.config.store(Arc::new(config.clone()));
-                self.declared.send_replace(declared(&config));
+                self.declared.send_replace(config.declared.clone());
                 self.config = config;
-                info!(deployments = self.config.deployments.len(), "the configuration was reloaded");
+                info!(deployments = self.config.declared.deployments.len(), "the configuration was reloaded");
             }
             Err(problems) => error!("the configuration was not reloaded; the old one stays in effect: {problems}"),
         }

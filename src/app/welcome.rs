@@ -39,13 +39,13 @@ fn first_token(issued: &Issued) -> String {
 
 fn text(config: &Config, first: Option<&FirstStart>) -> String {
     let mut text = String::from("bento-gateway is ready.\n");
-    for deployment in &config.deployments {
+    for deployment in &config.declared.deployments {
         let access = if deployment.protected { "protected" } else { "public" };
         let url = address::deployment(&config.proxy, deployment, None)
             .map_or_else(|| "has no address; give it a host or a listener".to_owned(), |url| url.to_string());
         let _ = writeln!(text, "  {}  {url}  {access}", deployment.name);
     }
-    if config.deployments.is_empty() {
+    if config.declared.deployments.is_empty() {
         text.push_str(
             "  No Deployments yet. Add one: bento-gateway deployment add NAME --upstream http://127.0.0.1:3000\n",
         );
@@ -75,7 +75,7 @@ fn text(config: &Config, first: Option<&FirstStart>) -> String {
 fn curl_arguments(config: &Config, token: &str) -> String {
     let insecure = if config.proxy.tls.is_some() { "--insecure " } else { "" };
     let listener = || address::listener(&config.proxy, config.proxy.listen, None).into();
-    let (host, url): (String, Address) = match config.deployments.first() {
+    let (host, url): (String, Address) = match config.declared.deployments.first() {
         Some(first) => match address::host(&config.proxy, first).filter(|_| first.listen.is_none()) {
             Some(host) => (format!("-H 'Host: {host}' "), listener()),
             None => {

@@ -227,6 +227,9 @@ pub struct AddDeployment {
     /// Allow pickle request bodies, which can run any code in the upstream
     #[arg(long)]
     pub allow_pickle: bool,
+    /// Take over a name that a gateway's configuration declared before, with the tokens whose scopes name it
+    #[arg(long)]
+    pub was_declared: bool,
 }
 
 #[derive(Debug, Subcommand)]

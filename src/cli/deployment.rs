@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
-    service::deployments::{self, Listed},
+    service::deployments::{self, Listed, Predecessor},
     store::TouchedToken,
 };
 
@@ -19,8 +19,9 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
     let context = store.context();
     match command {
         DeploymentCommand::Add(args) => {
+            let predecessor = if args.was_declared { Predecessor::Declared } else { Predecessor::None };
             let spec = spec(args, &store.config.proxy.deployment_defaults);
-            let added = store.block_on(deployments::add(&context, &spec))?;
+            let added = store.block_on(deployments::add(&context, &spec, predecessor))?;
             store.settle(added, printer, |(), printer| print_added(&spec, printer))
         }
         DeploymentCommand::List => {

@@ -59,7 +59,7 @@ impl OpenStore {
         Context {
             store: self.store.as_ref(),
             tokens: &self.config.tokens,
-            declared: &self.config.deployments,
+            declared: &self.config.declared,
             actor: Actor::Cli,
             grantor: Grantor::Operator,
             request: None,

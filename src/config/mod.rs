@@ -25,9 +25,10 @@ use ipnet::IpNet;
 
 use crate::{
     domain::{
-        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
+        deployment::{DeploymentName, DeploymentSettings},
         host::HostName,
         origin::Origin,
+        routing::Declared,
         secret::Secret,
     },
     secret_hash::Argon2Cost,
@@ -41,8 +42,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub tokens: TokenConfig,
     pub log: LogConfig,
-    /// Deployments declared in the file or by flags; read-only at run time.
-    pub deployments: Vec<DeploymentSpec>,
+    pub declared: Declared,
 }
 
 #[derive(Clone, Debug)]

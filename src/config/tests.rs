@@ -42,7 +42,7 @@ fn the_defaults_are_what_the_reference_says() {
     assert_eq!(config.store.poll_interval, Duration::from_millis(200));
     assert_eq!(config.tokens.default_lifetime, Some(90 * DAY));
     assert_eq!(config.tokens.max_lifetime, None);
-    assert!(config.deployments.is_empty() && config.tokens.first_token && config.tokens.pepper.is_none());
+    assert!(config.declared.deployments.is_empty() && config.tokens.first_token && config.tokens.pepper.is_none());
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn every_key_of_the_reference_is_read() {
 fn the_example_is_valid() {
     let (_dir, sources) = file(include_str!("../../config/example.toml"));
     let config = load(&sources).unwrap();
-    assert_eq!(config.deployments.len(), 2);
-    assert_eq!(config.deployments[0].upstreams.len(), 2);
-    assert_eq!(config.deployments[0].settings.max_body_bytes, Some(10 << 20));
+    assert_eq!(config.declared.deployments.len(), 2);
+    assert_eq!(config.declared.deployments[0].upstreams.len(), 2);
+    assert_eq!(config.declared.deployments[0].settings.max_body_bytes, Some(10 << 20));
     assert_eq!(watched_files(&config, &sources).len(), 3);
 }
 
@@ -190,7 +190,7 @@ fn later_layers_win_and_are_named() {
     let config = &loaded.config;
     assert_eq!((config.proxy.listen.port(), config.proxy.workers, config.proxy.http2), (2, 3, false));
     assert_eq!(config.proxy.trusted_proxies.len(), 2);
-    assert_eq!(config.deployments[0].name.as_str(), "my-model");
+    assert_eq!(config.declared.deployments[0].name.as_str(), "my-model");
     let printed = loaded.to_toml();
     for line in [
         "listen = \"127.0.0.1:2\" # flag --listen",
@@ -222,17 +222,17 @@ fn a_variable_may_name_a_file() {
 fn deployments_given_by_flags() {
     let one = load(&flags(&["a=http://127.0.0.1:3000"])).unwrap();
     assert_eq!(one.proxy.default_deployment.unwrap().as_str(), "a");
-    assert_eq!(one.deployments[0].listen, None);
+    assert_eq!(one.declared.deployments[0].listen, None);
 
     let mut sources = flags(&["b=http://127.0.0.1:3000", "a=http://127.0.0.1:3001"]);
     let two = load(&sources).unwrap();
     assert_eq!(two.proxy.default_deployment, None);
     let listeners: BTreeMap<_, _> =
-        two.deployments.iter().map(|spec| (spec.name.as_str(), spec.listen.unwrap().to_string())).collect();
+        two.declared.deployments.iter().map(|spec| (spec.name.as_str(), spec.listen.unwrap().to_string())).collect();
     assert_eq!(listeners, BTreeMap::from([("b", "127.0.0.1:8090".to_owned()), ("a", "127.0.0.1:8091".to_owned())]));
 
     sources.overrides.base_domain = Some("example.com".to_owned());
-    assert!(load(&sources).unwrap().deployments.iter().all(|spec| spec.listen.is_none()));
+    assert!(load(&sources).unwrap().declared.deployments.iter().all(|spec| spec.listen.is_none()));
     assert_eq!(problem_keys(&flags(&["a=http://a", "a=http://b"])), ["--deployment"]);
 }
 

@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -61,6 +61,11 @@ impl Authority<'_> {
 impl HostName {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is `localhost` or an address: what a machine is called whatever its names are.
+    pub fn is_of_machine(&self) -> bool {
+        &*self.0 == "localhost" || self.0.starts_with('[') || self.0.parse::<Ipv4Addr>().is_ok()
     }
 }
 

@@ -12,6 +12,7 @@ pub mod origin;
 pub mod password;
 pub mod quoted;
 pub mod rights;
+pub mod routing;
 pub mod scope;
 pub mod secret;
 pub mod session;

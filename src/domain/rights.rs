@@ -116,20 +116,6 @@ impl Rights<'_> {
         }
     }
 
-    /// Whether a Deployment may become `after`. `before` of `None`: it is added.
-    ///
-    /// Who sees callers' requests and tokens, and who may call at all, is no matter of managing Deployments: the scope for
-    /// that would grow to everything by it.
-    ///
-    /// # Errors
-    /// [`Forbidden::Boundary`].
-    fn shape(&self, before: Option<&DeploymentSpec>, after: &DeploymentSpec) -> Result<(), Forbidden> {
-        match boundary(before, after) {
-            Some(what) if !self.has(&Scope::Api) => Err(Forbidden::Boundary(what)),
-            _ => Ok(()),
-        }
-    }
-
     /// Whether the scope, or one that implies it, is among them.
     fn has(&self, asked: &Scope) -> bool {
         self.scopes.iter().any(|scope| match (scope, asked) {
@@ -186,10 +172,27 @@ impl Grantor<'_> {
     /// # Errors
     /// [`Forbidden`].
     pub fn shape(&self, before: Option<&DeploymentSpec>, after: &DeploymentSpec) -> Result<(), Forbidden> {
+        match (self, boundary(before, after)) {
+            (_, Some(what)) => self.weaken(what),
+            (Self::Operator | Self::Person(Role::Admin) | Self::Token(_), None) => Ok(()),
+            (Self::Person(Role::Member), None) => Err(Forbidden::Admin),
+            (Self::Nobody, None) => Err(Forbidden::Management),
+        }
+    }
+
+    /// Whether the boundary around a Deployment may be weakened. `what` begins the sentence that says no.
+    ///
+    /// Who sees callers' requests and tokens, and who may call at all, is no matter of managing Deployments: the scope for
+    /// that would grow to everything by it.
+    ///
+    /// # Errors
+    /// [`Forbidden`].
+    pub fn weaken(&self, what: &'static str) -> Result<(), Forbidden> {
         match self {
             Self::Operator | Self::Person(Role::Admin) => Ok(()),
             Self::Person(Role::Member) => Err(Forbidden::Admin),
-            Self::Token(rights) => rights.shape(before, after),
+            Self::Token(rights) if rights.has(&Scope::Api) => Ok(()),
+            Self::Token(_) => Err(Forbidden::Boundary(what)),
             Self::Nobody => Err(Forbidden::Management),
         }
     }

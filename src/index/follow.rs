@@ -15,12 +15,15 @@ use tracing::{debug, error, info, warn};
 use super::{
     freshness::Freshness,
     history::{Step, is_confirmed},
-    routes::{Route, RouteKey, RouteRules, RoutingTable},
+    routes::{Route, RouteKey, RoutingTable},
     tokens::{TokenIndex, TokenWriter},
 };
 use crate::{
     config::StoreConfig,
-    domain::deployment::{DeploymentName, DeploymentSpec},
+    domain::{
+        deployment::{DeploymentName, DeploymentSpec},
+        routing::Declared,
+    },
     store::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Point, SharedStore, Store, StoreError},
 };
 
@@ -58,13 +61,6 @@ pub struct Index {
     applied: ArcSwapOption<Point>,
     /// The store may have changed.
     changed: Arc<Notify>,
-}
-
-/// What the configuration declares about routing; sent again at each reload.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Declared {
-    pub deployments: Vec<DeploymentSpec>,
-    pub rules: RouteRules,
 }
 
 impl Index {
@@ -316,9 +312,11 @@ impl Follower {
     }
 
     fn rebuild_routes(&mut self) {
-        let Declared { deployments, rules } = self.declared.borrow_and_update().clone();
-        let specs = deployments.into_iter().chain(self.stored.values().cloned());
-        let table = RoutingTable::build(specs, rules, &self.index.routes.load());
+        let earlier = self.index.routes.load();
+        let table = RoutingTable::build(&self.declared.borrow_and_update(), self.stored.values(), &earlier);
+        for (deployment, taken) in table.refused().iter().filter(|refused| !earlier.refused().contains(refused)) {
+            warn!(%deployment, "{taken}, so requests there do not reach this Deployment");
+        }
         self.index.routes.store(Arc::new(table));
         self.index.announce();
     }

@@ -7,6 +7,7 @@ use crate::domain::{
     decision::Destination,
     deployment::{DeploymentName, DeploymentSpec},
     host::HostName,
+    routing::{Declared, RouteRules, TakenWay, Way, Ways},
 };
 
 /// What begins a path that names its Deployment.
@@ -26,17 +27,8 @@ pub struct RoutingTable {
     by_host: HashMap<HostName, Arc<Deployment>>,
     by_listener: HashMap<SocketAddr, Arc<Deployment>>,
     rules: RouteRules,
-}
-
-/// How names become reachable beside their hosts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RouteRules {
-    /// For `NAME.<base_domain>`. `None`: no Deployment has such a host.
-    pub base_domain: Option<HostName>,
-    /// `/deployments/NAME/…`, taken off before the request is forwarded.
-    pub path_prefix: bool,
-    /// Where the rest goes, unless its host lies under `base_domain`. `None`: nowhere.
-    pub default_deployment: Option<DeploymentName>,
+    /// What stored Deployments claim and others have: requests there do not lead to them.
+    refused: Vec<(DeploymentName, TakenWay)>,
 }
 
 /// What a request says about where it leads, in canonical form.
@@ -61,27 +53,41 @@ pub struct Route<'a> {
 }
 
 impl RoutingTable {
-    /// Builds a table in which Deployments that did not change keep their state. Of several specs with one name the
-    /// first wins, so declared ones come first. A host or listener that two of them claim stays with the first.
-    pub fn build(specs: impl IntoIterator<Item = DeploymentSpec>, rules: RouteRules, earlier: &Self) -> Self {
-        let mut table = Self { rules, ..Self::default() };
-        for spec in specs {
+    /// Builds a table in which Deployments that did not change keep their state. Declared ones win over stored ones, by
+    /// name and by each of their ways (`domain/routing.rs`).
+    pub fn build<'s>(
+        declared: &'s Declared,
+        stored: impl IntoIterator<Item = &'s DeploymentSpec, IntoIter: Clone>,
+        earlier: &Self,
+    ) -> Self {
+        let stored = stored.into_iter();
+        let ways = Ways::new(declared, stored.clone());
+        let mut table = Self { rules: declared.rules.clone(), ..Self::default() };
+        for spec in declared.deployments.iter().chain(stored) {
             if table.by_name.contains_key(&spec.name) {
                 continue;
             }
             let deployment = match earlier.by_name.get(&spec.name) {
-                Some(same) if same.spec == spec => Arc::clone(same),
-                _ => Arc::new(Deployment::new(spec)),
+                Some(same) if same.spec == *spec => Arc::clone(same),
+                _ => Arc::new(Deployment::new(spec.clone())),
             };
-            for host in &deployment.spec.hosts {
-                table.by_host.entry(host.clone()).or_insert_with(|| Arc::clone(&deployment));
-            }
-            if let Some(address) = deployment.spec.listen {
-                table.by_listener.entry(address).or_insert_with(|| Arc::clone(&deployment));
-            }
-            table.by_name.insert(deployment.spec.name.clone(), deployment);
+            table.put(deployment, &ways);
         }
         table
+    }
+
+    fn put(&mut self, deployment: Arc<Deployment>, ways: &Ways<'_>) {
+        let spec = &deployment.spec;
+        let refused: Vec<TakenWay> = ways.taken(spec).collect();
+        let leads_here = |way: Way| !refused.iter().any(|taken| taken.way == way);
+        for host in spec.hosts.iter().filter(|host| leads_here(Way::Host((*host).clone()))) {
+            self.by_host.insert(host.clone(), Arc::clone(&deployment));
+        }
+        if let Some(address) = spec.listen.filter(|address| leads_here(Way::Listener(*address))) {
+            self.by_listener.insert(address, Arc::clone(&deployment));
+        }
+        self.refused.extend(refused.into_iter().map(|taken| (spec.name.clone(), taken)));
+        self.by_name.insert(spec.name.clone(), deployment);
     }
 
     /// In this order: own listener, custom host, `NAME.<base_domain>`, path prefix, default Deployment.
@@ -106,6 +112,11 @@ impl RoutingTable {
             return Route { named_deployment: Some(name), prefix_len, ..to(self.by_name.get(name)) };
         }
         to(self.rules.default_deployment.as_ref().and_then(|name| self.by_name.get(name)))
+    }
+
+    /// Ways that a Deployment claims and another one has.
+    pub fn refused(&self) -> &[(DeploymentName, TakenWay)] {
+        &self.refused
     }
 
     /// Addresses on which a Deployment has a listener of its own.
@@ -162,7 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::deployment::DeploymentSettings;
+    use crate::domain::{deployment::DeploymentSettings, routing::overlap};
 
     fn spec(name: &str, hosts: &[&str]) -> DeploymentSpec {
         DeploymentSpec {
@@ -181,7 +192,12 @@ mod tests {
             base_domain: Some("bento.test".parse().unwrap()),
             path_prefix: true,
             default_deployment: Some("fallback".parse().unwrap()),
+            ..RouteRules::default()
         }
+    }
+
+    fn build(declared: Vec<DeploymentSpec>, stored: &[DeploymentSpec], earlier: &RoutingTable) -> RoutingTable {
+        RoutingTable::build(&Declared { deployments: declared, rules: rules() }, stored, earlier)
     }
 
     fn table(others: usize) -> RoutingTable {
@@ -189,7 +205,7 @@ mod tests {
         own.listen = Some("127.0.0.1:9000".parse().unwrap());
         let others = (0..others).map(|n| spec(&format!("other-{n}"), &[&format!("host-{n}.test")]));
         let specs = [spec("fallback", &[]), spec("a", &["custom.test"]), own].into_iter().chain(others);
-        RoutingTable::build(specs, rules(), &RoutingTable::default())
+        build(specs.collect(), &[], &RoutingTable::default())
     }
 
     fn found<'a>(
@@ -231,14 +247,71 @@ mod tests {
         let first = table(0);
         let mut changed = spec("a", &[]);
         changed.protected = false;
-        let second =
-            RoutingTable::build([spec("fallback", &[]), changed.clone(), spec("a", &["custom.test"])], rules(), &first);
+        let second = build(vec![spec("fallback", &[]), changed.clone()], &[spec("a", &["custom.test"])], &first);
         assert!(Arc::ptr_eq(&first.by_name["fallback"], &second.by_name["fallback"]));
         assert_eq!(second.by_name["a"].spec, changed);
         assert_eq!(found(&second, None, "custom.test", "/").0, "fallback");
     }
 
+    const HOSTS: [&str; 10] = [
+        "a.test",
+        "b.test",
+        "a.bento.test",
+        "b.bento.test",
+        "fallback.bento.test",
+        "bento.test",
+        "gateway.test",
+        "localhost",
+        "10.0.0.1",
+        "[::1]",
+    ];
+
+    fn any_spec() -> impl Strategy<Value = DeploymentSpec> {
+        let name = proptest::sample::select(vec!["a", "b", "c", "fallback"]);
+        let hosts = proptest::sample::subsequence(HOSTS.to_vec(), 0..4);
+        let listen = proptest::option::of(proptest::sample::select(vec!["10.0.0.1:1", "0.0.0.0:1", "10.0.0.1:2"]));
+        (name, hosts, listen).prop_map(|(name, hosts, listen)| {
+            let listen = listen.map(|address| address.parse().unwrap());
+            DeploymentSpec { listen, ..spec(name, &hosts) }
+        })
+    }
+
     proptest! {
+        /// Whatever the store holds: what leads to a declared Deployment without it leads there with it.
+        #[test]
+        fn no_stored_deployment_takes_a_way_to_a_declared_one(
+            declared in proptest::collection::vec(any_spec(), 0..4),
+            stored in proptest::collection::vec(any_spec(), 0..4),
+            path_prefix: bool,
+            default in proptest::option::of(Just("fallback")),
+        ) {
+            let rules = RouteRules {
+                path_prefix,
+                default_deployment: default.map(|name| name.parse().unwrap()),
+                public_host: Some("gateway.test".parse().unwrap()),
+                ..rules()
+            };
+            let declared = Declared { deployments: declared, rules };
+            let alone = RoutingTable::build(&declared, &[], &RoutingTable::default());
+            let both = RoutingTable::build(&declared, &stored, &RoutingTable::default());
+            // A free name leads to the default Deployment until somebody has it.
+            let free = |host: &str| ["a.test", "b.test"].contains(&host) && !alone.by_host.contains_key(host);
+            for host in HOSTS.into_iter().filter(|host| !free(host)) {
+                for path in ["/", "/deployments/a/x", "/deployments/fallback"] {
+                    let before = found(&alone, None, host, path);
+                    if alone.by_name.contains_key(before.0.as_str()) {
+                        prop_assert_eq!(found(&both, None, host, path), before, "{}{}", host, path);
+                    }
+                }
+            }
+            for declared in alone.listeners() {
+                let address = declared.to_string();
+                prop_assert_eq!(found(&both, Some(&address), "x", "/"), found(&alone, Some(&address), "x", "/"));
+                let beside = |other: &SocketAddr| !alone.by_listener.contains_key(other) && overlap(*other, declared);
+                prop_assert_eq!(both.listeners().find(beside), None);
+            }
+        }
+
         /// What is asked of the decision is what is reached: never another name than the one the request names.
         #[test]
         fn a_named_deployment_is_the_one_that_is_found(host in "\\PC{0,12}(\\.bento\\.test)?", path in "(/deployments/)?\\PC{0,12}") {

@@ -18,7 +18,7 @@ use crate::{
         host::HostName,
     },
     service::{
-        deployments::{self, Listed, UpdateDeployment, UpdateSettings, address},
+        deployments::{self, Listed, Predecessor, UpdateDeployment, UpdateSettings, address},
         lookup,
         receipt::Receipt,
     },
@@ -171,7 +171,7 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<Ch
         settings: settings(body.settings.as_ref())?.apply(call.config().proxy.deployment_defaults.clone()),
         name,
     };
-    let added = deployments::add(&call.context(), &spec).await?;
+    let added = deployments::add(&call.context(), &spec, Predecessor::None).await?;
     changed(&call, added.with(spec)).await
 }
 

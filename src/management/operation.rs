@@ -105,7 +105,7 @@ impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
         Context {
             store: &self.store,
             tokens: &self.config.tokens,
-            declared: &self.config.deployments,
+            declared: &self.config.declared,
             actor: self.caller.actor(),
             grantor: self.caller.grantor(),
             system: &*self.management.system,

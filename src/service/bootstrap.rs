@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn context<'a>(config: &'a Config, store: &'a SharedStore) -> Context<'a> {
-        let (tokens, declared) = (&config.tokens, &config.deployments[..]);
+        let (tokens, declared) = (&config.tokens, &config.declared);
         let (actor, grantor) = (Actor::System, Grantor::Operator);
         let now = Timestamp::from_millis(1_000);
         Context { store: store.as_ref(), tokens, declared, actor, grantor, request: None, system: &Os, now }

@@ -7,6 +7,7 @@ use crate::{
         password::InvalidPassword,
         quoted::quoted,
         rights::Forbidden,
+        routing::TakenWay,
         scope::InvalidScopeSet,
         timestamp::Timestamp,
         token::TokenUid,
@@ -71,6 +72,11 @@ pub enum Error {
     NoUpstream(DeploymentName),
     #[error("the Deployment {0} is declared in the configuration, which takes precedence over the store")]
     Declared(DeploymentName),
+    /// This process cannot see the declaration: it is another gateway's, or was removed.
+    #[error("a gateway on this store declares the Deployment {0}, or has declared it")]
+    DeclaredElsewhere(DeploymentName),
+    #[error(transparent)]
+    TakenWay(TakenWay),
     #[error("there is no Deployment {0} in the store")]
     DeploymentNotFound(DeploymentName),
 
@@ -152,6 +158,8 @@ impl Error {
             | Self::UserNotDisabled(_)
             | Self::LastAdmin(_)
             | Self::Declared(_)
+            | Self::DeclaredElsewhere(_)
+            | Self::TakenWay(_)
             | Self::DeviceLoginOver
             | Self::ChangedMeanwhile
             | Self::Store(StoreError::Conflict(_)) => Kind::Conflict,
@@ -178,6 +186,13 @@ impl Error {
                 ));
             }
             Self::Declared(name) => return Some(format!("change [deployments.{name}] there and reload the gateway")),
+            Self::DeclaredElsewhere(name) => {
+                return Some(format!(
+                    "choose another name; or, once no gateway declares it, let tokens with the scope deployment:{name} \
+                     open the new one: `bento-gateway deployment add {name} --was-declared`"
+                ));
+            }
+            Self::TakenWay(_) => "choose another host or address; each leads to one Deployment",
             Self::UserDisabled(email) => return Some(format!("enable it first: `bento-gateway user enable {email}`")),
             Self::Expiry(RefusedExpiry::Past { .. }) => "ask for a time in the future, for example 30d",
             Self::Expiry(_) => "ask for a shorter lifetime, or raise tokens.max_lifetime",

@@ -28,8 +28,9 @@ use crate::{
     domain::{
         audit::{Action, Actor, AuditEvent, RequestKey},
         code::{CODE_BYTES, OneTimeCode, Purpose},
-        deployment::{DeploymentName, DeploymentSpec},
+        deployment::DeploymentName,
         rights::Grantor,
+        routing::Declared,
         scope::ScopeSet,
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord, TokenUid},
@@ -51,8 +52,8 @@ pub const MAX_DESCRIPTION_CHARS: usize = 1000;
 pub struct Context<'a> {
     pub store: &'a Store,
     pub tokens: &'a TokenConfig,
-    /// Deployments that this process has from its configuration file and flags.
-    pub declared: &'a [DeploymentSpec],
+    /// The Deployments that this process has from its configuration file and flags, and how all are reached.
+    pub declared: &'a Declared,
     /// Who acts, for the audit trail.
     pub actor: Actor,
     /// Who grants scopes: no verb makes a token that may do more than its grantor.

@@ -82,6 +82,10 @@ statements! {
         postgres: r#"SELECT name FROM declared_deployments ORDER BY name COLLATE "C""#,
     };
 
+    IS_DECLARED = same("SELECT EXISTS (SELECT 1 FROM declared_deployments WHERE name = $1)");
+
+    WAS_REMOVED = same("SELECT EXISTS (SELECT 1 FROM deployments WHERE name = $1 AND removed_at IS NOT NULL)");
+
     KNOWS = same(
         "SELECT EXISTS (SELECT 1 FROM deployments WHERE name = $1 AND removed_at IS NULL)
             OR EXISTS (SELECT 1 FROM declared_deployments WHERE name = $1)",
@@ -124,6 +128,24 @@ impl Store {
 }
 
 impl Change {
+    /// All of the store, by name.
+    pub async fn deployments(&mut self) -> Result<Vec<DeploymentSpec>, StoreError> {
+        let rows: Vec<StoredDeployment> = self.connection.all(LIST, ()).await?;
+        Ok(rows.into_iter().map(|stored| stored.spec).collect())
+    }
+
+    /// Whether a gateway declares it, or one has that runs no more.
+    pub async fn is_declared(&mut self, name: &DeploymentName) -> Result<bool, StoreError> {
+        let (declared,) = self.connection.one(IS_DECLARED, (name,)).await?;
+        Ok(declared)
+    }
+
+    /// Whether the store had one of that name, and has none now.
+    pub async fn was_removed(&mut self, name: &DeploymentName) -> Result<bool, StoreError> {
+        let (removed,) = self.connection.one(WAS_REMOVED, (name,)).await?;
+        Ok(removed)
+    }
+
     /// Stored and declared ones.
     pub async fn knows_deployment(&mut self, name: &DeploymentName) -> Result<bool, StoreError> {
         let (known,) = self.connection.one(KNOWS, (name,)).await?;

@@ -10,6 +10,7 @@
 )]
 
 mod access_log;
+mod addresses;
 mod architecture;
 mod before_decision;
 mod bento;

@@ -15,9 +15,10 @@ use bento_gateway::{
     domain::{
         audit::Actor,
         rights::Grantor,
+        routing::Declared,
         token_text::{PREFIX, TOKEN_LEN},
     },
-    index::follow::{Declared, Follower},
+    index::follow::Follower,
     management::{
         Management,
         listener::{Listener, Parts},
@@ -128,7 +129,7 @@ impl Served {
         let context = Context {
             store: &store,
             tokens: &config.tokens,
-            declared: &[],
+            declared: &Declared::default(),
             actor: Actor::System,
             grantor: Grantor::Operator,
             request: None,

@@ -1,14 +1,11 @@
 //! Rules between settings that are each valid by themselves.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::deployments::Declared;
 use crate::{
     config::{TokenConfig, reader::Validation},
-    domain::{deployment::DeploymentName, host::HostName, units::format_duration},
+    domain::{deployment::DeploymentName, host::HostName, routing::overlap, units::format_duration},
 };
 
 /// A setting that its own section has reported already takes no part.
@@ -78,12 +75,6 @@ fn shared_addresses(validation: &Validation<'_>, deployments: &[Declared]) {
         }
         taken.push((key, address));
     }
-}
-
-/// Two listeners with port 0 do not collide: each gets a free port of its own.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let any = |address: IpAddr| address.is_unspecified();
-    one.port() != 0 && one.port() == other.port() && (one.ip() == other.ip() || any(one.ip()) || any(other.ip()))
 }
 
 fn lifetimes(validation: &Validation<'_>, tokens: &TokenConfig) {

@@ -12,6 +12,7 @@ use super::{
     Config,
     reader::{Invalid, Section, Validation},
 };
+use crate::domain::routing::{Declared, RouteRules};
 
 /// `None`: a setting is invalid, and the report has the problem.
 pub(super) fn read(root: Section<'_>, validation: &Validation<'_>) -> Option<Config> {
@@ -26,14 +27,23 @@ pub(super) fn read(root: Section<'_>, validation: &Validation<'_>) -> Option<Con
     let deployments = deployments::read(&root.section("deployments"), &settings.unwrap_or_default());
     root.finish();
     cross_checks::check(validation, tokens.as_ref(), &deployments);
+    let (proxy, management) = (proxy?, management?);
+    let rules = RouteRules {
+        base_domain: proxy.base_domain.clone(),
+        path_prefix: proxy.path_prefix,
+        default_deployment: proxy.default_deployment.clone(),
+        public_host: proxy.public_url.as_ref().map(|url| url.host().clone()),
+        listeners: vec![proxy.listen, management.listen],
+    };
+    let deployments = deployments.into_iter().map(|declared| declared.spec).collect::<Option<_>>()?;
     Some(Config {
         organization: organization?,
-        proxy: proxy?,
-        management: management?,
+        proxy,
+        management,
         store: store?,
         tokens: tokens?,
         log: log?,
-        deployments: deployments.into_iter().map(|declared| declared.spec).collect::<Option<_>>()?,
+        declared: Declared { deployments, rules },
     })
 }
 

@@ -216,7 +216,7 @@ impl Anonymous {
         Context {
             store: &self.store,
             tokens: &self.config.tokens,
-            declared: &self.config.deployments,
+            declared: &self.config.declared,
             actor,
             grantor,
             request: None,

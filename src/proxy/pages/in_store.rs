@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::OwnPage;
 use crate::{
     config::TokenConfig,
-    domain::{audit::Actor, rights::Grantor},
+    domain::{audit::Actor, rights::Grantor, routing::Declared},
     service::{self, Context},
     store::{Committed, SharedStore, StoreError},
     system::{Os, System},
@@ -23,7 +23,8 @@ impl OwnPage<'_> {
     {
         let away = |text: &str| StoreError::Unavailable(text.to_owned());
         let store = self.gateway.opened.get().cloned().ok_or_else(|| away("it has not been reached yet"))?;
-        let opened = Arc::new(Opened { store, tokens: self.settings.browser.tokens.clone() });
+        let opened =
+            Arc::new(Opened { store, tokens: self.settings.browser.tokens.clone(), declared: Declared::default() });
         let (gateway, work) = (Arc::clone(self.gateway), work(Arc::clone(&opened)));
         let _slot = self.gateway.sign_ins.slot().ok_or(service::Error::SignInBusy)?;
         // Dropped with the request: nobody works for a caller who has left.
@@ -45,6 +46,8 @@ impl OwnPage<'_> {
 pub(super) struct Opened {
     store: SharedStore,
     tokens: TokenConfig,
+    /// None, and no rules: browsers sign in to what the request was routed to.
+    declared: Declared,
 }
 
 impl Opened {
@@ -52,7 +55,7 @@ impl Opened {
         Context {
             store: &self.store,
             tokens: &self.tokens,
-            declared: &[],
+            declared: &self.declared,
             actor: Actor::System,
             grantor: Grantor::Nobody,
             request: None,

@@ -2,25 +2,47 @@
 
 use serde_json::json;
 
+use super::own_ways;
 use crate::{
     domain::{audit::Action, deployment::DeploymentSpec},
     service::{Context, Error, Result},
     store::Committed,
 };
 
+/// What had the name before. Tokens that name it open whoever has the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    None,
+    /// A gateway has declared it, and whoever adds it now says that none does any more.
+    Declared,
+}
+
 /// # Errors
-/// [`Error::Declared`], [`Error::NoUpstream`], [`Error::Forbidden`], and the store's conflicts.
-pub async fn add(context: &Context<'_>, spec: &DeploymentSpec) -> Result<Committed> {
-    if context.declared.iter().any(|declared| declared.name == spec.name) {
-        return Err(Error::Declared(spec.name.clone()));
+/// [`Error::Declared`], [`Error::DeclaredElsewhere`] unless `predecessor` says so, [`Error::NoUpstream`],
+/// [`Error::TakenWay`], [`Error::Forbidden`], and the store's conflicts.
+pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Predecessor) -> Result<Committed> {
+    let name = &spec.name;
+    if context.declared.declares(name) {
+        return Err(Error::Declared(name.clone()));
     }
     if spec.upstreams.is_empty() {
-        return Err(Error::NoUpstream(spec.name.clone()));
+        return Err(Error::NoUpstream(name.clone()));
     }
     context.grantor.shape(None, spec)?;
+    if context.declared.rules.default_deployment.as_ref() == Some(name) {
+        context.grantor.weaken("adding the default Deployment")?;
+    }
     let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
-    let event = context.event(Action::DeploymentAdded, &spec.name, detail)?;
+    let event = context.event(Action::DeploymentAdded, name, detail)?;
     let mut change = context.store.change().await?;
+    if predecessor == Predecessor::None && change.is_declared(name).await? {
+        return Err(Error::DeclaredElsewhere(name.clone()));
+    }
+    // Callers who may call all Deployments would go on sending to the name.
+    if change.was_removed(name).await? {
+        context.grantor.weaken("adding a Deployment under the name of a removed one")?;
+    }
+    own_ways(context, &mut change, None, spec).await?;
     change.insert_deployment(spec, context.now).await?;
     Ok(change.commit(&event).await?)
 }

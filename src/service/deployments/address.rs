@@ -12,6 +12,7 @@ use crate::{
         deployment::DeploymentSpec,
         host::{Authority, HostName},
         origin::Origin,
+        routing,
     },
 };
 
@@ -23,19 +24,22 @@ pub struct Address {
     pub prefix: String,
 }
 
-/// `None`: nowhere, with this configuration.
+/// The first of [`all`]. `None`: nowhere, with this configuration.
 pub fn deployment(proxy: &ProxyConfig, spec: &DeploymentSpec, here: Option<&HostName>) -> Option<Address> {
-    if let Some(listen) = spec.listen {
-        return Some(listener(proxy, listen, here).into());
-    }
+    all(proxy, spec, here).into_iter().next()
+}
+
+/// Every address that leads to the Deployment, the one to show first.
+fn all(proxy: &ProxyConfig, spec: &DeploymentSpec, here: Option<&HostName>) -> Vec<Address> {
     let common = proxy.public_url.clone().unwrap_or_else(|| listener(proxy, proxy.listen, here));
-    if let Some(host) = host(proxy, spec) {
-        return Some(common.at(host).into());
-    }
-    if proxy.default_deployment.as_ref() == Some(&spec.name) {
-        return Some(common.into());
-    }
-    proxy.path_prefix.then(|| Address { origin: common, prefix: format!("/deployments/{}", spec.name) })
+    let own_listener = spec.listen.map(|listen| Address::from(listener(proxy, listen, here)));
+    let by_host = hosts(proxy, spec).into_iter().map(|host| common.at(host).into());
+    let default = proxy.default_deployment.as_ref() == Some(&spec.name);
+    let prefix = format!("/deployments/{}", spec.name);
+    let mut all: Vec<Address> = own_listener.into_iter().chain(by_host).collect();
+    all.extend(default.then(|| common.clone().into()));
+    all.extend(proxy.path_prefix.then_some(Address { origin: common, prefix }));
+    all
 }
 
 /// The address of a Deployment that a browser says it comes from. `None`: it is none of this Deployment, and may be
@@ -43,30 +47,25 @@ pub fn deployment(proxy: &ProxyConfig, spec: &DeploymentSpec, here: Option<&Host
 ///
 /// The scheme is not looked at: only we know whether something in front of us ends TLS.
 pub fn asked(proxy: &ProxyConfig, spec: &DeploymentSpec, here: Option<&HostName>, asked: &str) -> Option<Address> {
-    let Address { origin, prefix } = deployment(proxy, spec, here)?;
     let (_, asked) = asked.split_once("://")?;
     let (authority, path) = asked.split_at(asked.find('/').unwrap_or(asked.len()));
     let authority = Authority::parse(authority.as_bytes()).ok()?;
-    if path != prefix {
-        return None;
-    }
-    let others = if origin.is_loopback() {
-        ["127.0.0.1", "localhost"].iter().filter_map(|host| host.parse().ok()).collect()
-    } else if spec.listen.is_none() && prefix.is_empty() {
-        Vec::from_iter(spec.hosts.iter().cloned())
-    } else {
-        Vec::new()
-    };
-    let mut all = others.into_iter().map(|host| origin.at(host));
-    let origin =
-        if origin.is_of(&authority) { Some(origin.clone()) } else { all.find(|other| other.is_of(&authority)) };
-    origin.map(|origin| Address { origin, prefix })
+    all(proxy, spec, here).into_iter().filter(|address| address.prefix == path).find_map(|address| {
+        let Address { origin, prefix } = address;
+        let names: &[&str] = if origin.is_loopback() { &["127.0.0.1", "localhost"] } else { &[] };
+        let others: Vec<Origin> = names.iter().filter_map(|name| Some(origin.at(name.parse().ok()?))).collect();
+        let origin = std::iter::once(origin).chain(others).find(|origin| origin.is_of(&authority))?;
+        Some(Address { origin, prefix })
+    })
 }
 
 /// The host name by which a Deployment is found, if it is found by one.
 pub fn host(proxy: &ProxyConfig, spec: &DeploymentSpec) -> Option<HostName> {
-    let under_base = || format!("{}.{}", spec.name, proxy.base_domain.as_ref()?).parse().ok();
-    spec.hosts.first().cloned().or_else(under_base)
+    hosts(proxy, spec).into_iter().next()
+}
+
+fn hosts(proxy: &ProxyConfig, spec: &DeploymentSpec) -> Vec<HostName> {
+    routing::hosts(spec, proxy.base_domain.as_ref())
 }
 
 /// What the proxy listens on.
@@ -176,7 +175,18 @@ mod tests {
                 "http://localhost:8080/deployments/a",
                 Some("http://localhost:8080/deployments/a"),
             ),
+            // Every way that leads to it, also beside the one that is shown.
+            (&[("BASE_DOMAIN", "base.test")], named(), "http://a.base.test:8080", Some("http://a.base.test:8080")),
+            (&[default, PUBLIC], named(), "https://gateway.test", Some("https://gateway.test")),
+            (
+                &[("PATH_PREFIX", "true")],
+                named(),
+                "http://127.0.0.1:8080/deployments/a",
+                Some("http://127.0.0.1:8080/deployments/a"),
+            ),
+            (&[], spec(&["b.test"], Some("10.0.0.1:9000")), "http://b.test:8080", Some("http://b.test:8080")),
             // Somebody else's.
+            (&[("BASE_DOMAIN", "base.test")], named(), "http://b.base.test:8080", None),
             (&[], named(), "http://b.test", None),
             (&[], named(), "http://b.test:8081", None),
             (&[], named(), "http://d.test:8080", None),

@@ -37,10 +37,10 @@ pub struct Listed {
 /// The store's.
 pub async fn list(context: &Context<'_>) -> Result<Vec<Listed>, StoreError> {
     let stored = context.store.list_deployments().await?.into_iter().map(|StoredDeployment { spec, created_at }| {
-        let shadowed = context.declared.iter().any(|declared| declared.name == spec.name);
+        let shadowed = context.declared.declares(&spec.name);
         Listed { source: Source::Store, shadowed, created_at: Some(created_at), spec }
     });
-    let declared = context.declared.iter().cloned();
+    let declared = context.declared.deployments.iter().cloned();
     let declared =
         declared.map(|spec| Listed { source: Source::Configuration, shadowed: false, created_at: None, spec });
     let mut all: Vec<Listed> = declared.chain(stored).collect();

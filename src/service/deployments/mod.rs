@@ -6,7 +6,29 @@ mod list;
 mod remove;
 mod update;
 
-pub use add::add;
+pub use add::{Predecessor, add};
 pub use list::{Listed, Source, declared_elsewhere, list};
 pub use remove::remove;
 pub use update::{UpdateDeployment, UpdateSettings, start, terminate, update};
+
+use super::{Context, Error, Result};
+use crate::{
+    domain::{deployment::DeploymentSpec, routing::Ways},
+    store::Change,
+};
+
+/// Whether the ways that are new in `after` lead to nobody else. Those it had before stay as they are, so that what another
+/// Deployment has taken meanwhile keeps nobody from changing the rest. `before` of `None`: it is added.
+async fn own_ways(
+    context: &Context<'_>,
+    change: &mut Change,
+    before: Option<&DeploymentSpec>,
+    after: &DeploymentSpec,
+) -> Result<()> {
+    let mut stored = change.deployments().await?;
+    stored.retain(|spec| spec.name != after.name);
+    let ways = Ways::new(context.declared, &stored);
+    let had = before.map(|before| context.declared.rules.ways_of(before)).unwrap_or_default();
+    let taken = ways.taken(after).find(|taken| !had.contains(&taken.way));
+    taken.map_or(Ok(()), |taken| Err(Error::TakenWay(taken)))
+}

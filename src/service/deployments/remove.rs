@@ -17,7 +17,7 @@ pub async fn remove(context: &Context<'_>, name: &DeploymentName) -> Result<Comm
     let mut change = context.store.change().await?;
     match change.remove_deployment(name, context.now).await? {
         Some(touched) => Ok(change.commit(&event).await?.with(touched)),
-        None if context.declared.iter().any(|declared| declared.name == *name) => Err(Error::Declared(name.clone())),
+        None if context.declared.declares(name) => Err(Error::Declared(name.clone())),
         None => Err(Error::DeploymentNotFound(name.clone())),
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use serde_json::json;
 
+use super::own_ways;
 use crate::{
     domain::{
         audit::Action,
@@ -73,13 +74,13 @@ impl From<DeploymentSettings> for UpdateSettings {
 ///
 /// # Errors
 /// [`Error::Declared`], [`Error::DeploymentNotFound`], [`Error::NoUpstream`], [`Error::ChangedMeanwhile`],
-/// [`Error::Forbidden`], and the store's conflict over a host.
+/// [`Error::Forbidden`], [`Error::TakenWay`].
 pub async fn update(
     context: &Context<'_>,
     name: &DeploymentName,
     update: UpdateDeployment,
 ) -> Result<Committed<DeploymentSpec>> {
-    let (change, mut spec) = begin(context, name).await?;
+    let (mut change, mut spec) = begin(context, name).await?;
     let before = DeploymentSpec::clone(&spec);
     Version::of_deployment(&spec).expect_seen(update.seen)?;
     if let Some(hosts) = update.hosts {
@@ -95,6 +96,7 @@ pub async fn update(
     spec.protected = update.protected.unwrap_or(spec.protected);
     spec.settings = update.settings.apply(spec.settings.clone());
     context.grantor.shape(Some(&before), &spec)?;
+    own_ways(context, &mut change, Some(&before), &spec).await?;
     write(context, change, spec, Action::DeploymentUpdated).await
 }
 
@@ -130,7 +132,7 @@ async fn set_terminated(
 
 /// A change, and the stored Deployment in it.
 async fn begin(context: &Context<'_>, name: &DeploymentName) -> Result<(Change, Current<DeploymentSpec>)> {
-    if context.declared.iter().any(|declared| declared.name == *name) {
+    if context.declared.declares(name) {
         return Err(Error::Declared(name.clone()));
     }
     let mut change = context.store.change().await?;

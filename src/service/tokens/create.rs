@@ -65,7 +65,7 @@ pub(super) fn checked_description(text: String) -> Result<String> {
 pub(super) async fn grant(context: &Context<'_>, change: &mut Change, scopes: &ScopeSet) -> Result<()> {
     context.grantor.grant(scopes)?;
     for name in scopes.exact_deployments() {
-        let declared = context.declared.iter().any(|spec| spec.name == *name);
+        let declared = context.declared.declares(name);
         if !declared && !change.knows_deployment(name).await? {
             return Err(Error::UnknownDeployment(name.clone()));
         }

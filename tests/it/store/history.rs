@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use bento_gateway::{
-    domain::{audit::Action, token::SecretRecord},
-    index::follow::{Declared, Follower, Index},
+    domain::{audit::Action, routing::Declared, token::SecretRecord},
+    index::follow::{Follower, Index},
     store::SharedStore,
     system,
 };

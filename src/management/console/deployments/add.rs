@@ -15,7 +15,7 @@ use crate::{
         },
         error::ApiError,
     },
-    service::deployments,
+    service::deployments::{self, Predecessor},
 };
 
 pub async fn new(admin: Admin) -> PageResult {
@@ -25,7 +25,7 @@ pub async fn new(admin: Admin) -> PageResult {
 pub async fn add(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageResult {
     let added = async {
         let spec = read_spec(&admin, &fields)?;
-        Ok::<_, ApiError>(deployments::add(&admin.context(), &spec).await?.with(spec.name))
+        Ok::<_, ApiError>(deployments::add(&admin.context(), &spec, Predecessor::None).await?.with(spec.name))
     };
     match added.await {
         Ok(added) => {
