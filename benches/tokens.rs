@@ -9,7 +9,7 @@
 use std::{
     hint::black_box,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -23,6 +23,7 @@ use bento_gateway::{
         token_text::{PresentedToken, TokenText},
         user::UserId,
     },
+    http::network::Network,
     index::{
         tokens::{TokenIndex, TokenWriter},
         verify::Verifier,
@@ -79,7 +80,8 @@ fn index() {
     println!("bytes per token in an index of {INDEXED}: {}", (resident_bytes() - before) / INDEXED as u64);
 
     index.replace(writer.entries(vec![changed(&known, &hash)]));
-    runtime.block_on(verifier.prove(&index, known.presented())).unwrap();
+    let from = Network::of(Ipv4Addr::LOCALHOST.into());
+    runtime.block_on(verifier.prove(&index, known.presented(), from)).unwrap();
     let unknown = system::new_token_text().unwrap();
     let garbage = b"bgw_0123456789ab_0123456789abcdef0123456789abcdef0123456789a012345";
     nanoseconds("a proven token", || drop(black_box(verifier.look_up(&index, parse(known.expose())))));

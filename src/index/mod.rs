@@ -11,3 +11,4 @@ pub mod tokens;
 pub mod upstream;
 pub mod usage;
 pub mod verify;
+mod waiting_room;

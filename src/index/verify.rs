@@ -2,28 +2,31 @@
 //!
 //! Garbage costs least: shape and checksum are checked before a token comes here. An unknown lookup id costs one fast hash,
 //! as does a wrong secret of a proven token. Only the first use of a token's secret in this process costs Argon2, off the
-//! I/O threads, one at a time per token and behind a bounded gate.
+//! I/O threads, one at a time per token, after waiting in a bounded room (`waiting_room.rs`).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
     follow::Index,
     tokens::{Entry, TokenIndex},
+    waiting_room::{Full, WaitingRoom},
 };
 use crate::{
-    domain::token_text::{LookupId, PresentedToken, TOKEN_LEN},
+    domain::{
+        decision,
+        timestamp::Timestamp,
+        token_text::{PresentedToken, TOKEN_LEN},
+    },
+    http::{limit::Limit, network::Network},
     secret_hash::SecretHasher,
     system::{self, NoEntropy},
 };
 
-/// First verifications that may wait. At 10,000 a second and core this is a tenth of a second's work; further requests are
-/// answered 503.
-const MAX_WAITING: usize = 1024;
+/// First verifications of tokens that are revoked, expired or the like, over all of them.
+const ENDED_PER_MINUTE: u32 = 600;
+const ENDED_AT_ONCE: u32 = 20;
 
 /// An entry whose secret the caller has shown. Only [`Verifier`] makes one.
 #[derive(Clone, Debug)]
@@ -45,10 +48,16 @@ pub struct Verifier {
     runtime: Handle,
     /// As many first verifications run at once.
     slots: Semaphore,
-    /// As many wait or run.
-    waiting: Semaphore,
-    /// Tokens whose first verification is under way: further requests with the same token wait for it.
-    running: Mutex<HashMap<LookupId, Arc<tokio::sync::Mutex<()>>>>,
+    waiting: WaitingRoom,
+    /// First verifications of tokens that have ended.
+    ended: Limit<()>,
+}
+
+/// Who shows a token, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    pub from: Network,
+    pub at: Timestamp,
 }
 
 /// What the index says at once.
@@ -65,7 +74,7 @@ pub enum Lookup {
 /// Why a first verification gave no result: our failure, never the caller's.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    #[error("too many first verifications are waiting")]
+    #[error("too many first verifications are waiting, of this token, from this network, or in all")]
     Overloaded,
     #[error("{0}")]
     Broken(String),
@@ -74,7 +83,7 @@ pub enum VerifyError {
 /// Why a presented token was not proven.
 #[derive(Debug, thiserror::Error)]
 pub enum NotProven {
-    /// Unknown, or its secret is wrong: the caller is not told which.
+    /// Unknown, or its secret is wrong, or it has ended and too many such were asked about: the caller is not told which.
     #[error("the token is not valid")]
     Invalid,
     /// The index does not know the token, and while the store is away it may exist all the same.
@@ -97,8 +106,8 @@ impl Verifier {
             hasher,
             runtime,
             slots: Semaphore::new(parallelism),
-            waiting: Semaphore::new(MAX_WAITING),
-            running: Mutex::default(),
+            waiting: WaitingRoom::default(),
+            ended: Limit::per_minute(ENDED_PER_MINUTE, ENDED_AT_ONCE),
         })
     }
 
@@ -107,22 +116,38 @@ impl Verifier {
     ///
     /// # Errors
     /// [`NotProven`].
-    pub async fn authenticate(&self, index: &Index, token: PresentedToken<'_>) -> Result<ProvenToken, NotProven> {
+    pub async fn authenticate(
+        &self,
+        index: &Index,
+        token: PresentedToken<'_>,
+        shown: Shown,
+    ) -> Result<ProvenToken, NotProven> {
         loop {
-            if let Some(proven) = self.authenticate_now(index, token)? {
+            if let Some(proven) = self.authenticate_now(index, token, shown.at)? {
                 return Ok(proven);
             }
-            self.prove(&index.tokens, token).await?;
+            self.prove(&index.tokens, token, shown.from).await?;
         }
     }
 
     /// The same without waiting. `None`: [`Verifier::prove`] has to come first.
     ///
+    /// A token that had ended before it was proven here opens nothing, and whether the secret is right matters only for
+    /// what its holder is told. So little work is done to find out, and whoever asks beyond is told what strangers are.
+    ///
     /// # Errors
     /// [`NotProven`].
-    pub fn authenticate_now(&self, index: &Index, token: PresentedToken<'_>) -> Result<Option<ProvenToken>, NotProven> {
+    pub fn authenticate_now(
+        &self,
+        index: &Index,
+        token: PresentedToken<'_>,
+        now: Timestamp,
+    ) -> Result<Option<ProvenToken>, NotProven> {
         match self.look_up(&index.tokens, token) {
             Lookup::Proven(proven) => Ok(Some(proven)),
+            Lookup::Unproven(entry) if decision::alive(&entry.holder(), now).is_err() && !self.ended.allows(()) => {
+                Err(NotProven::Invalid)
+            }
             Lookup::Unproven(_) => Ok(None),
             Lookup::Unknown if !index.freshness.is_current() => Err(NotProven::StoreAway),
             Lookup::Unknown | Lookup::WrongSecret => Err(NotProven::Invalid),
@@ -147,26 +172,38 @@ impl Verifier {
     }
 
     /// Verifies the secret by Argon2 and leaves the result in the index, which is then to be asked again: while this
-    /// waited, the follower may have revoked the token, narrowed it or taken it away.
+    /// waited, the follower may have revoked the token, narrowed it or taken it away. `from` is who shows it.
     ///
     /// # Errors
     /// [`NotProven`].
-    pub async fn prove(&self, index: &TokenIndex, token: PresentedToken<'_>) -> Result<(), NotProven> {
-        let _waiting = self.waiting.try_acquire().map_err(|_| VerifyError::Overloaded)?;
-        let turn = self.turn(token.lookup_id());
-        let _mine = turn.mutex.lock().await;
-        // Another request with the same token may have had its turn before.
-        let Lookup::Unproven(entry) = self.look_up(index, token) else { return Ok(()) };
-        if !self.run_argon2(token, &entry).await? {
-            return Err(NotProven::Invalid);
-        }
+    pub async fn prove(&self, index: &TokenIndex, token: PresentedToken<'_>, from: Network) -> Result<(), NotProven> {
         let fingerprint = self.fingerprint(token);
+        let place = self.waiting.enter(token.lookup_id(), fingerprint, from).map_err(|Full| VerifyError::Overloaded)?;
+        let verify = || async {
+            let _mine = place.turn.lock().await;
+            self.verify(index, token, fingerprint).await
+        };
+        if *place.verdict.get_or_try_init(verify).await? { Ok(()) } else { Err(NotProven::Invalid) }
+    }
+
+    /// Whether the secret is the token's, which is left in the index.
+    async fn verify(
+        &self,
+        index: &TokenIndex,
+        token: PresentedToken<'_>,
+        fingerprint: blake3::Hash,
+    ) -> Result<bool, VerifyError> {
+        // Another text may have had its turn before, and be the right one.
+        let Lookup::Unproven(entry) = self.look_up(index, token) else { return Ok(true) };
+        if !self.run_argon2(token, &entry).await? {
+            return Ok(false);
+        }
         let _ = entry.fingerprint.set(fingerprint);
         // The entry that the follower has put in its place meanwhile need not be verified again.
         if let Some(current) = index.find(token.lookup_id()).filter(|current| current.hash == entry.hash) {
             let _ = current.fingerprint.set(fingerprint);
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn run_argon2(&self, token: PresentedToken<'_>, entry: &Arc<Entry>) -> Result<bool, VerifyError> {
@@ -179,27 +216,5 @@ impl Verifier {
 
     fn fingerprint(&self, token: PresentedToken<'_>) -> blake3::Hash {
         blake3::keyed_hash(&self.key, token.secret_bytes())
-    }
-
-    fn turn(&self, id: LookupId) -> Turn<'_> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        Turn { verifier: self, id, mutex: Arc::clone(running.entry(id).or_default()) }
-    }
-}
-
-/// A turn at one token's first verification. Dropping the last one removes the token from [`Verifier::running`].
-struct Turn<'a> {
-    verifier: &'a Verifier,
-    id: LookupId,
-    mutex: Arc<tokio::sync::Mutex<()>>,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut running = self.verifier.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // This turn's and the map's.
-        if Arc::strong_count(&self.mutex) == 2 {
-            running.remove(&self.id);
-        }
     }
 }

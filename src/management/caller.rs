@@ -19,6 +19,7 @@ use crate::{
         bearer::{self, NotBearer},
         network::Network,
     },
+    index::verify::Shown,
     service::lookup::Viewer,
     store::SharedStore,
 };
@@ -99,7 +100,8 @@ impl Principal for Caller {
         permission: Permission,
     ) -> Result<Self, ApiError> {
         let text = presented(&head.headers)?;
-        let caller = Self::authenticate(management, store, text).await?;
+        let from = Network::of(management.forwarding(head).client);
+        let caller = Self::authenticate(management, store, text, from).await?;
         match caller.rights().allow(permission) {
             Ok(()) => Ok(caller),
             // `bentoml cloud login` has a message of its own for 401 only; for 403 it prints the number.
@@ -124,7 +126,12 @@ impl Caller {
     ///
     /// # Errors
     /// 401, or 503 if nobody can know.
-    pub async fn authenticate(management: &Management, store: &SharedStore, text: &[u8]) -> Result<Self, ApiError> {
+    pub async fn authenticate(
+        management: &Management,
+        store: &SharedStore,
+        text: &[u8],
+        from: Network,
+    ) -> Result<Self, ApiError> {
         let malformed = |_| {
             let text = "the token is malformed: it does not have the shape of this gateway's tokens (bgw_...)";
             ApiError::unauthorized("token_malformed", text)
@@ -132,7 +139,8 @@ impl Caller {
         let presented = PresentedToken::parse(text).map_err(malformed)?;
         let index = &management.gateway.index;
         index.freshness.check().map_err(|_| ApiError::store_away())?;
-        let proven = management.gateway.verifier.authenticate(index, presented).await?;
+        let shown = Shown { from, at: management.system.now() };
+        let proven = management.gateway.verifier.authenticate(index, presented, shown).await?;
         let now = management.system.now();
         decision::alive(&proven.entry().holder(), now)?;
         let invalid = || ApiError::unauthorized("token_invalid", "the token is not valid");

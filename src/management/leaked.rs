@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{caller::Anonymous, error::ApiError, openapi::Empty, operation::ApiRequest};
 use crate::{
     domain::{decision, token_text::PresentedToken},
-    index::verify::NotProven,
+    index::verify::{NotProven, Shown},
     service::tokens,
 };
 
@@ -36,10 +36,11 @@ pub async fn report(call: ApiRequest<Anonymous, Empty, Leaked>) -> Result<Report
     }
     let gateway = &call.management.gateway;
     gateway.index.freshness.check().map_err(|_| ApiError::store_away())?;
+    let shown = Shown { from: call.network(), at: call.now };
     let mut live = Vec::new();
     for text in tokens {
         let Ok(presented) = PresentedToken::parse(text.trim().as_bytes()) else { continue };
-        match gateway.verifier.authenticate(&gateway.index, presented).await {
+        match gateway.verifier.authenticate(&gateway.index, presented, shown).await {
             // An old secret that a rotation has ended harms nobody, and must not end the new one.
             Ok(proven) if decision::alive(&proven.entry().holder(), call.now).is_ok() => live.push(proven.entry().uid),
             Ok(_) | Err(NotProven::Invalid) => {}

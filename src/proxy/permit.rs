@@ -14,6 +14,7 @@ use crate::{
         token_text::PresentedToken,
     },
     gateway::Gateway,
+    http::network::Network,
     index::{
         follow::Index,
         freshness::NotFresh,
@@ -93,16 +94,22 @@ impl<'g> Gate<'g> {
     /// Decides, after the first verification of the token if there was none yet.
     ///
     /// That verification waits, and a request must not get by with what held before: after it `route` is looked up
-    /// anew, and the index and the clock are asked anew. So no request is admitted against a change that has its receipt.
+    /// anew, and the index and the clock are asked anew. `from` is the caller's network, whose share of the waiting counts.
+    /// So no request is admitted against a change that has its receipt.
     ///
     /// # Errors
     /// [`Denied`].
-    pub async fn admit(&self, route: &mut Route<'_>, presented: Presented<'_>) -> Result<Permit, Denied> {
+    pub async fn admit(
+        &self,
+        route: &mut Route<'_>,
+        presented: Presented<'_>,
+        from: Network,
+    ) -> Result<Permit, Denied> {
         loop {
             match self.decide(route, presented, system::now())? {
                 Admission::Permitted(permit) => return Ok(permit),
                 Admission::Unproven(token) => {
-                    let proven = self.verifier.prove(&self.index.tokens, token).await;
+                    let proven = self.verifier.prove(&self.index.tokens, token, from).await;
                     proven.map_err(|reason| not_proven(reason, presented))?;
                     *route = self.index.route(route.key);
                 }
@@ -125,7 +132,7 @@ impl<'g> Gate<'g> {
             Presented::Session { session, .. } => session.token,
             Presented::Token(token) => token,
         };
-        let proven = self.verifier.authenticate_now(self.index, token);
+        let proven = self.verifier.authenticate_now(self.index, token, now);
         let Some(proven) = proven.map_err(|reason| not_proven(reason, presented))? else {
             return Ok(Admission::Unproven(token));
         };

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::deployment::DeploymentName,
     gateway::Settings,
-    http::{forwarding::Forwarding, same_origin::Initiator},
+    http::{forwarding::Forwarding, network::Network, same_origin::Initiator},
     index::{
         follow::Index,
         routes::{Route, RouteKey},
@@ -137,7 +137,8 @@ impl<'r> Routed<'r> {
     /// [`Denied`].
     pub async fn admit(&mut self, gate: &Gate<'_>) -> Result<Permit, Denied> {
         let presented = self.presented();
-        gate.admit(&mut self.route, presented).await
+        let from = Network::of(self.request.forwarding.client);
+        gate.admit(&mut self.route, presented, from).await
     }
 
     /// What a rejection may say: it names the Deployment only if the request itself does, or came in by its listener. So

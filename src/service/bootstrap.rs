@@ -47,7 +47,7 @@ pub async fn bootstrap(
         disabled_at: None,
     };
     let event = context.event(Action::Bootstrapped, organization, json!({ "admin": admin.id }))?;
-    let first_token = if context.tokens.first_token { Some(first_token(context, admin.id)?) } else { None };
+    let first_token = if context.tokens.first_token { Some(first_token(context, admin.id).await?) } else { None };
     let code = context.new_code(Purpose::Invitation)?;
     let invitation = Invitation {
         code_hash: code.hash(),
@@ -72,7 +72,7 @@ pub async fn bootstrap(
 }
 
 /// Its creation has no audit event of its own: it is a part of the set-up.
-fn first_token(context: &Context<'_>, owner: UserId) -> Result<(Issued, SecretRecord)> {
+async fn first_token(context: &Context<'_>, owner: UserId) -> Result<(Issued, SecretRecord)> {
     let draft = Draft {
         uid: context.new_uid()?,
         name: FIRST_TOKEN.to_owned(),
@@ -81,7 +81,7 @@ fn first_token(context: &Context<'_>, owner: UserId) -> Result<(Issued, SecretRe
         owner,
         expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
     };
-    let (issued, secret, _) = context.issue(draft)?;
+    let (issued, secret, _) = context.issue(draft).await?;
     Ok((issued, secret))
 }
 

@@ -48,7 +48,7 @@ pub async fn sign_in(
     deployment: &DeploymentName,
     lifetime: Duration,
 ) -> Result<Committed<BrowserSession>> {
-    let secret = context.new_session_secret(deployment)?;
+    let secret = context.new_session_secret(deployment).await?;
     let mut change = context.store.change().await?;
     let opens = |token: &TokenRecord| {
         token.status(context.now) == TokenStatus::Active && token.scopes.opens_deployment(deployment.as_str())
@@ -120,7 +120,7 @@ pub async fn redeem(
     }
     let context = &Context { actor: Actor::User(user.id), ..*context };
     let name = format!("Browser: {deployment}");
-    let (text, secret) = context.new_session_secret(deployment)?;
+    let (text, secret) = context.new_session_secret(deployment).await?;
 
     let mut change = context.store.change().await?;
     if let Some(known) = change.token_by_name(user.id, &name).await? {

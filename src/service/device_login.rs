@@ -117,7 +117,7 @@ pub async fn claim(context: &Context<'_>, code: &OneTimeCode) -> Result<Claim> {
     };
     let context = Context { actor: Actor::User(by), ..*context };
     let uid = context.new_uid()?;
-    let (issued, secret, event) = context.issue(Draft {
+    let draft = Draft {
         // Live tokens of one owner need different names, and the ends of their uids are.
         name: format!("bentoml cloud login {}", &uid.to_string()[24..]),
         uid,
@@ -125,7 +125,8 @@ pub async fn claim(context: &Context<'_>, code: &OneTimeCode) -> Result<Claim> {
         scopes,
         owner: by,
         expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
-    })?;
+    };
+    let (issued, secret, event) = context.issue(draft).await?;
     let mut change = context.store.change().await?;
     if !change.claim_login(&code.hash(), context.now).await? {
         return Ok(Claim::Over);

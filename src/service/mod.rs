@@ -8,6 +8,7 @@ pub mod browser_sessions;
 pub mod deployments;
 pub mod device_login;
 mod error;
+mod hashing;
 pub mod idempotency;
 pub mod invitations;
 pub mod lookup;
@@ -103,9 +104,9 @@ impl Context<'_> {
 
     /// The token, its secret as the store keeps it, and the audit event. The verb writes them, with whatever else its
     /// change consists of.
-    fn issue(&self, draft: Draft) -> Result<(Issued, SecretRecord, AuditEvent)> {
+    async fn issue(&self, draft: Draft) -> Result<(Issued, SecretRecord, AuditEvent)> {
         let (record, event) = self.new_token(draft)?;
-        let (text, secret) = self.new_secret()?;
+        let (text, secret) = self.new_secret().await?;
         Ok((Issued { record, text }, secret, event))
     }
 
@@ -120,23 +121,22 @@ impl Context<'_> {
         Ok((record, event))
     }
 
-    fn new_secret(&self) -> Result<(TokenText, SecretRecord)> {
-        let text = self.system.new_token_text()?;
-        let record = self.hashed(&text)?;
-        Ok((text, record))
+    async fn new_secret(&self) -> Result<(TokenText, SecretRecord)> {
+        self.hashed(self.system.new_token_text()?).await
     }
 
     /// The secret of a browser session at `deployment`; when it ends is still to be said.
-    fn new_session_secret(&self, deployment: &DeploymentName) -> Result<(TokenText, SecretRecord)> {
-        let text = self.system.new_session_text()?;
-        let record = self.hashed(&text)?;
+    async fn new_session_secret(&self, deployment: &DeploymentName) -> Result<(TokenText, SecretRecord)> {
+        let (text, record) = self.hashed(self.system.new_session_text()?).await?;
         Ok((text, SecretRecord { session: Some(deployment.clone()), ..record }))
     }
 
-    fn hashed(&self, text: &TokenText) -> Result<SecretRecord> {
+    async fn hashed(&self, text: TokenText) -> Result<(TokenText, SecretRecord)> {
         let hasher = SecretHasher::for_tokens(self.tokens.argon2, self.tokens.pepper.clone())?;
-        let hash = hasher.hash_token(text.presented())?;
-        Ok(SecretRecord { lookup_id: text.presented().lookup_id(), hash, retires_at: None, session: None })
+        let hashed = move || hasher.hash_token(text.presented()).map(|hash| (text, hash));
+        let (text, hash) = hashing::in_turn(&hashing::TOKENS, hashed).await?;
+        let lookup_id = text.presented().lookup_id();
+        Ok((text, SecretRecord { lookup_id, hash, retires_at: None, session: None }))
     }
 }
 

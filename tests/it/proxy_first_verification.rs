@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     SOON,
-    gateway::{Gateway, deployment},
+    gateway::{Gateway, Token, deployment},
     http::{Client, ReadEnd, Response, get},
+    token_text::with_wrong_secrets,
     upstream::Upstream,
     wait_until,
 };
@@ -45,13 +46,14 @@ const TABLE: [Row; 8] = [
     Row { name: "removed", host: "gone.test", status: 404, code: "deployment_not_found" },
 ];
 
-/// A token whose secret takes seconds to verify. With one worker there is one verification at a time: all others wait.
-fn slow_token(gateway: &Gateway) -> String {
+/// A token whose secret takes seconds to verify, if `iterations` are 60. With one worker there is one verification at a
+/// time: all others wait.
+fn slow_token(gateway: &Gateway, iterations: u32) -> Token {
     let mut create = gateway.cli_command(&["token", "create", "slow", "--scope", "deployment:*", "-o", "json"]);
     create.env("BENTO_GATEWAY__TOKENS__ARGON2__MEMORY_KIB", "65536");
-    create.env("BENTO_GATEWAY__TOKENS__ARGON2__ITERATIONS", "60");
+    create.env("BENTO_GATEWAY__TOKENS__ARGON2__ITERATIONS", iterations.to_string());
     let made: Value = serde_json::from_slice(&create.output().unwrap().stdout).unwrap();
-    made["token"].as_str().unwrap().to_owned()
+    Token { text: made["token"].as_str().unwrap().to_owned(), uid: made["uid"].as_str().unwrap().to_owned() }
 }
 
 #[test]
@@ -60,7 +62,7 @@ fn what_changes_during_a_first_verification_counts() {
     let gateway = Gateway::start(&deployment("a", upstream.address, ""));
     let admin = gateway.token(&["api", "deployment:*"]).text;
     let api = |method: &str, path: &str, body: Value| api(&gateway, &admin, method, path, &body);
-    let slow = slow_token(&gateway);
+    let slow = slow_token(&gateway, 60).text;
     for name in ["stopped", "gone"] {
         let upstream = format!("http://{}", upstream.address);
         let hosts = [format!("{name}.test")];
@@ -117,4 +119,60 @@ fn what_changes_during_a_first_verification_counts() {
     reached.retain(|target| target != "/readyz");
     reached.sort();
     assert_eq!(reached, ["/slow", "/unchanged"]);
+}
+
+/// Requests with the token's lookup id and other secrets, each on a connection of its own.
+fn flood(gateway: &Gateway, token: &Token, requests: usize) -> Vec<Client> {
+    let wrong = with_wrong_secrets(&token.text, requests);
+    let asked = wrong.iter().map(|text| {
+        let mut caller = gateway.connect();
+        caller.send(get("a.test", "/", text));
+        caller.read_timeout(6 * SOON);
+        caller
+    });
+    asked.collect()
+}
+
+#[test]
+fn who_floods_one_token_keeps_no_other_token_out() {
+    let upstream = Upstream::named("a");
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let flooded = slow_token(&gateway, 4);
+    let others: Vec<Token> = (0..20).map(|_| gateway.new_token(&["deployment:*"], &[])).collect();
+    let last = gateway.token(&["deployment:*"]);
+    assert_eq!(gateway.ask(&get("a.test", "/", &last.text)).status, 200);
+
+    let callers = flood(&gateway, &flooded, 60);
+    for other in &others {
+        assert_eq!(gateway.ask(&get("a.test", "/", &other.text)).status, 200);
+    }
+    let codes: Vec<String> = callers.into_iter().map(|mut caller| caller.response(false).code()).collect();
+    let overloaded = codes.iter().filter(|code| *code == "overloaded").count();
+    assert!(codes.iter().all(|code| code == "overloaded" || code == "token_invalid"), "{codes:?}");
+    assert!((30..60).contains(&overloaded), "{overloaded} of 60");
+    // Many at once that show the right secret wait for one verification.
+    let mut holders: Vec<Client> = (0..60).map(|_| gateway.connect()).collect();
+    holders.iter_mut().for_each(|caller| caller.send(get("a.test", "/", &flooded.text)));
+    for mut caller in holders {
+        caller.read_timeout(6 * SOON);
+        assert_eq!(caller.response(false).status, 200);
+    }
+}
+
+#[test]
+fn a_token_that_has_ended_costs_little_and_tells_strangers_nothing() {
+    let upstream = Upstream::named("a");
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    // Verified as often as it is asked for here, it would take minutes.
+    let ended = slow_token(&gateway, 4);
+    gateway.revoke(&ended);
+    let wait = std::time::Instant::now();
+    for _ in 0..10 {
+        for mut caller in flood(&gateway, &ended, 30) {
+            let answer = caller.response(false);
+            assert!(["token_invalid", "overloaded"].contains(&&*answer.code()), "{}", answer.text());
+        }
+    }
+    assert!(wait.elapsed() < 6 * SOON, "300 requests took {:?}", wait.elapsed());
+    wait_until("its holder is told", 3 * SOON, || gateway.code_of(&ended.text) == "token_revoked");
 }

@@ -21,6 +21,7 @@ use crate::{
         token::TokenUid,
         token_text::PresentedToken,
     },
+    index::verify::Shown,
     management::error::ApiError,
     service::{
         self, Context, browser_sessions,
@@ -72,7 +73,8 @@ async fn opened_by(visitor: &Anonymous, pasted: &str, name: &DeploymentName) -> 
     let not_a_token = "This is not an API token. API tokens start with bgw_ and have 66 characters.";
     let token = PresentedToken::parse(pasted.as_bytes()).map_err(|_| ApiError::invalid(not_a_token))?;
     let gateway = &visitor.management.gateway;
-    let proven = gateway.verifier.authenticate(&gateway.index, token).await?;
+    let shown = Shown { from: visitor.network(), at: visitor.now };
+    let proven = gateway.verifier.authenticate(&gateway.index, token, shown).await?;
     let destination = Destination::Deployment(name.as_str());
     decision::decide(proven.entry().holder(), destination, visitor.now).map_err(|reason| match reason {
         Reason::OutOfScope => ApiError::new(

@@ -32,6 +32,7 @@ use crate::{
     http::{
         form::FormFields,
         forwarding::Forwarding,
+        network::Network,
         page::{self, Scripts},
         same_origin::Initiator,
     },
@@ -116,7 +117,7 @@ impl<'a> OwnPage<'a> {
     /// Asks for a permit on the route of now: reading the form may have taken long.
     async fn admit(&self, presented: Presented<'_>) -> Result<Permit, Denied> {
         let mut route = self.gateway.index.route(self.route.key);
-        Gate::of(self.gateway).admit(&mut route, presented).await
+        Gate::of(self.gateway).admit(&mut route, presented, Network::of(self.forwarding.client)).await
     }
 
     /// Whether browsers may sign in at this address: not where Deployments share an origin, and so each other's sessions.

@@ -12,8 +12,10 @@ use crate::{
     domain::{deployment::DeploymentName, token_text::PresentedToken},
     http::{
         cookie,
+        network::Network,
         page::{self, Scripts},
     },
+    index::verify::Shown,
     proxy::{
         credential::{self, Presented, Session},
         permit::Denied,
@@ -129,8 +131,9 @@ impl OwnPage<'_> {
     /// does not show.
     pub(super) async fn sign_out(&self) -> Response<Bytes> {
         let (headers, https) = (&self.head.headers, self.forwarding.https);
+        let shown = Shown { from: Network::of(self.forwarding.client), at: system::now() };
         if let Some(session) = self.session()
-            && let Ok(proven) = self.gateway.verifier.authenticate(&self.gateway.index, session.token).await
+            && let Ok(proven) = self.gateway.verifier.authenticate(&self.gateway.index, session.token, shown).await
             && self.route.deployment.as_ref().is_some_and(|here| proven.entry().is_session_of(&here.spec.name))
         {
             let (session, token) = (proven.entry().lookup_id(), proven.entry().uid);

@@ -36,7 +36,7 @@ pub async fn create(context: &Context<'_>, request: CreateToken) -> Result<Commi
         Some(texts) => ScopeSet::parse(texts)?,
     };
     let expires_at = expires_at(context, request.expiry)?;
-    let (text, secret) = context.new_secret()?;
+    let (text, secret) = context.new_secret().await?;
 
     let mut change = context.store.change().await?;
     grant(context, &mut change, &scopes).await?;

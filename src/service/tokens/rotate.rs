@@ -24,7 +24,7 @@ pub async fn rotate(
     uid: TokenUid,
     overlap: Option<Duration>,
 ) -> Result<Committed<(Issued, Timestamp)>> {
-    let (text, secret) = context.new_secret()?;
+    let (text, secret) = context.new_secret().await?;
     let mut change = context.store.change().await?;
     let token = change.token(uid).await?.ok_or(Error::TokenNotFound(uid))?;
     match (token.status(context.now), token.expires_at) {

@@ -1,7 +1,6 @@
 //! Setting a console password, and signing in with it.
 
 use serde_json::json;
-use tokio::sync::Semaphore;
 
 use crate::{
     domain::{
@@ -10,13 +9,13 @@ use crate::{
         password::{MAX_PASSWORD_BYTES, check},
         user::{Email, User},
     },
-    secret_hash::{HashError, SecretHasher},
-    service::{Context, Result},
+    secret_hash::SecretHasher,
+    service::{
+        Context, Result,
+        hashing::{self, in_turn},
+    },
     store::Committed,
 };
-
-/// Passwords that are hashed at the same time, in this process: each takes tens of milliseconds and 19 MiB.
-static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// Sets the password and ends all sessions of the user except `keep`, and links by which somebody
 /// could set another one.
@@ -44,21 +43,7 @@ pub async fn set_password(
 pub(in crate::service) async fn hash(context: &Context<'_>, password: String) -> Result<Box<str>> {
     check(&password)?;
     let hasher = SecretHasher::for_passwords(context.tokens.pepper.clone())?;
-    in_turn(move || hasher.hash_password(&password)).await
-}
-
-/// Argon2 takes tens of milliseconds of CPU on purpose, so it runs on a thread where it holds up nobody else. The turn goes
-/// with the work: whoever asks and leaves does not make room for more of it.
-async fn in_turn<T: Send + 'static>(
-    work: impl FnOnce() -> std::result::Result<T, HashError> + Send + 'static,
-) -> Result<T> {
-    let broken = |error: &dyn std::error::Error| HashError::Parameters(error.to_string());
-    let turn = TURNS.acquire().await.map_err(|error| broken(&error))?;
-    let done = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        work()
-    });
-    Ok(done.await.map_err(|error| broken(&error))??)
+    in_turn(&hashing::PASSWORDS, move || hasher.hash_password(&password)).await
 }
 
 /// The user with that address and password. `None`: no such user, no password, another password, or disabled. The answer
@@ -71,7 +56,7 @@ pub async fn sign_in(context: &Context<'_>, email: &Email, password: String) -> 
     let user = user.filter(|user| user.disabled_at.is_none() && user.password_hash.is_some());
     let stored = user.as_ref().and_then(|user| user.password_hash.clone());
     let hasher = SecretHasher::for_passwords(context.tokens.pepper.clone())?;
-    let verified = in_turn(move || match stored {
+    let verified = in_turn(&hashing::PASSWORDS, move || match stored {
         _ if password.len() > MAX_PASSWORD_BYTES => Ok(false),
         Some(stored) => hasher.verify_password(&password, &stored),
         None => hasher.hash_password(&password).map(|_| false),

@@ -4,8 +4,18 @@ use bento_gateway::domain::token_text::{PREFIX, PresentedToken, RANDOM_BYTES, SE
 
 /// The same lookup id and a right checksum, another secret.
 pub fn with_wrong_secret(token: &str) -> String {
-    let random = |seed: u8| -> [u8; RANDOM_BYTES] { std::array::from_fn(|at| (at as u8).wrapping_mul(31) ^ seed) };
-    let other = TokenText::from_random(PREFIX, &random(7)).unwrap();
+    with_secret_of(token, 7)
+}
+
+/// The same as often as is said, each with a secret of its own.
+pub fn with_wrong_secrets(token: &str, count: usize) -> Vec<String> {
+    assert!(count <= 256);
+    (0..count).map(|seed| with_secret_of(token, seed as u8)).collect()
+}
+
+fn with_secret_of(token: &str, seed: u8) -> String {
+    let random: [u8; RANDOM_BYTES] = std::array::from_fn(|at| (at as u8).wrapping_mul(31) ^ seed);
+    let other = TokenText::from_random(PREFIX, &random).unwrap();
     let split = PREFIX.len() + 13;
     let body = format!("{}{}", &token[..split], &other.expose()[split..other.expose().len() - 6]);
     // The checksum is CRC-32 in base 62.
