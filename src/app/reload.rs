@@ -78,16 +78,12 @@ impl Reloader {
 
     fn reload(&mut self) {
         match self.prepare() {
-            Ok((config, NewCertificates { proxy, management })) => {
-                for key in needs_restart(&self.config, &config) {
+            Ok((config, kept, NewCertificates { proxy, management })) => {
+                for key in kept {
                     warn!(key, "this setting has changed; restart the gateway for it to take effect");
                 }
-                if config.proxy.tls.is_some() == self.config.proxy.tls.is_some() {
-                    self.certificates.proxy.store(proxy);
-                }
-                if config.management.tls.is_some() == self.config.management.tls.is_some() {
-                    self.certificates.management.store(management);
-                }
+                self.certificates.proxy.store(proxy);
+                self.certificates.management.store(management);
                 self.management.gateway.settings.store(Arc::new(settings(&config)));
                 self.management.config.store(Arc::new(config.clone()));
                 self.declared.send_replace(config.declared.clone());
@@ -98,36 +94,17 @@ impl Reloader {
         }
     }
 
-    /// Reads and checks everything before anything is replaced.
-    fn prepare(&self) -> Result<(Config, NewCertificates), String> {
-        let config = config::load(&self.sources).map_err(|problems| problems.to_string())?;
+    /// Reads and checks everything before anything is replaced. What is fixed at the start is the old one's; the keys are
+    /// those of its new values.
+    fn prepare(&self) -> Result<(Config, Vec<&'static str>, NewCertificates), String> {
+        let new = config::load(&self.sources).map_err(|problems| problems.to_string())?;
+        let (config, kept) = self.config.take_over(new);
         let files = config.proxy.tls.as_ref();
         let proxy = files.map(|files| tls::load(&files.certificate, &files.key, config.proxy.http2)).transpose();
         let proxy = proxy.map_err(|error| error.to_string())?;
         let management = management_certificate(&config).map_err(|error| error.to_string())?;
-        Ok((config, NewCertificates { proxy, management }))
+        Ok((config, kept, NewCertificates { proxy, management }))
     }
-}
-
-/// Changed settings that a running process cannot take over.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let changed = [
-        ("proxy.listen", old.proxy.listen != new.proxy.listen),
-        ("proxy.workers", old.proxy.workers != new.proxy.workers),
-        ("proxy.tls", old.proxy.tls.is_some() != new.proxy.tls.is_some()),
-        ("proxy.drain_timeout", old.proxy.drain_timeout != new.proxy.drain_timeout),
-        ("proxy.limits.max_connections", old.proxy.limits.max_connections != new.proxy.limits.max_connections),
-        ("management.listen", old.management.listen != new.management.listen),
-        ("management.tls", old.management.tls.is_some() != new.management.tls.is_some()),
-        (
-            "management.limits.max_connections",
-            old.management.limits.max_connections != new.management.limits.max_connections,
-        ),
-        ("store", old.store != new.store),
-        ("tokens", old.tokens != new.tokens),
-        ("log", old.log != new.log),
-    ];
-    changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
 }
 
 /// A hash of the files' contents. A file that cannot be read counts as empty.

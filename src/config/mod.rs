@@ -11,6 +11,7 @@ mod reader;
 mod reference;
 mod sections;
 mod sources;
+mod take_over;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +35,7 @@ use crate::{
     secret_hash::Argon2Cost,
 };
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub organization: String,
     pub proxy: ProxyConfig,
@@ -45,7 +46,7 @@ pub struct Config {
     pub declared: Declared,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyConfig {
     pub listen: SocketAddr,
     /// One single-threaded runtime each; as many as there are cores if the file says 0.
@@ -82,7 +83,7 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitConfig {
     /// All fields of a request together, bytes: 431 beyond.
     pub max_header_bytes: usize,
@@ -98,7 +99,7 @@ pub struct LimitConfig {
     pub keep_alive_timeout: Duration,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagementConfig {
     pub listen: SocketAddr,
     pub tls: Option<TlsConfig>,

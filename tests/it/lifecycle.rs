@@ -6,8 +6,13 @@ use std::{
     time::Duration,
 };
 
+use bento_gateway::domain::timestamp::{DAY, Timestamp};
+use serde_json::json;
+
 use crate::harness::{
     SOON,
+    api::{self, post},
+    console::Browser,
     gateway::{Gateway, Setup, deployment, free_address},
     http::get,
     postgres::Cluster,
@@ -109,6 +114,36 @@ fn held() -> (Upstream, mpsc::Sender<()>) {
         }
     });
     (upstream, go_on)
+}
+
+/// Whoever makes secrets and whoever verifies them go on with one pepper and cost, until a restart.
+#[test]
+fn a_reload_takes_a_setting_over_everywhere_or_nowhere() {
+    let upstream = Upstream::named("a");
+    let config = deployment("a", upstream.address, "");
+    let gateway = Gateway::start(&config);
+    let admin = gateway.token(&["api", "deployment:*"]);
+    let user = json!({ "email": "ada@example.com", "name": "Ada", "password": "correct horse battery" });
+    assert_eq!(post(&gateway, &admin.text, "/api/v1/users", user).0, 200);
+
+    gateway.write_config(&format!(
+        "[tokens]\npepper = \"pepper-of-thirty-two-bytes-or-more\"\ndefault_lifetime = \"1d\"\n\
+         argon2.iterations = 2\n[log]\naccess = false\n{config}"
+    ));
+    let named = |key: &str| gateway.stderr().iter().any(|line| line.contains("restart") && line.contains(key));
+    for key in ["tokens.pepper", "tokens.argon2", "\"log\""] {
+        wait_until(key, SOON, || named(key));
+    }
+    let (status, made) = post(&gateway, &admin.text, "/api/v1/api_tokens", json!({ "name": "n", "scopes": ["api"] }));
+    assert_eq!(status, 200, "{made}");
+    let seconds = |key: &str| made[key].as_str().and_then(Timestamp::parse).unwrap();
+    let lifetime = seconds("expired_at").since(seconds("created_at"));
+    assert_eq!(lifetime, DAY, "{made}");
+    // Its secret and the password are of the old pepper.
+    let made = made["token"].as_str().unwrap();
+    assert_eq!(api::get(&gateway, made, "/api/v1/api_tokens").0, 200);
+    let signed_in = Browser::new(gateway.management).sign_in("ada@example.com", "correct horse battery");
+    assert_eq!(signed_in.status, 303, "{}", signed_in.text());
 }
 
 #[test]
