@@ -8,7 +8,8 @@ use clap_complete::Shell;
 use super::output::Format;
 use crate::{
     domain::{
-        deployment::{CorsOrigin, DeploymentName, UpstreamUrl},
+        cors_origin::CorsOrigin,
+        deployment::{DeploymentName, UpstreamUrl},
         host::HostName,
         token::TokenUid,
         units::{parse_duration, parse_size},

@@ -17,6 +17,7 @@ mod scan;
 mod serve;
 mod settle;
 mod token;
+mod usage_error;
 mod user;
 
 use std::{collections::BTreeMap, ffi::OsString, io, sync::Arc};
@@ -50,11 +51,16 @@ pub fn run(
     out: &mut dyn io::Write,
     err: &mut dyn io::Write,
 ) -> ExitStatus {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        // Knows the terminal's colours; --help and --version come this way too.
         Err(error) => {
-            let _ = error.print();
+            let safe = Some(&error).filter(|error| error.use_stderr());
+            match safe.and_then(|error| usage_error::without_secrets(error, &args)) {
+                Some(text) => drop(writeln!(err, "{text}")),
+                // Knows the terminal's colours; --help and --version come this way too.
+                None => drop(error.print()),
+            }
             return if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Success };
         }
     };

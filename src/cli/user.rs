@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
+        clean::{self, Unclean},
         timestamp::Timestamp,
         user::{Email, Role, User},
     },
@@ -114,9 +115,18 @@ fn row(user: &User) -> [String; 5] {
 
 /// The first line.
 fn password_from_stdin() -> Result<String, CliError> {
-    let mut line = String::new();
-    io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    let mut line = Vec::new();
+    io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut line)?;
+    let unusable = |reason: String| {
+        let message = format!("the password on standard input {reason}");
+        CliError::new(ExitStatus::Refused, message, "pass it as UTF-8 text, for example with printf '%s' PASSWORD")
+    };
+    let password = clean::value_of(&line).map_err(|reason| unusable(format!("cannot be read: {reason}")))?;
+    match clean::check(password) {
+        // Somebody may have chosen a blank at an end.
+        Ok(()) | Err(Unclean::OuterBlank) => Ok(password.to_owned()),
+        Err(hidden) => Err(unusable(hidden.to_string())),
+    }
 }
 
 /// Prompts twice, without echo.

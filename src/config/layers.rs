@@ -9,6 +9,7 @@ use super::{
     problems::{Problem, Source, nearest, shown},
     sources::{DEFAULTS, Sources},
 };
+use crate::domain::clean;
 
 /// Before `SECTION__KEY`.
 pub(super) const ENV_PREFIX: &str = "BENTO_GATEWAY__";
@@ -43,10 +44,12 @@ impl Layer {
             let (source, fix) = (source.clone(), fix.to_owned());
             Box::new(Problem { key: String::new(), value: None, source, message, fix })
         };
-        let text = fs::read_to_string(path).map_err(|error| {
+        let bytes = fs::read(path).map_err(|error| {
             about_file(format!("cannot be read: {error}"), "check the path given by --config or BENTO_GATEWAY_CONFIG")
         })?;
-        Self::parse(&text, &source).map_err(|error| {
+        let text =
+            clean::text_of(&bytes).map_err(|reason| about_file(format!("is no text: {reason}"), "save it as UTF-8"))?;
+        Self::parse(text, &source).map_err(|error| {
             about_file(format!("is not TOML: {}", without_source_lines(&error.to_string())), "correct the line")
         })
     }
@@ -87,8 +90,10 @@ impl Layer {
                     note(path.join("."), format!("is given twice, by {plain} too"), fix);
                     continue;
                 }
-                match fs::read_to_string(value) {
-                    Ok(text) => layer.put_path(&path, text.trim_end_matches(['\r', '\n']), &Source::Env(name.clone())),
+                let read = fs::read(value).map_err(|error| error.to_string());
+                let text = read.as_ref().map_err(String::clone);
+                match text.and_then(|bytes| clean::value_of(bytes).map_err(|reason| reason.to_string())) {
+                    Ok(text) => layer.put_path(&path, text, &Source::Env(name.clone())),
                     Err(error) => {
                         let message = format!("names the file {value:?}, which cannot be read: {error}");
                         note(path.join("."), message, format!("make the file readable, or unset {name}"));

@@ -12,11 +12,12 @@ use super::{
     Config, ConfigProblems,
     layers::{self, Layer},
     print,
-    problems::{Problem, Source},
-    reader::{Section, Validation},
+    problems::{Problem, Source, shown},
+    reader::{Section, Validation, source_of},
     sections,
     sources::Sources,
 };
+use crate::domain::clean;
 
 /// Several Deployments that are given by flags have listeners at the proxy's port plus this, and at the ports after it.
 const FIRST_DEPLOYMENT_PORT: u16 = 10;
@@ -54,13 +55,40 @@ pub fn load_with_sources(sources: &Sources) -> Result<Loaded, ConfigProblems> {
             fix: "this is a bug in bento-gateway; please report it".to_owned(),
         }])
     })?;
+    let unclean = unclean(&tree);
     let validation = Validation { tree: &tree, problems: problems.into() };
     let config = sections::read(Section::root(&validation), &validation);
-    let problems = validation.problems.into_inner();
+    // What else is wrong with a value that nobody sees whole follows from that.
+    let mut problems = validation.problems.into_inner();
+    problems.retain(|problem| !unclean.iter().any(|unclean| unclean.key == problem.key));
+    problems.extend(unclean);
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded { config, tree }),
         _ => Err(ConfigProblems(problems)),
     }
+}
+
+/// Values with characters that nobody sees, whatever source they are of.
+fn unclean(tree: &Value) -> Vec<Problem> {
+    fn walk(key: &str, value: &Value, out: &mut Vec<Problem>) {
+        match &value.kind {
+            ValueKind::Table(table) => table.iter().for_each(|(part, value)| {
+                walk(&if key.is_empty() { part.clone() } else { format!("{key}.{part}") }, value, out);
+            }),
+            ValueKind::Array(items) => items.iter().for_each(|item| walk(key, item, out)),
+            ValueKind::String(text) => {
+                let Err(unclean) = clean::check(text) else { return };
+                let (value, source, message) = (Some(shown(key, value)), source_of(value), unclean.to_string());
+                let fix = "take it out; in a file, line ends after the value do no harm".to_owned();
+                out.push(Problem { key: key.to_owned(), value, source, message, fix });
+            }
+            _ => {}
+        }
+    }
+    let mut out = Vec::new();
+    walk("", tree, &mut out);
+    out.sort_by(|one, other| one.key.cmp(&other.key));
+    out
 }
 
 /// The files that are read again when they change.

@@ -4,6 +4,8 @@ use std::{fmt, path::PathBuf};
 
 use config::{Value, ValueKind};
 
+use crate::domain::token_text::{PREFIX, SESSION_PREFIX};
+
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -66,6 +68,10 @@ pub(super) fn shown(key: &str, value: &Value) -> String {
         // An upstream's URL must not have a password; the message that says so must not show it.
         (key, ValueKind::String(text)) if key.contains(".upstream") || text.contains("://") => {
             quoted(&redact_url(text))
+        }
+        // A token in the wrong place.
+        (_, ValueKind::String(text)) if [PREFIX, SESSION_PREFIX].iter().any(|prefix| text.contains(prefix)) => {
+            quoted("[redacted]")
         }
         (_, ValueKind::String(text)) => quoted(text),
         (_, ValueKind::Nil) => quoted(""),

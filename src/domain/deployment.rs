@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, fmt, net::SocketAddr, str::FromStr, time::Durat
 use serde::{Deserialize, Serialize};
 
 use super::{
+    cors_origin::CorsOrigin,
     host::{Authority, HostName},
-    origin::Origin,
+    quoted::without_user_info,
 };
 
 /// Longest name: it must fit a DNS label, because `NAME.<base_domain>` reaches the Deployment.
@@ -39,22 +40,6 @@ pub struct InvalidUpstreamUrl {
     /// Without a password.
     text: String,
     reason: &'static str,
-}
-
-/// Whose pages may call a Deployment: `https://HOST[:PORT]`, or `*` for every origin.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum CorsOrigin {
-    Any,
-    One(Origin),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is not an origin; expected http(s)://HOST[:PORT] without a path, for example https://app.example.com, or *"
-)]
-pub struct InvalidCorsOrigin {
-    text: String,
 }
 
 /// Everything that is configured about one Deployment. A field that a later release has stored is ignored.
@@ -118,7 +103,7 @@ impl Default for DeploymentSettings {
 impl DeploymentSettings {
     /// Whether a page of `origin`, as browsers write it, may call the Deployment.
     pub fn allows_origin(&self, origin: &str) -> bool {
-        let one = || origin.parse().map(CorsOrigin::One).is_ok_and(|origin| self.cors_origins.contains(&origin));
+        let one = || CorsOrigin::one(origin).is_some_and(|origin| self.cors_origins.contains(&origin));
         self.cors_origins.contains(&CorsOrigin::Any) || one()
     }
 }
@@ -223,54 +208,12 @@ impl fmt::Display for DeploymentName {
     }
 }
 
-impl FromStr for CorsOrigin {
-    type Err = InvalidCorsOrigin;
-
-    fn from_str(text: &str) -> Result<Self, InvalidCorsOrigin> {
-        if text == "*" {
-            return Ok(Self::Any);
-        }
-        let origin = text.strip_suffix('/').unwrap_or(text).parse();
-        origin.map(Self::One).map_err(|_| InvalidCorsOrigin { text: without_user_info(text) })
-    }
-}
-
-impl TryFrom<String> for CorsOrigin {
-    type Error = InvalidCorsOrigin;
-
-    fn try_from(text: String) -> Result<Self, InvalidCorsOrigin> {
-        text.parse()
-    }
-}
-
-impl From<CorsOrigin> for String {
-    fn from(origin: CorsOrigin) -> Self {
-        origin.to_string()
-    }
-}
-
-impl fmt::Display for CorsOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("*"),
-            Self::One(origin) => origin.fmt(f),
-        }
-    }
-}
-
 impl FromStr for UpstreamUrl {
     type Err = InvalidUpstreamUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidUpstreamUrl> {
         Self::parse(text).map_err(|reason| InvalidUpstreamUrl { text: without_user_info(text), reason })
     }
-}
-
-/// Errors are shown and logged. A password that somebody wrote into the URL must not be.
-fn without_user_info(text: &str) -> String {
-    let Some((user_info, host)) = text.rsplit_once('@') else { return text.to_owned() };
-    let scheme = user_info.find("://").map_or("", |at| &user_info[..at + 3]);
-    format!("{scheme}[redacted]@{host}")
 }
 
 impl TryFrom<String> for UpstreamUrl {
@@ -342,29 +285,6 @@ mod tests {
         ] {
             assert!(text.parse::<UpstreamUrl>().is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn origins_are_as_browsers_write_them() {
-        for (text, canonical) in [
-            ("https://app.example.com", "https://app.example.com"),
-            ("https://App.example.com:443/", "https://app.example.com"),
-            ("http://localhost:5173", "http://localhost:5173"),
-            ("http://[::1]:80", "http://[::1]"),
-            ("*", "*"),
-        ] {
-            assert_eq!(text.parse::<CorsOrigin>().unwrap().to_string(), canonical);
-        }
-        for text in ["", "null", "app.example.com", "https://", "https://a/b", "https://*.a", "https://u@a", "ftp://a"]
-        {
-            assert!(text.parse::<CorsOrigin>().is_err(), "{text:?}");
-        }
-        let settings = |origins: &[&str]| DeploymentSettings {
-            cors_origins: origins.iter().map(|origin| origin.parse().unwrap()).collect(),
-            ..DeploymentSettings::default()
-        };
-        assert!(settings(&["https://a"]).allows_origin("https://a") && settings(&["*"]).allows_origin("https://b"));
-        assert!(!settings(&["https://a"]).allows_origin("https://a.evil") && !settings(&[]).allows_origin("null"));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Start with [`decision`], the one place that says who may pass; the other files are the words it is written in.
 
 pub mod audit;
+pub mod clean;
 pub mod code;
+pub mod cors_origin;
 pub mod decision;
 pub mod deployment;
 pub mod device_login;

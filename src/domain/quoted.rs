@@ -13,6 +13,13 @@ pub fn quoted(text: &str) -> String {
     format!("{:?}", text.chars().take(MAX_QUOTED).collect::<String>())
 }
 
+/// Errors are shown and logged. A password that somebody wrote into the URL must not be.
+pub fn without_user_info(text: &str) -> String {
+    let Some((user_info, host)) = text.rsplit_once('@') else { return text.to_owned() };
+    let scheme = user_info.find("://").map_or("", |at| &user_info[..at + 3]);
+    format!("{scheme}[redacted]@{host}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

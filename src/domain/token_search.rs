@@ -4,9 +4,20 @@ use memchr::{memchr_iter, memmem, memrchr};
 
 use super::token_text::{PREFIX, PresentedToken, TOKEN_LEN};
 
-/// Searches a stream piece by piece. It also finds a token that lies across two pieces.
+/// Searches a stream piece by piece. It also finds a token that lies across two pieces, and one in UTF-16 of either byte
+/// order, with or without a mark: every other byte of that is the text.
 #[derive(Default)]
 pub struct TokenSearch {
+    plain: Lane,
+    /// Of the bytes at even and at odd offsets.
+    wide: [Lane; 2],
+    /// Bytes that were read.
+    length: u64,
+}
+
+/// A stream of bytes of which each is a character of a token.
+#[derive(Default)]
+struct Lane {
     /// The end of what was read, which may be the beginning of a token.
     rest: Vec<u8>,
     /// Bytes before `rest`.
@@ -31,6 +42,25 @@ pub struct Location {
 impl TokenSearch {
     /// The tokens that end in this piece. A token inside a longer word counts, too: a leak is a leak.
     pub fn read(&mut self, piece: &[u8]) -> Vec<Location> {
+        let mut found = self.plain.read(piece);
+        for (parity, lane) in self.wide.iter_mut().enumerate() {
+            let first = (parity as u64 + self.length) % 2;
+            let bytes: Vec<u8> = piece.iter().skip(first as usize).step_by(2).copied().collect();
+            let wide = |at: u64| at * 2 + parity as u64;
+            found.extend(lane.read(&bytes).into_iter().map(|Location { line, column, offset }| Location {
+                line,
+                column: wide(column - 1) + 1,
+                offset: wide(offset),
+            }));
+        }
+        self.length += piece.len() as u64;
+        found.sort_by_key(|location| location.offset);
+        found
+    }
+}
+
+impl Lane {
+    fn read(&mut self, piece: &[u8]) -> Vec<Location> {
         self.rest.extend_from_slice(piece);
         let mut found = Vec::new();
         let (mut after, mut at) = (0, 0);
@@ -103,6 +133,26 @@ mod tests {
             assert_eq!(search(&[text.as_bytes()]), []);
         }
         assert_eq!(search(&[b"bgw_", token.as_bytes()]).len(), 1);
+    }
+
+    #[test]
+    fn utf_16_of_either_byte_order() {
+        let token = token();
+        let text = format!("first\r\n$env:TOKEN = '{token}'\r\n{token}");
+        for order in [u16::to_le_bytes, u16::to_be_bytes] {
+            let bytes: Vec<u8> = text.encode_utf16().flat_map(order).collect();
+            for mark in [&[][..], &order(0xfeff), b"x"] {
+                let wide = [mark, &bytes].concat();
+                let found = search(&[&wide]);
+                assert_eq!(found.iter().map(|place| place.line).collect::<Vec<_>>(), [2, 3], "{mark:?}");
+                for place in &found {
+                    assert_eq!(wide[usize::try_from(place.offset).unwrap()], b'b');
+                }
+                for size in [1, 2, 3, 7, 64] {
+                    assert_eq!(search(&wide.chunks(size).collect::<Vec<_>>()), found, "{size}");
+                }
+            }
+        }
     }
 
     proptest! {

@@ -1,10 +1,15 @@
 //! TLS towards callers, with certificates that can be replaced while connections go on.
 
-use std::{path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio_rustls::rustls::{self, ServerConfig, crypto::ring};
 
+use crate::domain::clean;
+
+/// What the files must hold.
+const CHAIN: &str = "the certificate and its chain";
+const KEY: &str = "an unencrypted private key";
 /// What `ring` signs with.
 const SUPPORTED_KEYS: &str = "RSA of 2048 to 8192 bits, ECDSA on P-256 or P-384, or Ed25519";
 
@@ -18,7 +23,9 @@ pub enum TlsError {
     )]
     Key { path: String, reason: rustls::Error },
     #[error("the certificate and the key do not make a pair: {0}")]
-    Pair(#[from] rustls::Error),
+    Pair(rustls::Error),
+    #[error("the certificate or the key cannot be used: {0}")]
+    Refused(#[from] rustls::Error),
 }
 
 /// Reads both files. `http2`: it is offered beside HTTP/1.1.
@@ -26,16 +33,15 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`].
 pub fn load(certificate: &Path, key: &Path, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| file_error(certificate, &error, "the certificate and its chain"))?;
+    let chain = CertificateDer::pem_slice_iter(text_of(&read(certificate, CHAIN)?, certificate, CHAIN)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| file_error(certificate, &error, CHAIN))?;
     if chain.is_empty() {
-        let (path, reason) = (certificate.display().to_string(), "it holds no certificate".to_owned());
-        return Err(TlsError::File { path, reason, expected: "the certificate and its chain" });
+        return Err(file_error(certificate, &"it holds no certificate", CHAIN));
     }
     let path = key;
-    let key =
-        PrivateKeyDer::from_pem_file(path).map_err(|error| file_error(path, &error, "an unencrypted private key"))?;
+    let key = PrivateKeyDer::from_pem_slice(text_of(&read(path, KEY)?, path, KEY)?)
+        .map_err(|error| file_error(path, &error, KEY))?;
     let provider = Arc::new(ring::default_provider());
     provider
         .key_provider
@@ -44,7 +50,11 @@ pub fn load(certificate: &Path, key: &Path, http2: bool) -> Result<Arc<ServerCon
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_single_cert(chain, key)
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => TlsError::Pair(error),
+            other => TlsError::Refused(other),
+        })?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     if http2 {
         server.alpn_protocols.insert(0, b"h2".to_vec());
@@ -52,7 +62,16 @@ pub fn load(certificate: &Path, key: &Path, http2: bool) -> Result<Arc<ServerCon
     Ok(Arc::new(server))
 }
 
-fn file_error(path: &Path, reason: &rustls_pki_types::pem::Error, expected: &'static str) -> TlsError {
+fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| file_error(path, &error, expected))
+}
+
+/// What the file holds, without what an editor has put before it, which would hide the first section.
+fn text_of<'b>(bytes: &'b [u8], path: &Path, expected: &'static str) -> Result<&'b [u8], TlsError> {
+    clean::without_mark(bytes).map_err(|reason| file_error(path, &reason, expected))
+}
+
+fn file_error(path: &Path, reason: &dyn fmt::Display, expected: &'static str) -> TlsError {
     TlsError::File { path: path.display().to_string(), reason: reason.to_string(), expected }
 }
 
@@ -70,21 +89,33 @@ CW86zNShgYkDgYYABAFocSj8PeU5Y0COt589GIA6tXYixl+jx9mJX17iyu0rYyxj
 Ew==
 -----END PRIVATE KEY-----";
 
-    #[test]
-    fn a_key_that_cannot_be_used_is_told_from_one_that_does_not_fit() {
+    /// What is said about the two files. Empty: they can be used.
+    fn said(certificate: &[u8], key: &[u8]) -> String {
         let directory = tempfile::tempdir().unwrap();
-        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
-        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
-        std::fs::write(&certificate, made.cert.pem()).unwrap();
-        let error = |text: &str| {
-            std::fs::write(&key, text).unwrap();
-            load(&certificate, &key, true).unwrap_err().to_string()
-        };
-        let said = error(P521);
-        assert!(said.contains("key.pem") && said.contains("not supported") && said.contains("P-384"), "{said}");
-        let another = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        assert!(error(&another).contains("do not make a pair"));
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        assert!(load(&certificate, &key, true).is_ok());
+        let paths = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
+        for (path, content) in paths.iter().zip([certificate, key]) {
+            std::fs::write(path, content).unwrap();
+        }
+        load(&paths[0], &paths[1], true).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn files_are_read_as_editors_leave_them_and_faults_are_named() {
+        let pair = rcgen::generate_simple_self_signed(["gateway.test".to_owned()]).unwrap();
+        let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+        let marked = |text: &str| [b"\xef\xbb\xbf", text.replace('\n', "\r\n").as_bytes()].concat();
+        assert_eq!(said(&marked(&certificate), &marked(&key)), "");
+        let wide: Vec<u8> = key.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let text = said(certificate.as_bytes(), &wide);
+        assert!(text.contains("UTF-16") && text.contains("key.pem"), "{text}");
+        let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let text = said(certificate.as_bytes(), other.as_bytes());
+        assert!(text.contains("do not make a pair"), "{text}");
+        let text = said(certificate.as_bytes(), P521.as_bytes());
+        assert!(text.contains("key.pem") && text.contains("not supported") && text.contains("P-384"), "{text}");
+        // The shape of a key, and of no kind that is known.
+        let unknown = "-----BEGIN PRIVATE KEY-----\nMAMCAQA=\n-----END PRIVATE KEY-----\n";
+        let text = said(certificate.as_bytes(), unknown.as_bytes());
+        assert!(text.contains("P-384") && !text.contains("pair"), "{text}");
     }
 }

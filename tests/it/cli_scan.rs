@@ -88,3 +88,13 @@ fn what_is_clean_missing_or_unreadable_ends_differently() {
     assert_eq!(code(&["clean", "/proc/self/mem"]).0, 1);
     assert_eq!(code(&[]).0, 2);
 }
+
+#[test]
+fn tokens_are_found_in_utf_16() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!("\u{feff}$env:TOKEN = '{}'\r\n", token());
+    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(directory.path().join("profile.ps1"), wide).unwrap();
+    let output = scan(directory.path(), &["."], "");
+    assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
+}

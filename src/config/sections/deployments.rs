@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use crate::{
     config::reader::{Invalid, Section, expect},
     domain::{
-        deployment::{CorsOrigin, DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        cors_origin::CorsOrigin,
+        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
         host::HostName,
     },
 };

@@ -8,7 +8,8 @@ use super::own_ways;
 use crate::{
     domain::{
         audit::Action,
-        deployment::{CorsOrigin, DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        cors_origin::CorsOrigin,
+        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
         host::HostName,
     },
     service::{Context, Error, Result, Version},

@@ -35,7 +35,14 @@ pub(super) async fn lock_directory(path: &Path) -> Result<File, StoreError> {
     loop {
         match handle.try_lock() {
             Ok(()) => return Ok(handle),
-            Err(TryLockError::Error(error)) => return Err(cannot("lock the directory of", path, &error)),
+            // Whoever may open a directory may lock it, if its file system has locks.
+            Err(TryLockError::Error(error)) => {
+                return Err(StoreError::Unusable(format!(
+                    "cannot lock {}: {error}; SQLite needs a local file system: put the file of store.url on one, not on \
+                     NFS or the like, or use PostgreSQL",
+                    directory.display()
+                )));
+            }
             Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
                 return Err(StoreError::Unavailable(format!(
                     "another process has kept {} locked for {} s",
