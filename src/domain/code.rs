@@ -72,6 +72,12 @@ impl CodeKey {
         (is_ours || self.untagged.contains(&code.hash())).then_some(code)
     }
 
+    /// What shows that `number` was given to a browser in which `account` had signed in.
+    pub fn vouch(&self, account: &str, number: &[u8; 16]) -> blake3::Hash {
+        let key = blake3::derive_key("bento-gateway 2026 known browser", &self.key);
+        blake3::Hasher::new_keyed(&key).update(number).update(account.as_bytes()).finalize()
+    }
+
     fn tag(&self, purpose: Purpose, random: &[u8; CODE_BYTES]) -> [u8; TAG_BYTES] {
         let purpose = match purpose {
             Purpose::ConsoleSession => b's',

@@ -23,11 +23,7 @@ mod views;
 
 pub use console::{Audience, Page, table as console_pages};
 
-use std::{
-    net::Ipv4Addr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -49,7 +45,7 @@ use crate::{
     http::{forwarding::Forwarding, peer::Peer},
     index::freshness::{NotFresh, NotReady},
     store::{Organization, SharedStore},
-    system::{NoEntropy, System},
+    system::System,
 };
 
 /// Longest a management request may take.
@@ -64,8 +60,6 @@ pub struct Management {
     system: Arc<dyn System>,
     limits: Limits,
     probes: Arc<Probes>,
-    /// Of [`Management::known_browsers_key`].
-    known_browsers: OnceLock<[u8; blake3::KEY_LEN]>,
 }
 
 impl Management {
@@ -76,18 +70,7 @@ impl Management {
             system,
             limits: Limits::new(),
             probes: Arc::new(Probes::new()),
-            known_browsers: OnceLock::new(),
         }
-    }
-
-    /// What the cookies of known browsers are made with. It is this process's: after a restart a browser is a stranger once.
-    fn known_browsers_key(&self) -> Result<&[u8; blake3::KEY_LEN], NoEntropy> {
-        if let Some(key) = self.known_browsers.get() {
-            return Ok(key);
-        }
-        let mut key = [0; blake3::KEY_LEN];
-        self.system.fill(&mut key)?;
-        Ok(self.known_browsers.get_or_init(|| key))
     }
 
     /// Where a request came from, as far as it can be believed. The address is the key of every limit.

@@ -66,8 +66,11 @@ fn strangers_do_not_lock_the_owner_of_an_account_out() {
 
 #[test]
 fn a_browser_is_known_to_the_account_that_signed_in_and_by_our_cookie_only() {
-    let gateway = Gateway::start(TRUSTING);
+    let mut gateway = Gateway::start(TRUSTING);
     create_user(&gateway, ADA, true);
+    let mut ada = Browser::new(gateway.management);
+    assert_eq!(sign_in_from(&mut ada, "198.51.100.1", ADA, PASSWORD).status, 303);
+    ada.cookies.retain(|name, _| name == "bgw-known");
     let mut bob = Browser::new(gateway.management);
     create_user(&gateway, "bob@example.com", false);
     assert_eq!(sign_in_from(&mut bob, "198.51.100.1", "bob@example.com", PASSWORD).status, 303);
@@ -79,6 +82,11 @@ fn a_browser_is_known_to_the_account_that_signed_in_and_by_our_cookie_only() {
         browser.cookies.insert("bgw-known".to_owned(), cookie.clone());
         assert_eq!(sign_in_from(&mut browser, "198.51.100.2", ADA, PASSWORD).status, 429, "{cookie}");
     }
+    // Another process on the same store knows it, too.
+    gateway.terminate();
+    gateway.start_again();
+    guess_until_limited(&gateway, STRANGER);
+    assert_eq!(sign_in_from(&mut ada, STRANGER, ADA, PASSWORD).status, 303);
 }
 
 #[test]

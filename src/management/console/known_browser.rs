@@ -22,20 +22,15 @@ impl Anonymous {
         let number = HEXLOWER.decode(number.as_bytes()).ok()?.try_into().ok()?;
         let shown = blake3::Hash::from_hex(tag).ok()?;
         // Hashes compare in constant time.
-        (self.tag(&number, email).ok()? == shown).then_some(KnownBrowser(number))
+        (self.codes().vouch(email.as_str(), &number) == shown).then_some(KnownBrowser(number))
     }
 
     /// Has the browser be known to the account from now on.
     pub fn become_known(&self, response: &mut Response, email: &Email) -> Result<(), ApiError> {
         let mut number = [0; 16];
         self.management.system.fill(&mut number)?;
-        let value = format!("{}.{}", HEXLOWER.encode(&number), self.tag(&number, email)?.to_hex());
+        let value = format!("{}.{}", HEXLOWER.encode(&number), self.codes().vouch(email.as_str(), &number).to_hex());
         self.set_cookie(response, cookie::KNOWN, &value, LIFETIME);
         Ok(())
-    }
-
-    fn tag(&self, number: &[u8; 16], email: &Email) -> Result<blake3::Hash, ApiError> {
-        let key = self.management.known_browsers_key()?;
-        Ok(blake3::Hasher::new_keyed(key).update(number).update(email.as_str().as_bytes()).finalize())
     }
 }

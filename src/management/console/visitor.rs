@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     domain::{
         audit::Actor,
-        code::{Nonce, OneTimeCode, Purpose},
+        code::{CodeKey, Nonce, OneTimeCode, Purpose},
         origin::Origin,
         rights::{Forbidden, Grantor},
         session::ConsoleSession,
@@ -193,6 +193,11 @@ impl Anonymous {
             browser.session = found.map(|(session, user)| (code, session, user));
         }
         Ok(browser)
+    }
+
+    /// What our cookies are checked with, in memory.
+    pub(super) fn codes(&self) -> &CodeKey {
+        self.store.codes()
     }
 
     /// The key of limits.
