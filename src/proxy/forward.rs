@@ -29,7 +29,8 @@ use crate::index::upstream::Upstream;
 /// Returns when the head of the response is here.
 ///
 /// An upstream that takes no connection, or not soon, is passed over: the gateway has sent it nothing. A request that met
-/// an idle connection just as the upstream closed it is sent once more, if it can do no harm twice.
+/// an idle connection just as the upstream closed it is sent once more, if the upstream cannot have seen it or it can do no
+/// harm twice.
 ///
 /// # Errors
 /// Any [`Rejection`] but a denial.
@@ -37,17 +38,17 @@ pub async fn forward(
     worker: &Worker,
     mut deadline: Deadline,
     request: &UpstreamRequest<'_>,
-    mut body: Option<Incoming>,
+    body: Option<Incoming>,
     record: &mut Record,
 ) -> Result<(ResponseHead, Exchange), Rejection> {
     let received = request.request().received;
     let method = &received.head.method;
     let max_body = request.permit().spec().settings.max_body_bytes;
     let mut reusable = Some(received.settings.upstream_keep_alive);
+    let mut writer = RequestWriter::new(body, request.framing(), max_body);
     loop {
         let (connection, load) = connect(worker, request.permit(), &deadline, reusable).await?;
-        let head = request.write(load.upstream().url.base_path());
-        let writer = RequestWriter::new(head, body.take(), request.framing(), max_body);
+        writer.start(request.write(load.upstream().url.base_path()));
         let mut exchange = Exchange::new(connection, writer, deadline, load, Rc::clone(&worker.pool));
         match exchange.head(method).await {
             Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
@@ -58,9 +59,7 @@ pub async fn forward(
             Ok(response) => return Ok((response, exchange)),
             Err(rejection) if exchange.may_be_sent_again(rejection, method) => {
                 reusable = None;
-                let writer;
                 (writer, deadline) = exchange.into_writer_and_deadline();
-                body = writer.into_body();
             }
             Err(rejection) => {
                 record.received(exchange.received());

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::SockRef;
+
 use crate::harness::{
     Gate, SOON,
     gateway::{Gateway, deployment, free_address},
@@ -62,6 +64,58 @@ fn an_idle_connection_that_the_upstream_closed_fails_no_request() {
         }
     }
     assert_eq!(pair.upstream.connections(), 4);
+}
+
+/// The upstream closes, in order or by a reset, just when the next request is on its way. What it may have seen is sent
+/// again only if doing it twice does no harm; nothing is done twice that may not be.
+#[test]
+fn a_request_that_meets_the_end_of_its_connection_is_done_once_or_refused() {
+    const ROUNDS: u64 = 300;
+    let upstream = Upstream::start(|peer| {
+        let mut rounds = 0;
+        while peer.request().is_some() {
+            peer.send(response(200, &[], b"a"));
+            // The clock of the kernel's own timeouts is too coarse.
+            let idle = Instant::now() + Duration::from_micros(300 + 50 * ((peer.number + rounds) as u64 % 20));
+            peer.stream.set_nonblocking(true).unwrap();
+            while peer.stream.peek(&mut [0]).is_err() && Instant::now() < idle {}
+            let silent = peer.stream.peek(&mut [0]).is_err();
+            peer.stream.set_nonblocking(false).unwrap();
+            if silent {
+                break;
+            }
+            rounds += 1;
+        }
+        if peer.number.is_multiple_of(2) {
+            SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    });
+    let pair = Pair::new(upstream, "");
+    let mut caller = pair.gateway.connect();
+    let (mut done, mut refused) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        thread::sleep(Duration::from_micros(50 * (round % 20)));
+        let (method, path) = (if round % 3 == 0 { "GET" } else { "POST" }, format!("/{round}"));
+        let (fields, body): (&[&str], &[u8]) =
+            if method == "GET" { (&[], b"") } else { (&["content-length: 3"], b"abc") };
+        let answer = caller.ask(request(method, &path, HOST, &pair.token.text, fields, body));
+        match (answer.status, answer.code().as_str()) {
+            (200, _) => done.push(path),
+            (502, "upstream_closed") if method == "POST" => {
+                refused.push(path);
+                caller = pair.gateway.connect();
+            }
+            other => panic!("{method} {path}: {other:?}"),
+        }
+    }
+    let seen = pair.upstream.requests();
+    let times = |path: &String| seen.iter().filter(|request| request.target == *path).count();
+    assert!(refused.iter().all(|path| times(path) <= 1), "{refused:?}");
+    assert!(done.iter().all(|path| times(path) >= 1));
+    for request in seen.iter().filter(|request| request.method == "POST") {
+        assert_eq!((times(&request.target), request.body.as_slice()), (1, b"abc".as_slice()), "{}", request.target);
+    }
+    assert!(pair.upstream.connections() > 10, "the upstream closed nothing, so that nothing is shown");
 }
 
 #[test]

@@ -181,8 +181,8 @@ impl Exchange {
         self.writer.received
     }
 
-    /// Whether the request may be sent once more: the upstream closed an idle connection without a byte of a response, doing
-    /// it twice can do no harm, and all of the body is still there.
+    /// Whether the request may be sent once more: the upstream closed an idle connection without a byte of a response; it
+    /// cannot have seen the request, or doing that twice can do no harm; and all of the body is still there.
     pub fn may_be_sent_again(&self, failure: Rejection, method: &Method) -> bool {
         let closed = failure == Rejection::Upstream(UpstreamFailure::Closed);
         let harmless = self.writer.written == 0 || method.is_idempotent();

@@ -27,8 +27,10 @@ pub enum BodyFraming {
 
 /// A request on its way.
 pub struct RequestWriter {
-    /// Framing and fields, before `data`.
+    /// What goes before `data`: the head, and framing.
     lead: BytesMut,
+    /// Bytes of the head, with which the first `lead` begins.
+    head_len: usize,
     data: Bytes,
     /// Framing after `data`.
     tail: &'static [u8],
@@ -54,10 +56,11 @@ pub enum WriteError {
 }
 
 impl RequestWriter {
-    /// `max_bytes` of `None` is without limit.
-    pub fn new(head: BytesMut, body: Option<Incoming>, framing: BodyFraming, max_bytes: Option<u64>) -> Self {
+    /// `max_bytes` of `None` is without limit. [`RequestWriter::start`] gives it its head.
+    pub fn new(body: Option<Incoming>, framing: BodyFraming, max_bytes: Option<u64>) -> Self {
         Self {
-            lead: head,
+            lead: BytesMut::new(),
+            head_len: 0,
             data: Bytes::new(),
             tail: b"",
             body: body.filter(|_| framing != BodyFraming::None),
@@ -177,15 +180,21 @@ impl RequestWriter {
         Ok(())
     }
 
-    /// Whether [`RequestWriter::into_body`] gives all of the body: this has taken nothing of it, not even its end, behind
-    /// which a chunked body has trailers.
+    /// Whether [`RequestWriter::start`] loses nothing when it is called again: the operating system has taken no byte, or
+    /// the caller's body is untouched, its end included, behind which a chunked body has trailers.
     pub fn is_repeatable(&self) -> bool {
-        self.received == 0 && (self.body.is_some() || self.framing != BodyFraming::Chunked)
+        self.written == 0 || (self.received == 0 && (self.body.is_some() || self.framing != BodyFraming::Chunked))
     }
 
-    /// What is left of the body.
-    pub fn into_body(self) -> Option<Incoming> {
-        self.body
+    /// Begins with this head, which is written for one upstream. Also once more for another one, if the request
+    /// [is repeatable](RequestWriter::is_repeatable): either all that was taken of the body is still here, or nothing was
+    /// taken, and there is no framing to keep.
+    pub fn start(&mut self, mut head: BytesMut) {
+        let head_len = head.len();
+        if self.written == 0 {
+            head.extend_from_slice(&self.lead[self.head_len..]);
+        }
+        (self.lead, self.head_len, self.written) = (head, head_len, 0);
     }
 }
 
@@ -193,4 +202,87 @@ impl RequestWriter {
 fn is_malformed(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::poll_fn, time::Duration};
+
+    use http_body_util::Empty;
+    use hyper::{Request, Response, server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        sync::mpsc,
+    };
+
+    use super::*;
+
+    const HEAD: &[u8] = b"POST /x HTTP/1.1\r\nhost: one\r\n\r\n";
+    const OTHER: &[u8] = b"POST /base/x HTTP/1.1\r\nhost: one\r\n\r\n";
+
+    /// A caller's body, as hyper hands it over.
+    async fn caller(request: &'static [u8]) -> Incoming {
+        let (mut caller, gateway) = tokio::io::duplex(4096);
+        let (sender, mut bodies) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let _ = sender.send(request.into_body());
+                std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+            });
+            http1::Builder::new().serve_connection(TokioIo::new(gateway), service).await
+        });
+        caller.write_all(request).await.unwrap();
+        let body = bodies.recv().await.unwrap();
+        // The caller stays until the test is over.
+        tokio::spawn(async move { caller.read(&mut [0]).await });
+        body
+    }
+
+    async fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let (ours, theirs) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (ours.unwrap(), theirs.unwrap().0)
+    }
+
+    /// The upstream resets the connection after it was looked at and before it is written to.
+    #[tokio::test]
+    async fn what_no_upstream_took_is_written_again_whole() {
+        for (request, framing, sent) in [
+            (&b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc"[..], BodyFraming::Length(3), "abc"),
+            (
+                b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n",
+                BodyFraming::Chunked,
+                "3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n",
+            ),
+            (
+                b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-sum: 1\r\n\r\n",
+                BodyFraming::Chunked,
+                "0\r\nx-sum: 1\r\n\r\n",
+            ),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut writer = RequestWriter::new(Some(caller(request).await), framing, None);
+            writer.start(HEAD.into());
+            // hyper hands over what it has read of the body when it is next polled.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+
+            let (mut gone, peer) = connection(&listener).await;
+            socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(peer);
+            let failed = poll_fn(|cx| writer.poll(cx, &mut gone)).await;
+            assert_eq!((failed, writer.written), (Err(WriteError::UpstreamClosed), 0));
+            assert!(writer.is_repeatable());
+            assert_eq!(writer.received > 0, sent.contains("abc"), "the body was not taken, so that nothing is shown");
+
+            writer.start(OTHER.into());
+            let (mut alive, mut peer) = connection(&listener).await;
+            assert_eq!(poll_fn(|cx| writer.poll(cx, &mut alive)).await, Ok(()));
+            drop(alive);
+            let mut seen = String::new();
+            peer.read_to_string(&mut seen).await.unwrap();
+            assert_eq!(seen, format!("{}{sent}", std::str::from_utf8(OTHER).unwrap()));
+            assert!(!writer.is_repeatable(), "body and trailers are gone");
+        }
+    }
 }
