@@ -15,7 +15,7 @@ use crate::{
         Context,
         bootstrap::{self, FirstStart},
     },
-    store::{self, SharedStore, StoreError},
+    store::{self, Point, SharedStore, StoreError},
     system::System,
     telemetry::traffic::TrafficCounts,
 };
@@ -29,6 +29,8 @@ pub struct Follow {
     pub management: Arc<Management>,
     pub traffic: Arc<TrafficCounts>,
     pub declared: watch::Receiver<Declared>,
+    /// As [`Listeners::followed`](super::listeners::Listeners::followed).
+    pub followed: watch::Receiver<Option<Arc<Point>>>,
     pub shutdown: Shutdown,
 }
 
@@ -48,13 +50,13 @@ impl Follow {
 
     /// Returns the running follower as soon as the gateway is ready, or is to end.
     async fn start(self, store: SharedStore) -> Result<JoinHandle<()>, ServeError> {
-        let Self { system, config, management, traffic, declared, shutdown } = self;
+        let Self { system, config, management, traffic, declared, followed, shutdown } = self;
         let first = set_up(&config, &store, &*system).await?;
         let gateway = Arc::clone(&management.gateway);
         let _ = gateway.opened.set(Arc::clone(&store));
         let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
         let holds = config.store.max_staleness;
-        let heartbeat = Heartbeat::begin(Arc::clone(&gateway.index), Arc::clone(&store), holds).await?;
+        let heartbeat = Heartbeat::begin(followed, Arc::clone(&store), holds).await?;
         shutdown.spawn(heartbeat.run(shutdown.clone()));
         let (interval, recorder_ends) = (config.tokens.usage_interval, shutdown.clone());
         let recorder =

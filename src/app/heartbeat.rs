@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::Shutdown;
 use crate::{
-    index::follow::Index,
     service::receipt::BEAT,
-    store::{ReplicaId, SharedStore, StoreError},
+    store::{Point, ReplicaId, SharedStore, StoreError},
     system::{self, NoEntropy},
 };
 
@@ -16,7 +16,8 @@ use crate::{
 pub struct Heartbeat {
     id: ReplicaId,
     name: String,
-    index: Arc<Index>,
+    /// As [`Listeners::followed`](super::listeners::Listeners::followed).
+    followed: watch::Receiver<Option<Arc<Point>>>,
     store: SharedStore,
     /// `store.max_staleness`.
     holds: Option<Duration>,
@@ -28,11 +29,15 @@ impl Heartbeat {
     ///
     /// # Errors
     /// [`NoEntropy`] for want of an id. A store that takes no beat is none.
-    pub async fn begin(index: Arc<Index>, store: SharedStore, holds: Option<Duration>) -> Result<Self, NoEntropy> {
+    pub async fn begin(
+        followed: watch::Receiver<Option<Arc<Point>>>,
+        store: SharedStore,
+        holds: Option<Duration>,
+    ) -> Result<Self, NoEntropy> {
         let id = ReplicaId(system::new_id(system::now())?);
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = format!("{}:{}", host.trim(), std::process::id());
-        let heartbeat = Self { id, name, index, store, holds };
+        let heartbeat = Self { id, name, followed, store, holds };
         if let Err(error) = heartbeat.beat().await {
             warn!(%error, "this gateway could not announce itself; receipts of changes do not name it until it can");
         }
@@ -40,14 +45,13 @@ impl Heartbeat {
     }
 
     /// Writes a beat after every change and every [`BEAT`], and signs off in the end.
-    pub async fn run(self, shutdown: Shutdown) {
-        let mut epoch = self.index.epoch.subscribe();
+    pub async fn run(mut self, shutdown: Shutdown) {
         loop {
             if let Err(error) = self.beat().await {
                 debug!(%error, "this replica's heartbeat could not be written");
             }
             tokio::select! {
-                _ = epoch.changed() => {}
+                Ok(()) = self.followed.changed() => {}
                 () = tokio::time::sleep(BEAT) => {}
                 () = shutdown.requested() => break,
             }
@@ -58,6 +62,7 @@ impl Heartbeat {
     }
 
     async fn beat(&self) -> Result<(), StoreError> {
-        self.store.beat(self.id, &self.name, self.index.applied().as_deref(), self.holds).await
+        let followed = self.followed.borrow().clone();
+        self.store.beat(self.id, &self.name, followed.as_deref(), self.holds).await
     }
 }

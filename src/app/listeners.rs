@@ -10,7 +10,7 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{mpsc::UnboundedSender, watch};
 use tracing::{error, info};
 
 use super::{ServeError, Workers};
@@ -19,6 +19,7 @@ use crate::{
     http::keepalive,
     index::{follow::Index, routes::RoutingTable},
     proxy::worker::{Command, Listen},
+    store::Point,
 };
 
 /// Connections that the kernel queues while a worker is busy.
@@ -36,6 +37,9 @@ pub struct Listeners {
     own: BTreeSet<SocketAddr>,
     /// Those that could not be opened.
     failed: BTreeMap<SocketAddr, Failure>,
+    /// Every change up to this one is decided by, and the listeners that it asks for were opened or closed. `None`: none
+    /// yet. The heartbeat passes it on, so that whoever has added a Deployment can connect when told that it is there.
+    followed: watch::Sender<Option<Arc<Point>>>,
 }
 
 /// A listener that could not be opened.
@@ -66,17 +70,26 @@ impl Listeners {
     pub fn open(proxy: &ProxyConfig, workers: &Workers, index: Arc<Index>) -> Result<Self, ServeError> {
         let workers = workers.handles.iter().map(|worker| worker.commands.clone()).collect();
         let routes = index.routes.load_full();
-        let listeners = Self { workers, index, routes, own: BTreeSet::new(), failed: BTreeMap::new() };
+        let (own, failed, followed) = (BTreeSet::new(), BTreeMap::new(), watch::Sender::new(None));
+        let listeners = Self { workers, index, routes, own, failed, followed };
         let refused = |error| ServeError::Bind { listener: "the proxy", address: proxy.listen, error };
         listeners.listen(proxy.listen, None).map_err(refused)?;
         Ok(listeners)
+    }
+
+    /// How far the listeners are like the index.
+    pub fn followed(&self) -> watch::Receiver<Option<Arc<Point>>> {
+        self.followed.subscribe()
     }
 
     /// Opens and closes Deployments' own listeners as the routing table says, until the process ends.
     pub async fn follow_routes(mut self) {
         let mut epoch = self.index.epoch.subscribe();
         loop {
+            // Before the routing table: the follower replaces that one first.
+            let applied = self.index.applied();
             self.adjust();
+            self.followed.send_replace(applied);
             let again = async {
                 match self.failed.values().map(|failure| failure.again).min() {
                     Some(again) => tokio::time::sleep_until(again.into()).await,

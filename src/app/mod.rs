@@ -100,6 +100,7 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
     let management = bind_management(config.management.listen).await?;
 
     let listeners = Listeners::open(&config.proxy, &workers, Arc::clone(&gateway.index))?;
+    let followed = listeners.followed();
     tokio::spawn(listeners.follow_routes());
     let manager = Arc::new(Management::new(Arc::clone(&gateway), config.clone(), Arc::clone(&system)));
     let management_tls = Arc::new(ArcSwapOption::from(management_certificate(&config)?));
@@ -116,8 +117,15 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
 
     let shutdown = Shutdown::default();
     let traffic = Arc::clone(&access_log.traffic);
-    let follow =
-        Follow { system, config, management: manager, traffic, declared: follow_declared, shutdown: shutdown.clone() };
+    let follow = Follow {
+        system,
+        config,
+        management: manager,
+        traffic,
+        declared: follow_declared,
+        followed,
+        shutdown: shutdown.clone(),
+    };
     tokio::select! {
         ended = follow.run() => ended?,
         _ = terminate.recv() => {}

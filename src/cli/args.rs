@@ -21,7 +21,7 @@ use crate::{
 /// An authenticating reverse proxy for self-hosted BentoML services
 #[derive(Debug, Parser)]
 #[command(name = "bento-gateway", version, propagate_version = false, subcommand_required = true)]
-#[command(after_long_help = EXIT_CODES)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
@@ -29,7 +29,11 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+A command that changes something returns once all running gateways have applied the change, and says so. It waits for \
+those that run for 3 s. If one of them has not applied it by then, the exit code is 7. What takes access away also ends \
+with 7 while a gateway that was killed or is cut off from the store may still decide without it.
+
 Exit codes:
    0  success
    1  failure
@@ -38,6 +42,7 @@ Exit codes:
    4  refused: an invalid value, or a conflict with what exists
    5  the store cannot be reached or used
    6  `token scan` found tokens
+   7  the change is made, but a gateway has not confirmed it and may still decide without it
   78  invalid configuration";
 
 #[derive(Debug, Args)]
@@ -167,7 +172,7 @@ pub enum TokenCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum DeploymentCommand {
-    /// Add a Deployment to the store; a running gateway serves it at once
+    /// Add a Deployment to the store
     Add(AddDeployment),
     /// List Deployments from the configuration and the store
     List,

@@ -7,6 +7,7 @@ use super::{
     environment::Environment,
     error::CliError,
     output::{Printer, card, table},
+    settle::Effect,
 };
 use crate::{
     domain::deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
@@ -22,7 +23,7 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
             let predecessor = if args.was_declared { Predecessor::Declared } else { Predecessor::None };
             let spec = spec(args, &store.config.proxy.deployment_defaults);
             let added = store.block_on(deployments::add(&context, &spec, predecessor))?;
-            store.settle(added, printer, |(), printer| print_added(&spec, printer))
+            store.settle(added, Effect::Grants, printer, |(), printer| print_added(&spec, printer))
         }
         DeploymentCommand::List => {
             let listed = store.block_on(deployments::list(&context))?;
@@ -39,16 +40,16 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
         DeploymentCommand::Terminate { name } => {
             let terminated = store.block_on(deployments::terminate(&context, &name))?;
             let text = || format!("Terminated {name}; its callers get 503.");
-            store.settle(terminated, printer, |spec, printer| printer.answer(spec, text))
+            store.settle(terminated, Effect::Withdraws, printer, |spec, printer| printer.answer(spec, text))
         }
         DeploymentCommand::Start { name } => {
             let started = store.block_on(deployments::start(&context, &name))?;
             let text = || format!("Started {name}.");
-            store.settle(started, printer, |spec, printer| printer.answer(spec, text))
+            store.settle(started, Effect::Grants, printer, |spec, printer| printer.answer(spec, text))
         }
         DeploymentCommand::Remove { name } => {
             let removed = store.block_on(deployments::remove(&context, &name))?;
-            store.settle(removed, printer, |touched, printer| print_removed(&name, touched, printer))
+            store.settle(removed, Effect::Withdraws, printer, |touched, printer| print_removed(&name, touched, printer))
         }
     }
 }

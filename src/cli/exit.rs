@@ -18,6 +18,8 @@ pub enum ExitStatus {
     Unreachable = 5,
     /// `token scan` has found tokens.
     Found = 6,
+    /// Something was changed, and a running gateway may still decide without the change.
+    Unconfirmed = 7,
     /// The configuration has problems: `EX_CONFIG` of sysexits.h.
     Configuration = 78,
 }

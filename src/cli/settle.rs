@@ -1,48 +1,69 @@
 //! Waiting until the running gateways decide by a change, and saying so in the same words after every command.
 
-use super::{environment::OpenStore, error::CliError, output::Printer};
+use super::{environment::OpenStore, error::CliError, exit::ExitStatus, output::Printer};
 use crate::{
     service::receipt::{Receipt, receipt},
     store::Committed,
 };
 
+/// What it means that a gateway decides without the change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It refuses what it could allow: no matter, if that gateway has ended.
+    Grants,
+    /// It may allow what it should refuse, and so may one that nobody has heard of since.
+    Withdraws,
+}
+
 impl OpenStore {
     /// Prints what was made, then waits. In this order, because a secret is shown once, whatever comes of the waiting.
     ///
     /// # Errors
-    /// Those of `print`. That a gateway does not answer is none: the change is made.
+    /// Those of `print`, after the waiting; [`ExitStatus::Unconfirmed`] if a gateway does not answer that `effect`
+    /// matters to. The change is made in any case.
     pub fn settle<T>(
         &self,
         committed: Committed<T>,
+        effect: Effect,
         printer: &mut Printer<'_>,
         print: impl FnOnce(&T, &mut Printer<'_>) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         let (value, seq) = committed.into_parts();
-        print(&value, printer)?;
-        if let Some(seq) = seq {
-            self.wait(seq, printer);
-        }
-        Ok(())
+        let printed = print(&value, printer);
+        let waited = seq.map_or(Ok(()), |seq| self.wait(seq, effect, printer));
+        printed.and(waited)
     }
 
-    fn wait(&self, seq: i64, printer: &mut Printer<'_>) {
-        match self.block_on(receipt(self.context().store, seq)) {
-            Ok(receipt) if receipt.replicas == 0 && receipt.missing.is_empty() => {
-                printer.note("No gateway is running on this store; those that start will apply the change.");
-            }
-            Ok(Receipt { replicas, acknowledged, took_ms, missing }) => {
-                printer.note(&format!(
-                    "{acknowledged} of {replicas} running gateways have applied the change, after {took_ms} ms."
-                ));
-                if !missing.is_empty() {
-                    printer.note(&format!(
-                        "Not applied by: {}. If one of them runs, it may still decide without the change. Once it has ended, \
-                         `bento-gateway replica remove NAME` takes it off the list.",
-                        missing.join(", ")
-                    ));
-                }
-            }
-            Err(_) => printer.note("Running gateways apply the change as soon as they have read the store again."),
+    fn wait(&self, seq: i64, effect: Effect, printer: &mut Printer<'_>) -> Result<(), CliError> {
+        let Ok(receipt) = self.block_on(receipt(self.context().store, seq)) else {
+            let message = "the change is made, but the store could not be asked which gateways have applied it";
+            return Err(unconfirmed(message, "running gateways apply it as soon as they have read the store again"));
+        };
+        let Receipt { replicas, acknowledged, took_ms, missing } = receipt;
+        if replicas == 0 {
+            printer.note("No gateway is running on this store; those that start will apply the change.");
+        } else {
+            printer.note(&format!(
+                "{acknowledged} of {replicas} running gateways have applied the change, after {took_ms} ms."
+            ));
         }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (names, all_running) = (missing.join(", "), acknowledged == replicas);
+        if all_running && effect == Effect::Grants {
+            printer.note(&format!("Not heard of lately, and taken to have ended: {names}."));
+            return Ok(());
+        }
+        let message = format!("the change is made, but not applied by {names}, which may still decide without it");
+        Err(unconfirmed(
+            &message,
+            "`bento-gateway replica list` shows when a gateway was last heard of. Once you know that it has ended, \
+             `bento-gateway replica remove NAME` takes it off the list",
+        ))
     }
+}
+
+fn unconfirmed(message: &str, hint: &str) -> CliError {
+    CliError::new(ExitStatus::Unconfirmed, message, hint)
 }

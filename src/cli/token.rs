@@ -10,6 +10,7 @@ use super::{
     error::CliError,
     exit::ExitStatus,
     output::{Printer, card, table},
+    settle::Effect,
 };
 use crate::{
     domain::{
@@ -33,7 +34,7 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
             let scopes = (!scopes.is_empty()).then_some(scopes);
             let request = CreateToken { name, description, scopes, expiry: expires.unwrap_or_default(), owner };
             let issued = store.block_on(tokens::create(&context, request))?;
-            store.settle(issued, printer, |issued, printer| print_issued(&store, issued, printer))
+            store.settle(issued, Effect::Grants, printer, |issued, printer| print_issued(&store, issued, printer))
         }
         TokenCommand::List { search, owner, limit } => {
             let owner = match owner {
@@ -49,13 +50,14 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
         }
         TokenCommand::Revoke { uid } => {
             let revoked = store.block_on(tokens::revoke(&context, uid))?;
-            store.settle(revoked, printer, |record, printer| print_one(&store, record, None, printer))
+            store
+                .settle(revoked, Effect::Withdraws, printer, |record, printer| print_one(&store, record, None, printer))
         }
         // `perform` has handled it, because it needs no store.
         TokenCommand::Scan { .. } => Ok(()),
         TokenCommand::Rotate { uid, overlap } => {
             let rotated = store.block_on(tokens::rotate(&context, uid, overlap))?;
-            store.settle(rotated, printer, |(issued, old_until), printer| {
+            store.settle(rotated, Effect::Withdraws, printer, |(issued, old_until), printer| {
                 print_issued(&store, issued, printer)?;
                 if *old_until <= context.now {
                     printer.note("The old secret no longer works.");

@@ -10,6 +10,7 @@ use super::{
     error::CliError,
     exit::ExitStatus,
     output::{Printer, card, table},
+    settle::Effect,
 };
 use crate::{
     domain::{
@@ -35,7 +36,7 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
             let role = if admin { Role::Admin } else { Role::Member };
             let password = if password_stdin { Some(password_from_stdin()?) } else { None };
             let created = store.block_on(users::create(&context, CreateUser { email, name, role, password }))?;
-            store.settle(created, printer, print_created)
+            store.settle(created, Effect::Grants, printer, print_created)
         }
         UserCommand::List => {
             let users = store.block_on(context.store.list_users())?;
@@ -44,14 +45,16 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
         UserCommand::SetPassword { email, stdin } => {
             let password = if stdin { password_from_stdin()? } else { ask_password()? };
             let set = store.block_on(users::set_password(&context, &email, password, None))?;
-            store.settle(set, printer, |(), printer| noted(printer, &format!("Set the password of {email}.")))
+            store.settle(set, Effect::Grants, printer, |(), printer| {
+                noted(printer, &format!("Set the password of {email}."))
+            })
         }
         UserCommand::Invite { email } => {
             let management = &store.config.management;
             let user = store.block_on(users::find(context.store, &email))?;
             let invited = store.block_on(invitations::invite(&context, &user, management.invitation_lifetime))?;
             let expires_at = context.now.saturating_add(management.invitation_lifetime);
-            store.settle(invited, printer, |code, printer| {
+            store.settle(invited, Effect::Grants, printer, |code, printer| {
                 let link = InvitationLink {
                     email,
                     link: address::invitation(&address::management(management, None), code),
@@ -64,12 +67,12 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
         UserCommand::Disable { email } => {
             let disabled = store.block_on(users::disable(&context, &email))?;
             let text = format!("Disabled {email} and their tokens.");
-            store.settle(disabled, printer, |_, printer| noted(printer, &text))
+            store.settle(disabled, Effect::Withdraws, printer, |_, printer| noted(printer, &text))
         }
         UserCommand::Enable { email } => {
             let enabled = store.block_on(users::enable(&context, &email))?;
             let text = format!("Enabled {email}; their live tokens work again.");
-            store.settle(enabled, printer, |_, printer| noted(printer, &text))
+            store.settle(enabled, Effect::Grants, printer, |_, printer| noted(printer, &text))
         }
     }
 }

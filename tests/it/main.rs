@@ -22,6 +22,7 @@ mod browser_session_bounds;
 mod browser_session_store;
 mod cli;
 mod cli_scan;
+mod cli_settle;
 mod cloud;
 mod config;
 mod console;

@@ -87,7 +87,8 @@ fn a_fail_over_that_loses_commits_revives_no_token_and_blames_nobody() {
     let standby = format!("{url}_standby");
     let elsewhere = |arguments: &[&str]| {
         let status = gateway.cli_command(arguments).args(["--store", &standby]).output().unwrap().status;
-        assert!(status.success(), "{arguments:?}");
+        // 7: the gateway, which is cut off, has not applied it.
+        assert!(matches!(status.code(), Some(0 | 7)), "{arguments:?}");
     };
     elsewhere(&["token", "revoke", &victim.uid]);
     for number in ["one", "two", "three", "four"] {
