@@ -96,6 +96,7 @@ async fn set_up(config: &Config, store: &SharedStore, system: &dyn System) -> Re
         store,
         tokens: &config.tokens,
         declared: &config.declared,
+        sign_on: config.management.single_sign_on(),
         actor: Actor::System,
         grantor: Grantor::Operator,
         request: None,

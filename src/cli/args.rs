@@ -256,6 +256,8 @@ pub enum UserCommand {
     /// List users, oldest first
     List,
     /// Set a user's password
+    ///
+    /// Users who sign in with single sign-on have none, unless management.oidc.passwords allows it.
     SetPassword {
         email: Email,
         /// Read the password from standard input instead of prompting for it
@@ -263,6 +265,8 @@ pub enum UserCommand {
         stdin: bool,
     },
     /// Create a link with which a user sets their password, once; earlier links stop working
+    ///
+    /// Users who sign in with single sign-on have none, unless management.oidc.passwords allows it.
     Invite { email: Email },
     /// Disable a user and all their tokens, and end their sessions
     Disable { email: Email },

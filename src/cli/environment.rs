@@ -60,6 +60,7 @@ impl OpenStore {
             store: self.store.as_ref(),
             tokens: &self.config.tokens,
             declared: &self.config.declared,
+            sign_on: self.config.management.single_sign_on(),
             actor: Actor::Cli,
             grantor: Grantor::Operator,
             request: None,

@@ -31,6 +31,7 @@ use crate::{
         origin::Origin,
         routing::Declared,
         secret::Secret,
+        user::SingleSignOn,
     },
     secret_hash::Argon2Cost,
 };
@@ -126,6 +127,16 @@ pub struct ManagementLimitConfig {
     pub keep_alive_timeout: Duration,
 }
 
+impl ManagementConfig {
+    pub fn single_sign_on(&self) -> SingleSignOn {
+        match &self.oidc {
+            None => SingleSignOn::Off,
+            Some(oidc) if oidc.passwords => SingleSignOn::BesidePasswords,
+            Some(_) => SingleSignOn::WithoutPasswords,
+        }
+    }
+}
+
 /// Single sign-on with OpenID Connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcConfig {
@@ -140,6 +151,10 @@ pub struct OidcConfig {
     pub admin_values: Vec<String>,
     /// Never empty. `*`: everybody whom the provider knows may sign in.
     pub allowed_values: Vec<String>,
+    /// People for whom the provider has vouched may have a password, too.
+    pub passwords: bool,
+    /// An address of which the provider does not say whether it has verified it counts as verified.
+    pub trust_email: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -266,6 +266,8 @@ mod tests {
             ("management.oidc.client_secret", "\"secret\""),
             ("management.oidc.role_claim", "\"groups\""),
             ("management.oidc.allowed_values", "[\"*\"]"),
+            ("management.oidc.passwords", "true"),
+            ("management.oidc.trust_email", "true"),
         ];
         let new = read(&oidc);
         assert_eq!(read(&[]).take_over(new.clone()), (new, Vec::new()));

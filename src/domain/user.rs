@@ -39,9 +39,36 @@ pub struct User {
     /// Argon2id PHC string. `None`: cannot sign in with a password.
     #[serde(skip)]
     pub password_hash: Option<String>,
+    /// A provider of single sign-on has vouched for them. Whether they may have a password beside it,
+    /// [`User::may_have_password`] says.
+    pub single_sign_on: bool,
     pub created_at: Timestamp,
     /// `None`: enabled. All tokens of a disabled user are disabled, too.
     pub disabled_at: Option<Timestamp>,
+}
+
+/// What single sign-on means for passwords.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SingleSignOn {
+    /// There is none: passwords are the only way.
+    Off,
+    /// People for whom the provider has vouched have no password: otherwise somebody whom it vouches for no more could go on
+    /// with one.
+    WithoutPasswords,
+    /// They may have both.
+    BesidePasswords,
+}
+
+impl User {
+    pub fn may_have_password(&self, sign_on: SingleSignOn) -> bool {
+        !self.single_sign_on || sign_on != SingleSignOn::WithoutPasswords
+    }
+
+    /// `false`: nobody can be this user, as long as no password is set.
+    pub fn can_sign_in(&self, sign_on: SingleSignOn) -> bool {
+        let by_password = self.password_hash.is_some() && self.may_have_password(sign_on);
+        self.disabled_at.is_none() && (by_password || (self.single_sign_on && sign_on != SingleSignOn::Off))
+    }
 }
 
 impl Role {

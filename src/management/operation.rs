@@ -106,6 +106,7 @@ impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
             store: &self.store,
             tokens: &self.config.tokens,
             declared: &self.config.declared,
+            sign_on: self.config.management.single_sign_on(),
             actor: self.caller.actor(),
             grantor: self.caller.grantor(),
             system: &*self.management.system,

@@ -43,6 +43,7 @@ pub async fn bootstrap(
         email: FIRST_ADMIN.parse::<Email>()?,
         role: Role::Admin,
         password_hash: None,
+        single_sign_on: false,
         created_at: context.now,
         disabled_at: None,
     };
@@ -109,9 +110,10 @@ mod tests {
 
     fn context<'a>(config: &'a Config, store: &'a SharedStore) -> Context<'a> {
         let (tokens, declared) = (&config.tokens, &config.declared);
+        let sign_on = config.management.single_sign_on();
         let (actor, grantor) = (Actor::System, Grantor::Operator);
         let now = Timestamp::from_millis(1_000);
-        Context { store: store.as_ref(), tokens, declared, actor, grantor, request: None, system: &Os, now }
+        Context { store: store.as_ref(), tokens, declared, sign_on, actor, grantor, request: None, system: &Os, now }
     }
 
     #[tokio::test]

@@ -56,6 +56,8 @@ pub enum Error {
     Password(#[from] InvalidPassword),
     #[error("there is no user {0}")]
     UserNotFound(Email),
+    #[error("{0} signs in with single sign-on, and so has no password")]
+    NoPasswords(Email),
     #[error("{0} is disabled")]
     UserDisabled(Email),
     #[error("{0} is already disabled")]
@@ -169,7 +171,11 @@ impl Error {
             | Self::UserNotFound(_)
             | Self::NoAdmin
             | Self::DeploymentNotFound(_) => Kind::NotFound,
-            Self::NoEmail | Self::EmailNotVerified | Self::AccountDisabled | Self::Forbidden(_) => Kind::Forbidden,
+            Self::NoPasswords(_)
+            | Self::NoEmail
+            | Self::EmailNotVerified
+            | Self::AccountDisabled
+            | Self::Forbidden(_) => Kind::Forbidden,
             Self::SignInTooOften => Kind::TooMany,
             Self::SignInBusy | Self::Store(StoreError::Unavailable(_) | StoreError::Unusable(_)) => Kind::Unavailable,
             Self::Hash(_) | Self::NoEntropy(_) | Self::Store(StoreError::Inconsistent(_)) => Kind::Internal,
@@ -193,13 +199,16 @@ impl Error {
                 ));
             }
             Self::TakenWay(_) => "choose another host or address; each leads to one Deployment",
+            Self::NoPasswords(_) => "only the gateway's setting management.oidc.passwords allows both",
             Self::UserDisabled(email) => return Some(format!("enable it first: `bento-gateway user enable {email}`")),
             Self::Expiry(RefusedExpiry::Past { .. }) => "ask for a time in the future, for example 30d",
             Self::Expiry(_) => "ask for a shorter lifetime, or raise tokens.max_lifetime",
             Self::TokenNotFound(_) => "`bento-gateway token list` shows the tokens that exist",
             Self::TokenRevoked(_) | Self::TokenExpired { .. } => "create a new one: `bento-gateway token create`",
             Self::UserNotFound(_) => "`bento-gateway user list` shows the users that exist",
-            Self::LastAdmin(_) => "create another admin first: `bento-gateway user create --admin`",
+            Self::LastAdmin(_) => {
+                "create another admin first, and have them sign in; an admin who has no way to sign in does not count"
+            }
             Self::NoAdmin => {
                 "run `bento-gateway serve` once, which sets up the store, or `bento-gateway user create --admin`"
             }

@@ -26,11 +26,12 @@ pub struct Acceptance {
 /// A new link for the user; earlier ones stop working. The returned code stands in the link and nowhere else.
 ///
 /// # Errors
-/// [`Error::UserDisabled`].
+/// [`Error::UserDisabled`], [`Error::NoPasswords`].
 pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> Result<Committed<OneTimeCode>> {
     if user.disabled_at.is_some() {
         return Err(Error::UserDisabled(user.email.clone()));
     }
+    password::may_have_password(context, user)?;
     let code = context.new_code(Purpose::Invitation)?;
     let invitation = Invitation {
         code_hash: code.hash(),
@@ -47,21 +48,21 @@ pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> R
 /// The user as they are afterwards. `None`: the link was used before, has expired or never existed.
 ///
 /// # Errors
-/// [`Error::UserName`], [`Error::Password`], and the store's conflict if the address is taken.
+/// [`Error::NoPasswords`], [`Error::UserName`], [`Error::Password`], and the store's conflict if the address is taken.
 pub async fn accept(
     context: &Context<'_>,
     code: &OneTimeCode,
     acceptance: Acceptance,
 ) -> Result<Option<Committed<User>>> {
-    if context.store.invitation(&code.hash(), context.now).await?.is_none() {
-        return Ok(None);
-    }
+    let Some((_, invited)) = context.store.invitation(&code.hash(), context.now).await? else { return Ok(None) };
+    password::may_have_password(context, &invited)?;
     let Acceptance { name, email, password } = acceptance;
     let name = tidy_name(&name).ok_or(Error::UserName(name))?;
     let password_hash = Some(password::hash(context, password).await?.into_string());
 
     let mut change = context.store.change().await?;
     let Some(mut user) = change.use_invitation(&code.hash(), context.now).await? else { return Ok(None) };
+    password::may_have_password(context, &user)?;
     *user = User { name, email, password_hash, ..user.clone() };
     let context = Context { actor: Actor::User(user.id), ..*context };
     let event = context.event(Action::InvitationAccepted, user.id, json!({ "email": user.email }))?;

@@ -36,7 +36,7 @@ use crate::{
         timestamp::Timestamp,
         token::{SecretRecord, TokenRecord, TokenUid},
         token_text::TokenText,
-        user::UserId,
+        user::{SingleSignOn, UserId},
     },
     secret_hash::SecretHasher,
     store::Store,
@@ -55,6 +55,8 @@ pub struct Context<'a> {
     pub tokens: &'a TokenConfig,
     /// The Deployments that this process has from its configuration file and flags, and how all are reached.
     pub declared: &'a Declared,
+    /// Whether people of the provider may have a password.
+    pub sign_on: SingleSignOn,
     /// Who acts, for the audit trail.
     pub actor: Actor,
     /// Who grants scopes: no verb makes a token that may do more than its grantor.

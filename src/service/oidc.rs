@@ -66,6 +66,7 @@ async fn link(context: &Context<'_>, claims: &Claims) -> Result<Committed<User>>
         None => (new_user(context, &mut change, claims, email).await?, true),
     };
     change.link_identity(&claims.identity, user.id, context.now).await?;
+    let user = User { single_sign_on: true, ..user };
     let detail = json!({ "issuer": claims.identity.issuer, "email": user.email, "new": new });
     let event = acting(context, user.id).event(Action::IdentityLinked, user.id, detail)?;
     Ok(change.commit(&event).await?.with(user))
@@ -78,6 +79,7 @@ async fn new_user(context: &Context<'_>, change: &mut Change, claims: &Claims, e
         email,
         role: claims.role.unwrap_or(Role::Member),
         password_hash: None,
+        single_sign_on: false,
         created_at: context.now,
         disabled_at: None,
     };

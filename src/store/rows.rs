@@ -64,6 +64,7 @@ record!(User, row => Self {
     email: row.try_get("email")?,
     role: row.try_get("role")?,
     password_hash: row.try_get("password_hash")?,
+    single_sign_on: row.try_get("single_sign_on")?,
     created_at: row.try_get("created_at")?,
     disabled_at: row.try_get("disabled_at")?,
 });

@@ -13,7 +13,8 @@ use crate::domain::{
 macro_rules! select_user {
     ($rest:literal) => {
         concat!(
-            "SELECT u.id, u.name, u.email, u.role, u.password_hash, u.created_at, u.disabled_at FROM users u ",
+            "SELECT u.id, u.name, u.email, u.role, u.password_hash, u.created_at, u.disabled_at,
+            u.id IN (SELECT user_id FROM identities) AS single_sign_on FROM users u ",
             $rest
         )
     };
@@ -39,11 +40,7 @@ statements! {
 
     FIND_BY_EMAIL = same(select_user!("WHERE lower(email) = $1"));
 
-    /// `$1`: somebody else's id; NULL: nobody's.
-    FIRST_ADMIN = same(select_user!(
-        "WHERE role = 'admin' AND disabled_at IS NULL AND (CAST($1 AS uuid) IS NULL OR id <> $1)
-        ORDER BY created_at, id LIMIT 1"
-    ));
+    ADMINS = same(select_user!("WHERE role = 'admin' AND disabled_at IS NULL ORDER BY created_at, id"));
 
     UPDATE = same(
         "UPDATE users SET name = $2, email = $3, role = $4, password_hash = $5, disabled_at = $6, changed_seq = $7
@@ -113,20 +110,22 @@ impl Change {
         Ok(user.map(|user| self.current(user)))
     }
 
-    /// The one made first of the admins who are not disabled, `other` left out.
-    pub async fn first_admin(&mut self, other: Option<UserId>) -> Result<Option<User>, StoreError> {
-        self.connection.optional(FIRST_ADMIN, (other,)).await
+    /// Those who are not disabled, oldest first.
+    pub async fn admins(&mut self) -> Result<Vec<User>, StoreError> {
+        self.connection.all(ADMINS, ()).await
     }
 
+    /// An identity is linked to them by [`Change::link_identity`] only.
+    ///
     /// # Errors
     /// [`Conflict::Email`](super::Conflict::Email).
     pub async fn insert_user(&mut self, user: &User) -> Result<(), StoreError> {
-        let User { id, name, email, role, password_hash, created_at, disabled_at } = user;
+        let User { id, name, email, role, password_hash, single_sign_on: _, created_at, disabled_at } = user;
         let values = (id, name, email, role, password_hash, created_at, disabled_at, self.seq);
         self.connection.execute(INSERT_USER, values).await.map(drop)
     }
 
-    /// Writes all but the time of creation. Disabling a user disables all their tokens; enabling makes them good again.
+    /// Writes all but the time of creation and identities. Disabling a user disables all their tokens; enabling makes them good again.
     ///
     /// # Errors
     /// [`Conflict::Email`](super::Conflict::Email).

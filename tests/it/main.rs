@@ -57,6 +57,7 @@ mod proxy_websocket_end;
 mod secrecy;
 mod shutdown;
 mod single_sign_on;
+mod single_sign_on_passwords;
 mod store;
 mod store_failover;
 mod store_faults;

@@ -130,6 +130,7 @@ impl Served {
             store: &store,
             tokens: &config.tokens,
             declared: &Declared::default(),
+            sign_on: config.management.single_sign_on(),
             actor: Actor::System,
             grantor: Grantor::Operator,
             request: None,

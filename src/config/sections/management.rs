@@ -57,6 +57,8 @@ fn oidc(section: Section<'_>) -> Option<Option<OidcConfig>> {
     let role_claim = section.optional("role_claim", text);
     let admin_values = section.list("admin_values", text);
     let allowed_values = section.list("allowed_values", text);
+    let passwords = section.boolean("passwords");
+    let trust_email = section.boolean("trust_email");
     let given = issuer.as_ref().is_some_and(Option::is_some);
     if given && client_id.as_ref().is_some_and(String::is_empty) {
         section.report("client_id", "is missing beside issuer", "write the id that the provider has for this gateway");
@@ -84,6 +86,8 @@ fn oidc(section: Section<'_>) -> Option<Option<OidcConfig>> {
         role_claim: role_claim?,
         admin_values: admin_values?,
         allowed_values: allowed_values?,
+        passwords: passwords?,
+        trust_email: trust_email?,
     };
     Some(given.then_some(oidc))
 }

@@ -24,6 +24,8 @@ struct AccountPage {
     shell: Shell,
     role: &'static str,
     has_password: bool,
+    /// `false`: the provider alone says whether they may sign in.
+    may_have_password: bool,
     sessions: Vec<SessionRow>,
     problem: Option<String>,
     done: Option<String>,
@@ -60,9 +62,10 @@ async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str)
     if new != again {
         return Err(ApiError::invalid("the passwords do not match"));
     }
+    let context = visitor.context();
+    users::may_have_password(&context, &visitor.user)?;
     let limits = &visitor.management.limits;
     limits.password_changes.allow(visitor.user.id)?;
-    let context = visitor.context();
     let known = visitor.user.password_hash.is_none()
         || users::sign_in(&context, &visitor.user.email, current.to_owned()).await?.is_some();
     if !known {
@@ -97,6 +100,7 @@ async fn account_page(
         shell: Shell::new(visitor, "account"),
         role: visitor.user.role.as_str(),
         has_password: visitor.user.password_hash.is_some(),
+        may_have_password: users::may_have_password(&visitor.context(), &visitor.user).is_ok(),
         sessions: sessions.iter().map(row).collect(),
         problem,
         done,

@@ -236,7 +236,7 @@ async fn claims(
     }
     let identity = Identity { issuer: config.issuer.clone(), subject: claims.subject().to_string() };
     let Some(role) = role(config, &other) else { return Ok(None) };
-    Ok(Some(Claims { identity, email, email_verified: verified.unwrap_or(false), name, role }))
+    Ok(Some(Claims { identity, email, email_verified: verified.unwrap_or(config.trust_email), name, role }))
 }
 
 /// Whether an ID token whose audiences include `client` was issued to it (OpenID Connect Core 1.0 § 3.1.3.7, steps 3 to 5).
@@ -362,6 +362,8 @@ mod tests {
             role_claim: role_claim.map(str::to_owned),
             admin_values: texts(admin),
             allowed_values: texts(allowed),
+            passwords: false,
+            trust_email: false,
         }
     }
 

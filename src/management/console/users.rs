@@ -42,6 +42,8 @@ struct Row {
     created: Moment,
     me: bool,
     disabled: bool,
+    /// They may have a link to set a password.
+    link: bool,
 }
 
 /// What has just happened.
@@ -176,6 +178,7 @@ async fn users_page(admin: &Admin, status: StatusCode, flash: Flash, invitation:
 fn row(admin: &Admin, user: &User) -> Row {
     let (status, class) = match user {
         user if user.disabled_at.is_some() => ("Disabled", "off"),
+        user if user.single_sign_on => ("Single sign-on", "good"),
         user if user.password_hash.is_none() => ("No password", "idle"),
         _ => ("Active", "good"),
     };
@@ -189,5 +192,6 @@ fn row(admin: &Admin, user: &User) -> Row {
         created: Moment::new(user.created_at, admin.now),
         me: user.id == admin.user.id,
         disabled: user.disabled_at.is_some(),
+        link: users::may_have_password(&admin.context(), user).is_ok(),
     }
 }

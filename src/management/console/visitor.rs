@@ -222,6 +222,7 @@ impl Anonymous {
             store: &self.store,
             tokens: &self.config.tokens,
             declared: &self.config.declared,
+            sign_on: self.config.management.single_sign_on(),
             actor,
             grantor,
             request: None,

@@ -21,6 +21,7 @@ use crate::{
     service::{
         bootstrap::FIRST_ADMIN,
         invitations::{self, Acceptance},
+        users,
     },
 };
 
@@ -93,7 +94,9 @@ fn enter(visitor: &Anonymous) -> Result<Inside<'_>, ApiError> {
 
 async fn invited(visitor: &Inside<'_>, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {
     let Some(code) = visitor.store().codes().open(Purpose::Invitation, text) else { return Ok(None) };
-    Ok(visitor.store().invitation(&code.hash(), visitor.now).await?.map(|(_, user)| (code, user)))
+    let Some((_, user)) = visitor.store().invitation(&code.hash(), visitor.now).await? else { return Ok(None) };
+    users::may_have_password(&visitor.context(), &user)?;
+    Ok(Some((code, user)))
 }
 
 /// The first admin, whose address the first start has made up.

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::OwnPage;
 use crate::{
     config::TokenConfig,
-    domain::{audit::Actor, rights::Grantor, routing::Declared},
+    domain::{audit::Actor, rights::Grantor, routing::Declared, user::SingleSignOn},
     service::{self, Context},
     store::{Committed, SharedStore, StoreError},
     system::{Os, System},
@@ -56,6 +56,7 @@ impl Opened {
             store: &self.store,
             tokens: &self.tokens,
             declared: &self.declared,
+            sign_on: SingleSignOn::Off,
             actor: Actor::System,
             grantor: Grantor::Nobody,
             request: None,

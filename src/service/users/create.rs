@@ -38,6 +38,7 @@ pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<Commit
         email: request.email,
         role: request.role,
         password_hash,
+        single_sign_on: false,
         created_at: context.now,
         disabled_at: None,
     };

@@ -19,7 +19,7 @@ pub async fn disable(context: &Context<'_>, email: &Email) -> Result<Committed<U
     if user.disabled_at.is_some() {
         return Err(Error::UserAlreadyDisabled(email.clone()));
     }
-    keep_an_admin(&mut change, &user).await?;
+    keep_an_admin(context, &mut change, &user).await?;
     user.disabled_at = Some(context.now);
     let event = context.event(Action::UserDisabled, user.id, json!({}))?;
     change.update_user(&user).await?;
@@ -29,12 +29,15 @@ pub async fn disable(context: &Context<'_>, email: &Email) -> Result<Committed<U
     Ok(change.commit(&event).await?.with(user.into_inner()))
 }
 
-/// Whether somebody else can manage the gateway without `user`. Writers come one after the other, so two admins cannot
+/// Whether somebody else can manage the gateway without `user`. An admin as whom nobody can sign in, like the one that the
+/// first start makes, counts only if `user` is such a one, too. Writers come one after the other, so two admins cannot
 /// disable each other at the same time.
-pub(super) async fn keep_an_admin(change: &mut Change, user: &User) -> Result<()> {
-    let is_admin = user.role == Role::Admin && user.disabled_at.is_none();
-    if is_admin && change.first_admin(Some(user.id)).await?.is_none() {
-        return Err(Error::LastAdmin(user.email.clone()));
+pub(super) async fn keep_an_admin(context: &Context<'_>, change: &mut Change, user: &User) -> Result<()> {
+    if user.role != Role::Admin || user.disabled_at.is_some() {
+        return Ok(());
     }
-    Ok(())
+    let signs_in = user.can_sign_in(context.sign_on);
+    let admins = change.admins().await?;
+    let counts = |other: &User| other.id != user.id && (!signs_in || other.can_sign_in(context.sign_on));
+    if admins.iter().any(counts) { Ok(()) } else { Err(Error::LastAdmin(user.email.clone())) }
 }

@@ -11,7 +11,7 @@ pub use create::{CreateUser, create};
 pub use disable::disable;
 pub use enable::enable;
 pub use owner::owner;
-pub use password::{set_password, sign_in};
+pub use password::{may_have_password, set_password, sign_in};
 pub(super) use update::apply;
 pub use update::{UpdateUser, update};
 

@@ -11,7 +11,7 @@ use crate::{
     },
     secret_hash::SecretHasher,
     service::{
-        Context, Result,
+        Context, Error, Result,
         hashing::{self, in_turn},
     },
     store::Committed,
@@ -21,23 +21,30 @@ use crate::{
 /// could set another one.
 ///
 /// # Errors
-/// [`Error::UserNotFound`](super::super::Error::UserNotFound), [`Error::Password`](super::super::Error::Password).
+/// [`Error::UserNotFound`], [`Error::NoPasswords`], [`Error::Password`].
 pub async fn set_password(
     context: &Context<'_>,
     email: &Email,
     password: String,
     keep: Option<&CodeHash>,
 ) -> Result<Committed> {
-    super::find(context.store, email).await?;
+    may_have_password(context, &super::find(context.store, email).await?)?;
     let hash = hash(context, password).await?;
     let mut change = context.store.change().await?;
     let mut user = super::current(&mut change, email).await?;
+    may_have_password(context, &user)?;
     user.password_hash = Some(hash.into_string());
     let event = context.event(Action::UserPasswordSet, user.id, json!({}))?;
     change.update_user(&user).await?;
     change.end_sessions(user.id, keep, context.now).await?;
     change.end_invitations(user.id).await?;
     Ok(change.commit(&event).await?)
+}
+
+/// # Errors
+/// [`Error::NoPasswords`]: the provider alone says whether they may sign in.
+pub fn may_have_password(context: &Context<'_>, user: &User) -> Result<()> {
+    if user.may_have_password(context.sign_on) { Ok(()) } else { Err(Error::NoPasswords(user.email.clone())) }
 }
 
 pub(in crate::service) async fn hash(context: &Context<'_>, password: String) -> Result<Box<str>> {
@@ -50,7 +57,7 @@ pub(in crate::service) async fn hash(context: &Context<'_>, password: String) ->
 /// takes the same time in each case, so that nobody can find out who has an account.
 ///
 /// # Errors
-/// The store's and Argon2's, never the caller's.
+/// [`Error::NoPasswords`], which only who knows the password is told; otherwise the store's and Argon2's.
 pub async fn sign_in(context: &Context<'_>, email: &Email, password: String) -> Result<Option<User>> {
     let user = context.store.user_by_email(email).await?;
     let user = user.filter(|user| user.disabled_at.is_none() && user.password_hash.is_some());
@@ -62,5 +69,9 @@ pub async fn sign_in(context: &Context<'_>, email: &Email, password: String) -> 
         None => hasher.hash_password(&password).map(|_| false),
     });
     let verified = verified.await?;
-    Ok(user.filter(|_| verified))
+    let user = user.filter(|_| verified);
+    if let Some(user) = &user {
+        may_have_password(context, user)?;
+    }
+    Ok(user)
 }

@@ -38,7 +38,7 @@ pub(in crate::service) async fn apply(
     update: UpdateUser,
 ) -> Result<(User, AuditEvent)> {
     if update.role.is_some_and(|role| role != Role::Admin) {
-        keep_an_admin(change, &user).await?;
+        keep_an_admin(context, change, &user).await?;
     }
     if let Some(name) = update.name {
         user.name = tidy_name(&name).ok_or(Error::UserName(name))?;

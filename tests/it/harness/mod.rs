@@ -12,6 +12,7 @@ pub mod http;
 pub mod http2;
 pub mod pair;
 pub mod postgres;
+pub mod provider;
 pub mod snapshot;
 pub mod system;
 pub mod token_text;

@@ -41,6 +41,7 @@ async fn an_invitation_is_used_once(under_test: StoreUnderTest) {
         name: "New".to_owned(),
         email: email.parse().unwrap(),
         password_hash: Some("$argon2id$x".to_owned()),
+        single_sign_on: false,
         ..invited.clone()
     };
     let accepted = event(Action::InvitationAccepted);

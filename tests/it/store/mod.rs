@@ -144,6 +144,7 @@ fn user(email: &str) -> User {
         email: email.parse().unwrap(),
         role: Role::Member,
         password_hash: None,
+        single_sign_on: false,
         created_at: at,
         disabled_at: None,
     }

@@ -63,6 +63,7 @@ async fn users(under_test: StoreUnderTest) {
     let bob = User {
         role: Role::Admin,
         password_hash: Some("$argon2id$bob".to_owned()),
+        single_sign_on: false,
         created_at: Timestamp::from_millis(5),
         disabled_at: Some(Timestamp::from_millis(6)),
         ..user("bob@example.com")

@@ -88,7 +88,7 @@ async fn commit_if(changed: bool, change: Change, event: &AuditEvent) -> Done<bo
 /// As the service asks before it takes an admin away.
 async fn last_admin(change: &mut Change, user: &User) -> Done<bool> {
     let admin = user.role == Role::Admin && user.disabled_at.is_none();
-    Ok(admin && change.first_admin(Some(user.id)).await?.is_none())
+    Ok(admin && change.admins().await?.iter().all(|other| other.id == user.id))
 }
 
 impl Verbs for Store {
