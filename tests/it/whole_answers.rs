@@ -271,13 +271,17 @@ fn without_secrets(transcript: &str) -> String {
     without_durations(&without_codes(&out))
 }
 
-/// Codes end with a tag, whose key is each store's own.
+/// Codes end with a tag, and a known browser's number is followed by one. The key of tags is each store's own.
 fn without_codes(transcript: &str) -> String {
-    const CODE_LEN: usize = 40;
+    const NAMES: [(usize, &str); 2] = [(40, "[code]"), (64, "[tag]")];
     let is_hex = |character: char| character.is_ascii_hexdigit();
+    let named = |part: &str| {
+        let len = part.trim_end_matches(|character| !is_hex(character)).len();
+        let (_, name) = NAMES.iter().find(|(secret, _)| *secret == len)?;
+        Some(format!("{name}{}", &part[len..]))
+    };
     let parts = transcript.split_inclusive(|character| !is_hex(character));
-    let is_code = |part: &str| part.trim_end_matches(|character| !is_hex(character)).len() == CODE_LEN;
-    parts.map(|part| if is_code(part) { part.replace(&part[..CODE_LEN], "[code]") } else { part.to_owned() }).collect()
+    parts.map(|part| named(part).unwrap_or_else(|| part.to_owned())).collect()
 }
 
 /// How long a receipt took is the machine's to say.
