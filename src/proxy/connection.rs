@@ -127,7 +127,8 @@ impl Server<'_> {
         tls: bool,
     ) -> io::Result<()> {
         let rejection = Rejection::BadRequest(BadRequest::ProxyProtocol);
-        self.worker.record_unread(&self.connection, (!tls).then(|| rejection.status().as_u16()), rejection.code());
+        let status = (!tls).then(|| rejection.status().as_u16());
+        self.worker.record_unread(&self.connection, status, rejection.code(), "");
         if let Some(others) = self.worker.complaints.next() {
             let peer = self.connection.peer.address();
             tracing::warn!(
@@ -198,7 +199,7 @@ impl Server<'_> {
         if let Some(Err(error)) = served
             && error.is_parse()
         {
-            self.worker.record_malformed(&self.connection, error.is_parse_too_large());
+            self.worker.record_malformed(&self.connection, &error);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Sends a permitted request to an upstream that takes it.
 
 use std::{
+    io::ErrorKind,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ use super::{
     deadlines::{Deadline, Timer},
     permit::Permit,
     record::Record,
-    rejection::{Rejection, UpstreamFailure},
+    rejection::{Malformed, Rejection, UpstreamFailure},
     state::Worker,
     upstream::{
         connect::{Attempt, attempt_delay, race},
@@ -54,7 +55,7 @@ pub async fn forward(
             Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
                 // Only the response to our own upgrade makes a tunnel.
                 let expected = request.request().websocket && response.websocket;
-                return if expected { Ok((response, exchange)) } else { Err(UpstreamFailure::Malformed.into()) };
+                return if expected { Ok((response, exchange)) } else { Err(Malformed::SwitchesUnasked.into()) };
             }
             Ok(response) => return Ok((response, exchange)),
             Err(rejection) if exchange.may_be_sent_again(rejection, method) => {
@@ -94,7 +95,8 @@ async fn connect(
     });
     match deadline.guard(race(attempts, delay)).await? {
         Some(Ok(connected)) => Ok(connected),
-        Some(Err(_)) | None => Err(UpstreamFailure::Connect.into()),
+        Some(Err(error)) => Err(UpstreamFailure::Connect(error.kind()).into()),
+        None => Err(UpstreamFailure::Connect(ErrorKind::NotFound).into()),
     }
 }
 

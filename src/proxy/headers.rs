@@ -44,7 +44,7 @@ pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> s
 /// count fields, and the library refuses what is too large without telling anybody.
 ///
 /// # Errors
-/// [`BadRequest::HeaderTooLarge`].
+/// [`BadRequest::TooManyFields`], [`BadRequest::HeaderTooLarge`].
 pub fn check_size(head: &Parts, limits: &LimitConfig) -> Result<(), BadRequest> {
     if head.version != Version::HTTP_2 {
         return Ok(());
@@ -54,16 +54,18 @@ pub fn check_size(head: &Parts, limits: &LimitConfig) -> Result<(), BadRequest> 
     let fields = head.headers.len() - cookies.saturating_sub(1);
     // As RFC 9113 § 6.5.2 counts.
     let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
-    if fields > limits.max_headers || bytes > limits.max_header_bytes {
-        return Err(BadRequest::HeaderTooLarge);
+    match () {
+        () if fields > limits.max_headers => Err(BadRequest::TooManyFields),
+        () if bytes > limits.max_header_bytes => Err(BadRequest::HeaderTooLarge),
+        () => Ok(()),
     }
-    Ok(())
 }
 
 /// Refuses a message that an upstream could take apart in another way than the gateway.
 ///
 /// # Errors
-/// [`BadRequest::TransferEncoding`], [`BadRequest::Connection`], [`BadRequest::ServiceWorker`].
+/// [`BadRequest::TransferEncoding`], [`BadRequest::ConnectionOptions`], [`BadRequest::Connection`],
+/// [`BadRequest::ServiceWorker`].
 pub fn check_message(headers: &HeaderMap) -> Result<(), BadRequest> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
@@ -71,9 +73,10 @@ pub fn check_message(headers: &HeaderMap) -> Result<(), BadRequest> {
         return Err(BadRequest::TransferEncoding);
     }
     // Before anything is done for each of them.
-    if nominated(headers).nth(MAX_CONNECTION_OPTIONS).is_some()
-        || nominated(headers).any(|name| !may_be_nominated(name))
-    {
+    if nominated(headers).nth(MAX_CONNECTION_OPTIONS).is_some() {
+        return Err(BadRequest::ConnectionOptions);
+    }
+    if nominated(headers).any(|name| !may_be_nominated(name)) {
         return Err(BadRequest::Connection);
     }
     // Browsers say so of every script that is to stand between pages of an origin and its server.
@@ -83,12 +86,18 @@ pub fn check_message(headers: &HeaderMap) -> Result<(), BadRequest> {
     Ok(())
 }
 
-/// Whether Bento would unpickle something of this request, which lets a caller run code in the service.
-pub fn carries_pickle(headers: &HeaderMap) -> bool {
+/// Refuses what Bento would unpickle, which lets a caller run code in the service.
+///
+/// # Errors
+/// [`BadRequest::Pickle`], [`BadRequest::PayloadField`].
+pub fn check_pickle(headers: &HeaderMap) -> Result<(), BadRequest> {
     let names_pickle =
         |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().windows(6).any(|part| part == b"pickle");
-    headers.get_all(CONTENT_TYPE).iter().any(names_pickle)
-        || headers.keys().any(|name| name.as_str().starts_with("payload-"))
+    match () {
+        () if headers.get_all(CONTENT_TYPE).iter().any(names_pickle) => Err(BadRequest::Pickle),
+        () if headers.keys().any(|name| name.as_str().starts_with("payload-")) => Err(BadRequest::PayloadField),
+        () => Ok(()),
+    }
 }
 
 /// Whether this request asks for a WebSocket. Other protocols are not spoken: their `Upgrade` is dropped.

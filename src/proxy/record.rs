@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use http::Method;
 
-use super::{connection_state::Active, deadlines::Cut};
+use super::{connection_state::Active, deadlines::Cut, rejection::Rejection};
 use crate::{
     domain::{deployment::DeploymentSpec, timestamp::Timestamp, token::TokenUid},
     telemetry::{
@@ -80,6 +80,18 @@ impl Record {
     pub fn refused(&mut self, status: Option<u16>, reason: &'static str) {
         self.line.status = status;
         self.line.reason = reason;
+    }
+
+    /// Which of several causes a rejection has, if its code stands for several.
+    pub fn because(&mut self, rejection: Rejection) {
+        if let Some(cause) = rejection.cause() {
+            self.because_of(&cause.to_string());
+        }
+    }
+
+    /// In words that hold nothing secret.
+    pub fn because_of(&mut self, cause: &str) {
+        self.line.cause = self.append(cause);
     }
 
     /// Adds bytes of the request's body.

@@ -75,6 +75,7 @@ pub async fn reject(
         tracing::debug!(reason = rejection.code(), request_id = received.id, "not answered by its upstream");
     }
     record.responded(response.status().as_u16(), rejection.code());
+    record.because(rejection);
     if let Some(uid) = rejection.token() {
         record.token(Some(uid));
     }

@@ -88,15 +88,19 @@ impl Worker {
     }
 
     /// Records that hyper has answered what it could not read: it was not HTTP, or its header was too large.
-    pub fn record_malformed(&self, connection: &Connection, too_large: bool) {
+    pub fn record_malformed(&self, connection: &Connection, error: &hyper::Error) {
+        let too_large = error.is_parse_too_large();
         let (status, reason) = if too_large { (431, "header_too_large") } else { (400, "malformed_request") };
-        self.record_unread(connection, Some(status), reason);
+        // One of the library's fixed texts.
+        self.record_unread(connection, Some(status), reason, &error.to_string());
     }
 
-    /// Records what was refused before there was a request. `status` of `None`: nothing could be answered.
-    pub fn record_unread(&self, connection: &Connection, status: Option<u16>, reason: &'static str) {
+    /// Records what was refused before there was a request. `status` of `None`: nothing could be answered. `cause`: empty
+    /// where the reason says all.
+    pub fn record_unread(&self, connection: &Connection, status: Option<u16>, reason: &'static str, cause: &str) {
         let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), None);
         record.refused(status, reason);
+        record.because_of(cause);
         record.ended(RequestOutcome::Complete);
     }
 }

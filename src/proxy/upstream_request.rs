@@ -27,12 +27,12 @@ pub struct UpstreamRequest<'a> {
 
 impl<'a> UpstreamRequest<'a> {
     /// # Errors
-    /// [`BadRequest::Pickle`], [`BadRequest::TooLarge`]: what the permitted Deployment does not take.
+    /// [`BadRequest::Pickle`], [`BadRequest::PayloadField`], [`BadRequest::TooLarge`]: what the permitted Deployment does not take.
     pub fn new(request: &'a Request<'a>, permit: &'a Permit, body: Option<&Incoming>) -> Result<Self, BadRequest> {
         let head = request.received.head;
         let settings = &permit.spec().settings;
-        if !settings.allow_pickle && headers::carries_pickle(&head.headers) {
-            return Err(BadRequest::Pickle);
+        if !settings.allow_pickle {
+            headers::check_pickle(&head.headers)?;
         }
         let framing = framing(head, body);
         match (framing, settings.max_body_bytes) {
@@ -99,6 +99,7 @@ impl<'a> UpstreamRequest<'a> {
         for (name, value) in all {
             let text = name.as_str();
             if named.iter().any(|named| named.eq_ignore_ascii_case(text)) {
+                tracing::debug!(field = text, "a field that Connection names is not for the service");
                 continue;
             }
             match headers::request_field(text) {

@@ -174,6 +174,7 @@ struct JsonLine<'a> {
     status: Option<u16>,
     token: Option<TokenUid>,
     reason: &'static str,
+    cause: Option<&'a str>,
     bytes_in: u64,
     bytes_out: u64,
     first_byte_ms: Option<f64>,
@@ -195,6 +196,7 @@ fn write_json(line: &Line, text: &str, out: &mut Vec<u8>) {
         status: line.status,
         token: line.token,
         reason: line.reason,
+        cause: Some(line.cause.of(text)).filter(|cause| !cause.is_empty()),
         bytes_in: line.bytes_in,
         bytes_out: line.bytes_out,
         first_byte_ms: line.first_byte.map(millis),
@@ -216,6 +218,10 @@ fn write_pretty(line: &Line, text: &str, out: &mut Vec<u8>) {
         if !value.is_empty() {
             let _ = write!(out, " {name}={value}");
         }
+    }
+    let cause = line.cause.of(text);
+    if !cause.is_empty() {
+        let _ = write!(out, " cause=\"{cause}\"");
     }
     if let Some(token) = line.token {
         let _ = write!(out, " token={token}");

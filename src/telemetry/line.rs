@@ -9,6 +9,9 @@ use crate::domain::{timestamp::Timestamp, token::TokenUid};
 /// The reason in the line of what the gateway answers itself and is no rejection: a page of its own, a preflight.
 pub const OWN_PAGE: &str = "own_page";
 
+/// The cause where a response waited for its caller for too long.
+pub const CALLER_TOOK_NOTHING: &str = "the caller took nothing of the response (idle timeout)";
+
 /// One request. Its texts stand together in a buffer, and its spans say where.
 #[derive(Debug)]
 pub struct Line {
@@ -28,6 +31,8 @@ pub struct Line {
     pub status: Option<u16>,
     /// Stable code of the gateway's own response; empty where the response is the service's.
     pub reason: &'static str,
+    /// Which of several causes the reason or the outcome has. Empty: there is one only, or nothing has failed.
+    pub cause: Span,
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// From the request's head to the response's. `None`: no response.
@@ -101,6 +106,7 @@ impl Default for Line {
             token: None,
             status: None,
             reason: "",
+            cause: Span::default(),
             bytes_in: 0,
             bytes_out: 0,
             first_byte: None,

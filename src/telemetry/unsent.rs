@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     access_log::AccessBuffer,
-    line::{Line, RequestOutcome},
+    line::{CALLER_TOOK_NOTHING, Line, RequestOutcome, Span},
 };
 
 /// hyper has taken the whole response; whether the caller gets it is not settled yet.
@@ -27,6 +27,11 @@ impl UnsentLine {
     /// The request ends now, and otherwise than its line says.
     pub fn push_as(mut self, outcome: RequestOutcome) {
         self.line.outcome = outcome;
+        if outcome == RequestOutcome::Timeout {
+            let start = self.text.len();
+            self.text.push_str(CALLER_TOOK_NOTHING);
+            self.line.cause = Span::new(start, self.text.len());
+        }
         self.push();
     }
 }

@@ -33,6 +33,7 @@ fn upstream() -> Upstream {
                 sleep(Duration::from_millis(30));
                 return peer.close();
             }
+            "/bad-chunk" => peer.send(format!("{CHUNKED}3\r\nabcde\r\n")),
             "/closed" => return peer.close(),
             "/nonsense" => peer.send("nonsense\r\n\r\n"),
             "/theirs" => peer.send(response(500, &["connection: close"], b"oops")),
@@ -80,14 +81,14 @@ fn a_complete_request_says_everything() {
         &line,
         &json!({
             "message": "request", "request_id": "r-1", "client": "127.0.0.1", "method": "POST", "host": "a.test",
-            "path": "/complete", "deployment": "a", "status": 201, "token": token.uid, "reason": "", "bytes_in": 3,
+            "path": "/complete", "deployment": "a", "status": 201, "token": token.uid, "reason": "", "cause": null, "bytes_in": 3,
             "bytes_out": 5, "end": "complete",
         }),
     );
     let (first, total) = (line["first_byte_ms"].as_f64().unwrap(), line["total_ms"].as_f64().unwrap());
     assert!(0.0 < first && first <= total && total < 5000.0, "{line}");
     assert!(before.as_str() <= line["timestamp"].as_str().unwrap(), "{line}");
-    assert_eq!(line.as_object().unwrap().len(), 16, "{line}");
+    assert_eq!(line.as_object().unwrap().len(), 17, "{line}");
     // Neither the query nor the token is in anything that was said.
     let said = gateway.stderr().join("\n") + &gateway.stdout().join("\n");
     assert!(!said.contains("secret=1") && !said.contains(&token.text), "{said}");
@@ -124,7 +125,23 @@ fn every_way_to_be_refused_or_to_fail_has_its_line() {
         (
             "/host",
             format!("GET /host HTTP/1.1\r\nhost: user:password@{HOST}\r\n\r\n"),
-            json!({"status": 400, "reason": "bad_host", "host": ""}),
+            json!({"status": 400, "reason": "bad_host", "host": "", "cause": "the Host is malformed, or contradicts the request target"}),
+        ),
+        (
+            "/a%2e%2e/../x",
+            format!("GET /a%2e%2e/../x HTTP/1.1\r\nhost: {HOST}\r\n\r\n"),
+            json!({"reason": "bad_path", "cause": "the path holds a dot segment or a backslash; send the path you mean", "status": 400}),
+        ),
+        (
+            "/pickle",
+            String::from_utf8(request("POST", "/pickle", HOST, good, &["content-type: application/vnd.pickle"], b""))
+                .unwrap(),
+            json!({"status": 415, "reason": "pickle_refused", "cause": "this Deployment refuses pickled content"}),
+        ),
+        (
+            "/connection",
+            String::from_utf8(request("GET", "/connection", HOST, good, &["connection: cookie"], b"")).unwrap(),
+            json!({"status": 400, "reason": "bad_connection", "cause": "Connection names a field that must reach the service"}),
         ),
         (
             "/large",
@@ -134,10 +151,18 @@ fn every_way_to_be_refused_or_to_fail_has_its_line() {
         (
             "/dead",
             get("dead.test", "/dead", good),
-            json!({"status": 502, "reason": "upstream_unreachable", "deployment": "dead", "token": uid}),
+            json!({"status": 502, "reason": "upstream_unreachable", "deployment": "dead", "token": uid, "cause": "connection refused"}),
         ),
-        ("/closed", get(HOST, "/closed", good), json!({"status": 502, "reason": "upstream_closed", "token": uid})),
-        ("/nonsense", get(HOST, "/nonsense", good), json!({"status": 502, "reason": "upstream_malformed"})),
+        (
+            "/closed",
+            get(HOST, "/closed", good),
+            json!({"status": 502, "reason": "upstream_closed", "token": uid, "cause": "it closed the connection before its response"}),
+        ),
+        (
+            "/nonsense",
+            get(HOST, "/nonsense", good),
+            json!({"status": 502, "reason": "upstream_malformed", "cause": "it does not begin with a status line of HTTP/1.1 or HTTP/1.0"}),
+        ),
         ("/silent", get(HOST, "/silent", good), json!({"status": 504, "reason": "first_byte_timeout"})),
         ("/theirs", get(HOST, "/theirs", good), json!({"status": 500, "reason": "", "bytes_out": 4})),
     ];
@@ -191,12 +216,17 @@ fn a_caller_that_leaves_has_its_line() {
 fn an_answer_that_is_cut_has_its_line() {
     let upstream = upstream();
     let (gateway, token) = start(&upstream);
-    for (path, end) in [("/cut", "upstream_cut"), ("/idle", "timeout")] {
+    for (path, end, cause) in [
+        ("/cut", "upstream_cut", "it closed the connection within its response"),
+        ("/bad-chunk", "upstream_cut", "a chunk is longer than its size says, or not followed by CRLF"),
+        ("/idle", "timeout", "the service was silent for too long (idle timeout)"),
+    ] {
         let mut caller = gateway.connect();
         caller.send(get(HOST, path, &token.text));
         let head = caller.head();
         assert!(caller.body(&head).is_err());
-        holds(&gateway.access_line(path), &json!({"status": 200, "end": end, "bytes_out": 3, "token": token.uid}));
+        let line = gateway.access_line(path);
+        holds(&line, &json!({"status": 200, "end": end, "cause": cause, "bytes_out": 3, "token": token.uid}));
     }
 }
 
@@ -204,12 +234,27 @@ fn an_answer_that_is_cut_has_its_line() {
 #[test]
 fn what_is_not_http_has_its_line() {
     let gateway = Gateway::start("");
-    for (bytes, status, reason) in [
-        ("nonsense\r\n\r\n".to_owned(), 400, "malformed_request"),
-        ("GET / HTTP/1.1\r\nhost : a\r\n\r\n".to_owned(), 400, "malformed_request"),
-        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n".to_owned(), 400, "malformed_request"),
-        (format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(100_000)), 431, "header_too_large"),
-        (format!("GET / HTTP/1.1\r\n{}\r\n", "x: 1\r\n".repeat(200)), 431, "header_too_large"),
+    for (bytes, status, reason, cause) in [
+        ("nonsense\r\n\r\n".to_owned(), 400, "malformed_request", "invalid HTTP method parsed"),
+        ("GET / HTTP/1.1\r\nhost : a\r\n\r\n".to_owned(), 400, "malformed_request", "invalid HTTP header parsed"),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n".to_owned(),
+            400,
+            "malformed_request",
+            "invalid content-length parsed",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(100_000)),
+            431,
+            "header_too_large",
+            "message head is too large",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\n{}\r\n", "x: 1\r\n".repeat(200)),
+            431,
+            "header_too_large",
+            "message head is too large",
+        ),
     ] {
         let before = gateway.access_lines().len();
         assert_eq!(gateway.ask(&bytes).status, status);
@@ -218,7 +263,7 @@ fn what_is_not_http_has_its_line() {
         assert_eq!(lines.len(), before + 1);
         holds(
             lines.last().unwrap(),
-            &json!({"status": status, "reason": reason, "client": "127.0.0.1", "method": null, "token": null}),
+            &json!({"status": status, "reason": reason, "cause": cause, "client": "127.0.0.1", "method": null, "token": null}),
         );
     }
 }
@@ -253,6 +298,7 @@ fn the_log_can_be_readable_or_off() {
     gateway.terminate();
     let lines: Vec<String> = gateway.stderr().into_iter().filter(|line| line.contains("/shown")).collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(!lines[0].contains("cause"), "{}", lines[0]);
     for part in ["127.0.0.1 GET a.test/shown 200", "deployment=a", "end=complete", "out=1"] {
         assert!(lines[0].contains(part), "{part}: {}", lines[0]);
     }

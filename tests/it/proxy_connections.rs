@@ -57,7 +57,9 @@ fn a_response_that_did_not_arrive_is_not_complete() {
     leaves.head();
     drop(leaves);
     assert_eq!(pair.gateway.access_line("/left")["end"], "caller_left");
-    assert_eq!(pair.gateway.access_line("/never-read")["end"], "timeout");
+    let line = pair.gateway.access_line("/never-read");
+    assert_eq!(line["end"], "timeout");
+    assert_eq!(line["cause"], "the caller took nothing of the response (idle timeout)");
 }
 
 /// How often a thread of the gateway has gone to sleep so far.

@@ -20,40 +20,55 @@ fn ask(pair: &Pair, path: &str) -> (u16, String) {
 /// What an upstream may not answer. The caller gets a 502 that says so, and the connection is not used again.
 #[test]
 fn an_answer_with_two_readings_is_no_answer() {
+    let ok = |rest: &str| format!("HTTP/1.1 200 OK\r\n{rest}");
     let bad = [
         (
-            "both framings",
-            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            ok("content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+            "Content-Length and Transfer-Encoding came together",
         ),
-        ("two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd"),
-        ("a list of lengths", "HTTP/1.1 200 OK\r\ncontent-length: 3, 3\r\n\r\nabc"),
-        ("a sign", "HTTP/1.1 200 OK\r\ncontent-length: +3\r\n\r\nabc"),
-        ("an odd coding", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
-        ("a coding in HTTP/1.0", "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-        ("garbage", "<html>no</html>\r\n\r\n"),
-        ("a greeting", "SSH-2.0-OpenSSH_9\r\n"),
-        ("no status", "HTTP/1.1 abc OK\r\n\r\n"),
-        ("a status beyond", "HTTP/1.1 999 OK\r\ncontent-length: 0\r\n\r\n"),
-        ("an unasked 101", "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"),
-        ("a split line", "HTTP/1.1 200 OK\r\nx-a: a\rb\r\ncontent-length: 0\r\n\r\n"),
-        ("a fold", "HTTP/1.1 200 OK\r\nx-a: a\r\n b\r\ncontent-length: 0\r\n\r\n"),
-        ("a bad name", "HTTP/1.1 200 OK\r\nx a: 1\r\ncontent-length: 0\r\n\r\n"),
-        ("NUL", "HTTP/1.1 200 OK\r\nx-a: \0\r\ncontent-length: 0\r\n\r\n"),
-        ("another protocol", "HTTP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n"),
+        (ok("content-length: 3\r\ncontent-length: 4\r\n\r\nabcd"), "Content-Length came more than once"),
+        (ok("content-length: 3, 3\r\n\r\nabc"), "Content-Length is not a number of bytes"),
+        (ok("content-length: +3\r\n\r\nabc"), "Content-Length is not a number of bytes"),
+        (ok("transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), "Transfer-Encoding is not one chunked"),
+        (
+            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+            "Transfer-Encoding came with HTTP/1.0",
+        ),
+        ("<html>no</html>\r\n\r\n".to_owned(), "status line"),
+        ("SSH-2.0-OpenSSH_9\r\n".to_owned(), "status line"),
+        ("HTTP/1.1 abc OK\r\n\r\n".to_owned(), "status line"),
+        ("HTTP/1.1 999 OK\r\ncontent-length: 0\r\n\r\n".to_owned(), "its status is not between 100 and 599"),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n".to_owned(),
+            "its status is 101, which was not asked for",
+        ),
+        (ok("x-a: a\rb\r\ncontent-length: 0\r\n\r\n"), "the value of the field 'x-a' has a control character"),
+        (ok("x-a: a\r\n b\r\ncontent-length: 0\r\n\r\n"), "a field continues on a further line"),
+        (ok("x a: 1\r\ncontent-length: 0\r\n\r\n"), "the field name 'x a' has a character that no name may have"),
+        (ok("x-a: \0\r\ncontent-length: 0\r\n\r\n"), "the value of the field 'x-a' has a control character"),
+        (ok(&("x: 1\r\n".repeat(200) + "\r\n")), "it has more than 128 fields"),
+        ("HTTP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned(), "status line"),
     ];
+    let answers = bad.clone();
     let upstream = Upstream::start(move |peer| {
         while let Some(request) = peer.request() {
             let number: usize = request.target[1..].parse().unwrap();
-            peer.send(bad[number].1);
+            peer.send(&answers[number].0);
         }
     });
     let pair = Pair::with(upstream, "", "");
     let mut caller = pair.gateway.connect();
-    for (number, (name, _)) in bad.iter().enumerate() {
-        let answer = caller.ask(get(HOST, &format!("/{number}"), &pair.token.text));
-        assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_malformed"), "{name}");
+    for (number, (sent, why)) in bad.iter().enumerate() {
+        let path = format!("/{number}");
+        let answer = caller.ask(get(HOST, &path, &pair.token.text));
+        assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_malformed"), "{sent:?}");
+        // The caller learns nothing of what the service said, its operator does.
+        assert!(!answer.text().contains(why));
+        let line = pair.gateway.access_line(&path);
+        assert_eq!(line["reason"], "upstream_malformed");
+        assert!(line["cause"].as_str().unwrap().contains(why), "{sent:?}: {line}");
         // The caller's own connection is fine.
-        assert_eq!(pair.upstream.connections(), number + 1, "{name}");
+        assert_eq!(pair.upstream.connections(), number + 1, "{sent:?}");
     }
 }
 

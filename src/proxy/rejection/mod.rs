@@ -1,11 +1,17 @@
 //! Every way in which a request is not forwarded or not answered by its upstream, and the one table that gives each its
-//! status, code and challenge. [`sentence`] words them, [`response`] makes a response of them.
+//! status, code and challenge. [`sentence`] words them for the caller, [`cause`] for the operator; [`response`] makes a
+//! response of them.
 
+mod cause;
+mod malformed;
 mod response;
 mod sentence;
 
+use std::io;
+
 use http::StatusCode;
 
+pub use self::malformed::{Excerpt, Malformed};
 use super::{
     credential::BadCredential,
     deadlines::{Cut, Timer},
@@ -27,18 +33,24 @@ pub enum Rejection {
 /// The request is not one that can be passed on safely. The caller's mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
-    #[error("the header is too large, or has too many fields")]
+    #[error("the header is too large")]
     HeaderTooLarge,
+    #[error("the header has too many fields")]
+    TooManyFields,
     #[error("the request has Transfer-Encoding other than one chunked")]
     TransferEncoding,
     #[error("Connection names a field that must reach the service")]
     Connection,
+    #[error("Connection has too many options")]
+    ConnectionOptions,
     #[error("an upgrade must be a GET without body")]
     Upgrade,
     #[error("scripts of service workers are not served: one could read what people type on the gateway's pages")]
     ServiceWorker,
-    #[error("this Deployment refuses pickled content and Payload-* fields")]
+    #[error("this Deployment refuses pickled content")]
     Pickle,
+    #[error("this Deployment refuses Payload-* fields, by which Bento would unpickle what comes with them")]
+    PayloadField,
     #[error("the body is larger than this Deployment takes")]
     TooLarge,
     #[error("the body is malformed, or has another length than announced")]
@@ -53,11 +65,20 @@ pub enum BadRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamFailure {
     #[error("the service cannot be reached")]
-    Connect,
+    /// `NotFound`: its name has no address.
+    Connect(io::ErrorKind),
     #[error("the service closed the connection without an answer")]
-    Closed,
+    Closed(Closed),
     #[error("the service answered with something that is not HTTP")]
-    Malformed,
+    Malformed(Malformed),
+}
+
+/// How an upstream closed its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    BeforeResponse,
+    WithinResponse,
+    Reset,
 }
 
 /// What the response may say of the request.
@@ -133,9 +154,9 @@ impl Rejection {
             Self::Target(reason) => target_row(reason),
             Self::BadRequest(reason) => bad_request_row(reason),
             Self::Denied(reason) => denied_row(reason),
-            Self::Upstream(UpstreamFailure::Connect) => Row::bad_gateway("upstream_unreachable"),
-            Self::Upstream(UpstreamFailure::Closed) => Row::bad_gateway("upstream_closed"),
-            Self::Upstream(UpstreamFailure::Malformed) => Row::bad_gateway("upstream_malformed"),
+            Self::Upstream(UpstreamFailure::Connect(_)) => Row::bad_gateway("upstream_unreachable"),
+            Self::Upstream(UpstreamFailure::Closed(_)) => Row::bad_gateway("upstream_closed"),
+            Self::Upstream(UpstreamFailure::Malformed(_)) => Row::bad_gateway("upstream_malformed"),
             Self::Cut(Cut::Timeout(Timer::Connect)) => Row::gateway_timeout("connect_timeout"),
             Self::Cut(Cut::Timeout(Timer::FirstByte)) => Row::gateway_timeout("first_byte_timeout"),
             Self::Cut(Cut::Timeout(Timer::UpstreamIdle)) => Row::gateway_timeout("upstream_idle_timeout"),
@@ -186,12 +207,18 @@ fn target_row(reason: BadTarget) -> Row {
 
 fn bad_request_row(reason: BadRequest) -> Row {
     match reason {
-        BadRequest::HeaderTooLarge => Row::downstream(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_too_large"),
+        BadRequest::HeaderTooLarge | BadRequest::TooManyFields => {
+            Row::downstream(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_too_large")
+        }
         BadRequest::TransferEncoding => Row::downstream(StatusCode::BAD_REQUEST, "bad_transfer_encoding"),
-        BadRequest::Connection => Row::downstream(StatusCode::BAD_REQUEST, "bad_connection"),
+        BadRequest::Connection | BadRequest::ConnectionOptions => {
+            Row::downstream(StatusCode::BAD_REQUEST, "bad_connection")
+        }
         BadRequest::Upgrade => Row::downstream(StatusCode::BAD_REQUEST, "bad_upgrade"),
         BadRequest::ServiceWorker => Row::downstream(StatusCode::FORBIDDEN, "service_worker_refused"),
-        BadRequest::Pickle => Row::downstream(StatusCode::UNSUPPORTED_MEDIA_TYPE, "pickle_refused"),
+        BadRequest::Pickle | BadRequest::PayloadField => {
+            Row::downstream(StatusCode::UNSUPPORTED_MEDIA_TYPE, "pickle_refused")
+        }
         BadRequest::TooLarge => Row::downstream(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         BadRequest::ProxyProtocol => Row::downstream(StatusCode::BAD_REQUEST, "proxy_protocol"),
         BadRequest::Body | BadRequest::BrokenOff => Row::downstream(StatusCode::BAD_REQUEST, "bad_body"),
@@ -263,6 +290,12 @@ impl From<UpstreamFailure> for Rejection {
     }
 }
 
+impl From<Malformed> for Rejection {
+    fn from(reason: Malformed) -> Self {
+        Self::Upstream(UpstreamFailure::Malformed(reason))
+    }
+}
+
 impl From<Cut> for Rejection {
     fn from(cut: Cut) -> Self {
         Self::Cut(cut)
@@ -286,11 +319,14 @@ mod tests {
         ];
         let bad_requests = [
             BadRequest::HeaderTooLarge,
+            BadRequest::TooManyFields,
             BadRequest::TransferEncoding,
             BadRequest::Connection,
+            BadRequest::ConnectionOptions,
             BadRequest::Upgrade,
             BadRequest::ServiceWorker,
             BadRequest::Pickle,
+            BadRequest::PayloadField,
             BadRequest::TooLarge,
             BadRequest::Body,
             BadRequest::BrokenOff,
@@ -315,7 +351,11 @@ mod tests {
             Reason::NoSuchDeployment,
             Reason::Gone,
         ];
-        let upstream = [UpstreamFailure::Connect, UpstreamFailure::Closed, UpstreamFailure::Malformed];
+        let upstream = [
+            UpstreamFailure::Connect(io::ErrorKind::ConnectionRefused),
+            UpstreamFailure::Closed(Closed::Reset),
+            UpstreamFailure::Malformed(Malformed::StatusLine),
+        ];
         let mut all: Vec<Rejection> = Vec::new();
         all.extend(targets.map(Rejection::from));
         all.extend(bad_requests.map(Rejection::from));

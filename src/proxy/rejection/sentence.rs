@@ -87,7 +87,7 @@ fn denied(reason: Denied) -> &'static str {
     }
 }
 
-fn timed_out(timer: Timer) -> &'static str {
+pub(super) fn timed_out(timer: Timer) -> &'static str {
     match timer {
         Timer::Connect => "the service did not accept a connection in time (connect timeout)",
         Timer::FirstByte => "the service did not begin to answer in time (first byte timeout)",

@@ -10,8 +10,12 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::exchange::Exchange;
 use crate::{
-    proxy::{record::Record, rejection::Rejection},
-    telemetry::line::RequestOutcome,
+    proxy::{
+        deadlines::{Cut, Timer},
+        record::Record,
+        rejection::Rejection,
+    },
+    telemetry::line::{CALLER_TOOK_NOTHING, RequestOutcome},
 };
 
 /// Carries the record of its request, which is handed on when the body is dropped.
@@ -76,8 +80,22 @@ impl ResponseBody {
             Rejection::BadRequest(_) => RequestOutcome::CallerLeft,
             _ => RequestOutcome::UpstreamCut,
         };
-        self.record(|record| record.ended(outcome));
+        let starving = self.exchange.as_ref().is_some_and(Exchange::is_starving);
+        self.record(|record| {
+            because(record, failure, starving);
+            record.ended(outcome);
+        });
         BrokenOff
+    }
+}
+
+/// `starving`: whether the upstream was waited for.
+fn because(record: &mut Record, failure: Rejection, starving: bool) {
+    match failure {
+        Rejection::Cut(Cut::Timeout(Timer::UpstreamIdle)) if !starving => {
+            record.because_of(CALLER_TOOK_NOTHING);
+        }
+        failure => record.because(failure),
     }
 }
 
@@ -133,6 +151,7 @@ impl Drop for ResponseBody {
                 record.received(exchange.received());
                 // The sweep may have ended it while hyper did not poll it, because the downstream was not reading.
                 if let Some(cut) = exchange.cut() {
+                    because(record, cut.into(), exchange.is_starving());
                     record.ended(cut.into());
                 }
             });

@@ -3,7 +3,10 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::proxy::{headers::may_be_trailer, rejection::UpstreamFailure};
+use crate::proxy::{
+    headers::may_be_trailer,
+    rejection::{Excerpt, Malformed},
+};
 
 /// Chunks up to this size, bytes, leave as they came: one read of BentoML's client takes as much.
 const WHOLE_CHUNK: usize = 64 * 1024;
@@ -47,8 +50,8 @@ impl Chunked {
     /// Takes the next piece off `buffer`.
     ///
     /// # Errors
-    /// [`UpstreamFailure::Malformed`].
-    pub fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, UpstreamFailure> {
+    /// [`Malformed`].
+    pub fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, Malformed> {
         loop {
             match self.state {
                 State::Size => match take_line(buffer, MAX_SIZE_LINE)? {
@@ -68,7 +71,7 @@ impl Chunked {
                     return Ok(Step::Data(buffer.split_to(size).freeze()));
                 }
                 State::End if buffer.len() < 2 => return Ok(Step::More(2 - buffer.len())),
-                State::End if !buffer.starts_with(b"\r\n") => return Err(UpstreamFailure::Malformed),
+                State::End if !buffer.starts_with(b"\r\n") => return Err(Malformed::ChunkEnd),
                 State::End => {
                     buffer.advance(2);
                     self.state = State::Size;
@@ -79,23 +82,27 @@ impl Chunked {
         }
     }
 
-    fn trailers(&mut self, buffer: &mut BytesMut) -> Result<Step, UpstreamFailure> {
+    fn trailers(&mut self, buffer: &mut BytesMut) -> Result<Step, Malformed> {
         if buffer.starts_with(b"\r\n") {
             buffer.advance(2);
             self.state = State::Done;
             return Ok(Step::Done);
         }
         let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
-        match httparse::parse_headers(buffer, &mut fields).map_err(|_| UpstreamFailure::Malformed)? {
+        match httparse::parse_headers(buffer, &mut fields).map_err(|error| fault(error, buffer))? {
             httparse::Status::Partial if buffer.len() < MAX_TRAILERS => Ok(Step::More(1)),
-            httparse::Status::Partial => Err(UpstreamFailure::Malformed),
+            httparse::Status::Partial => Err(Malformed::TrailersTooLarge),
             httparse::Status::Complete((length, fields)) => {
                 let mut trailers = HeaderMap::new();
                 for field in fields {
-                    let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| UpstreamFailure::Malformed)?;
-                    let value = HeaderValue::from_bytes(field.value).map_err(|_| UpstreamFailure::Malformed)?;
+                    let excerpt = Excerpt::of(field.name.as_bytes());
+                    let name = HeaderName::from_bytes(field.name.as_bytes());
+                    let name = name.map_err(|_| Malformed::FieldName(excerpt))?;
+                    let value = HeaderValue::from_bytes(field.value).map_err(|_| Malformed::FieldValue(excerpt))?;
                     if may_be_trailer(&name) {
                         trailers.append(name, value);
+                    } else {
+                        tracing::debug!(field = name.as_str(), "a trailer of the service's is not for the caller");
                     }
                 }
                 buffer.advance(length);
@@ -103,6 +110,14 @@ impl Chunked {
                 Ok(Step::Trailers(trailers))
             }
         }
+    }
+}
+
+/// What the parser of the trailers has stumbled over.
+fn fault(error: httparse::Error, trailers: &[u8]) -> Malformed {
+    match error {
+        httparse::Error::TooManyHeaders => Malformed::TooManyTrailers,
+        _ => Malformed::among_fields(trailers).unwrap_or(Malformed::NoColon),
     }
 }
 
@@ -115,7 +130,7 @@ fn after_size(size: u64) -> State {
 }
 
 /// A line without its CRLF. A bare line feed ends no line here (RFC 9112 § 2.2 lets servers differ: so it is refused).
-fn take_line(buffer: &mut BytesMut, longest: usize) -> Result<Option<BytesMut>, UpstreamFailure> {
+fn take_line(buffer: &mut BytesMut, longest: usize) -> Result<Option<BytesMut>, Malformed> {
     match buffer.iter().position(|&byte| byte == b'\n') {
         Some(at) if at > 0 && buffer[at - 1] == b'\r' && at <= longest => {
             let mut line = buffer.split_to(at + 1);
@@ -123,20 +138,20 @@ fn take_line(buffer: &mut BytesMut, longest: usize) -> Result<Option<BytesMut>, 
             Ok(Some(line))
         }
         None if buffer.len() <= longest => Ok(None),
-        _ => Err(UpstreamFailure::Malformed),
+        _ => Err(Malformed::ChunkSizeLine),
     }
 }
 
 /// Hexadecimal digits, and an extension after a semicolon, which is not handed on.
-fn parse_size(line: &[u8]) -> Result<u64, UpstreamFailure> {
+fn parse_size(line: &[u8]) -> Result<u64, Malformed> {
     let digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
-    let text = std::str::from_utf8(digits).map_err(|_| UpstreamFailure::Malformed)?;
+    let text = std::str::from_utf8(digits).map_err(|_| Malformed::ChunkSize)?;
     let plain = (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let harmless = line.iter().all(|&byte| byte == b'\t' || !byte.is_ascii_control());
     if plain && harmless {
-        u64::from_str_radix(text, 16).map_err(|_| UpstreamFailure::Malformed)
+        u64::from_str_radix(text, 16).map_err(|_| Malformed::ChunkSize)
     } else {
-        Err(UpstreamFailure::Malformed)
+        Err(Malformed::ChunkSize)
     }
 }
 
@@ -147,7 +162,7 @@ mod tests {
     use super::*;
 
     /// Feeds `pieces` one after the other, as reads would bring them.
-    fn decode(pieces: &[&[u8]]) -> Result<(Vec<Bytes>, HeaderMap, BytesMut, bool), UpstreamFailure> {
+    fn decode(pieces: &[&[u8]]) -> Result<(Vec<Bytes>, HeaderMap, BytesMut, bool), Malformed> {
         let (mut decoder, mut buffer) = (Chunked::default(), BytesMut::new());
         let (mut chunks, mut trailers, mut done) = (Vec::new(), HeaderMap::new(), false);
         for piece in pieces {

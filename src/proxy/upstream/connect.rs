@@ -152,7 +152,11 @@ async fn resolve(url: &UpstreamUrl) -> io::Result<Vec<SocketAddr>> {
     let host = url.host().trim_start_matches('[').trim_end_matches(']');
     match host.parse() {
         Ok(address) => Ok(vec![SocketAddr::new(address, url.port())]),
-        Err(_) => Ok(lookup_host((host, url.port())).await?.collect()),
+        // Of whatever kind the system's error is: it says that there is no address.
+        Err(_) => match lookup_host((host, url.port())).await {
+            Ok(addresses) => Ok(addresses.collect()),
+            Err(error) => Err(io::Error::new(io::ErrorKind::NotFound, error)),
+        },
     }
 }
 

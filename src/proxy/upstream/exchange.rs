@@ -24,7 +24,7 @@ use crate::{
     index::upstream::Upstream,
     proxy::{
         deadlines::{Cut, Deadline, Timer},
-        rejection::{BadRequest, Rejection, UpstreamFailure},
+        rejection::{BadRequest, Closed, Malformed, Rejection, UpstreamFailure},
     },
 };
 
@@ -46,6 +46,8 @@ pub struct Exchange {
     head_complete: bool,
     decoder: Decoder,
     keep_alive: bool,
+    /// Whether more of the response was asked for, and the upstream has sent none since.
+    starving: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,6 +103,7 @@ impl Exchange {
             head_complete: false,
             decoder: Decoder::Done,
             keep_alive: false,
+            starving: false,
         }
     }
 
@@ -135,7 +138,8 @@ impl Exchange {
                 }
             }
             if ready!(self.poll_fill(cx, 1))? == 0 {
-                return Poll::Ready(Err(UpstreamFailure::Closed.into()));
+                let how = if self.response_begun { Closed::WithinResponse } else { Closed::BeforeResponse };
+                return Poll::Ready(Err(UpstreamFailure::Closed(how).into()));
             }
             self.response_begun = true;
         }
@@ -153,9 +157,12 @@ impl Exchange {
                 Ok(Taken::Missing(missing)) => missing,
                 Err(failure) => return Poll::Ready(Some(Err(failure.into()))),
             };
-            match ready!(self.poll_fill(cx, missing)) {
+            self.starving = true;
+            let filled = ready!(self.poll_fill(cx, missing));
+            self.starving = false;
+            match filled {
                 Ok(0) if matches!(self.decoder, Decoder::Close) => self.decoder = Decoder::Done,
-                Ok(0) => return Poll::Ready(Some(Err(UpstreamFailure::Closed.into()))),
+                Ok(0) => return Poll::Ready(Some(Err(UpstreamFailure::Closed(Closed::WithinResponse).into()))),
                 Ok(_) => self.deadline.arm(Timer::UpstreamIdle, self.deadline.permit().spec().settings.idle_timeout),
                 Err(failure) => return Poll::Ready(Some(Err(failure))),
             }
@@ -184,9 +191,14 @@ impl Exchange {
     /// Whether the request may be sent once more: the upstream closed an idle connection without a byte of a response; it
     /// cannot have seen the request, or doing that twice can do no harm; and all of the body is still there.
     pub fn may_be_sent_again(&self, failure: Rejection, method: &Method) -> bool {
-        let closed = failure == Rejection::Upstream(UpstreamFailure::Closed);
+        let closed = matches!(failure, Rejection::Upstream(UpstreamFailure::Closed(_)));
         let harmless = self.writer.written == 0 || method.is_idempotent();
         self.connection.reused && closed && !self.response_begun && harmless && self.writer.is_repeatable()
+    }
+
+    /// Whether the upstream is who is waited for, and not the caller.
+    pub fn is_starving(&self) -> bool {
+        self.starving
     }
 
     /// Why the sweep has ended it. `None`: it has not.
@@ -242,14 +254,15 @@ impl Exchange {
         let Connection { stream, buffer, .. } = &mut self.connection;
         buffer.reserve(missing.max(self.read_size));
         let room = buffer.capacity() - buffer.len();
-        let read = ready!(poll_read_buf(Pin::new(stream), cx, buffer)).map_err(|_| UpstreamFailure::Closed)?;
+        let read =
+            ready!(poll_read_buf(Pin::new(stream), cx, buffer)).map_err(|_| UpstreamFailure::Closed(Closed::Reset))?;
         if read == room {
             self.read_size = (self.read_size * 2).min(MAX_READ);
         }
         Poll::Ready(Ok(read))
     }
 
-    fn take_frame(&mut self) -> Result<Taken, UpstreamFailure> {
+    fn take_frame(&mut self) -> Result<Taken, Malformed> {
         let buffer = &mut self.connection.buffer;
         match &mut self.decoder {
             Decoder::Done => Ok(Taken::End),

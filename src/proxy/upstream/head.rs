@@ -6,7 +6,10 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
 };
 
-use crate::proxy::{headers, rejection::UpstreamFailure};
+use crate::proxy::{
+    headers,
+    rejection::{Excerpt, Malformed},
+};
 
 /// Largest head of a response, bytes.
 const MAX_HEAD: usize = 128 * 1024;
@@ -39,15 +42,14 @@ pub enum ResponseFraming {
 /// Takes a head off `buffer`. `None`: it is not complete yet.
 ///
 /// # Errors
-/// [`UpstreamFailure::Malformed`].
-pub fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, UpstreamFailure> {
+/// [`Malformed`].
+pub fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut answer = httparse::Response::new(&mut fields);
-    let malformed = |_| UpstreamFailure::Malformed;
-    let length = match answer.parse(buffer).map_err(malformed)? {
+    let length = match answer.parse(buffer).map_err(|error| fault(error, buffer))? {
         httparse::Status::Complete(length) => length,
         httparse::Status::Partial if buffer.len() < MAX_HEAD => return Ok(None),
-        httparse::Status::Partial => return Err(UpstreamFailure::Malformed),
+        httparse::Status::Partial => return Err(Malformed::HeadTooLarge),
     };
     let (is_http_11, status) = (answer.version == Some(1), answer.code.unwrap_or(0));
     // Offsets instead of slices, so that the values can share the buffer's memory.
@@ -56,26 +58,40 @@ pub fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHea
         .headers
         .iter()
         .map(|field| {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| UpstreamFailure::Malformed)?;
+            let name = field.name.as_bytes();
+            let name = HeaderName::from_bytes(name).map_err(|_| Malformed::FieldName(Excerpt::of(name)))?;
             let start = field.value.as_ptr() as usize - base;
             Ok((name, start, start + field.value.len()))
         })
-        .collect::<Result<_, UpstreamFailure>>()?;
+        .collect::<Result<_, Malformed>>()?;
     let bytes = buffer.split_to(length).freeze();
     let headers = HeaderMap::with_capacity(places.len() + 1);
     let mut fields = Fields { headers, named: named_by_connection(&places, &bytes), ..Fields::default() };
     for (name, start, end) in places {
-        fields.add(name, value(&bytes, start, end)?)?;
+        let value = value(&bytes, start, end).ok_or_else(|| Malformed::FieldValue(Excerpt::of(name.as_ref())))?;
+        fields.add(name, value)?;
     }
     let status = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() < 600);
-    let status = status.ok_or(UpstreamFailure::Malformed)?;
+    let status = status.ok_or(Malformed::Status)?;
     fields.into_head(status, is_http_11, method).map(Some)
 }
 
+/// What the parser of the head has stumbled over.
+fn fault(error: httparse::Error, head: &[u8]) -> Malformed {
+    let after_first_line = head.iter().position(|&byte| byte == b'\n').map_or(&[][..], |end| &head[end + 1..]);
+    match error {
+        httparse::Error::TooManyHeaders => Malformed::TooManyFields,
+        httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => {
+            Malformed::among_fields(after_first_line).unwrap_or(Malformed::StatusLine)
+        }
+        _ => Malformed::StatusLine,
+    }
+}
+
 /// An empty value is a slice of nowhere in particular.
-fn value(bytes: &Bytes, start: usize, end: usize) -> Result<HeaderValue, UpstreamFailure> {
+fn value(bytes: &Bytes, start: usize, end: usize) -> Option<HeaderValue> {
     let slice = if start == end { Bytes::new() } else { bytes.slice(start..end) };
-    HeaderValue::from_maybe_shared(slice).map_err(|_| UpstreamFailure::Malformed)
+    HeaderValue::from_maybe_shared(slice).ok()
 }
 
 /// Fields that concern the connection because `Connection` says so.
@@ -98,7 +114,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn add(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), UpstreamFailure> {
+    fn add(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), Malformed> {
         if name == TRANSFER_ENCODING {
             self.codings += 1;
             self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
@@ -107,7 +123,7 @@ impl Fields {
         } else if name == CONTENT_LENGTH {
             // A second one is another reading, also where it says the same.
             if self.length.replace(parse_length(&value)?).is_some() {
-                return Err(UpstreamFailure::Malformed);
+                return Err(Malformed::LengthRepeated);
             }
             self.headers.append(name, value);
         } else if !headers::is_hop_by_hop(name.as_str()) && !self.named.contains(&name) {
@@ -116,7 +132,7 @@ impl Fields {
         Ok(())
     }
 
-    fn into_head(self, status: StatusCode, is_http_11: bool, method: &Method) -> Result<ResponseHead, UpstreamFailure> {
+    fn into_head(self, status: StatusCode, is_http_11: bool, method: &Method) -> Result<ResponseHead, Malformed> {
         let framing = self.framing(is_http_11)?;
         let bodiless = *method == Method::HEAD
             || status.is_informational()
@@ -129,27 +145,29 @@ impl Fields {
     }
 
     /// RFC 9112 § 6.3, without its repairs: both framings at once and any coding but one `chunked` are refused.
-    fn framing(&self, is_http_11: bool) -> Result<ResponseFraming, UpstreamFailure> {
+    fn framing(&self, is_http_11: bool) -> Result<ResponseFraming, Malformed> {
         match (self.codings, self.length) {
             (0, None) => Ok(ResponseFraming::Close),
             (0, Some(length)) => Ok(ResponseFraming::Length(length)),
-            (1, None) if is_http_11 && self.chunked => Ok(ResponseFraming::Chunked),
-            _ => Err(UpstreamFailure::Malformed),
+            (_, Some(_)) => Err(Malformed::TwoFramings),
+            (_, None) if !is_http_11 => Err(Malformed::CodingInHttp10),
+            (1, None) if self.chunked => Ok(ResponseFraming::Chunked),
+            (_, None) => Err(Malformed::Coding),
         }
     }
 }
 
 /// Digits only: `+5`, `5, 5` and ` 5` are other readings.
-fn parse_length(value: &HeaderValue) -> Result<u64, UpstreamFailure> {
+fn parse_length(value: &HeaderValue) -> Result<u64, Malformed> {
     let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|text| text.parse().ok()).ok_or(UpstreamFailure::Malformed)
+    digits.and_then(|text| text.parse().ok()).ok_or(Malformed::Length)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Option<ResponseHead>, UpstreamFailure> {
+    fn read(text: &str) -> Result<Option<ResponseHead>, Malformed> {
         take(&mut BytesMut::from(text), &Method::GET)
     }
 
@@ -170,34 +188,37 @@ mod tests {
 
     #[test]
     fn what_could_be_read_in_two_ways_is_no_answer() {
-        for fields in [
-            "content-length: 5\r\ntransfer-encoding: chunked",
-            "content-length: 5\r\ncontent-length: 6",
-            "content-length: 5\r\ncontent-length: 5",
-            "content-length: 5, 5",
-            "content-length: +5",
-            "content-length: -1",
-            "content-length: 99999999999999999999",
-            "content-length:",
-            "transfer-encoding: gzip, chunked",
-            "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
-            "transfer-encoding: identity",
-            "bad name: x",
-            "name : x",
-            "x: a\r\n folded",
-            "x: a\u{0}b",
+        use Malformed::{Coding, FieldName, FieldValue, Fold, Length, LengthRepeated, NoColon, TwoFramings};
+        let (bad_name, spaced) = (FieldName(Excerpt::of(b"bad name")), FieldName(Excerpt::of(b"name ")));
+        for (fields, why) in [
+            ("content-length: 5\r\ntransfer-encoding: chunked", TwoFramings),
+            ("content-length: 5\r\ncontent-length: 6", LengthRepeated),
+            ("content-length: 5\r\ncontent-length: 5", LengthRepeated),
+            ("content-length: 5, 5", Length),
+            ("content-length: +5", Length),
+            ("content-length: -1", Length),
+            ("content-length: 99999999999999999999", Length),
+            ("content-length:", Length),
+            ("transfer-encoding: gzip, chunked", Coding),
+            ("transfer-encoding: chunked\r\ntransfer-encoding: chunked", Coding),
+            ("transfer-encoding: identity", Coding),
+            ("bad name: x", bad_name),
+            ("name : x", spaced),
+            ("x: a\r\n folded", Fold),
+            ("x: a\r\nfolded", NoColon),
+            ("x: a\u{0}b", FieldValue(Excerpt::of(b"x"))),
         ] {
             let answer = read(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n"));
-            assert_eq!(answer.map(|_| ()), Err(UpstreamFailure::Malformed), "{fields:?}");
+            assert_eq!(answer.map(|_| ()), Err(why), "{fields:?}");
         }
-        for line in [
-            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked",
-            "HTTP/2 200 OK",
-            "HTTP/1.1 99 x",
-            "HTTP/1.1 600 x",
-            "ICY 200 OK",
+        for (line, why) in [
+            ("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked", Malformed::CodingInHttp10),
+            ("HTTP/2 200 OK", Malformed::StatusLine),
+            ("HTTP/1.1 99 x", Malformed::StatusLine),
+            ("HTTP/1.1 600 x", Malformed::Status),
+            ("ICY 200 OK", Malformed::StatusLine),
         ] {
-            assert!(read(&format!("{line}\r\n\r\n")).is_err(), "{line:?}");
+            assert_eq!(read(&format!("{line}\r\n\r\n")).map(|_| ()), Err(why), "{line:?}");
         }
     }
 
@@ -205,7 +226,7 @@ mod tests {
     fn waits_for_the_whole_head_but_not_for_ever() {
         assert!(read("HTTP/1.1 200 OK\r\nx: y\r\n").unwrap().is_none());
         let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(MAX_HEAD));
-        assert_eq!(read(&endless).map(|_| ()), Err(UpstreamFailure::Malformed));
+        assert_eq!(read(&endless).map(|_| ()), Err(Malformed::HeadTooLarge));
     }
 
     #[test]

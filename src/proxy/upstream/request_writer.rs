@@ -170,8 +170,12 @@ impl RequestWriter {
             BodyFraming::Length(length) if length != self.received => return Err(WriteError::BodyMalformed),
             BodyFraming::Chunked => {
                 self.lead.put_slice(b"0\r\n");
-                for (name, value) in trailers.iter().filter(|(name, _)| may_be_trailer(name)) {
-                    put_field(&mut self.lead, name.as_str(), value.as_bytes());
+                for (name, value) in trailers {
+                    if may_be_trailer(name) {
+                        put_field(&mut self.lead, name.as_str(), value.as_bytes());
+                    } else {
+                        tracing::debug!(field = name.as_str(), "a trailer of the caller's is not for the service");
+                    }
                 }
                 self.lead.put_slice(b"\r\n");
             }
