@@ -18,7 +18,7 @@ use crate::{
     http::limit::Limit,
     index::{follow::Index, usage::Usage, verify::Verifier},
     service::receipt::{self, Receipt},
-    store::{Committed, SharedStore, Store},
+    store::{Committed, Priority, SharedStore, Store},
 };
 
 /// What all workers read.
@@ -41,7 +41,7 @@ impl Gateway {
         let (value, seq) = committed.into_parts();
         let Some(seq) = seq else { return (value, None) };
         self.index.poll_now();
-        let receipt = receipt::receipt(store, seq).await;
+        let receipt = receipt::receipt(&store.at(Priority::Urgent), seq).await;
         let receipt =
             receipt.inspect_err(|error| tracing::warn!(%error, "a change is made, but no receipt could be had"));
         (value, receipt.ok())

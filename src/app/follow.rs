@@ -2,7 +2,11 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
 use tracing::{error, info};
 
 use super::{ServeError, Shutdown, heartbeat::Heartbeat, record_usage::UsageRecorder, welcome};
@@ -15,7 +19,7 @@ use crate::{
         Context,
         bootstrap::{self, FirstStart},
     },
-    store::{self, Point, SharedStore, StoreError},
+    store::{self, Point, Priority, SharedStore, StoreError},
     system::System,
     telemetry::traffic::TrafficCounts,
 };
@@ -32,6 +36,8 @@ pub struct Follow {
     /// As [`Listeners::followed`](super::listeners::Listeners::followed).
     pub followed: watch::Receiver<Option<Arc<Point>>>,
     pub shutdown: Shutdown,
+    /// Runs what makes this gateway decide by the store, and tells the others so.
+    pub feed: Handle,
 }
 
 impl Follow {
@@ -44,25 +50,25 @@ impl Follow {
         let shutdown = self.shutdown.clone();
         // A task of its own, which a signal does not abort: once the first token is made, it must be shown.
         let started = shutdown.spawn(self.start(store)).await;
-        let broken = |error| ServeError::System(io::Error::other(error));
         started.map_err(broken)??.await.map_err(broken)
     }
 
     /// Returns the running follower as soon as the gateway is ready, or is to end.
     async fn start(self, store: SharedStore) -> Result<JoinHandle<()>, ServeError> {
-        let Self { system, config, management, traffic, declared, followed, shutdown } = self;
+        let Self { system, config, management, traffic, declared, followed, shutdown, feed } = self;
         let first = set_up(&config, &store, &*system).await?;
         let gateway = Arc::clone(&management.gateway);
         let _ = gateway.opened.set(Arc::clone(&store));
-        let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&store), config.store.clone(), declared);
-        let holds = config.store.max_staleness;
-        let heartbeat = Heartbeat::begin(followed, Arc::clone(&store), holds).await?;
-        shutdown.spawn(heartbeat.run(shutdown.clone()));
+        let fed = store.at(Priority::Feed);
+        let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&fed), config.store.clone(), declared);
+        let announced = Heartbeat::begin(followed, fed, config.store.max_staleness);
+        let heartbeat = feed.spawn(announced).await.map_err(broken)??;
+        shutdown.spawn_on(heartbeat.run(shutdown.clone()), &feed);
         let (interval, recorder_ends) = (config.tokens.usage_interval, shutdown.clone());
         let recorder =
             UsageRecorder { gateway: Arc::clone(&gateway), traffic, store, interval, shutdown: recorder_ends };
         shutdown.spawn(recorder.run());
-        let following = tokio::spawn(follower.run());
+        let following = feed.spawn(follower.run());
         tokio::select! {
             () = gateway.index.loaded() => {
                 info!(tokens = gateway.index.tokens.len(), "ready");
@@ -72,6 +78,11 @@ impl Follow {
         }
         Ok(following)
     }
+}
+
+/// A task has panicked.
+fn broken(error: JoinError) -> ServeError {
+    ServeError::System(io::Error::other(error))
 }
 
 /// Tries again while the store cannot be reached; gives up if it was reached and would go on refusing.

@@ -46,7 +46,7 @@ use crate::{
     telemetry::{self, Style, access_log::AccessLog},
 };
 
-/// Threads for the management listener, the follower and signals. They are idle nearly always.
+/// Threads for the management listener and signals. They are idle nearly always.
 const BACKGROUND_THREADS: usize = 2;
 
 /// Why the gateway could not start or go on.
@@ -76,17 +76,18 @@ pub enum ServeError {
 /// [`ServeError`], where trying again would not help. If the store cannot be reached, the gateway waits for it instead.
 pub fn serve(config: Config, sources: Sources, system: Arc<dyn System>) -> Result<(), ServeError> {
     telemetry::start(&config.log).map_err(ServeError::LogFilter)?;
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(BACKGROUND_THREADS)
-        .thread_name("background")
-        .enable_all()
-        .build()?;
-    let served = runtime.block_on(run(config, sources, system));
-    runtime.shutdown_background();
+    let runtime =
+        |name, threads| Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build();
+    let background = runtime("background", BACKGROUND_THREADS)?;
+    // A thread of its own: nothing that strangers or callers ask for comes before a revocation.
+    let feed = runtime("feed", 1)?;
+    let served = background.block_on(run(config, sources, system, feed.handle().clone()));
+    background.shutdown_background();
+    feed.shutdown_background();
     served
 }
 
-async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Result<(), ServeError> {
+async fn run(config: Config, sources: Sources, system: Arc<dyn System>, feed: Handle) -> Result<(), ServeError> {
     // Signals first: one that arrives during the start must not kill the process half-way.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -101,7 +102,7 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
 
     let listeners = Listeners::open(&config.proxy, &workers, Arc::clone(&gateway.index))?;
     let followed = listeners.followed();
-    tokio::spawn(listeners.follow_routes());
+    feed.spawn(listeners.follow_routes());
     let manager = Arc::new(Management::new(Arc::clone(&gateway), config.clone(), Arc::clone(&system)));
     let management_tls = Arc::new(ArcSwapOption::from(management_certificate(&config)?));
     let management = Listener::start(Parts {
@@ -125,6 +126,7 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
         declared: follow_declared,
         followed,
         shutdown: shutdown.clone(),
+        feed,
     };
     tokio::select! {
         ended = follow.run() => ended?,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::Signal;
+use tokio::{runtime::Handle, signal::unix::Signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -30,6 +30,15 @@ impl Shutdown {
         task: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
         self.tasks.spawn(task)
+    }
+
+    /// As [`Shutdown::spawn`], on the threads of `runtime`.
+    pub fn spawn_on<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+        runtime: &Handle,
+    ) -> tokio::task::JoinHandle<T> {
+        self.tasks.spawn_on(task, runtime)
     }
 
     /// Returns when the tasks are to end.

@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     freshness::Freshness,
-    history::{Step, is_confirmed},
+    history::Step,
     routes::{Route, RouteKey, RoutingTable},
     tokens::{TokenIndex, TokenWriter},
 };
@@ -24,7 +24,7 @@ use crate::{
         deployment::{DeploymentName, DeploymentSpec},
         routing::Declared,
     },
-    store::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Point, SharedStore, Store, StoreError},
+    store::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Point, SharedStore, Snapshot, StoreError},
 };
 
 /// Secrets read at once: large enough that loading copies few shards twice, small enough in memory.
@@ -118,7 +118,7 @@ pub struct Follower {
     applied: Option<Point>,
 }
 
-/// What one look has read. Nothing of it is decided by before all of it is there and known to be of one history.
+/// What one look has read. Nothing of it is decided by before all of it is there.
 struct News {
     users: Vec<ChangedUser>,
     deployments: Vec<ChangedDeployment>,
@@ -127,15 +127,15 @@ struct News {
 impl News {
     /// `take` gets the secrets, page by page.
     async fn read(
-        store: &Store,
+        mut snapshot: Snapshot,
         since: i64,
         mut take: impl FnMut(Vec<ChangedSecret>) + Send,
     ) -> Result<Self, StoreError> {
-        let deployments = store.changed_deployments(since).await?;
-        let users = store.changed_users(since).await?;
+        let deployments = snapshot.changed_deployments(since).await?;
+        let users = snapshot.changed_users(since).await?;
         let mut cursor = Cursor::after(since);
         loop {
-            let secrets = store.changed_secrets(cursor, PAGE).await?;
+            let secrets = snapshot.changed_secrets(cursor, PAGE).await?;
             let Some(last) = secrets.last() else { return Ok(Self { users, deployments }) };
             cursor = last.cursor();
             take(secrets);
@@ -219,19 +219,19 @@ impl Follower {
     /// # Errors
     /// [`StoreError`]; the index is as it was before, and the next call asks for the same.
     pub async fn catch_up(&mut self) -> Result<(), StoreError> {
-        let head = self.store.head(self.applied.as_ref().map(|applied| applied.seq)).await?;
+        let mut snapshot = self.store.snapshot().await?;
+        let head = snapshot.head(self.applied.as_ref().map(|applied| applied.seq)).await?;
         match Step::of(self.applied.as_ref(), &head) {
             Step::Nothing => Ok(()),
-            Step::Changes { since } => self.apply_changes(since, head.latest).await,
-            Step::Everything => self.replace_everything(head.latest).await,
+            Step::Changes { since } => self.apply_changes(snapshot, since, head.latest).await,
+            Step::Everything => self.replace_everything(snapshot, head.latest).await,
         }
     }
 
-    async fn apply_changes(&mut self, since: i64, latest: Point) -> Result<(), StoreError> {
+    async fn apply_changes(&mut self, snapshot: Snapshot, since: i64, latest: Point) -> Result<(), StoreError> {
         let mut pages = Vec::new();
         let writer = &mut self.writer;
-        let news = News::read(&self.store, since, |secrets| pages.push(writer.entries(secrets))).await?;
-        self.confirm(&latest).await?;
+        let news = News::read(snapshot, since, |secrets| pages.push(writer.entries(secrets))).await?;
 
         self.writer.apply_users(&news.users);
         pages.into_iter().for_each(|page| self.index.tokens.replace(page));
@@ -246,7 +246,7 @@ impl Follower {
 
     /// Builds everything beside what there is and swaps it. Until then known tokens go on; unknown ones may be of the
     /// history that is being read.
-    async fn replace_everything(&mut self, latest: Point) -> Result<(), StoreError> {
+    async fn replace_everything(&mut self, snapshot: Snapshot, latest: Point) -> Result<(), StoreError> {
         if let Some(applied) = &self.applied {
             warn!(
                 seq = latest.seq,
@@ -256,8 +256,7 @@ impl Follower {
             self.index.freshness.mark_stale();
         }
         let (whole, mut writer) = (TokenIndex::new(), TokenWriter::default());
-        let news = News::read(&self.store, -1, |secrets| whole.replace(writer.entries(secrets))).await?;
-        self.confirm(&latest).await?;
+        let news = News::read(snapshot, -1, |secrets| whole.replace(writer.entries(secrets))).await?;
 
         writer.apply_users(&news.users);
         self.writer = writer;
@@ -268,15 +267,6 @@ impl Follower {
         self.is_like(latest);
         self.declare().await;
         Ok(())
-    }
-
-    /// The connections may lead to another server than they did a moment ago.
-    async fn confirm(&self, latest: &Point) -> Result<(), StoreError> {
-        let again = self.store.head(Some(latest.seq)).await?;
-        if is_confirmed(latest, &again) {
-            return Ok(());
-        }
-        Err(StoreError::Unavailable("its history changed while it was read".to_owned()))
     }
 
     fn store_deployments(&mut self, changed: Vec<ChangedDeployment>) {

@@ -29,8 +29,3 @@ impl Step {
         }
     }
 }
-
-/// Whether all that was read since `latest` was read is of its history. `again` was asked about its sequence.
-pub fn is_confirmed(latest: &Point, again: &Head) -> bool {
-    again.latest.seq >= latest.seq && again.mark_then == latest.mark
-}

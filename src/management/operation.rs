@@ -27,7 +27,7 @@ use crate::{
     domain::{audit::RequestKey, rights::Permission, timestamp::Timestamp},
     http::{network::Network, single::Single},
     service::{Context, idempotency::earlier_result, receipt::Receipt},
-    store::{Committed, SharedStore},
+    store::{Committed, Priority, SharedStore},
 };
 
 /// Longest `Idempotency-Key`, characters.
@@ -260,7 +260,9 @@ where
     B: DeserializeOwned + 'static,
 {
     let (head, body) = request.into_parts();
-    let store = management.store()?;
+    let ordinary = management.store()?;
+    // What is asked for takes a right away.
+    let store = if head.method == Method::DELETE { ordinary.at(Priority::Urgent) } else { ordinary };
     let checked = P::check(&management, &store, &head, requirement).await?;
     let address = management.forwarding(&head).client;
     let query = read_query(head.uri.query().unwrap_or_default())?;

@@ -39,7 +39,7 @@ use crate::{
         user::{SingleSignOn, UserId},
     },
     secret_hash::SecretHasher,
-    store::Store,
+    store::{Change, Priority, Store},
     system::System,
 };
 
@@ -92,6 +92,11 @@ impl Context<'_> {
         let id = self.system.new_id(self.now)?;
         let request = self.request.cloned();
         Ok(AuditEvent { id, at: self.now, action, actor: self.actor, target: target.to_string(), detail, request })
+    }
+
+    /// For a verb that can take a right away: nobody else's change holds it up.
+    async fn urgent_change(&self) -> Result<Change> {
+        Ok(self.store.at(Priority::Urgent).change().await?)
     }
 
     fn new_code(&self, purpose: Purpose) -> Result<OneTimeCode> {

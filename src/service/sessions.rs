@@ -55,7 +55,7 @@ pub async fn begin(
 /// The store's.
 pub async fn end(context: &Context<'_>, session: &ConsoleSession) -> Result<()> {
     let event = context.event(Action::SignedOut, session.user, json!({}))?;
-    let mut change = context.store.change().await?;
+    let mut change = context.urgent_change().await?;
     if change.end_session(&session.id_hash).await? {
         // As above.
         change.commit(&event).await?.unsettled();
@@ -69,7 +69,7 @@ pub async fn end(context: &Context<'_>, session: &ConsoleSession) -> Result<()> 
 /// The store's.
 pub async fn end_all(context: &Context<'_>, user: UserId, keep: Option<&ConsoleSession>) -> Result<Committed> {
     let event = context.event(Action::SessionsEnded, user, json!({}))?;
-    let mut change = context.store.change().await?;
+    let mut change = context.urgent_change().await?;
     change.end_sessions(user, keep.map(|session| &session.id_hash), context.now).await?;
     Ok(change.commit(&event).await?)
 }

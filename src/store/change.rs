@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use super::{
     Store, StoreError,
     columns::Id,
+    priority::Writing,
     statement::{Connection, Sql, same, statements},
 };
 use crate::domain::{audit::AuditEvent, user::UserId};
@@ -29,7 +30,7 @@ statements! {
 ///
 /// Other writers wait for it: what takes long, such as Argon2, is done before it begins.
 pub struct Change {
-    pub(super) connection: Connection,
+    pub(super) connection: Writing,
     /// What the rows that are touched get as their `changed_seq`.
     pub(super) seq: i64,
 }
@@ -69,7 +70,7 @@ impl Change {
     /// As [`Change::record`].
     pub async fn commit(mut self, event: &AuditEvent) -> Result<Committed, StoreError> {
         self.record(event).await?;
-        if let Connection::Postgres(..) = self.connection {
+        if let Connection::Postgres(..) = *self.connection {
             self.connection.execute(NOTIFY, ()).await?;
         }
         self.connection.commit().await?;

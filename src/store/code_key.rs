@@ -1,7 +1,7 @@
 //! The key of the tags that codes carry. The migration has made it, and it never changes.
 
 use super::{
-    Database, StoreError,
+    Database, Priority, StoreError,
     statement::{same, statements},
 };
 use crate::domain::code::{CodeHash, CodeKey};
@@ -22,8 +22,8 @@ statements! {
 
 pub(super) async fn read(database: &Database) -> Result<CodeKey, StoreError> {
     let mut connection = match database {
-        Database::Sqlite(file) => file.reader().await?,
-        Database::Postgres(server) => server.connection().await?,
+        Database::Sqlite(file) => file.reader(Priority::Ordinary).await?,
+        Database::Postgres(server) => server.connection(Priority::Ordinary).await?,
     };
     let (key,): (Vec<u8>,) = connection.one(KEY, ()).await?;
     let broken =

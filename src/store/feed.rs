@@ -1,11 +1,13 @@
 //! What followers read.
 
+use std::sync::Arc;
+
 use sqlx::types::Json;
 
 use super::{
-    Committed, Database, Store, StoreError,
+    Committed, Database, Shared, Store, StoreError,
     point::Point,
-    statement::{same, statements},
+    statement::{Connection, same, statements},
 };
 use crate::domain::{
     deployment::{DeploymentName, DeploymentSpec},
@@ -97,6 +99,13 @@ impl ChangedSecret {
     }
 }
 
+/// One state of the store, in which all of a look is read: what is committed meanwhile, or lost with a server that
+/// fails, is in none of it.
+pub struct Snapshot {
+    connection: Connection,
+    shared: Arc<Shared>,
+}
+
 /// What a follower of the store needs: one task per process, which keeps its memory like the store.
 impl Store {
     /// The sequence of the last committed change; 0 for an empty store.
@@ -105,11 +114,13 @@ impl Store {
         Ok(seq)
     }
 
-    /// The last committed change, and whether the sequence `applied` is still the same change as it was. `None`: nothing
-    /// was applied yet.
-    pub async fn head(&self, applied: Option<i64>) -> Result<Head, StoreError> {
-        let (seq, mark, mark_then) = self.read().await?.one(HEAD, (applied.unwrap_or(-1),)).await?;
-        Ok(Head { latest: Point { seq, mark }, mark_then })
+    /// The state of now; to be read soon, as the database keeps it until then.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let connection = match &self.shared.database {
+            Database::Sqlite(file) => file.snapshot(self.priority).await?,
+            Database::Postgres(server) => server.snapshot(self.priority).await?,
+        };
+        Ok(Snapshot { connection, shared: Arc::clone(&self.shared) })
     }
 
     /// `value`, as somebody has committed it before: whoever waits for it waits for all that is committed now.
@@ -118,33 +129,52 @@ impl Store {
     }
 
     /// Returns when another process may have changed something, as soon as the database says so. On a store that
-    /// cannot say so it never returns; the caller polls [`Store::change_seq`] beside it. On an error the connection for
+    /// cannot say so it never returns; the caller polls [`Snapshot::head`] beside it. On an error the connection for
     /// notifications was lost, and the next call makes a new one.
     pub async fn notified(&self) -> Result<(), StoreError> {
-        match &self.database {
+        match &self.shared.database {
             Database::Sqlite(_) => std::future::pending().await,
             Database::Postgres(server) => server.notified().await,
         }
     }
+}
+
+impl Snapshot {
+    /// The last committed change, and whether the sequence `applied` is still the same change as it was. `None`: nothing
+    /// was applied yet.
+    pub async fn head(&mut self, applied: Option<i64>) -> Result<Head, StoreError> {
+        let (seq, mark, mark_then) = self.connection().one(HEAD, (applied.unwrap_or(-1),)).await?;
+        Ok(Head { latest: Point { seq, mark }, mark_then })
+    }
 
     /// At most `limit` secrets after `cursor`, in the cursor's order. A token with two secrets comes twice. An empty
     /// answer: that was all.
-    pub async fn changed_secrets(&self, cursor: Cursor, limit: u32) -> Result<Vec<ChangedSecret>, StoreError> {
-        self.read().await?.all(SECRETS, (cursor.seq, cursor.lookup_id, i64::from(limit))).await
+    pub async fn changed_secrets(&mut self, cursor: Cursor, limit: u32) -> Result<Vec<ChangedSecret>, StoreError> {
+        self.connection().all(SECRETS, (cursor.seq, cursor.lookup_id, i64::from(limit))).await
     }
 
     /// Deployments changed after `seq`; removed ones with `spec: None`.
-    pub async fn changed_deployments(&self, seq: i64) -> Result<Vec<ChangedDeployment>, StoreError> {
+    pub async fn changed_deployments(&mut self, seq: i64) -> Result<Vec<ChangedDeployment>, StoreError> {
         let rows: Vec<(DeploymentName, Option<Json<DeploymentSpec>>)> =
-            self.read().await?.all(DEPLOYMENTS, (seq,)).await?;
+            self.connection().all(DEPLOYMENTS, (seq,)).await?;
         let changed =
             |(name, spec): (_, Option<Json<_>>)| ChangedDeployment { name, spec: spec.map(|Json(spec)| spec) };
         Ok(rows.into_iter().map(changed).collect())
     }
 
     /// Users changed after `seq`.
-    pub async fn changed_users(&self, seq: i64) -> Result<Vec<ChangedUser>, StoreError> {
-        let rows: Vec<(UserId, bool)> = self.read().await?.all(USERS, (seq,)).await?;
+    pub async fn changed_users(&mut self, seq: i64) -> Result<Vec<ChangedUser>, StoreError> {
+        let rows: Vec<(UserId, bool)> = self.connection().all(USERS, (seq,)).await?;
         Ok(rows.into_iter().map(|(id, disabled)| ChangedUser { id, disabled }).collect())
+    }
+
+    /// Each statement gets the patience that a statement gets: a large store takes many.
+    fn connection(&mut self) -> &mut Connection {
+        if let (Connection::Postgres(_, deadline), Database::Postgres(server)) =
+            (&mut self.connection, &self.shared.database)
+        {
+            *deadline = server.deadline();
+        }
+        &mut self.connection
     }
 }

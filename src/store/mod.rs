@@ -20,9 +20,9 @@ mod device_logins;
 mod error;
 mod feed;
 mod invitations;
-
 mod point;
 mod postgres;
+mod priority;
 mod replicas;
 mod rows;
 mod sessions;
@@ -36,15 +36,18 @@ pub use audit::{EventFilter, StoredEvent};
 pub use change::{Change, Committed, Current};
 pub use deployments::{StoredDeployment, TouchedToken};
 pub use error::{Conflict, StoreError};
-pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Head};
+pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Head, Snapshot};
 pub use point::Point;
+pub use priority::Priority;
 pub use replicas::{Replica, ReplicaId};
 pub use tokens::{Page, TokenFilter, TokenOrder};
 pub use users::{NamedRequest, Organization};
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use self::{postgres::PostgresServer, sqlite::SqliteFile, statement::Connection};
+use tokio::sync::Mutex;
+
+use self::{postgres::PostgresServer, priority::Writing, sqlite::SqliteFile, statement::Connection};
 use crate::{
     config::{StoreConfig, StoreUrl},
     domain::code::CodeKey,
@@ -54,9 +57,21 @@ pub type SharedStore = Arc<Store>;
 
 /// Its verbs stand in the files of their nouns. All but those that only read change all or nothing; each fails with
 /// [`StoreError::Unavailable`] while the database cannot be used, and names its other errors.
+///
+/// It works with one [`Priority`], the ordinary one unless another was asked for.
 pub struct Store {
+    shared: Arc<Shared>,
+    priority: Priority,
+}
+
+/// What all priorities have in common.
+struct Shared {
     database: Database,
     codes: CodeKey,
+    /// The turn of ordinary writers.
+    ordinary_writer: Arc<Mutex<()>>,
+    /// How long one waits for it.
+    acquire_timeout: Duration,
 }
 
 enum Database {
@@ -76,37 +91,47 @@ pub async fn open(config: &StoreConfig) -> Result<SharedStore, StoreError> {
         StoreUrl::Postgres(url) => Database::Postgres(PostgresServer::open(url, config).await?),
     };
     let codes = code_key::read(&database).await?;
-    Ok(Arc::new(Store { database, codes }))
+    let shared = Shared { database, codes, ordinary_writer: Arc::default(), acquire_timeout: config.acquire_timeout };
+    Ok(Arc::new(Store { shared: Arc::new(shared), priority: Priority::Ordinary }))
 }
 
 impl Store {
     /// Makes the codes that stand for something in this store, and tells invented ones.
     pub fn codes(&self) -> &CodeKey {
-        &self.codes
+        &self.shared.codes
+    }
+
+    /// The same store, with the connections of `priority`.
+    pub fn at(&self, priority: Priority) -> SharedStore {
+        Arc::new(Self { shared: Arc::clone(&self.shared), priority })
     }
 
     /// For reading only.
     async fn read(&self) -> Result<Connection, StoreError> {
-        match &self.database {
-            Database::Sqlite(file) => file.reader().await,
-            Database::Postgres(server) => server.connection().await,
+        match &self.shared.database {
+            Database::Sqlite(file) => file.reader(self.priority).await,
+            Database::Postgres(server) => server.connection(self.priority).await,
         }
     }
 
     /// For statements each of which is committed by itself, and of which no follower needs to know.
-    async fn write(&self) -> Result<Connection, StoreError> {
-        match &self.database {
+    async fn write(&self) -> Result<Writing, StoreError> {
+        let turn = self.turn().await?;
+        let connection = match &self.shared.database {
             Database::Sqlite(file) => file.writer().await,
-            Database::Postgres(server) => server.connection().await,
-        }
+            Database::Postgres(server) => server.connection(self.priority).await,
+        };
+        Ok(Writing::new(connection?, turn))
     }
 
     /// A transaction of which no follower needs to know; any other one is a [`Change`].
-    async fn begin(&self) -> Result<Connection, StoreError> {
-        match &self.database {
+    async fn begin(&self) -> Result<Writing, StoreError> {
+        let turn = self.turn().await?;
+        let connection = match &self.shared.database {
             Database::Sqlite(file) => file.begin().await,
-            Database::Postgres(server) => server.begin().await,
-        }
+            Database::Postgres(server) => server.begin(self.priority).await,
+        };
+        Ok(Writing::new(connection?, turn))
     }
 }
 

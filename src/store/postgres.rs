@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    StoreError, error,
+    Priority, StoreError, error,
     statement::{Connection, Held, by},
 };
 use crate::{config::StoreConfig, domain::secret::Secret};
@@ -32,11 +32,21 @@ const LOCK_MIGRATIONS: &str = "SELECT set_config('statement_timeout', '0', true)
 const LIMIT_SESSION: &str =
     "SELECT set_config('statement_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false)";
 
+/// Of what takes rights away: such changes wait for each other in any case, and what is read beside them is short.
+const URGENT_CONNECTIONS: u32 = 3;
+/// The follower's and the beat's.
+const FEED_CONNECTIONS: u32 = 2;
+
+/// One state of the database, whatever is committed meanwhile.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// For the test that prepares them.
 pub(super) const STATEMENTS: &[&str] = &[LOCK_MIGRATIONS, LIMIT_SESSION];
 
 pub(super) struct PostgresServer {
-    pool: PgPool,
+    ordinary: PgPool,
+    urgent: PgPool,
+    feed: PgPool,
     /// One connection that is not the pool's, so that a pool of one is not used up by waiting for notifications.
     notifications: PgPool,
     /// `None`: not listening yet, or the connection was lost.
@@ -57,31 +67,61 @@ impl PostgresServer {
         migrate(&options, config.acquire_timeout).await?;
 
         let limit = format!("{}ms", config.acquire_timeout.as_millis().max(1));
-        let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.acquire_timeout)
-            .after_connect(move |connection, _| {
-                let limit = limit.clone();
-                Box::pin(async move { sqlx::query(LIMIT_SESSION).bind(limit).execute(connection).await.map(drop) })
-            })
-            .connect_lazy_with(options.clone());
+        let pool = |max_connections| {
+            let limit = limit.clone();
+            PgPoolOptions::new()
+                .max_connections(max_connections)
+                .acquire_timeout(config.acquire_timeout)
+                .after_connect(move |connection, _| {
+                    let limit = limit.clone();
+                    Box::pin(async move { sqlx::query(LIMIT_SESSION).bind(limit).execute(connection).await.map(drop) })
+                })
+                .connect_lazy_with(options.clone())
+        };
+        let (ordinary, urgent, feed) = (pool(config.max_connections), pool(URGENT_CONNECTIONS), pool(FEED_CONNECTIONS));
         let notifications = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(config.acquire_timeout)
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(options);
-        Ok(Self { pool, notifications, listener: Mutex::new(None), patience: config.acquire_timeout * 2 })
+        Ok(Self {
+            ordinary,
+            urgent,
+            feed,
+            notifications,
+            listener: Mutex::new(None),
+            patience: config.acquire_timeout * 2,
+        })
     }
 
-    pub async fn connection(&self) -> Result<Connection, StoreError> {
-        let deadline = Instant::now() + self.patience;
-        Ok(Connection::Postgres(Held::Pooled(by(deadline, self.pool.acquire()).await?), deadline))
+    fn pool(&self, priority: Priority) -> &PgPool {
+        match priority {
+            Priority::Ordinary => &self.ordinary,
+            Priority::Urgent => &self.urgent,
+            Priority::Feed => &self.feed,
+        }
     }
 
-    pub async fn begin(&self) -> Result<Connection, StoreError> {
-        let deadline = Instant::now() + self.patience;
-        Ok(Connection::Postgres(Held::InTransaction(by(deadline, self.pool.begin()).await?), deadline))
+    /// By when something that begins now is given up.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
+    pub async fn connection(&self, priority: Priority) -> Result<Connection, StoreError> {
+        let deadline = self.deadline();
+        Ok(Connection::Postgres(Held::Pooled(by(deadline, self.pool(priority).acquire()).await?), deadline))
+    }
+
+    pub async fn begin(&self, priority: Priority) -> Result<Connection, StoreError> {
+        let deadline = self.deadline();
+        Ok(Connection::Postgres(Held::InTransaction(by(deadline, self.pool(priority).begin()).await?), deadline))
+    }
+
+    pub async fn snapshot(&self, priority: Priority) -> Result<Connection, StoreError> {
+        let deadline = self.deadline();
+        let begun = by(deadline, self.pool(priority).begin_with(SNAPSHOT)).await?;
+        Ok(Connection::Postgres(Held::InTransaction(begun), deadline))
     }
 
     /// See [`Store::notified`](super::Store::notified).

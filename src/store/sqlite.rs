@@ -11,7 +11,7 @@ use sqlx::{
 };
 
 use super::{
-    StoreError, error,
+    Priority, StoreError, error,
     statement::{Connection, Held},
 };
 use crate::config::StoreConfig;
@@ -21,6 +21,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Readers do not block each other or the writer; this many threads are enough for the management API.
 const READERS: u32 = 4;
+/// Beside those.
+const URGENT_READERS: u32 = 2;
 
 /// Takes the write lock at once: a transaction that reads first and writes later could not wait for it.
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -31,6 +33,9 @@ pub(super) struct SqliteFile {
     /// One connection: the writers of this process queue here, in order, and not in SQLite's busy handler.
     writer: SqlitePool,
     readers: SqlitePool,
+    urgent_readers: SqlitePool,
+    /// The follower's, which may read for long.
+    feed_reader: SqlitePool,
 }
 
 impl SqliteFile {
@@ -58,12 +63,27 @@ impl SqliteFile {
         let pool =
             || SqlitePoolOptions::new().acquire_timeout(config.acquire_timeout).idle_timeout(None).max_lifetime(None);
         let writer = pool().max_connections(1).connect_lazy_with(options.clone());
-        let readers = pool().max_connections(READERS).connect_lazy_with(options.pragma("query_only", "on"));
-        Ok(Self { writer, readers })
+        let options = options.pragma("query_only", "on");
+        let readers = |number| pool().max_connections(number).connect_lazy_with(options.clone());
+        let (urgent_readers, feed_reader) = (readers(URGENT_READERS), readers(1));
+        Ok(Self { writer, readers: readers(READERS), urgent_readers, feed_reader })
     }
 
-    pub async fn reader(&self) -> Result<Connection, StoreError> {
-        Ok(Connection::Sqlite(Held::Pooled(read(self.readers.acquire().await)?)))
+    fn readers(&self, priority: Priority) -> &SqlitePool {
+        match priority {
+            Priority::Ordinary => &self.readers,
+            Priority::Urgent => &self.urgent_readers,
+            Priority::Feed => &self.feed_reader,
+        }
+    }
+
+    pub async fn reader(&self, priority: Priority) -> Result<Connection, StoreError> {
+        Ok(Connection::Sqlite(Held::Pooled(read(self.readers(priority).acquire().await)?)))
+    }
+
+    /// Reads one state of the store, whatever is committed meanwhile.
+    pub async fn snapshot(&self, priority: Priority) -> Result<Connection, StoreError> {
+        Ok(Connection::Sqlite(Held::InTransaction(read(self.readers(priority).begin().await)?)))
     }
 
     pub async fn writer(&self) -> Result<Connection, StoreError> {

@@ -28,7 +28,7 @@ use crate::{
         lane::{Lane, Place},
     },
     service::{Context, lookup::Viewer, receipt::Receipt},
-    store::{Committed, SharedStore},
+    store::{Committed, Priority, SharedStore},
 };
 
 /// How long a form for anonymous visitors may stay open, seconds.
@@ -189,7 +189,7 @@ impl Anonymous {
             session: None,
         };
         if let Some(code) = session {
-            let found = browser.store.session(&code.hash(), browser.now).await?;
+            let found = browser.store.at(Priority::Urgent).session(&code.hash(), browser.now).await?;
             browser.session = found.map(|(session, user)| (code, session, user));
         }
         Ok(browser)

@@ -14,7 +14,7 @@ use crate::{
 /// [`Error::DeploymentNotFound`], or [`Error::Declared`] if the configuration declares it.
 pub async fn remove(context: &Context<'_>, name: &DeploymentName) -> Result<Committed<Vec<TouchedToken>>> {
     let event = context.event(Action::DeploymentRemoved, name, json!({}))?;
-    let mut change = context.store.change().await?;
+    let mut change = context.urgent_change().await?;
     match change.remove_deployment(name, context.now).await? {
         Some(touched) => Ok(change.commit(&event).await?.with(touched)),
         None if context.declared.declares(name) => Err(Error::Declared(name.clone())),

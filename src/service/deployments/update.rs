@@ -136,7 +136,7 @@ async fn begin(context: &Context<'_>, name: &DeploymentName) -> Result<(Change, 
     if context.declared.declares(name) {
         return Err(Error::Declared(name.clone()));
     }
-    let mut change = context.store.change().await?;
+    let mut change = context.urgent_change().await?;
     let spec = change.deployment(name).await?.ok_or_else(|| Error::DeploymentNotFound(name.clone()))?;
     Ok((change, spec))
 }

@@ -25,7 +25,7 @@ pub(super) async fn revoke_with(
     uid: TokenUid,
     detail: Value,
 ) -> Result<Option<Committed<TokenRecord>>> {
-    let mut change = context.store.change().await?;
+    let mut change = context.urgent_change().await?;
     let Some(token) = change.token(uid).await? else { return Ok(None) };
     if token.revoked_at.is_some() {
         return Ok(Some(change.unchanged(token.into_inner())));

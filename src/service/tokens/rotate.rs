@@ -25,7 +25,7 @@ pub async fn rotate(
     overlap: Option<Duration>,
 ) -> Result<Committed<(Issued, Timestamp)>> {
     let (text, secret) = context.new_secret().await?;
-    let mut change = context.store.change().await?;
+    let mut change = context.urgent_change().await?;
     let token = change.token(uid).await?.ok_or(Error::TokenNotFound(uid))?;
     match (token.status(context.now), token.expires_at) {
         (TokenStatus::Revoked, _) => return Err(Error::TokenRevoked(uid)),

@@ -33,7 +33,7 @@ pub struct UpdateToken {
 /// [`Error::TokenNotFound`] also for a revoked one, [`Error::TokenExpired`], [`Error::ChangedMeanwhile`], and those of
 /// [`create`](fn@super::create) for what is changed.
 pub async fn update(context: &Context<'_>, uid: TokenUid, update: UpdateToken) -> Result<Committed<TokenRecord>> {
-    let mut change = context.store.change().await?;
+    let mut change = context.urgent_change().await?;
     let known = change.token(uid).await?.filter(|token| token.revoked_at.is_none());
     let mut token = known.ok_or(Error::TokenNotFound(uid))?;
     Version::of_token(&token).expect_seen(update.seen)?;

@@ -14,7 +14,7 @@ use crate::{
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::UserAlreadyDisabled`], [`Error::LastAdmin`].
 pub async fn disable(context: &Context<'_>, email: &Email) -> Result<Committed<User>> {
-    let mut change = context.store.change().await?;
+    let mut change = context.urgent_change().await?;
     let mut user = super::current(&mut change, email).await?;
     if user.disabled_at.is_some() {
         return Err(Error::UserAlreadyDisabled(email.clone()));

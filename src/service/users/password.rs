@@ -30,7 +30,7 @@ pub async fn set_password(
 ) -> Result<Committed> {
     may_have_password(context, &super::find(context.store, email).await?)?;
     let hash = hash(context, password).await?;
-    let mut change = context.store.change().await?;
+    let mut change = context.urgent_change().await?;
     let mut user = super::current(&mut change, email).await?;
     may_have_password(context, &user)?;
     user.password_hash = Some(hash.into_string());

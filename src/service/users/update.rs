@@ -24,7 +24,7 @@ pub struct UpdateUser {
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::UserName`], [`Error::LastAdmin`].
 pub async fn update(context: &Context<'_>, email: &Email, update: UpdateUser) -> Result<Committed<User>> {
-    let mut change = context.store.change().await?;
+    let mut change = context.urgent_change().await?;
     let user = super::current(&mut change, email).await?;
     let (user, event) = apply(context, &mut change, user, update).await?;
     Ok(change.commit(&event).await?.with(user))

@@ -38,7 +38,7 @@ async fn deployments_come_back_by_name(under_test: StoreUnderTest) {
     let listed = store.list_deployments().await.unwrap();
     assert_eq!(listed.into_iter().map(|stored| stored.spec).collect::<Vec<_>>(), by_name);
 
-    let changed = store.changed_deployments(1).await.unwrap();
+    let changed = store.snapshot().await.unwrap().changed_deployments(1).await.unwrap();
     let changed: Vec<_> = changed.into_iter().map(|changed| changed.spec.unwrap()).collect();
     assert_eq!(changed, [by_name[0].clone(), by_name[1].clone()]);
 }
@@ -60,7 +60,7 @@ async fn deployment_names_and_hosts_are_taken_once(under_test: StoreUnderTest) {
     let seq = store.change_seq().await.unwrap();
     assert_eq!(store.remove_deployment(&name, system::now(), &event(Action::DeploymentRemoved)).await.unwrap(), None);
     assert_eq!(store.change_seq().await.unwrap(), seq);
-    let changed = store.changed_deployments(before + 1).await.unwrap();
+    let changed = store.snapshot().await.unwrap().changed_deployments(before + 1).await.unwrap();
     assert_eq!((changed.len(), changed[0].name.as_str(), changed[0].spec.is_none()), (1, "a", true));
     assert!(!store.knows_deployment(&name).await.unwrap());
 
@@ -68,7 +68,7 @@ async fn deployment_names_and_hosts_are_taken_once(under_test: StoreUnderTest) {
     add(&store, &spec("c", &["shared.example.com"])).await.unwrap();
     add(&store, &spec("a", &["a.example.com"])).await.unwrap();
     assert!(store.knows_deployment(&name).await.unwrap());
-    let changed = store.changed_deployments(seq).await.unwrap();
+    let changed = store.snapshot().await.unwrap().changed_deployments(seq).await.unwrap();
     let live: Vec<_> = changed.iter().map(|changed| (changed.name.as_str(), changed.spec.is_some())).collect();
     assert_eq!(live, [("c", true), ("a", true)]);
 }
@@ -156,7 +156,7 @@ async fn a_deployment_is_changed(under_test: StoreUnderTest) {
     assert!(update(changed.clone()).await.unwrap());
     let stored = &store.list_deployments().await.unwrap()[0];
     assert_eq!((&stored.spec, stored.created_at), (&changed, created_at));
-    assert_eq!(store.changed_deployments(seq).await.unwrap()[0].spec, Some(changed.clone()));
+    assert_eq!(store.snapshot().await.unwrap().changed_deployments(seq).await.unwrap()[0].spec, Some(changed.clone()));
     assert_conflict(update(spec("a", &["three.example.com"])).await, Conflict::DeploymentHost);
     assert_eq!(store.list_deployments().await.unwrap()[0].spec, changed, "a refused change is none");
     // The host that it has given up is free.

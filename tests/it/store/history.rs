@@ -39,7 +39,7 @@ impl Followed {
     async fn catch_up(&mut self) {
         self.follower.catch_up().await.unwrap();
         self.index.freshness.mark_fresh(None);
-        let latest = self.store.head(None).await.unwrap().latest;
+        let latest = self.store.snapshot().await.unwrap().head(None).await.unwrap().latest;
         assert_eq!(self.index.applied().as_deref(), Some(&latest));
     }
 

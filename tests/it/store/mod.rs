@@ -11,6 +11,7 @@ mod invitations;
 mod large;
 mod opening;
 mod postgres;
+mod priorities;
 mod replicas;
 mod sessions;
 mod sqlite;
@@ -240,7 +241,7 @@ async fn all_secrets(store: &SharedStore, from: Cursor) -> Vec<ChangedSecret> {
     let mut all: Vec<ChangedSecret> = Vec::new();
     let mut cursor = from;
     loop {
-        let page = store.changed_secrets(cursor.clone(), 7).await.unwrap();
+        let page = store.snapshot().await.unwrap().changed_secrets(cursor.clone(), 7).await.unwrap();
         assert!(page.len() <= 7);
         match page.last() {
             None => return all,

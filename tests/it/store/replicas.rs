@@ -30,7 +30,7 @@ async fn known(store: &Store) -> Vec<(String, i64)> {
 
 /// The point that the store is at.
 async fn latest(store: &Store) -> Point {
-    store.head(None).await.unwrap().latest
+    store.snapshot().await.unwrap().head(None).await.unwrap().latest
 }
 
 async fn change(store: &SharedStore) -> i64 {

@@ -62,7 +62,10 @@ async fn a_disabled_user_has_no_session(under_test: StoreUnderTest) {
     assert!(store.enable_user(owner, &event(Action::UserEnabled)).await.unwrap());
     assert!(!store.enable_user(owner, &event(Action::UserEnabled)).await.unwrap());
     assert_eq!(store.user(owner).await.unwrap().unwrap().disabled_at, None);
-    assert_eq!(store.changed_users(seq).await.unwrap(), [ChangedUser { id: owner, disabled: false }]);
+    assert_eq!(
+        store.snapshot().await.unwrap().changed_users(seq).await.unwrap(),
+        [ChangedUser { id: owner, disabled: false }]
+    );
     assert!(!is_signed_in(&store, &id).await);
 }
 
@@ -80,7 +83,7 @@ async fn all_sessions_of_a_user_end(under_test: StoreUnderTest) {
     store.end_sessions(mine, Some(&kept), &now).await.unwrap();
     assert!(is_signed_in(&store, &kept).await && is_signed_in(&store, &others).await);
     assert!(!is_signed_in(&store, &ended).await);
-    let told = store.changed_secrets(Cursor::after(-1), 100).await.unwrap();
+    let told = store.snapshot().await.unwrap().changed_secrets(Cursor::after(-1), 100).await.unwrap();
     let of = |lookup_id| told.iter().find(|changed| changed.secret.lookup_id == lookup_id).unwrap();
     assert_eq!(of(browser.lookup_id).secret.retires_at, Some(now.at));
     // The token itself goes on.

@@ -213,7 +213,8 @@ async fn a_token_is_changed(under_test: StoreUnderTest) {
     assert!(store.update_token(&record, &event(Action::TokenUpdated)).await.unwrap());
     assert_eq!(store.token(record.uid).await.unwrap(), Some(record.clone()));
     assert_eq!(store.change_seq().await.unwrap(), seq + 1);
-    let told = store.changed_secrets(bento_gateway::store::Cursor::after(seq), 10).await.unwrap();
+    let told =
+        store.snapshot().await.unwrap().changed_secrets(bento_gateway::store::Cursor::after(seq), 10).await.unwrap();
     assert_eq!(
         told.iter().map(|changed| (changed.uid, &changed.scopes)).collect::<Vec<_>>(),
         [(record.uid, &record.scopes)]

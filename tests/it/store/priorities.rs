@@ -1,0 +1,106 @@
+//! What is urgent, and what makes gateways decide by the store, waits for nothing that is ordinary.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bento_gateway::{
+    domain::audit::Action,
+    store::{Cursor, Priority, SharedStore, Snapshot},
+    system,
+};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{StoreUnderTest, behaviours, event, insert, owner, token, verbs::Verbs};
+
+behaviours!(
+    readers_of_one_priority_take_no_connections_of_another,
+    an_urgent_change_comes_before_all_that_queue,
+    what_is_committed_meanwhile_is_in_no_snapshot,
+);
+
+/// What is not there by then waits for somebody.
+const PROMPTLY: Duration = Duration::from_millis(500);
+
+/// All connections for reading that ordinary work may have.
+async fn take_all(store: &SharedStore) -> Vec<Snapshot> {
+    let mut taken = Vec::new();
+    while let Ok(Ok(snapshot)) = timeout(PROMPTLY, store.snapshot()).await {
+        taken.push(snapshot);
+        assert!(taken.len() < 100, "ordinary work has no bound");
+    }
+    taken
+}
+
+async fn readers_of_one_priority_take_no_connections_of_another(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    let owner = owner(&store).await;
+    let record = token(owner, "laptop");
+    insert(&store, &record).await;
+    let taken = take_all(&store).await;
+    assert!(!taken.is_empty() && timeout(PROMPTLY, store.change_seq()).await.is_err());
+
+    let urgent = store.at(Priority::Urgent);
+    urgent.revoke_token(record.uid, system::now(), &event(Action::TokenRevoked)).await.unwrap();
+    let feed = store.at(Priority::Feed);
+    let latest = feed.snapshot().await.unwrap().head(None).await.unwrap().latest;
+    assert_eq!(latest.seq, urgent.change_seq().await.unwrap());
+    drop(taken);
+    assert_eq!(store.change_seq().await.unwrap(), latest.seq);
+}
+
+async fn an_urgent_change_comes_before_all_that_queue(under_test: StoreUnderTest) {
+    const QUEUE: usize = 20;
+    let store = under_test.open().await;
+    let owner = owner(&store).await;
+    let record = token(owner, "laptop");
+    insert(&store, &record).await;
+
+    let first = store.change().await.unwrap();
+    let (mut queue, committed) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+    for number in 0..QUEUE {
+        let (store, committed) = (store.clone(), committed.clone());
+        queue.spawn(async move {
+            insert(&store, &token(owner, &number.to_string())).await;
+            committed.fetch_add(1, SeqCst);
+        });
+    }
+    sleep(Duration::from_millis(200)).await;
+    let urgent = store.at(Priority::Urgent);
+    let revoking = tokio::spawn({
+        let committed = committed.clone();
+        async move {
+            urgent.revoke_token(record.uid, system::now(), &event(Action::TokenRevoked)).await.unwrap();
+            committed.load(SeqCst)
+        }
+    });
+    sleep(Duration::from_millis(200)).await;
+    drop(first);
+
+    let before = revoking.await.unwrap();
+    assert!(before <= 2, "{before} of {QUEUE} came first");
+    queue.join_all().await;
+    assert_eq!(committed.load(SeqCst), QUEUE);
+}
+
+async fn what_is_committed_meanwhile_is_in_no_snapshot(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    let owner = owner(&store).await;
+    let mut snapshot = store.snapshot().await.unwrap();
+    let head = snapshot.head(None).await.unwrap();
+
+    let record = token(owner, "laptop");
+    insert(&store, &record).await;
+    assert!(snapshot.changed_secrets(Cursor::after(-1), 10).await.unwrap().is_empty());
+    assert_eq!(snapshot.head(None).await.unwrap(), head);
+    drop(snapshot);
+    let now = store.snapshot().await.unwrap().head(Some(head.latest.seq)).await.unwrap();
+    assert_eq!((now.latest.seq, now.mark_then), (head.latest.seq + 1, head.latest.mark));
+}
