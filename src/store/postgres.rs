@@ -3,13 +3,13 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection as _, PgPool,
+    ConnectOptions, Connection as _, PgConnection, PgPool, Row as _,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -40,8 +40,11 @@ const FEED_CONNECTIONS: u32 = 2;
 /// One state of the database, whatever is committed meanwhile.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+/// Which process of the server answers. Not prepared: poolers lose statements that are.
+const SESSION: &str = "SELECT pg_backend_pid()";
+
 /// For the test that prepares them.
-pub(super) const STATEMENTS: &[&str] = &[LOCK_MIGRATIONS, LIMIT_SESSION];
+pub(super) const STATEMENTS: &[&str] = &[LOCK_MIGRATIONS, LIMIT_SESSION, SESSION];
 
 pub(super) struct PostgresServer {
     ordinary: PgPool,
@@ -63,8 +66,11 @@ impl PostgresServer {
         let options = PgConnectOptions::from_str(url.expose()).map_err(|_| {
             StoreError::Unusable("store.url is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned())
         })?;
-        let options = options.application_name("bento-gateway");
-        migrate(&options, config.acquire_timeout).await?;
+        // PgBouncer refuses that parameter, and no number of ours has a fraction.
+        let options = options.application_name("bento-gateway").extra_float_digits(None);
+        let mut connection = by(Instant::now() + config.acquire_timeout, options.connect()).await?;
+        has_session_of_its_own(&mut connection, &options, config.acquire_timeout).await?;
+        migrate(connection).await?;
 
         let limit = format!("{}ms", config.acquire_timeout.as_millis().max(1));
         let pool = |max_connections| {
@@ -148,11 +154,48 @@ impl PostgresServer {
     }
 }
 
-/// `patience` is for the connection only: a migration takes as long as it takes, and so does waiting for another
-/// process's.
-async fn migrate(options: &PgConnectOptions, patience: Duration) -> Result<(), StoreError> {
-    let connected = timeout(patience, options.connect()).await.map_err(|_| error::no_answer())?;
-    let mut connection = connected.map_err(error::of_postgres)?;
+/// Refuses a pooler that gives each transaction another session: what is set for a session and statements that are
+/// prepared would be another's, and one that balances readers over standbys would break what the feed relies on.
+///
+/// # Errors
+/// [`StoreError::Unusable`] if there is one, [`StoreError::Unavailable`].
+async fn has_session_of_its_own(
+    here: &mut PgConnection,
+    options: &PgConnectOptions,
+    patience: Duration,
+) -> Result<(), StoreError> {
+    let deadline = Instant::now() + patience;
+    let mut there = by(deadline, options.connect()).await?;
+    let first = by(deadline, session(here)).await?;
+    // While a transaction holds it, a pooler cannot give the same session to the other connection.
+    let begun = timeout_at(deadline, there.begin()).await.map_err(|_| error::no_answer())?;
+    let mut holding = begun.map_err(|error| match error {
+        // Only a pooler that gives each statement a session has anything against a transaction.
+        sqlx::Error::Database(_) => shared_sessions(),
+        error => error::of_postgres(error),
+    })?;
+    let other = by(deadline, session(&mut holding)).await?;
+    if other == first || by(deadline, session(here)).await? != first {
+        return Err(shared_sessions());
+    }
+    by(deadline, holding.commit()).await?;
+    by(deadline, there.close()).await
+}
+
+fn shared_sessions() -> StoreError {
+    StoreError::Unusable(
+        "between the gateway and PostgreSQL is a connection pooler that shares sessions, as PgBouncer does with \
+         pool_mode = transaction; set pool_mode = session for this database, or connect to PostgreSQL itself"
+            .to_owned(),
+    )
+}
+
+async fn session(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::raw_sql(SESSION).fetch_one(connection).await?.try_get(0)
+}
+
+/// A migration takes as long as it takes, and so does waiting for another process's.
+async fn migrate(mut connection: PgConnection) -> Result<(), StoreError> {
     let mut transaction = connection.begin().await.map_err(error::of_postgres)?;
     sqlx::query(LOCK_MIGRATIONS).execute(&mut *transaction).await.map_err(error::of_postgres)?;
 

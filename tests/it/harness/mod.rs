@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod http;
 pub mod http2;
 pub mod pair;
+pub mod pooler;
 pub mod postgres;
 pub mod provider;
 pub mod snapshot;

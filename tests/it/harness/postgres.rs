@@ -176,6 +176,10 @@ impl Cluster {
         signal("CONT", &self.processes());
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// By TCP.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://gateway:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
@@ -265,7 +269,7 @@ fn binaries() -> PathBuf {
 }
 
 /// The server refuses to run as root. `None`: we are not.
-fn other_account() -> Option<(u32, u32)> {
+pub(super) fn other_account() -> Option<(u32, u32)> {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return None;
     }
@@ -278,14 +282,14 @@ fn other_account() -> Option<(u32, u32)> {
     Some(ids("postgres").or_else(|| ids("nobody")).expect("an account `postgres` or `nobody` to run PostgreSQL as"))
 }
 
-fn run_as<'a>(command: &'a mut Command, account: Option<(u32, u32)>, directory: &Path) -> &'a mut Command {
+pub(super) fn run_as<'a>(command: &'a mut Command, account: Option<(u32, u32)>, directory: &Path) -> &'a mut Command {
     if let Some((uid, gid)) = account {
         command.uid(uid).gid(gid);
     }
     command.current_dir(directory).env("LC_ALL", "C").env_remove("PGDATA").env_remove("PGPORT")
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -14,6 +14,7 @@ use super::verbs::Verbs;
 use super::{StoreUnderTest, config, event, owner, postgres_url, user};
 use crate::harness::{
     SOON,
+    pooler::Pooler,
     postgres::{Cluster, PASSWORD},
 };
 
@@ -128,6 +129,32 @@ async fn itself_gives_up_what_the_gateway_gave_up() {
 
     keeper.execute("ROLLBACK").await.unwrap();
     owner(&store).await;
+}
+
+#[tokio::test]
+async fn a_pooler_that_shares_sessions_is_refused_with_words() {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database().await;
+    for mode in ["transaction", "statement"] {
+        let pooler = Pooler::start(cluster, mode);
+        let refused = store::open(&config(postgres_url(&pooler.url(&database)))).await.map(drop);
+        let Err(StoreError::Unusable(text)) = &refused else { panic!("{mode}: {refused:?}") };
+        assert!(text.contains("pool_mode = session"), "{mode}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_pooler_that_keeps_sessions_apart_changes_nothing() {
+    let cluster = Cluster::shared();
+    let pooler = Pooler::start(cluster, "session");
+    let url = postgres_url(&pooler.url(&cluster.create_database().await));
+    let (here, there) = (store::open(&config(url.clone())).await.unwrap(), store::open(&config(url)).await.unwrap());
+    here.notified().await.expect("it listens");
+    let (notified, ()) = tokio::join!(timeout(SOON, here.notified()), async {
+        owner(&there).await;
+    });
+    notified.expect("it comes").unwrap();
+    assert_eq!(here.snapshot().await.unwrap().head(None).await.unwrap().latest.seq, 1);
 }
 
 #[tokio::test]
