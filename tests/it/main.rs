@@ -27,6 +27,7 @@ mod cloud;
 mod config;
 mod console;
 mod console_routes;
+mod feed_model;
 mod harness;
 mod lifecycle;
 mod lost_updates;

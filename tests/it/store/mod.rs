@@ -6,6 +6,7 @@ mod browser_sessions;
 mod deployments;
 mod device_logins;
 mod feed;
+mod feed_model;
 mod history;
 mod invitations;
 mod large;
