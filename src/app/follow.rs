@@ -61,7 +61,7 @@ impl Follow {
         let _ = gateway.opened.set(Arc::clone(&store));
         let fed = store.at(Priority::Feed);
         let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&fed), config.store.clone(), declared);
-        let announced = Heartbeat::begin(followed, fed, config.store.max_staleness);
+        let announced = Heartbeat::begin(followed, management, fed, config.store.max_staleness);
         let heartbeat = feed.spawn(announced).await.map_err(broken)??;
         shutdown.spawn_on(heartbeat.run(shutdown.clone()), &feed);
         let (interval, recorder_ends) = (config.tokens.usage_interval, shutdown.clone());
@@ -72,7 +72,7 @@ impl Follow {
         tokio::select! {
             () = gateway.index.loaded() => {
                 info!(tokens = gateway.index.tokens.len(), "ready");
-                welcome::print(&config, first.as_ref());
+                welcome::print(&config, &gateway.index.routes.load(), first.as_ref());
             }
             () = shutdown.requested() => first.iter().for_each(|first| welcome::print_secrets(&config, first)),
         }

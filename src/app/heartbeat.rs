@@ -7,6 +7,7 @@ use tracing::{debug, warn};
 
 use super::Shutdown;
 use crate::{
+    management::Management,
     service::receipt::BEAT,
     store::{Point, ReplicaId, SharedStore, StoreError},
     system::{self, NoEntropy},
@@ -18,6 +19,7 @@ pub struct Heartbeat {
     name: String,
     /// As [`Listeners::followed`](super::listeners::Listeners::followed).
     followed: watch::Receiver<Option<Arc<Point>>>,
+    management: Arc<Management>,
     store: SharedStore,
     /// `store.max_staleness`.
     holds: Option<Duration>,
@@ -31,13 +33,14 @@ impl Heartbeat {
     /// [`NoEntropy`] for want of an id. A store that takes no beat is none.
     pub async fn begin(
         followed: watch::Receiver<Option<Arc<Point>>>,
+        management: Arc<Management>,
         store: SharedStore,
         holds: Option<Duration>,
     ) -> Result<Self, NoEntropy> {
         let id = ReplicaId(system::new_id(system::now())?);
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = format!("{}:{}", host.trim(), std::process::id());
-        let heartbeat = Self { id, name, followed, store, holds };
+        let heartbeat = Self { id, name, followed, management, store, holds };
         if let Err(error) = heartbeat.beat().await {
             warn!(%error, "this gateway could not announce itself; receipts of changes do not name it until it can");
         }
@@ -63,6 +66,7 @@ impl Heartbeat {
 
     async fn beat(&self) -> Result<(), StoreError> {
         let followed = self.followed.borrow().clone();
-        self.store.beat(self.id, &self.name, followed.as_deref(), self.holds).await
+        let addresses = serde_json::to_string(&self.management.addresses()).ok();
+        self.store.beat(self.id, &self.name, followed.as_deref(), self.holds, addresses.as_deref()).await
     }
 }

@@ -7,17 +7,18 @@ use std::{fmt::Write as _, io::Write as _};
 
 use crate::{
     config::Config,
-    domain::units::format_duration,
+    domain::{deployment::DeploymentSpec, units::format_duration},
+    index::routes::RoutingTable,
     service::{
         Issued,
         bootstrap::FirstStart,
-        deployments::address::{self, Address},
+        deployments::address::{self, Reach},
     },
 };
 
-pub fn print(config: &Config, first: Option<&FirstStart>) {
+pub fn print(config: &Config, routes: &RoutingTable, first: Option<&FirstStart>) {
     // The gateway goes on if whoever started it has closed standard output.
-    let _ = std::io::stdout().write_all(text(config, first).as_bytes());
+    let _ = std::io::stdout().write_all(text(config, routes, first).as_bytes());
 }
 
 /// For a gateway that ends before it is ready: the first token and link are shown now or never.
@@ -37,24 +38,30 @@ fn first_token(issued: &Issued) -> String {
     format!("\nThe first API token. It is shown this once and opens every Deployment:\n\n  {token}\n\n")
 }
 
-fn text(config: &Config, first: Option<&FirstStart>) -> String {
+fn text(config: &Config, routes: &RoutingTable, first: Option<&FirstStart>) -> String {
+    let reach = Reach::new(&config.proxy, routes.default_deployment().cloned());
+    let deployments = routes.deployments();
     let mut text = String::from("bento-gateway is ready.\n");
-    for deployment in &config.declared.deployments {
+    for deployment in &deployments {
         let access = if deployment.protected { "protected" } else { "public" };
-        let url = address::deployment(&config.proxy, deployment, None)
+        let url = reach
+            .deployment(deployment, None)
             .map_or_else(|| "has no address; give it a host or a listener".to_owned(), |url| url.to_string());
         let _ = writeln!(text, "  {}  {url}  {access}", deployment.name);
     }
-    if config.declared.deployments.is_empty() {
-        text.push_str(
-            "  No Deployments yet. Add one: bento-gateway deployment add NAME --upstream http://127.0.0.1:3000\n",
+    if deployments.is_empty() {
+        let _ = writeln!(
+            text,
+            "\nThere is no Deployment yet. Add the service that the gateway is to protect; the command prints its \
+             address:\n\n  bento-gateway deployment add NAME --upstream http://127.0.0.1:3000"
         );
     }
     match first.and_then(|first| first.token.as_ref()) {
         Some(issued) => {
-            let token = issued.text.expose();
             text.push_str(&first_token(issued));
-            let _ = writeln!(text, "Try it:\n\n  curl {}/readyz", curl_arguments(config, token));
+            if let Some(arguments) = curl_arguments(&reach, &deployments, issued.text.expose()) {
+                let _ = writeln!(text, "Try it:\n\n  curl {arguments}/readyz");
+            }
         }
         None => text.push_str("\nCreate an API token:\n\n  bento-gateway token create NAME --scope 'deployment:*'\n"),
     }
@@ -70,20 +77,15 @@ fn text(config: &Config, first: Option<&FirstStart>) -> String {
     text
 }
 
-/// Arguments with which curl on this machine reaches the first Deployment, even if its host name does not resolve yet and
-/// the certificate is for another name.
-fn curl_arguments(config: &Config, token: &str) -> String {
-    let insecure = if config.proxy.tls.is_some() { "--insecure " } else { "" };
-    let listener = || address::listener(&config.proxy, config.proxy.listen, None).into();
-    let (host, url): (String, Address) = match config.declared.deployments.first() {
-        Some(first) => match address::host(&config.proxy, first).filter(|_| first.listen.is_none()) {
-            Some(host) => (format!("-H 'Host: {host}' "), listener()),
-            None => {
-                let url = address::deployment(&config.proxy, first, None);
-                (String::new(), url.unwrap_or_else(listener))
-            }
-        },
-        None => (String::new(), listener()),
+/// Arguments with which curl on this machine reaches a Deployment, even if its host name does not resolve yet and the
+/// certificate is for another name. `None`: none has an address.
+fn curl_arguments(reach: &Reach, deployments: &[&DeploymentSpec], token: &str) -> Option<String> {
+    let (deployment, url) = deployments.iter().find_map(|spec| Some((spec, reach.deployment(spec, None)?)))?;
+    let listener = reach.listener(None);
+    let insecure = if listener.is_https() { "--insecure " } else { "" };
+    let (host, url) = match reach.host(deployment).filter(|_| deployment.listen.is_none()) {
+        Some(host) => (format!("-H 'Host: {host}' "), listener.into()),
+        None => (String::new(), url),
     };
-    format!("{insecure}{host}-H 'Authorization: Bearer {token}' {url}")
+    Some(format!("{insecure}{host}-H 'Authorization: Bearer {token}' {url}"))
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::output::Format;
@@ -172,8 +172,15 @@ pub enum TokenCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum DeploymentCommand {
-    /// Add a Deployment to the store
+    /// Add a Deployment to the store, and print its address
+    ///
+    /// The only Deployment of a gateway is reached at the gateway's own address. Several need an address each: a host, a
+    /// listener, or proxy.base_domain in the configuration, which gives one to all.
     Add(AddDeployment),
+    /// Change where a Deployment of the store is reached, and where it leads
+    ///
+    /// What is not given stays as it is.
+    Update(UpdateDeployment),
     /// List Deployments from the configuration and the store
     List,
     /// Stop forwarding to a Deployment; its callers get 503
@@ -236,6 +243,21 @@ pub struct AddDeployment {
     /// Take over a name that a gateway's configuration declared before, with the tokens whose scopes name it
     #[arg(long)]
     pub was_declared: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["upstreams", "hosts", "listen"])))]
+pub struct UpdateDeployment {
+    pub name: DeploymentName,
+    /// URL at which the Bento listens, in place of those before; can be repeated for replicas
+    #[arg(long = "upstream", value_name = "URL")]
+    pub upstreams: Vec<UpstreamUrl>,
+    /// Custom host name, in place of those before; can be repeated
+    #[arg(long = "host", value_name = "HOST")]
+    pub hosts: Vec<HostName>,
+    /// Address of a listener of its own
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use super::{
     args::{AddDeployment, DeploymentCommand},
-    environment::Environment,
+    environment::{Environment, OpenStore},
     error::CliError,
     output::{Printer, card, table},
     settle::Effect,
 };
 use crate::{
     domain::deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
-    service::deployments::{self, Listed, Predecessor},
+    service::deployments::{self, Listed, Predecessor, UpdateDeployment, address::Reach},
     store::TouchedToken,
 };
 
@@ -22,8 +22,23 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
         DeploymentCommand::Add(args) => {
             let predecessor = if args.was_declared { Predecessor::Declared } else { Predecessor::None };
             let spec = spec(args, &store.config.proxy.deployment_defaults);
+            let before = store.addresses()?;
             let added = store.block_on(deployments::add(&context, &spec, predecessor))?;
-            store.settle(added, Effect::Grants, printer, |(), printer| print_added(&spec, printer))
+            let settled = store.settle(added, Effect::Grants, printer, |(), printer| print_spec(&spec, printer));
+            note_address(&store, &spec, &before.reach, printer)?;
+            settled
+        }
+        DeploymentCommand::Update(args) => {
+            let before = store.addresses()?;
+            let name = args.name.clone();
+            let updated = store.block_on(deployments::update(&context, &name, update(args)))?;
+            let mut spec = None;
+            let settled = store.settle(updated, Effect::Withdraws, printer, |updated, printer| {
+                spec = Some(updated.clone());
+                print_spec(updated, printer)
+            });
+            spec.map_or(Ok(()), |spec| note_address(&store, &spec, &before.reach, printer))?;
+            settled
         }
         DeploymentCommand::List => {
             let listed = store.block_on(deployments::list(&context))?;
@@ -54,7 +69,7 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
     }
 }
 
-fn print_added(spec: &DeploymentSpec, printer: &mut Printer<'_>) -> Result<(), CliError> {
+fn print_spec(spec: &DeploymentSpec, printer: &mut Printer<'_>) -> Result<(), CliError> {
     printer.answer(spec, || {
         card(&[
             ("name", spec.name.to_string()),
@@ -63,6 +78,35 @@ fn print_added(spec: &DeploymentSpec, printer: &mut Printer<'_>) -> Result<(), C
             ("access", access(spec).to_owned()),
         ])
     })
+}
+
+/// Where it is reached, and who is no longer, by the running gateway.
+fn note_address(
+    store: &OpenStore,
+    spec: &DeploymentSpec,
+    before: &Reach,
+    printer: &mut Printer<'_>,
+) -> Result<(), CliError> {
+    let reach = store.addresses()?.reach;
+    let name = &spec.name;
+    match reach.deployment(spec, None) {
+        Some(url) => printer.note(&format!("{name} is reached at {url}")),
+        None => printer.note(&format!(
+            "{name} has no address yet: a gateway with several Deployments needs one for each. Give it a host, \
+             `bento-gateway deployment update {name} --host HOST`, or a listener of its own, with --listen IP:PORT in \
+             place of --host."
+        )),
+    }
+    let lost = before.default_deployment.as_ref().filter(|lost| *lost != name && reach.default_deployment.is_none());
+    if let Some(lost) = lost {
+        printer.note(&format!(
+            "{lost} was reached at {} as the only Deployment, and is no longer. Set proxy.default_deployment = \"{lost}\" \
+             in the gateway's configuration to keep it there, or give it a host: `bento-gateway deployment update {lost} \
+             --host HOST`.",
+            before.listener(None)
+        ));
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -120,6 +164,15 @@ fn spec(args: AddDeployment, defaults: &DeploymentSettings) -> DeploymentSpec {
                 args.cors_origins.into_iter().collect()
             },
         },
+    }
+}
+
+fn update(args: super::args::UpdateDeployment) -> UpdateDeployment {
+    UpdateDeployment {
+        hosts: (!args.hosts.is_empty()).then(|| args.hosts.into_iter().collect()),
+        upstreams: (!args.upstreams.is_empty()).then_some(args.upstreams),
+        listen: args.listen.map(Some),
+        ..UpdateDeployment::default()
     }
 }
 

@@ -8,7 +8,10 @@ use super::{args::GlobalArgs, error::CliError};
 use crate::{
     config::{self, Config, Overrides, Sources},
     domain::{audit::Actor, rights::Grantor},
-    service::Context,
+    service::{
+        Context,
+        deployments::{self, address::Addresses},
+    },
     store::{self, SharedStore},
     system::System,
 };
@@ -67,6 +70,18 @@ impl OpenStore {
             system: &*self.system,
             now: self.system.now(),
         }
+    }
+
+    /// Where the running gateway is reached, which may have another configuration than this command. With none on this
+    /// store, by the configuration of the command.
+    pub fn addresses(&self) -> Result<Addresses, CliError> {
+        let context = self.context();
+        let said = self.block_on(context.store.addresses())?;
+        if let Some(addresses) = said.and_then(|json| serde_json::from_str(&json).ok()) {
+            return Ok(addresses);
+        }
+        let reach = self.block_on(deployments::reach(&context, &self.config.proxy))?;
+        Ok(Addresses::new(&self.config, reach.default_deployment))
     }
 
     pub fn block_on<T, E: Into<CliError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, CliError> {

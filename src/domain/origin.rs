@@ -6,10 +6,13 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::host::{Authority, HostName};
 
 /// Scheme, host and port, of which none can be left out: two that are equal are one place.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Origin {
     https: bool,
     host: HostName,
@@ -83,6 +86,20 @@ impl FromStr for Origin {
         };
         let authority = Authority::parse(rest.as_bytes()).map_err(|_| InvalidOrigin)?;
         Ok(Self::new(https, authority.host_name(), authority.port))
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = InvalidOrigin;
+
+    fn try_from(text: String) -> Result<Self, InvalidOrigin> {
+        text.parse()
+    }
+}
+
+impl From<Origin> for String {
+    fn from(origin: Origin) -> Self {
+        origin.to_string()
     }
 }
 

@@ -27,7 +27,7 @@ pub struct RouteRules {
     pub base_domain: Option<HostName>,
     /// `/deployments/NAME/…`, taken off before the request is forwarded.
     pub path_prefix: bool,
-    /// Where the rest goes, unless its host lies under `base_domain`. `None`: nowhere.
+    /// Where the rest goes, unless its host lies under `base_domain`. `None`: as [`Declared::default_deployment`] says.
     pub default_deployment: Option<DeploymentName>,
     /// The host of `proxy.public_url`. `None`: nobody has said by which name the common listener is reached.
     pub public_host: Option<HostName>,
@@ -62,6 +62,8 @@ pub struct TakenWay {
 /// Which way is whose.
 pub struct Ways<'a> {
     rules: &'a RouteRules,
+    /// As [`Declared::default_deployment`].
+    default: Option<DeploymentName>,
     hosts: HashMap<HostName, DeploymentName>,
     /// By port, since two addresses of one port may be one listener.
     listeners: HashMap<u16, Vec<(SocketAddr, DeploymentName)>>,
@@ -71,13 +73,6 @@ impl RouteRules {
     pub fn ways_of(&self, spec: &DeploymentSpec) -> Vec<Way> {
         let hosts = hosts(spec, self.base_domain.as_ref()).into_iter().map(Way::Host);
         hosts.chain(spec.listen.map(Way::Listener)).collect()
-    }
-
-    /// Whether the default Deployment, or path prefixes, are reached by `host`. One who has the host would have them, too.
-    /// Any other name of the machine may lead there as well, but only `proxy.public_url` could say so.
-    fn is_common(&self, host: &HostName, name: &DeploymentName) -> bool {
-        let shared = self.path_prefix || self.default_deployment.as_ref().is_some_and(|default| default != name);
-        shared && (host.is_of_machine() || [&self.public_host, &self.base_domain].contains(&&Some(host.clone())))
     }
 }
 
@@ -89,11 +84,13 @@ impl<'a> Ways<'a> {
         stored: impl IntoIterator<Item = &'s DeploymentSpec, IntoIter: Clone>,
     ) -> Self {
         let rules = &declared.rules;
-        let mut ways = Self { rules, hosts: HashMap::new(), listeners: HashMap::new() };
+        let stored = stored.into_iter();
+        let default = declared.default_deployment(stored.clone()).cloned();
+        let mut ways = Self { rules, default, hosts: HashMap::new(), listeners: HashMap::new() };
         for spec in &declared.deployments {
             rules.ways_of(spec).into_iter().for_each(|way| ways.take(way, &spec.name));
         }
-        let stored = stored.into_iter().filter(|spec| !declared.declares(&spec.name));
+        let stored = stored.filter(|spec| !declared.declares(&spec.name));
         for spec in stored.clone() {
             own_host(&spec.name, rules.base_domain.as_ref())
                 .into_iter()
@@ -115,7 +112,7 @@ impl<'a> Ways<'a> {
         match way {
             Way::Host(host) => match self.hosts.get(host) {
                 Some(owner) => other(owner),
-                None => self.rules.is_common(host, name).then_some(Owner::Gateway),
+                None => self.is_common(host, name).then_some(Owner::Gateway),
             },
             Way::Listener(address) => {
                 let of_port = self.listeners.get(&address.port()).into_iter().flatten();
@@ -131,6 +128,14 @@ impl<'a> Ways<'a> {
     pub fn taken(&self, spec: &DeploymentSpec) -> impl Iterator<Item = TakenWay> {
         let owned = |way: Way| self.owner(&way, &spec.name).map(|owner| TakenWay { way, owner });
         self.rules.ways_of(spec).into_iter().filter_map(owned)
+    }
+
+    /// Whether the default Deployment, or path prefixes, are reached by `host`. One who has the host would have them, too.
+    /// Any other name of the machine may lead there as well, but only `proxy.public_url` could say so.
+    fn is_common(&self, host: &HostName, name: &DeploymentName) -> bool {
+        let rules = self.rules;
+        let shared = rules.path_prefix || self.default.as_ref().is_some_and(|default| default != name);
+        shared && (host.is_of_machine() || [&rules.public_host, &rules.base_domain].contains(&&Some(host.clone())))
     }
 
     fn take(&mut self, way: Way, name: &DeploymentName) {
@@ -151,6 +156,25 @@ impl<'a> Ways<'a> {
 impl Declared {
     pub fn declares(&self, name: &DeploymentName) -> bool {
         self.deployments.iter().any(|spec| spec.name == *name)
+    }
+
+    /// Where requests go that name no Deployment. If the configuration does not say it: to the only one there is, provided
+    /// that nothing else leads to it. Stored ones count only where none is declared, so that they take no request from a
+    /// declared one. `None`: nowhere.
+    pub fn default_deployment<'d, 's: 'd>(
+        &'d self,
+        stored: impl IntoIterator<Item = &'s DeploymentSpec>,
+    ) -> Option<&'d DeploymentName> {
+        let rules = &self.rules;
+        if rules.default_deployment.is_some() {
+            return rules.default_deployment.as_ref();
+        }
+        let (mut declared, mut stored) = (self.deployments.iter(), stored.into_iter());
+        let first = declared.next();
+        let (only, next) = if first.is_some() { (first, declared.next()) } else { (stored.next(), stored.next()) };
+        let only = only.filter(|_| next.is_none())?;
+        let unreached = !rules.path_prefix && rules.ways_of(only).is_empty();
+        unreached.then_some(&only.name)
     }
 }
 
@@ -264,6 +288,31 @@ mod tests {
         ] {
             assert_eq!(taken(&declared, &spec("x", &[], Some(listen))).len(), usize::from(is_taken), "{listen}");
         }
+    }
+
+    #[test]
+    fn the_only_deployment_is_the_default_one_if_nothing_else_leads_to_it() {
+        let (plain, other) = (spec("a", &[], None), spec("b", &[], None));
+        let default = |declared: &[DeploymentSpec], rules: &RouteRules, stored: &[DeploymentSpec]| {
+            let declared = Declared { deployments: declared.to_vec(), rules: rules.clone() };
+            declared.default_deployment(stored).map(ToString::to_string)
+        };
+        let a = || Some("a".to_owned());
+        let none = RouteRules::default();
+        assert_eq!(default(&[], &none, &[]), None);
+        assert_eq!(default(&[], &none, std::slice::from_ref(&plain)), a());
+        assert_eq!(default(std::slice::from_ref(&plain), &none, &[]), a());
+        // A stored one takes nothing from a declared one.
+        assert_eq!(default(std::slice::from_ref(&plain), &none, std::slice::from_ref(&other)), a());
+        assert_eq!(default(&[plain.clone(), other.clone()], &none, &[]), None);
+        assert_eq!(default(&[], &none, &[plain.clone(), other]), None);
+        assert_eq!(default(&[], &none, &[spec("a", &["a.test"], None)]), None);
+        assert_eq!(default(&[], &none, &[spec("a", &[], Some("127.0.0.1:9000"))]), None);
+        let by_path = RouteRules { path_prefix: true, ..RouteRules::default() };
+        assert_eq!(default(&[], &by_path, std::slice::from_ref(&plain)), None);
+        let by_domain = RouteRules { base_domain: Some("base.test".parse().unwrap()), ..RouteRules::default() };
+        assert_eq!(default(&[], &by_domain, std::slice::from_ref(&plain)), None);
+        assert_eq!(default(&[], &declared().rules, &[plain]), Some("main".to_owned()));
     }
 
     #[test]

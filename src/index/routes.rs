@@ -62,7 +62,9 @@ impl RoutingTable {
     ) -> Self {
         let stored = stored.into_iter();
         let ways = Ways::new(declared, stored.clone());
-        let mut table = Self { rules: declared.rules.clone(), ..Self::default() };
+        let default_deployment = declared.default_deployment(stored.clone()).cloned();
+        let rules = RouteRules { default_deployment, ..declared.rules.clone() };
+        let mut table = Self { rules, ..Self::default() };
         for spec in declared.deployments.iter().chain(stored) {
             if table.by_name.contains_key(&spec.name) {
                 continue;
@@ -112,6 +114,18 @@ impl RoutingTable {
             return Route { named_deployment: Some(name), prefix_len, ..to(self.by_name.get(name)) };
         }
         to(self.rules.default_deployment.as_ref().and_then(|name| self.by_name.get(name)))
+    }
+
+    /// Where requests go that name no Deployment. `None`: nowhere.
+    pub fn default_deployment(&self) -> Option<&DeploymentName> {
+        self.rules.default_deployment.as_ref()
+    }
+
+    /// All that are served, by name.
+    pub fn deployments(&self) -> Vec<&DeploymentSpec> {
+        let mut all: Vec<&DeploymentSpec> = self.by_name.values().map(|deployment| &deployment.spec).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     /// Ways that a Deployment claims and another one has.

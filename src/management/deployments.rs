@@ -18,7 +18,7 @@ use crate::{
         host::HostName,
     },
     service::{
-        deployments::{self, Listed, Predecessor, UpdateDeployment, UpdateSettings, address},
+        deployments::{self, Listed, Predecessor, UpdateDeployment, UpdateSettings},
         lookup,
         receipt::Receipt,
     },
@@ -270,13 +270,14 @@ async fn views<Q, B>(call: &ApiRequest<Caller, Q, B>, all: Vec<Listed>) -> Resul
     let creator = views::user(call.caller.user());
     let specs: Vec<DeploymentSpec> = all.iter().map(|listed| listed.spec.clone()).collect();
     let statuses = call.management.probes.statuses(&specs).await;
+    let reach = deployments::reach(&call.context(), &call.config().proxy).await?;
     let view = |(listed, status): (&Listed, &'static str)| {
         views::deployment(DeploymentParts {
             spec: &listed.spec,
             source: listed.source,
             created_at: listed.created_at.unwrap_or(organization.created_at),
             status,
-            url: address::deployment(&call.config().proxy, &listed.spec, None).map(|url| url.to_string()),
+            url: reach.deployment(&listed.spec, None).map(|url| url.to_string()),
             organization: &organization,
             creator: &creator,
             role: call.caller.user().role,

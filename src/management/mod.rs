@@ -44,6 +44,7 @@ use crate::{
     gateway::Gateway,
     http::{forwarding::Forwarding, peer::Peer},
     index::freshness::{NotFresh, NotReady},
+    service::deployments::address::Addresses,
     store::{Organization, SharedStore},
     system::System,
 };
@@ -79,6 +80,11 @@ impl Management {
         // The listener gives every request its peer. Nobody's address is in no trusted network.
         let peer = peer.unwrap_or(Peer::new((Ipv4Addr::UNSPECIFIED, 0).into(), false));
         Forwarding::read(&head.headers, peer, &self.gateway.settings.load().trusted_proxies)
+    }
+
+    /// What this gateway tells others of itself.
+    pub fn addresses(&self) -> Addresses {
+        Addresses::new(&self.config.load(), self.gateway.index.routes.load().default_deployment().cloned())
     }
 
     fn store(&self) -> Result<SharedStore, ApiError> {

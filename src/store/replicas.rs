@@ -12,15 +12,17 @@ use super::{
 
 statements! {
     BEAT = Sql {
-        sqlite: "INSERT INTO replicas (id, name, applied_seq, applied_mark, holds_ms, beat_at)
-            VALUES ($1, $2, $3, $4, $5, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+        sqlite: "INSERT INTO replicas (id, name, applied_seq, applied_mark, holds_ms, addresses, beat_at)
+            VALUES ($1, $2, $3, $4, $5, $6, CAST(unixepoch('subsec') * 1000 AS INTEGER))
             ON CONFLICT (id) DO UPDATE SET applied_seq = excluded.applied_seq, applied_mark = excluded.applied_mark,
-                holds_ms = excluded.holds_ms, beat_at = excluded.beat_at",
-        postgres: "INSERT INTO replicas (id, name, applied_seq, applied_mark, holds_ms, beat_at)
-            VALUES ($1, $2, $3, $4, $5, now())
+                holds_ms = excluded.holds_ms, addresses = excluded.addresses, beat_at = excluded.beat_at",
+        postgres: "INSERT INTO replicas (id, name, applied_seq, applied_mark, holds_ms, addresses, beat_at)
+            VALUES ($1, $2, $3, $4, $5, $6, now())
             ON CONFLICT (id) DO UPDATE SET applied_seq = excluded.applied_seq, applied_mark = excluded.applied_mark,
-                holds_ms = excluded.holds_ms, beat_at = excluded.beat_at",
+                holds_ms = excluded.holds_ms, addresses = excluded.addresses, beat_at = excluded.beat_at",
     };
+
+    ADDRESSES = same("SELECT addresses FROM replicas WHERE addresses IS NOT NULL ORDER BY beat_at DESC, id LIMIT 1");
 
     /// Those that decide by nothing any more, for a day.
     FORGET = Sql {
@@ -70,18 +72,19 @@ pub struct Replica {
 }
 
 impl Store {
-    /// Says that the replica lives, by which changes it decides (`None`: it is starting), and for how long it may do so
-    /// without another word (`None`: without limit). Bumps no sequence.
+    /// Says that the replica lives, by which changes it decides (`None`: it is starting), for how long it may do so
+    /// without another word (`None`: without limit), and where it is reached. Bumps no sequence.
     pub async fn beat(
         &self,
         id: ReplicaId,
         name: &str,
         applied: Option<&Point>,
         holds: Option<Duration>,
+        addresses: Option<&str>,
     ) -> Result<(), StoreError> {
         let seq = applied.map_or(-1, |point| point.seq);
         let mark = applied.and_then(|point| point.mark.as_deref());
-        self.write().await?.execute(BEAT, (id, name, seq, mark, holds.map(millis))).await.map(drop)
+        self.write().await?.execute(BEAT, (id, name, seq, mark, holds.map(millis), addresses)).await.map(drop)
     }
 
     /// The replica has ended. Forgets those, too, that have decided by nothing for a day.
@@ -94,6 +97,11 @@ impl Store {
     /// All that may decide by what they know, running or not heard of for some time, by name.
     pub async fn replicas(&self) -> Result<Vec<Replica>, StoreError> {
         self.read().await?.all(LIST, ()).await
+    }
+
+    /// Where the gateway that was heard of last is reached, as it wrote it. `None`: none says so.
+    pub async fn addresses(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.read().await?.optional::<(String,)>(ADDRESSES, ()).await?.map(|(addresses,)| addresses))
     }
 
     /// Takes a name off the list, on the word of somebody who knows that it has ended. One that runs comes back with its

@@ -28,6 +28,7 @@ mod config;
 mod console;
 mod console_routes;
 mod feed_model;
+mod first_hour;
 mod harness;
 mod lifecycle;
 mod lost_updates;

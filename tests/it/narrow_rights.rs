@@ -27,6 +27,10 @@ fn managing_deployments_does_not_imply_the_boundary_around_them() {
         assert_eq!(status, 403, "{extra}: {body}");
         assert!(body["error"].as_str().unwrap().contains("scope api"), "{body}");
     }
+    // The only Deployment gets what is sent to any host, so that adding it takes as much as giving it one.
+    let (status, body) = add(&narrow, json!({ "name": "a", "upstreams": upstreams }));
+    assert!(status == 403 && body["error"].as_str().unwrap().contains("scope api"), "{body}");
+    assert_eq!(add(&full, json!({ "name": "first", "upstreams": upstreams })).0, 200);
     assert_eq!(add(&narrow, json!({ "name": "a", "upstreams": upstreams })).0, 200);
     let moved = json!({ "upstreams": ["http://203.0.113.9:80"] });
     for change in weakened.iter().chain([&moved]) {

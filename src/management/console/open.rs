@@ -94,8 +94,9 @@ async fn asked_for(
     at: &str,
 ) -> service::Result<Option<(DeploymentSpec, Address)>> {
     let listed = deployments::list(context).await?;
+    let reach = deployments::reach(context, &visitor.config.proxy).await?;
     let mut served = listed.into_iter().filter(|listed| !listed.shadowed).map(|listed| listed.spec);
-    Ok(served.find_map(|spec| address::asked(&visitor.config.proxy, &spec, visitor.here(), at).map(|at| (spec, at))))
+    Ok(served.find_map(|spec| reach.asked(&spec, visitor.here(), at).map(|at| (spec, at))))
 }
 
 fn way_back(address: &Address, code: &OneTimeCode, to: &str) -> String {
@@ -122,11 +123,6 @@ impl Asked {
 }
 
 impl Anonymous {
-    /// Where this browser reaches a Deployment. `None`: nowhere, as configured.
-    pub fn deployment_url(&self, spec: &DeploymentSpec) -> Option<Address> {
-        address::deployment(&self.config.proxy, spec, self.here())
-    }
-
     /// The console, as this browser reaches it.
     pub fn console_url(&self) -> Origin {
         self.origin.clone().unwrap_or_else(|| address::management(&self.config.management, None))

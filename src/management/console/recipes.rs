@@ -4,7 +4,7 @@ use super::visitor::SignedIn;
 use crate::{
     domain::scope::{Scope, ScopeSet},
     management::error::ApiError,
-    service::deployments::{self, address},
+    service::deployments,
 };
 
 pub struct Recipe {
@@ -23,9 +23,9 @@ pub async fn recipes(visitor: &SignedIn, token: &str, scopes: &ScopeSet) -> Resu
         let listed = deployments::list(&visitor.context()).await?;
         let reachable =
             listed.iter().filter(|listed| !listed.shadowed && scopes.opens_deployment(listed.spec.name.as_str()));
-        let url = reachable.filter_map(|listed| visitor.deployment_url(&listed.spec)).next();
-        let proxy = &visitor.config.proxy;
-        let listener = || address::listener(proxy, proxy.listen, visitor.here()).into();
+        let reach = deployments::reach(&visitor.context(), &visitor.config.proxy).await?;
+        let url = reachable.filter_map(|listed| reach.deployment(&listed.spec, visitor.here())).next();
+        let listener = || reach.listener(visitor.here()).into();
         recipes.extend(calls(token, &url.unwrap_or_else(listener).to_string()));
     }
     if scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(_))) {

@@ -15,6 +15,10 @@ use crate::{
     store::Organization,
 };
 
+/// What the caller of the API can do about a Deployment that nobody can reach.
+const NO_ADDRESS: &str = "it has no address yet: PATCH it with hosts or with a listener of its own (listen), or set \
+                          proxy.base_domain, proxy.path_prefix or proxy.default_deployment in the gateway's configuration";
+
 /// What BentoML calls its resources.
 const DEPLOYMENT: &str = "deployment";
 const REVISION: &str = "deployment_revision";
@@ -54,6 +58,9 @@ pub struct DeploymentView {
     pub latest_revision: RevisionView,
     /// Where callers reach it; empty if this gateway's configuration gives it no address.
     pub urls: Vec<String>,
+    /// What to do before callers can reach it. Left out: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<&'static str>,
     /// Callers need a token.
     pub protected: bool,
     /// `store`, or `configuration`: then it is changed there and not by this API.
@@ -199,6 +206,7 @@ pub fn deployment(parts: DeploymentParts<'_>) -> DeploymentView {
             creator: creator.clone(),
             targets: [target],
         },
+        notice: parts.url.is_none().then_some(NO_ADDRESS),
         urls: parts.url.into_iter().collect(),
         protected: spec.protected,
         source: parts.source.as_str(),

@@ -29,9 +29,6 @@ pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Pred
         return Err(Error::NoUpstream(name.clone()));
     }
     context.grantor.shape(None, spec)?;
-    if context.declared.rules.default_deployment.as_ref() == Some(name) {
-        context.grantor.weaken("adding the default Deployment")?;
-    }
     let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
     let event = context.event(Action::DeploymentAdded, name, detail)?;
     let mut change = context.store.change().await?;
@@ -41,6 +38,10 @@ pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Pred
     // Callers who may call all Deployments would go on sending to the name.
     if change.was_removed(name).await? {
         context.grantor.weaken("adding a Deployment under the name of a removed one")?;
+    }
+    let stored = change.deployments().await?;
+    if context.declared.default_deployment(stored.iter().chain([spec])) == Some(name) {
+        context.grantor.weaken("adding the default Deployment")?;
     }
     own_ways(context, &mut change, None, spec).await?;
     change.insert_deployment(spec, context.now).await?;

@@ -5,11 +5,13 @@
 
 use std::{fmt, net::SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    config::{ManagementConfig, ProxyConfig},
+    config::{Config, ManagementConfig, ProxyConfig},
     domain::{
         code::OneTimeCode,
-        deployment::DeploymentSpec,
+        deployment::{DeploymentName, DeploymentSpec},
         host::{Authority, HostName},
         origin::Origin,
         routing,
@@ -24,53 +26,98 @@ pub struct Address {
     pub prefix: String,
 }
 
-/// The first of [`all`]. `None`: nowhere, with this configuration.
-pub fn deployment(proxy: &ProxyConfig, spec: &DeploymentSpec, here: Option<&HostName>) -> Option<Address> {
-    all(proxy, spec, here).into_iter().next()
+/// How callers reach the Deployments of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    https: bool,
+    listen: SocketAddr,
+    public_url: Option<Origin>,
+    base_domain: Option<HostName>,
+    path_prefix: bool,
+    /// The one that is in effect: as [`Declared::default_deployment`](crate::domain::routing::Declared).
+    pub default_deployment: Option<DeploymentName>,
 }
 
-/// Every address that leads to the Deployment, the one to show first.
-fn all(proxy: &ProxyConfig, spec: &DeploymentSpec, here: Option<&HostName>) -> Vec<Address> {
-    let common = proxy.public_url.clone().unwrap_or_else(|| listener(proxy, proxy.listen, here));
-    let own_listener = spec.listen.map(|listen| Address::from(listener(proxy, listen, here)));
-    let by_host = hosts(proxy, spec).into_iter().map(|host| common.at(host).into());
-    let default = proxy.default_deployment.as_ref() == Some(&spec.name);
-    let prefix = format!("/deployments/{}", spec.name);
-    let mut all: Vec<Address> = own_listener.into_iter().chain(by_host).collect();
-    all.extend(default.then(|| common.clone().into()));
-    all.extend(proxy.path_prefix.then_some(Address { origin: common, prefix }));
-    all
+/// What a gateway writes into the store, for commands that may have another configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    pub console: Origin,
+    pub reach: Reach,
 }
 
-/// The address of a Deployment that a browser says it comes from. `None`: it is none of this Deployment, and may be
-/// another one's, which must not get what is meant for this one.
-///
-/// The scheme is not looked at: only we know whether something in front of us ends TLS.
-pub fn asked(proxy: &ProxyConfig, spec: &DeploymentSpec, here: Option<&HostName>, asked: &str) -> Option<Address> {
-    let (_, asked) = asked.split_once("://")?;
-    let (authority, path) = asked.split_at(asked.find('/').unwrap_or(asked.len()));
-    let authority = Authority::parse(authority.as_bytes()).ok()?;
-    all(proxy, spec, here).into_iter().filter(|address| address.prefix == path).find_map(|address| {
-        let Address { origin, prefix } = address;
-        let names: &[&str] = if origin.is_loopback() { &["127.0.0.1", "localhost"] } else { &[] };
-        let others: Vec<Origin> = names.iter().filter_map(|name| Some(origin.at(name.parse().ok()?))).collect();
-        let origin = std::iter::once(origin).chain(others).find(|origin| origin.is_of(&authority))?;
-        Some(Address { origin, prefix })
-    })
+impl Reach {
+    /// `default_deployment` is the one that is in effect, which is not for the configuration alone to say.
+    pub fn new(proxy: &ProxyConfig, default_deployment: Option<DeploymentName>) -> Self {
+        Self {
+            https: proxy.tls.is_some(),
+            listen: proxy.listen,
+            public_url: proxy.public_url.clone(),
+            base_domain: proxy.base_domain.clone(),
+            path_prefix: proxy.path_prefix,
+            default_deployment,
+        }
+    }
+
+    /// The first of [`Reach::all`]. `None`: nowhere.
+    pub fn deployment(&self, spec: &DeploymentSpec, here: Option<&HostName>) -> Option<Address> {
+        self.all(spec, here).into_iter().next()
+    }
+
+    /// Every address that leads to the Deployment, the one to show first.
+    fn all(&self, spec: &DeploymentSpec, here: Option<&HostName>) -> Vec<Address> {
+        let common = self.common(here);
+        let own_listener = spec.listen.map(|listen| Address::from(origin(self.https, listen, here)));
+        let by_host = self.hosts(spec).into_iter().map(|host| common.at(host).into());
+        let default = self.default_deployment.as_ref() == Some(&spec.name);
+        let prefix = format!("/deployments/{}", spec.name);
+        let mut all: Vec<Address> = own_listener.into_iter().chain(by_host).collect();
+        all.extend(default.then(|| common.clone().into()));
+        all.extend(self.path_prefix.then_some(Address { origin: common, prefix }));
+        all
+    }
+
+    /// The address of a Deployment that a browser says it comes from. `None`: it is none of this Deployment, and may be
+    /// another one's, which must not get what is meant for this one.
+    ///
+    /// The scheme is not looked at: only we know whether something in front of us ends TLS.
+    pub fn asked(&self, spec: &DeploymentSpec, here: Option<&HostName>, asked: &str) -> Option<Address> {
+        let (_, asked) = asked.split_once("://")?;
+        let (authority, path) = asked.split_at(asked.find('/').unwrap_or(asked.len()));
+        let authority = Authority::parse(authority.as_bytes()).ok()?;
+        self.all(spec, here).into_iter().filter(|address| address.prefix == path).find_map(|address| {
+            let Address { origin, prefix } = address;
+            let names: &[&str] = if origin.is_loopback() { &["127.0.0.1", "localhost"] } else { &[] };
+            let others: Vec<Origin> = names.iter().filter_map(|name| Some(origin.at(name.parse().ok()?))).collect();
+            let origin = std::iter::once(origin).chain(others).find(|origin| origin.is_of(&authority))?;
+            Some(Address { origin, prefix })
+        })
+    }
+
+    /// The host name by which a Deployment is found, if it is found by one.
+    pub fn host(&self, spec: &DeploymentSpec) -> Option<HostName> {
+        self.hosts(spec).into_iter().next()
+    }
+
+    fn hosts(&self, spec: &DeploymentSpec) -> Vec<HostName> {
+        routing::hosts(spec, self.base_domain.as_ref())
+    }
+
+    /// What the proxy listens on.
+    pub fn listener(&self, here: Option<&HostName>) -> Origin {
+        origin(self.https, self.listen, here)
+    }
+
+    /// The address that all share.
+    fn common(&self, here: Option<&HostName>) -> Origin {
+        self.public_url.clone().unwrap_or_else(|| self.listener(here))
+    }
 }
 
-/// The host name by which a Deployment is found, if it is found by one.
-pub fn host(proxy: &ProxyConfig, spec: &DeploymentSpec) -> Option<HostName> {
-    hosts(proxy, spec).into_iter().next()
-}
-
-fn hosts(proxy: &ProxyConfig, spec: &DeploymentSpec) -> Vec<HostName> {
-    routing::hosts(spec, proxy.base_domain.as_ref())
-}
-
-/// What the proxy listens on.
-pub fn listener(proxy: &ProxyConfig, listen: SocketAddr, here: Option<&HostName>) -> Origin {
-    origin(proxy.tls.is_some(), listen, here)
+impl Addresses {
+    /// As a gateway with this configuration has them. `default_deployment` as in [`Reach::new`].
+    pub fn new(config: &Config, default_deployment: Option<DeploymentName>) -> Self {
+        Self { console: management(&config.management, None), reach: Reach::new(&config.proxy, default_deployment) }
+    }
 }
 
 /// The console, as browsers reach it.
@@ -110,9 +157,11 @@ mod tests {
     use super::*;
     use crate::config::{Sources, load};
 
-    fn proxy(settings: &[(&str, &str)]) -> ProxyConfig {
+    fn reach(settings: &[(&str, &str)]) -> Reach {
         let env = settings.iter().map(|(key, value)| (format!("BENTO_GATEWAY__PROXY__{key}"), (*value).to_owned()));
-        load(&Sources { env: env.collect(), ..Sources::default() }).unwrap().proxy
+        let proxy = load(&Sources { env: env.collect(), ..Sources::default() }).unwrap().proxy;
+        let default = proxy.default_deployment.clone();
+        Reach::new(&proxy, default)
     }
 
     fn spec(hosts: &[&str], listen: Option<&str>) -> DeploymentSpec {
@@ -148,10 +197,10 @@ mod tests {
             (&[PUBLIC], spec(&["b.test"], Some("10.0.0.1:9000")), Some("http://10.0.0.1:9000")),
             (&[], spec(&[], Some("[::]:9000")), Some("http://gpu-box:9000")),
         ] {
-            let address = deployment(&proxy(settings), &spec, Some(&"gpu-box".parse().unwrap()));
+            let address = reach(settings).deployment(&spec, Some(&"gpu-box".parse().unwrap()));
             assert_eq!(address.map(|address| address.to_string()).as_deref(), shown, "{settings:?} {spec:?}");
         }
-        let everywhere = deployment(&proxy(&[]), &spec(&[], Some("[::]:9000")), None);
+        let everywhere = reach(&[]).deployment(&spec(&[], Some("[::]:9000")), None);
         assert_eq!(everywhere.unwrap().to_string(), "http://[::1]:9000");
     }
 
@@ -202,7 +251,7 @@ mod tests {
             (&[], spec(&["b.test"], Some("10.0.0.1:9000")), "http://b.test:9000", None),
             (&[], spec(&[], None), "http://127.0.0.1:8080", None),
         ] {
-            let address = asked(&proxy(settings), &spec, Some(&"gpu-box".parse().unwrap()), at);
+            let address = reach(settings).asked(&spec, Some(&"gpu-box".parse().unwrap()), at);
             assert_eq!(address.map(|address| address.to_string()).as_deref(), shown, "{settings:?} {spec:?} {at}");
         }
     }

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::address::Reach;
 use crate::{
+    config::ProxyConfig,
     domain::{
         deployment::{DeploymentName, DeploymentSpec},
         timestamp::Timestamp,
@@ -46,6 +48,16 @@ pub async fn list(context: &Context<'_>) -> Result<Vec<Listed>, StoreError> {
     let mut all: Vec<Listed> = declared.chain(stored).collect();
     all.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
     Ok(all)
+}
+
+/// How callers reach the Deployments of a gateway with this configuration, by what the store has now.
+///
+/// # Errors
+/// The store's.
+pub async fn reach(context: &Context<'_>, proxy: &ProxyConfig) -> Result<Reach, StoreError> {
+    let stored = context.store.list_deployments().await?;
+    let default = context.declared.default_deployment(stored.iter().map(|stored| &stored.spec));
+    Ok(Reach::new(proxy, default.cloned()))
 }
 
 /// Names that another gateway has declared from its own file or flags. This process knows nothing else about them.

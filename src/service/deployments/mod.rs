@@ -7,7 +7,7 @@ mod remove;
 mod update;
 
 pub use add::{Predecessor, add};
-pub use list::{Listed, Source, declared_elsewhere, list};
+pub use list::{Listed, Source, declared_elsewhere, list, reach};
 pub use remove::remove;
 pub use update::{UpdateDeployment, UpdateSettings, start, terminate, update};
 

@@ -105,7 +105,7 @@ impl Real {
     async fn beat(&self, at: usize) {
         let gateway = &self.gateways[at];
         let applied = gateway.index.applied();
-        self.store.beat(gateway.replica, &format!("gateway-{at}"), applied.as_deref(), None).await.unwrap();
+        self.store.beat(gateway.replica, &format!("gateway-{at}"), applied.as_deref(), None, None).await.unwrap();
     }
 
     async fn list(&self) -> Vec<(String, Option<i64>)> {

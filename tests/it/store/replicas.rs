@@ -42,10 +42,10 @@ async fn replicas_come_and_go(under_test: StoreUnderTest) {
     let store = under_test.open().await;
     let (one, two) = (replica(), replica());
     let seq = change(&store).await;
-    store.beat(one, "b", None, MINUTE).await.unwrap();
-    store.beat(two, "a", Some(&latest(&store).await), None).await.unwrap();
+    store.beat(one, "b", None, MINUTE, None).await.unwrap();
+    store.beat(two, "a", Some(&latest(&store).await), None, None).await.unwrap();
     assert_eq!(known(&store).await, [("a".to_owned(), seq), ("b".to_owned(), -1)]);
-    store.beat(one, "b", Some(&latest(&store).await), MINUTE).await.unwrap();
+    store.beat(one, "b", Some(&latest(&store).await), MINUTE, None).await.unwrap();
     assert_eq!(known(&store).await, [("a".to_owned(), seq), ("b".to_owned(), seq)]);
     store.leave(two).await.unwrap();
     assert_eq!(known(&store).await, [("b".to_owned(), seq)]);
@@ -59,33 +59,33 @@ async fn a_replica_of_a_lost_history_has_applied_nothing(under_test: StoreUnderT
     let store = under_test.open().await;
     let seq = change(&store).await;
     let lost = Point { seq, mark: Some("of another history".to_owned()) };
-    store.beat(replica(), "lost", Some(&lost), None).await.unwrap();
+    store.beat(replica(), "lost", Some(&lost), None, None).await.unwrap();
     let older_release = Point { seq, mark: None };
-    store.beat(replica(), "older", Some(&older_release), None).await.unwrap();
+    store.beat(replica(), "older", Some(&older_release), None, None).await.unwrap();
     assert_eq!(known(&store).await, [("lost".to_owned(), -1), ("older".to_owned(), seq)]);
 }
 
 async fn a_receipt_names_whoever_may_decide_by_old_knowledge(under_test: StoreUnderTest) {
     let store = under_test.open().await;
     change(&store).await;
-    store.beat(replica(), "dead", Some(&latest(&store).await), MINUTE).await.unwrap();
+    store.beat(replica(), "dead", Some(&latest(&store).await), MINUTE, None).await.unwrap();
     age(&under_test, 5000).await;
     let seq = change(&store).await;
-    store.beat(replica(), "good", Some(&latest(&store).await), MINUTE).await.unwrap();
+    store.beat(replica(), "good", Some(&latest(&store).await), MINUTE, None).await.unwrap();
     let of_dead = receipt(&store, seq).await.unwrap();
     assert_eq!((of_dead.replicas, of_dead.acknowledged), (2, 1));
     assert_eq!(of_dead.missing, ["dead"]);
     assert!(of_dead.took_ms < 3000, "nobody waits for a dead one as for a running one: {of_dead:?}");
 
-    store.beat(replica(), "starting", None, MINUTE).await.unwrap();
+    store.beat(replica(), "starting", None, MINUTE, None).await.unwrap();
     let of_starting = receipt(&store, seq).await.unwrap();
     assert_eq!(of_starting.missing, ["dead", "starting"]);
 }
 
 async fn a_silent_replica_is_remembered_as_long_as_it_may_decide(under_test: StoreUnderTest) {
     let store = under_test.open().await;
-    store.beat(replica(), "bounded", None, MINUTE).await.unwrap();
-    store.beat(replica(), "unbounded", None, None).await.unwrap();
+    store.beat(replica(), "bounded", None, MINUTE, None).await.unwrap();
+    store.beat(replica(), "unbounded", None, None, None).await.unwrap();
     let names = async || known(&store).await.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     age(&under_test, 65_000).await;
     assert_eq!(names().await, ["bounded", "unbounded"], "it may have polled after its last beat");

@@ -9,7 +9,7 @@ use crate::{
         error::ApiError,
         views::internals,
     },
-    service::deployments::{Listed, Source},
+    service::deployments::{self, Listed, Source},
     telemetry::traffic,
 };
 
@@ -37,6 +37,7 @@ pub struct Row {
 pub async fn rows(visitor: &SignedIn, listed: &[Listed]) -> Result<Vec<Row>, ApiError> {
     let specs: Vec<DeploymentSpec> = listed.iter().map(|listed| listed.spec.clone()).collect();
     let statuses = visitor.management.probes.statuses(&specs).await;
+    let reach = deployments::reach(&visitor.context(), &visitor.config.proxy).await?;
     let since = traffic::minute(visitor.now) - MINUTES;
     let sums = visitor.store.traffic(since, i64::MAX).await?;
     let requests: HashMap<&str, u64> = sums
@@ -51,7 +52,7 @@ pub async fn rows(visitor: &SignedIn, listed: &[Listed]) -> Result<Vec<Row>, Api
             status,
             class: class(status),
             protected: spec.protected,
-            url: visitor.deployment_url(spec).map(|url| url.to_string()),
+            url: reach.deployment(spec, visitor.here()).map(|url| url.to_string()),
             hosts: spec.hosts.iter().map(ToString::to_string).collect(),
             upstreams: internals(spec, visitor.user.role).map(|internals| internals.upstreams),
             from_file: listed.source == Source::Configuration,

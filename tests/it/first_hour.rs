@@ -1,0 +1,76 @@
+//! What a newcomer meets in the first hour, by the real programs: no dead end, and no wrong word.
+
+use crate::harness::{
+    SOON, api,
+    gateway::{Gateway, Setup},
+    http::get,
+    upstream::Upstream,
+    wait_for, wait_until,
+};
+
+/// What a command says to the person, on standard error; it must succeed.
+fn said(gateway: &Gateway, arguments: &[&str]) -> String {
+    let output = gateway.cli_command(arguments).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    said
+}
+
+fn welcome(gateway: &Gateway) -> String {
+    wait_for("the welcome", SOON, || {
+        gateway.stdout().iter().any(|line| line.contains("bentoml cloud login")).then(|| gateway.stdout().join("\n"))
+    })
+}
+
+#[test]
+fn the_first_deployment_needs_no_address_of_its_own_and_the_second_is_told_to_get_one() {
+    let (one, two) = (Upstream::named("one"), Upstream::named("two"));
+    let mut gateway = Setup::new("").env("TOKENS__FIRST_TOKEN", "true").start();
+    let first = welcome(&gateway);
+    assert!(first.contains("There is no Deployment yet."), "{first}");
+    assert!(first.contains("bento-gateway deployment add NAME --upstream http://127.0.0.1:3000"), "{first}");
+    assert!(!first.contains("Try it"), "what would answer 404: {first}");
+    let token = first.lines().find(|line| line.trim().starts_with("bgw_")).unwrap().trim().to_owned();
+
+    let upstream = format!("http://{}", one.address);
+    let added = said(&gateway, &["deployment", "add", "one", "--upstream", &upstream]);
+    let url = format!("http://{}", gateway.proxy);
+    assert!(added.contains(&format!("one is reached at {url}\n")), "{added}");
+    let answer = gateway.ask(&get("127.0.0.1", "/", &token));
+    assert_eq!((answer.status, answer.text().as_str()), (200, "one"));
+    assert_eq!(api::get(&gateway, &token, "/api/v2/deployments/one").1["urls"][0], url);
+
+    let upstream = format!("http://{}", two.address);
+    let added = said(&gateway, &["deployment", "add", "two", "--upstream", &upstream]);
+    assert!(added.contains("two has no address yet") && added.contains("deployment update two --host HOST"), "{added}");
+    assert!(added.contains(&format!("one was reached at {url} as the only Deployment, and is no longer")), "{added}");
+    let shown = api::get(&gateway, &token, "/api/v2/deployments/two").1;
+    assert!(shown["notice"].as_str().unwrap().starts_with("it has no address yet: PATCH"), "{shown}");
+
+    // What the words say works.
+    let updated = said(&gateway, &["deployment", "update", "two", "--host", "two.test"]);
+    assert!(updated.contains(&format!("two is reached at http://two.test:{}\n", gateway.proxy.port())), "{updated}");
+    assert_eq!(gateway.ask(&get("two.test", "/", &token)).text(), "two");
+    assert!(gateway.ask(&get("127.0.0.1", "/", &token)).status == 404);
+    gateway.write_config("[proxy]\ndefault_deployment = \"one\"\n");
+    wait_until("the configuration is read again", SOON, || gateway.ask(&get("127.0.0.1", "/", &token)).text() == "one");
+
+    let earlier = gateway.stdout().len();
+    gateway.terminate();
+    gateway.start_again();
+    wait_until("the second welcome", SOON, || gateway.stdout().len() > earlier + 5);
+    let second = gateway.stdout()[earlier..].join("\n");
+    assert!(second.contains(&format!("one  {url}  protected")) && second.contains("two  http://two.test:"), "{second}");
+    assert!(!second.contains("There is no Deployment"), "{second}");
+}
+
+#[test]
+fn the_only_deployment_of_a_file_is_the_default_one() {
+    let upstream = Upstream::named("filed");
+    let gateway = Gateway::start(&format!("[deployments.filed]\nupstream = \"http://{}\"\n", upstream.address));
+    let token = gateway.token(&["deployment:filed"]);
+    assert_eq!(gateway.ask(&get("gpu-box", "/", &token.text)).text(), "filed");
+    // Nothing that is added takes that away.
+    gateway.cli(&["deployment", "add", "other", "--upstream", "http://127.0.0.1:1"]);
+    assert_eq!(gateway.ask(&get("gpu-box", "/", &token.text)).text(), "filed");
+}
