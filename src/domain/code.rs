@@ -78,6 +78,12 @@ impl CodeKey {
         blake3::Hasher::new_keyed(&key).update(number).update(account.as_bytes()).finalize()
     }
 
+    /// What shows that a gateway on this store has begun a sign-in by the provider with these words.
+    pub fn seal_begun(&self, begun: &str) -> blake3::Hash {
+        let key = blake3::derive_key("bento-gateway 2026 sign-in by the provider", &self.key);
+        blake3::keyed_hash(&key, begun.as_bytes())
+    }
+
     fn tag(&self, purpose: Purpose, random: &[u8; CODE_BYTES]) -> [u8; TAG_BYTES] {
         let purpose = match purpose {
             Purpose::ConsoleSession => b's',

@@ -3,10 +3,11 @@
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
+use super::egress::Egress;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::Connect, connect::HttpConnector},
     rt::TokioExecutor,
@@ -45,6 +46,9 @@ pub enum ClientError {
 /// With TLS where the URL says so.
 pub type Secure = Client<HttpsConnector<HttpConnector>>;
 
+/// The same, by a proxy where the environment names one.
+pub type Outward = Client<HttpsConnector<Egress>>;
+
 /// Without TLS.
 pub fn plain(timeout: Duration) -> Client<HttpConnector> {
     Client { http: legacy::Client::builder(TokioExecutor::new()).build_http(), timeout }
@@ -64,12 +68,17 @@ pub fn unverified(timeout: Duration) -> Result<Secure, rustls::Error> {
     Ok(Client { http: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
 }
 
-/// With TLS where the URL says so.
+/// For what is not on this machine: with TLS where the URL says so, and then by the proxy that the environment names.
 ///
 /// # Errors
 /// This machine has no root certificates.
-pub fn secure(timeout: Duration) -> io::Result<Secure> {
-    let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
+pub fn outward(timeout: Duration) -> io::Result<Outward> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    let config = config.with_native_roots()?.with_no_client_auth();
+    let secure = |config| HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
+    let egress = Egress::from_environment(secure(config.clone()).build());
+    let connector = secure(config).wrap_connector(egress);
     Ok(Client { http: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
 }
 

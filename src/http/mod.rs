@@ -7,6 +7,7 @@ pub mod authority;
 pub mod bearer;
 pub mod client;
 pub mod cookie;
+pub mod egress;
 pub mod form;
 pub mod forwarding;
 pub mod keepalive;

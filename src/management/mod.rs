@@ -38,7 +38,7 @@ use serde_json::Value;
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
 
-use self::{error::ApiError, limits::Limits, probe::Probes};
+use self::{console::Providers, error::ApiError, limits::Limits, probe::Probes};
 use crate::{
     config::Config,
     gateway::Gateway,
@@ -60,6 +60,8 @@ pub struct Management {
     /// Where the times, ids and secrets of answers come from.
     system: Arc<dyn System>,
     limits: Limits,
+    /// Of single sign-on.
+    providers: Providers,
     probes: Arc<Probes>,
 }
 
@@ -70,6 +72,7 @@ impl Management {
             config: ArcSwap::from_pointee(config),
             system,
             limits: Limits::new(),
+            providers: Providers::default(),
             probes: Arc::new(Probes::new()),
         }
     }

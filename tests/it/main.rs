@@ -60,6 +60,7 @@ mod secrecy;
 mod shutdown;
 mod single_sign_on;
 mod single_sign_on_passwords;
+mod single_sign_on_provider;
 mod store;
 mod store_failover;
 mod store_faults;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     console::{Browser, create_user},
     gateway::Gateway,
-    provider::{Provider, ada, merged},
+    provider::{Provider, ada, config, merged},
 };
 
 /// The status of the end, and what the account's page says of the role.
@@ -65,6 +65,38 @@ fn what_providers_send_is_read_as_they_mean_it() {
         ("not our audience", ada(json!({ "aud": "3298" })), none.clone(), none.clone(), false, 502),
         ("another nonce", ada(json!({ "nonce": "x" })), none.clone(), none.clone(), false, 502),
         ("Auth0: a slash at the end", ada(json!({})), none.clone(), slash, false, 303),
+        (
+            "Okta: an ID token that says who, and no more",
+            json!({ "sub": "ada" }),
+            ada(json!({})),
+            none.clone(),
+            true,
+            303,
+        ),
+        (
+            "Google: claims of its own",
+            ada(json!({ "hd": "example.com", "azp": "gw", "at_hash": "x", "picture": "https://g.test/p" })),
+            none.clone(),
+            none.clone(),
+            true,
+            303,
+        ),
+        (
+            "Entra ID: no address, only a name to sign in with",
+            json!({ "sub": "ada", "preferred_username": "ada@example.com", "tid": "t", "oid": "o", "ver": "2.0" }),
+            json!({ "sub": "ada" }),
+            none.clone(),
+            false,
+            403,
+        ),
+        (
+            "Dex: claims of the connector",
+            ada(json!({ "federated_claims": { "connector_id": "ldap", "user_id": "7" }, "c_hash": "x" })),
+            none.clone(),
+            none.clone(),
+            false,
+            303,
+        ),
         ("only client_secret_post", ada(json!({})), none.clone(), post_only, false, 303),
         (
             "userinfo that cannot be read",
@@ -87,7 +119,9 @@ fn what_providers_send_is_read_as_they_mean_it() {
     ] {
         let gateway = provider.gateway("allowed_values = [\"*\"]");
         if exists {
-            gateway.cli(&["user", "create", "--email", "root@example.com", "--name", "Root"]);
+            for (email, name) in [("root@example.com", "Root"), ("ada@example.com", "Ada")] {
+                gateway.cli(&["user", "create", "--email", email, "--name", name]);
+            }
         }
         provider.says(id_token, userinfo, discovery.clone());
         assert_eq!(sign_on(&gateway, &provider).0, status, "{what}");
@@ -138,4 +172,72 @@ fn the_last_admin_stays_one_and_signs_in() {
     // Nobody has ever signed in as admin@localhost.
     provider.says(ada(json!({ "groups": [] })), json!({ "sub": "ada" }), Value::Null);
     assert_eq!(sign_on(&gateway, &provider), (303, "admin"));
+}
+
+/// Entra ID never says whether it has verified an address.
+#[test]
+fn an_address_is_trusted_only_where_the_setting_says_so() {
+    let provider = Provider::start();
+    let said =
+        |verified: Value| json!({ "sub": "ada", "email": "ada@example.com", "name": "A", "email_verified": verified });
+    for (trust, verified, status) in [
+        ("false", Value::Null, 403),
+        ("true", Value::Null, 303),
+        ("true", json!(false), 403),
+        ("true", json!("false"), 403),
+    ] {
+        let gateway = provider.gateway(&format!("allowed_values = [\"*\"]\ntrust_email = {trust}"));
+        gateway.cli(&["user", "create", "--email", "ada@example.com", "--name", "Ada"]);
+        provider.says(said(verified.clone()), json!({ "sub": "ada" }), Value::Null);
+        assert_eq!(sign_on(&gateway, &provider).0, status, "{trust} {verified}");
+    }
+}
+
+#[test]
+fn an_issuer_is_found_below_its_path() {
+    let provider = Provider::start();
+    for (what, set, calls_itself) in [
+        ("Keycloak", "/realms/x", "/realms/x"),
+        ("Entra ID", "/tenant/v2.0", "/tenant/v2.0"),
+        ("Cognito", "/eu-west-1_pool", "/eu-west-1_pool"),
+        ("Dex", "/dex", "/dex"),
+        ("Authentik", "/application/o/gw/", "/application/o/gw/"),
+        ("Authentik, without the slash", "/application/o/gw", "/application/o/gw/"),
+        ("Keycloak, with a slash", "/realms/x/", "/realms/x"),
+    ] {
+        let issuer = |path: &str| format!("http://{}{path}", provider.address);
+        let gateway = Gateway::start(&config(&issuer(set), "allowed_values = [\"*\"]"));
+        provider.says(ada(json!({})), Value::Null, json!({ "issuer": issuer(calls_itself) }));
+        assert_eq!(sign_on(&gateway, &provider).0, 303, "{what}");
+    }
+}
+
+#[test]
+fn each_provider_has_its_claim_for_roles() {
+    let provider = Provider::start();
+    for (what, claim, id_token, userinfo) in [
+        ("Auth0", "https://example.com/roles", json!({ "https://example.com/roles": ["ops"] }), json!({})),
+        ("Entra ID", "roles", json!({ "roles": ["ops"], "wids": ["x"] }), json!({})),
+        ("Okta: in userinfo only", "groups", json!({}), json!({ "groups": ["Everyone", "ops"] })),
+        (
+            "Keycloak, of a client",
+            "resource_access.gw.roles",
+            json!({ "resource_access": { "gw": { "roles": ["ops"] } } }),
+            json!({}),
+        ),
+        ("Authentik", "groups", json!({ "groups": ["authentik Admins", "ops"] }), json!({})),
+        (
+            "Zitadel, by an Action",
+            "groups",
+            json!({ "groups": ["ops"], "urn:zitadel:iam:org:project:roles": {} }),
+            json!({}),
+        ),
+        ("Cognito", "cognito:groups", json!({ "cognito:groups": ["ops"], "cognito:username": "ada" }), json!({})),
+        ("Dex", "groups", json!({ "groups": ["org:team", "ops"] }), json!({})),
+    ] {
+        let settings = format!("role_claim = \"{claim}\"\nadmin_values = [\"ops\"]\nallowed_values = [\"ml\"]");
+        let gateway = provider.gateway(&settings);
+        provider.says(ada(id_token), merged(json!({ "sub": "ada" }), &userinfo), Value::Null);
+        assert_eq!(sign_on(&gateway, &provider), (303, "admin"), "{what}");
+    }
 }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use axum::{Router, body::Body, http::StatusCode, response::Response, routing::get};
 
 use self::routes::Pages;
-pub use self::{routes::Page, visitor::Audience};
+pub use self::{oidc::Providers, routes::Page, visitor::Audience};
 use super::Management;
 use crate::http;
 

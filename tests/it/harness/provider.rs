@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -12,7 +12,10 @@ use openidconnect::{
     JsonWebKeyId, PrivateSigningKey,
     core::{CoreJwsSigningAlgorithm, CoreRsaPrivateSigningKey},
 };
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls_pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
 
 use super::{console::Browser, gateway::Gateway, http::Response};
 
@@ -21,6 +24,8 @@ const KEY: &str = include_str!("../../fixtures/provider-key.pem");
 
 pub struct Provider {
     pub address: SocketAddr,
+    /// PEM. `None`: it has no TLS.
+    pub certificate: Option<String>,
     says: Arc<Mutex<Says>>,
 }
 
@@ -34,6 +39,8 @@ pub struct Says {
     pub nonce: String,
     /// The `kid` of its key.
     pub key: String,
+    /// `None`: that key.
+    pub signs_with: Option<String>,
     /// This path is answered with this status, and a text that is no JSON.
     pub fails: Option<(&'static str, u16)>,
     /// Before each answer.
@@ -45,16 +52,40 @@ pub struct Says {
 impl Provider {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        Self::accept(listener, None, move |stream, says| serve(stream, &issuer, says))
+    }
+
+    /// With TLS, as `https://HOST` with the port of its address.
+    pub fn start_secure(host: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let issuer = format!("https://{host}:{}", listener.local_addr().unwrap().port());
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([host.to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = Arc::new(config.with_single_cert(vec![cert.der().clone()], key).unwrap());
+        Self::accept(listener, Some(cert.pem()), move |stream, says| {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            serve(StreamOwned::new(connection, stream), &issuer, says);
+        })
+    }
+
+    fn accept(
+        listener: TcpListener,
+        certificate: Option<String>,
+        serve: impl Fn(TcpStream, &Mutex<Says>) + Clone + Send + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let says = Arc::new(Mutex::new(Says { key: "1".to_owned(), ..Says::default() }));
         let told = Arc::clone(&says);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let told = Arc::clone(&told);
-                std::thread::spawn(move || serve(stream, &format!("http://{address}"), &told));
+                let (told, serve) = (Arc::clone(&told), serve.clone());
+                std::thread::spawn(move || serve(stream, &told));
             }
         });
-        Self { address, says }
+        Self { address, certificate, says }
     }
 
     pub fn says(&self, id_token: Value, userinfo: Value, discovery: Value) {
@@ -64,6 +95,11 @@ impl Provider {
 
     pub fn now(&self) -> MutexGuard<'_, Says> {
         self.says.lock().unwrap()
+    }
+
+    /// How often it was asked for that path.
+    pub fn asked_for(&self, path: &str) -> usize {
+        self.now().asked.iter().filter(|asked| asked.split(' ').nth(1) == Some(path)).count()
     }
 
     /// The section of a gateway that has its people sign in here.
@@ -155,7 +191,7 @@ fn answer(head: &str, body: &str, issuer: &str, says: &mut Says) -> (u16, String
     }
     let key = CoreRsaPrivateSigningKey::from_pem(KEY, Some(JsonWebKeyId::new(says.key.clone()))).unwrap();
     let answer = match path {
-        "/.well-known/openid-configuration" => merged(
+        path if path.ends_with("/.well-known/openid-configuration") => merged(
             json!({
                 "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"),
                 "token_endpoint": format!("{issuer}/token"), "userinfo_endpoint": format!("{issuer}/userinfo"),
@@ -173,7 +209,11 @@ fn answer(head: &str, body: &str, issuer: &str, says: &mut Says) -> (u16, String
                 &says.id_token,
             );
             let part = |value: Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-            let signed = format!("{}.{}", part(json!({ "alg": "RS256", "kid": says.key })), part(whole));
+            let signed = format!(
+                "{}.{}",
+                part(json!({ "alg": "RS256", "kid": says.signs_with.as_ref().unwrap_or(&says.key) })),
+                part(whole)
+            );
             let mac = key.sign(&CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256, signed.as_bytes()).unwrap();
             let id_token = format!("{signed}.{}", BASE64URL_NOPAD.encode(&mac));
             json!({ "access_token": "a", "token_type": "Bearer", "id_token": id_token })
