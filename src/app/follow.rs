@@ -9,7 +9,9 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use super::{ServeError, Shutdown, heartbeat::Heartbeat, record_usage::UsageRecorder, welcome};
+use super::{
+    ServeError, Shutdown, heartbeat::Heartbeat, record_expiry::ExpiryRecorder, record_usage::UsageRecorder, welcome,
+};
 use crate::{
     config::Config,
     domain::{audit::Actor, rights::Grantor, routing::Declared},
@@ -64,6 +66,9 @@ impl Follow {
         let announced = Heartbeat::begin(followed, management, fed, config.store.max_staleness);
         let heartbeat = feed.spawn(announced).await.map_err(broken)??;
         shutdown.spawn_on(heartbeat.run(shutdown.clone()), &feed);
+        let (tokens, recorder_ends) = (config.tokens.clone(), shutdown.clone());
+        let recorder = ExpiryRecorder { store: Arc::clone(&store), tokens, system, shutdown: recorder_ends };
+        shutdown.spawn(recorder.run());
         let (interval, recorder_ends) = (config.tokens.usage_interval, shutdown.clone());
         let recorder =
             UsageRecorder { gateway: Arc::clone(&gateway), traffic, store, interval, shutdown: recorder_ends };

@@ -5,6 +5,7 @@ mod descriptors;
 mod follow;
 mod heartbeat;
 mod listeners;
+mod record_expiry;
 mod record_usage;
 mod reload;
 mod shutdown;

@@ -27,6 +27,8 @@ pub struct TokenRecord {
     pub created_at: Timestamp,
     /// `None`: does not expire.
     pub expires_at: Option<Timestamp>,
+    /// When a gateway wrote down that it has expired. `None`: none has; whether it has expired is for the clock to say.
+    pub expired_at: Option<Timestamp>,
     /// `None`: not revoked.
     pub revoked_at: Option<Timestamp>,
     /// `None`: never used. The store learns of a use up to a few seconds late.
@@ -45,7 +47,7 @@ pub struct SecretRecord {
     pub session: Option<DeploymentName>,
 }
 
-/// Computed from the clock at each request, never stored.
+/// Computed at each request. The clock says whether a token has expired, until that was written down once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenStatus {
@@ -58,7 +60,7 @@ impl TokenRecord {
     pub fn status(&self, now: Timestamp) -> TokenStatus {
         if self.revoked_at.is_some() {
             TokenStatus::Revoked
-        } else if self.expires_at.is_some_and(|at| at <= now) {
+        } else if self.expired_at.is_some() || self.expires_at.is_some_and(|at| at <= now) {
             TokenStatus::Expired
         } else {
             TokenStatus::Active

@@ -122,9 +122,18 @@ impl Context<'_> {
         let Draft { uid, name, description, scopes, owner, expires_at } = draft;
         let detail = json!({ "name": name, "scopes": scopes, "expires_at": expires_at, "owner": owner });
         let event = self.event(Action::TokenCreated, uid, detail)?;
-        let (created_at, revoked_at, last_used_at) = (self.now, None, None);
-        let record =
-            TokenRecord { uid, name, description, scopes, owner, created_at, expires_at, revoked_at, last_used_at };
+        let record = TokenRecord {
+            uid,
+            name,
+            description,
+            scopes,
+            owner,
+            created_at: self.now,
+            expires_at,
+            expired_at: None,
+            revoked_at: None,
+            last_used_at: None,
+        };
         Ok((record, event))
     }
 

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::{
     Committed, Database, Shared, Store, StoreError,
     point::Point,
-    statement::{Connection, same, statements},
+    statement::{Connection, Sql, same, statements},
 };
 use crate::domain::{
     deployment::{DeploymentName, DeploymentSpec},
@@ -16,6 +16,19 @@ use crate::domain::{
     token::{SecretRecord, TokenUid},
     user::UserId,
 };
+
+macro_rules! secrets {
+    ($long_ago:literal) => {
+        concat!(
+            "SELECT s.changed_seq, s.lookup_id, s.hash, s.retires_at, s.deployment, t.id, t.owner_id, t.scopes,
+                CASE WHEN t.expired_at IS NULL THEN t.expires_at ELSE ",
+            $long_ago,
+            " END AS expires_at, t.revoked_at
+            FROM token_secrets s JOIN api_tokens t ON t.id = s.token_id
+            WHERE (s.changed_seq, s.lookup_id) > ($1, $2) ORDER BY s.changed_seq, s.lookup_id LIMIT $3"
+        )
+    };
+}
 
 statements! {
     CHANGE_SEQ = same("SELECT seq FROM change_seq");
@@ -26,12 +39,11 @@ statements! {
         LEFT JOIN change_marks latest ON latest.seq = s.seq LEFT JOIN change_marks applied ON applied.seq = $1",
     );
 
-    SECRETS = same(
-        "SELECT s.changed_seq, s.lookup_id, s.hash, s.retires_at, s.deployment, t.id, t.owner_id, t.scopes, t.expires_at,
-            t.revoked_at
-        FROM token_secrets s JOIN api_tokens t ON t.id = s.token_id
-        WHERE (s.changed_seq, s.lookup_id) > ($1, $2) ORDER BY s.changed_seq, s.lookup_id LIMIT $3",
-    );
+    /// What was seen to end has ended long ago, so that no clock revives it.
+    SECRETS = Sql {
+        sqlite: secrets!("0"),
+        postgres: secrets!("timestamptz '1970-01-01 00:00:00Z'"),
+    };
 
     /// The spec of a removed one may be of a form that only an older release can read.
     DEPLOYMENTS = same(

@@ -18,6 +18,7 @@ mod columns;
 mod deployments;
 mod device_logins;
 mod error;
+mod expiry;
 mod feed;
 mod invitations;
 mod point;
@@ -145,6 +146,7 @@ pub fn statements() -> Statements {
         code_key::STATEMENTS,
         deployments::STATEMENTS,
         device_logins::STATEMENTS,
+        expiry::STATEMENTS,
         feed::STATEMENTS,
         invitations::STATEMENTS,
         replicas::STATEMENTS,

@@ -37,6 +37,7 @@ record!(TokenRecord, row => Self {
     owner: row.try_get("owner_id")?,
     created_at: row.try_get("created_at")?,
     expires_at: row.try_get("expires_at")?,
+    expired_at: row.try_get("expired_at")?,
     revoked_at: row.try_get("revoked_at")?,
     last_used_at: row.try_get("last_used_at")?,
 });

@@ -21,7 +21,8 @@ use crate::domain::{
 macro_rules! select_token {
     ($rest:expr) => {
         concat!(
-            "SELECT id, owner_id, name, description, scopes, created_at, expires_at, revoked_at, last_used_at
+            "SELECT id, owner_id, name, description, scopes, created_at, expires_at, expired_at, revoked_at,
+                last_used_at
             FROM api_tokens ",
             $rest
         )
@@ -44,7 +45,7 @@ macro_rules! filtered {
 macro_rules! opening {
     ($opens:literal) => {
         concat!(
-            "WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)
+            "WHERE revoked_at IS NULL AND expired_at IS NULL AND (expires_at IS NULL OR expires_at > $3)
             AND (CAST($2 AS uuid) IS NULL OR owner_id = $2) AND EXISTS (",
             $opens,
             ") "
@@ -343,7 +344,7 @@ impl Change {
     }
 
     /// Followers read the token again.
-    async fn touch_secrets(&mut self, uid: TokenUid) -> Result<(), StoreError> {
+    pub(super) async fn touch_secrets(&mut self, uid: TokenUid) -> Result<(), StoreError> {
         self.connection.execute(TOUCH_SECRETS, (uid, self.seq)).await.map(drop)
     }
 }

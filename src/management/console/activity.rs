@@ -145,6 +145,7 @@ impl AuditNames {
                 (name, Some(format!("/api_tokens/{target}")))
             }
             Some("deployment") => (target.clone(), Some(format!("/deployments/{target}"))),
+            Some("expiry") => (String::new(), None),
             Some("user" | "session" | "login") if own => (String::new(), None),
             _ => (self.users.get(target).cloned().unwrap_or_else(|| target.clone()), None),
         }
@@ -159,6 +160,7 @@ fn verb(action: &str) -> &str {
         "token.updated" => "updated the token",
         "token.revoked" => "deleted the token",
         "token.rotated" => "rotated the token",
+        "expiry.recorded" => "wrote down what has expired",
         "deployment.added" => "added the Deployment",
         "deployment.updated" => "updated the Deployment",
         "deployment.terminated" => "terminated the Deployment",
@@ -192,6 +194,7 @@ fn detail(detail: &Value, action: &str) -> String {
     };
     let facts: &[(&str, &str)] = match action {
         "token.created" | "token.updated" => &[("scopes", "scopes"), ("expires_at", "expires")],
+        "expiry.recorded" => &[("tokens", "tokens")],
         "token.rotated" => &[("old_until", "old secret expires")],
         "deployment.added" | "deployment.updated" => &[("upstreams", "upstreams")],
         "user.created" | "user.updated" => &[("role", "role")],

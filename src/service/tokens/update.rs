@@ -10,7 +10,7 @@ use crate::{
     domain::{
         audit::Action,
         scope::ScopeSet,
-        token::{TokenRecord, TokenUid},
+        token::{TokenRecord, TokenStatus, TokenUid},
     },
     service::{Context, Error, Result, Version, tidy_name},
     store::Committed,
@@ -37,7 +37,7 @@ pub async fn update(context: &Context<'_>, uid: TokenUid, update: UpdateToken) -
     let known = change.token(uid).await?.filter(|token| token.revoked_at.is_none());
     let mut token = known.ok_or(Error::TokenNotFound(uid))?;
     Version::of_token(&token).expect_seen(update.seen)?;
-    if let Some(at) = token.expires_at.filter(|at| *at <= context.now) {
+    if let (TokenStatus::Expired, Some(at)) = (token.status(context.now), token.expires_at) {
         return Err(Error::TokenExpired { uid, at });
     }
     // Letting a token live longer grants its scopes, too.

@@ -5,6 +5,7 @@ mod audit;
 mod browser_sessions;
 mod deployments;
 mod device_logins;
+mod expiry;
 mod feed;
 mod feed_model;
 mod history;
@@ -162,6 +163,7 @@ fn token(owner: UserId, name: &str) -> TokenRecord {
         owner,
         created_at: at,
         expires_at: None,
+        expired_at: None,
         revoked_at: None,
         last_used_at: None,
     }
