@@ -27,6 +27,7 @@ mod cloud;
 mod config;
 mod console;
 mod console_routes;
+mod faults;
 mod feed_model;
 mod first_hour;
 mod harness;

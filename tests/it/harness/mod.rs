@@ -14,6 +14,7 @@ pub mod pair;
 pub mod pooler;
 pub mod postgres;
 pub mod provider;
+pub mod relay;
 pub mod snapshot;
 pub mod system;
 pub mod token_text;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::{
         fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
@@ -68,6 +68,32 @@ impl Cluster {
 
     /// One more, to be stopped, paused and killed. Ends when dropped.
     pub fn start() -> Self {
+        let cluster = Self::prepare();
+        cluster.initialise();
+        cluster.start_again();
+        cluster
+    }
+
+    /// What a backup or a standby has got by now, as a server of its own that is not started yet:
+    /// [`Cluster::start_again`].
+    pub fn copy(&self) -> Self {
+        let copy = Self::prepare();
+        let mut backup = Command::new(binaries().join("pg_basebackup"));
+        backup.args([
+            "--host=127.0.0.1",
+            "--username=gateway",
+            "--checkpoint=fast",
+            "--wal-method=stream",
+            "--no-sync",
+        ]);
+        backup.arg(format!("--port={}", self.port)).arg("--pgdata").arg(copy.directory.join("data"));
+        let output = run_as(backup.env("PGPASSWORD", PASSWORD), other_account(), &copy.directory).output().unwrap();
+        assert!(output.status.success(), "pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr));
+        copy
+    }
+
+    /// Everything but the data.
+    fn prepare() -> Self {
         let binaries = binaries();
         let account = other_account();
         let directory = tempfile::Builder::new().prefix("bgw-pg-").tempdir().unwrap().keep();
@@ -101,14 +127,11 @@ impl Cluster {
         let commands = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().unwrap());
         let supervisor = Mutex::new(Supervisor { process, commands, answers, server: 0 });
-        let cluster = Self { directory, port, databases: AtomicU32::new(0), supervisor };
-
-        cluster.initialise(&binaries, account);
-        cluster.start_again();
-        cluster
+        Self { directory, port, databases: AtomicU32::new(0), supervisor }
     }
 
-    fn initialise(&self, binaries: &Path, account: Option<(u32, u32)>) {
+    fn initialise(&self) {
+        let (binaries, account) = (binaries(), other_account());
         let password_file = self.directory.join("password");
         fs::write(&password_file, PASSWORD).unwrap();
         if let Some((uid, gid)) = account {
@@ -178,6 +201,10 @@ impl Cluster {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// By TCP.

@@ -1,0 +1,138 @@
+//! A network between a gateway and its store that a test cuts, freezes, slows down and leads elsewhere.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::sleep,
+    time::Duration,
+};
+
+/// What becomes of what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    Open,
+    /// Connections end, and new ones are ended at once.
+    Cut,
+    /// Connections stand, and nothing arrives. What is sent meanwhile arrives when the network is open again.
+    Frozen,
+    /// All that is sent arrives so much later, in either direction.
+    Slow(Duration),
+}
+
+/// Ends when dropped.
+pub struct Relay {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    ended: AtomicBool,
+}
+
+struct State {
+    network: Network,
+    target: SocketAddr,
+    connections: Vec<Weak<TcpStream>>,
+}
+
+impl Relay {
+    pub fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Mutex::new(State { network: Network::Open, target, connections: Vec::new() });
+        let shared = Arc::new(Shared { state, changed: Condvar::new(), ended: AtomicBool::new(false) });
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if accepting.ended.load(Relaxed) {
+                    return;
+                }
+                let shared = Arc::clone(&accepting);
+                std::thread::spawn(move || shared.serve(stream));
+            }
+        });
+        Self { address, shared }
+    }
+
+    pub fn set(&self, network: Network) {
+        let mut state = self.shared.state.lock().unwrap();
+        state.network = network;
+        if network == Network::Cut {
+            state.end_connections();
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// Another server has the address from now on.
+    pub fn lead_to(&self, target: SocketAddr) {
+        let mut state = self.shared.state.lock().unwrap();
+        state.target = target;
+        state.end_connections();
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Relaxed);
+        self.set(Network::Cut);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl State {
+    fn end_connections(&mut self) {
+        for connection in self.connections.drain(..).filter_map(|connection| connection.upgrade()) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Shared {
+    fn serve(self: Arc<Self>, near: TcpStream) {
+        let near = Arc::new(near);
+        let target = {
+            let mut state = self.state.lock().unwrap();
+            if state.network == Network::Cut {
+                return;
+            }
+            state.connections.push(Arc::downgrade(&near));
+            state.target
+        };
+        let Ok(far) = TcpStream::connect(target).map(Arc::new) else { return };
+        self.state.lock().unwrap().connections.push(Arc::downgrade(&far));
+        for stream in [&near, &far] {
+            stream.set_nodelay(true).unwrap();
+        }
+        let (back, from, to) = (Arc::clone(&self), Arc::clone(&far), Arc::clone(&near));
+        let answering = std::thread::spawn(move || back.copy(&from, &to));
+        self.copy(&near, &far);
+        let _ = answering.join();
+    }
+
+    fn copy(&self, mut from: &TcpStream, mut to: &TcpStream) {
+        let mut piece = [0; 16 * 1024];
+        while let Ok(size @ 1..) = from.read(&mut piece) {
+            if !self.lets_pass() || to.write_all(&piece[..size]).is_err() {
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    }
+
+    /// `false`: never.
+    fn lets_pass(&self) -> bool {
+        let frozen = |state: &mut State| state.network == Network::Frozen;
+        let network = self.changed.wait_while(self.state.lock().unwrap(), frozen).unwrap().network;
+        if let Network::Slow(delay) = network {
+            sleep(delay);
+        }
+        network != Network::Cut
+    }
+}
