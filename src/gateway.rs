@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     config::{LimitConfig, ManagementConfig, TokenConfig},
-    domain::{origin::Origin, token::TokenUid},
+    domain::{identity_fields::IdentityFields, origin::Origin, token::TokenUid},
     http::limit::Limit,
     index::{follow::Index, usage::Usage, verify::Verifier},
     service::receipt::{self, Receipt},
@@ -81,6 +81,8 @@ pub struct Settings {
     pub realm: String,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: LimitConfig,
+    /// Shared with what outlives a reload.
+    pub identity_fields: Arc<IdentityFields>,
     pub http2: bool,
     /// How long an idle connection to an upstream is kept.
     pub upstream_keep_alive: Duration,

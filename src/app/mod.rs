@@ -171,6 +171,7 @@ fn settings(config: &Config) -> Settings {
         realm: config.organization.clone(),
         trusted_proxies: config.proxy.trusted_proxies.clone(),
         limits: config.proxy.limits.clone(),
+        identity_fields: Arc::new(config.proxy.identity_fields.clone()),
         http2: config.proxy.http2,
         upstream_keep_alive: config.proxy.upstream_keep_alive,
         browser: BrowserSettings {

@@ -28,6 +28,7 @@ use crate::{
     domain::{
         deployment::{DeploymentName, DeploymentSettings},
         host::HostName,
+        identity_fields::IdentityFields,
         origin::Origin,
         routing::Declared,
         secret::Secret,
@@ -74,6 +75,7 @@ pub struct ProxyConfig {
     /// How long a browser that has signed in to a Deployment stays so.
     pub session_lifetime: Duration,
     pub limits: LimitConfig,
+    pub identity_fields: IdentityFields,
     pub deployment_defaults: DeploymentSettings,
 }
 

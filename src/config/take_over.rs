@@ -72,6 +72,7 @@ fn proxy_of(running: &ProxyConfig, new: ProxyConfig, kept: &mut Kept) -> ProxyCo
                 header_timeout,
                 keep_alive_timeout,
             },
+        identity_fields,
         deployment_defaults,
     } = new;
     let fixed = &running.limits;
@@ -97,6 +98,7 @@ fn proxy_of(running: &ProxyConfig, new: ProxyConfig, kept: &mut Kept) -> ProxyCo
             header_timeout,
             keep_alive_timeout,
         },
+        identity_fields,
         deployment_defaults,
     }
 }
@@ -152,7 +154,7 @@ mod tests {
     use crate::config::{Sources, load};
 
     /// Every setting with another value, and what keeps the old one. `None`: it is taken over.
-    const CHANGED: [(&str, &str, Option<&str>); 53] = [
+    const CHANGED: [(&str, &str, Option<&str>); 55] = [
         ("organization", "\"other\"", None),
         ("proxy.listen", "\"127.0.0.1:9080\"", Some("proxy.listen")),
         ("proxy.workers", "63", Some("proxy.workers")),
@@ -174,6 +176,8 @@ mod tests {
         ("proxy.limits.max_connections", "7", Some("proxy.limits.max_connections")),
         ("proxy.limits.header_timeout", "\"7s\"", None),
         ("proxy.limits.keep_alive_timeout", "\"7s\"", None),
+        ("proxy.identity_fields.drop", "[\"X-Corp-*\"]", None),
+        ("proxy.identity_fields.allow", "[\"X-User-Id\"]", None),
         ("proxy.deployment_defaults.forward_authorization", "true", None),
         ("proxy.deployment_defaults.allow_pickle", "true", None),
         ("proxy.deployment_defaults.connect_timeout", "\"1s\"", None),

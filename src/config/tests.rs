@@ -85,6 +85,8 @@ fn all_problems_come_at_once() {
         drain_timeout = "-1s"
         trusted_proxies = ["10.0.0.0/99"]
         limits = 7
+        identity_fields.drop = ["X_Corp", "Host"]
+        identity_fields.allow = ["X-Forwarded-*", "Authorization", "X-User"]
         [proxy.tls]
         certificate = "cert.pem"
         [store]
@@ -132,6 +134,10 @@ fn all_problems_come_at_once() {
         "organization",
         "proxy.default_deployment",
         "proxy.drain_timeout",
+        "proxy.identity_fields.allow",
+        "proxy.identity_fields.allow",
+        "proxy.identity_fields.drop",
+        "proxy.identity_fields.drop",
         "proxy.limits",
         "proxy.lisen",
         "proxy.listen",

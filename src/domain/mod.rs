@@ -10,6 +10,7 @@ pub mod decision;
 pub mod deployment;
 pub mod device_login;
 pub mod host;
+pub mod identity_fields;
 pub mod origin;
 pub mod password;
 pub mod quoted;

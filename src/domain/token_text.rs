@@ -160,6 +160,13 @@ impl fmt::Debug for LookupId {
     }
 }
 
+/// Whether a token, or the secret of a browser session, stands anywhere in it. The checksum is computed only where a prefix
+/// is, and what is shorter than a token is not looked at.
+pub fn is_within(bytes: &[u8]) -> bool {
+    let is_token = |text| PresentedToken::parse(text).is_ok() || PresentedToken::parse_session(text).is_ok();
+    bytes.windows(TOKEN_LEN).any(|text| text[0] == PREFIX.as_bytes()[0] && is_token(text))
+}
+
 /// CRC-32 (IEEE) in base 62, most significant character first.
 fn checksum(text: &[u8]) -> [u8; CHECKSUM_LEN] {
     let mut rest = crc32fast::hash(text);

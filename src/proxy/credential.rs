@@ -2,7 +2,8 @@
 //!
 //! It is one `Authorization: Bearer` field or, for WebSockets from browsers, which can set no header, one entry of
 //! `Sec-WebSocket-Protocol`; where there is neither, the cookie of a browser that has signed in to this very Deployment.
-//! Never a query parameter, a form field or another header.
+//! Never a query parameter, a form field or another header: a token there is refused with words that help, and reaches no
+//! service.
 
 use http::{
     HeaderMap, HeaderValue,
@@ -10,7 +11,10 @@ use http::{
 };
 
 use crate::{
-    domain::{deployment::DeploymentName, token_text::PresentedToken},
+    domain::{
+        deployment::DeploymentName,
+        token_text::{self, PresentedToken},
+    },
     http::{
         bearer::{self, NotBearer},
         cookie,
@@ -70,6 +74,18 @@ pub enum BadCredential {
     NotBearer,
     /// One word after `Bearer`, but not of the shape of this gateway's tokens.
     NotAToken,
+    /// There is none where one is read, but a token in another field or a cookie.
+    Misplaced,
+}
+
+/// Whether a token stands in a field where it is not read. `docs/decisions/0024-tokens-in-other-places.md`.
+pub fn is_misplaced(headers: &HeaderMap) -> bool {
+    // The browser's sessions are looked for elsewhere.
+    let in_cookie = |pair: &[u8]| !cookie::is_ours(pair) && token_text::is_within(pair);
+    headers.iter().any(|(name, value)| match value.as_bytes() {
+        value if *name == COOKIE => value.split(|&byte| byte == b';').any(in_cookie),
+        value => token_text::is_within(value),
+    })
 }
 
 /// The token of the request, or why it has none that counts. The cookie is [`session`]'s.
@@ -88,7 +104,8 @@ pub fn presented(headers: &HeaderMap, websocket: bool) -> Presented<'_> {
 /// The protocols that the upstream may see: all but ours. `None`: none is left.
 pub fn protocols_for_upstream(headers: &HeaderMap) -> Option<HeaderValue> {
     let ours = |protocol: &&str| *protocol == PROTOCOL || protocol.starts_with(PROTOCOL_PREFIX);
-    let left: Vec<&str> = protocols(headers).filter(|protocol| !ours(protocol)).collect();
+    let passes = |protocol: &&str| !ours(protocol) && !token_text::is_within(protocol.as_bytes());
+    let left: Vec<&str> = protocols(headers).filter(passes).collect();
     if left.is_empty() { None } else { HeaderValue::try_from(left.join(", ")).ok() }
 }
 

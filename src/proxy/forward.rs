@@ -46,7 +46,7 @@ pub async fn forward(
     let method = &received.head.method;
     let max_body = request.permit().spec().settings.max_body_bytes;
     let mut reusable = Some(received.settings.upstream_keep_alive);
-    let mut writer = RequestWriter::new(body, request.framing(), max_body);
+    let mut writer = RequestWriter::new(body, request.framing(), max_body, &received.settings.identity_fields);
     loop {
         let (connection, load) = connect(worker, request.permit(), &deadline, reusable).await?;
         writer.start(request.write(load.upstream().url.base_path()));

@@ -15,7 +15,14 @@ use http::{
 };
 
 use super::{identity_fields::claims_identity, rejection::BadRequest};
-use crate::{config::LimitConfig, domain::token_text, http::cookie};
+use crate::{
+    config::LimitConfig,
+    domain::{
+        identity_fields::{IdentityFields, Ruling},
+        token_text,
+    },
+    http::cookie,
+};
 
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -66,7 +73,7 @@ pub fn check_size(head: &Parts, limits: &LimitConfig) -> Result<(), BadRequest> 
 /// # Errors
 /// [`BadRequest::TransferEncoding`], [`BadRequest::ConnectionOptions`], [`BadRequest::Connection`],
 /// [`BadRequest::ServiceWorker`].
-pub fn check_message(headers: &HeaderMap) -> Result<(), BadRequest> {
+pub fn check_message(headers: &HeaderMap, identity_fields: &IdentityFields) -> Result<(), BadRequest> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some() {
@@ -76,7 +83,7 @@ pub fn check_message(headers: &HeaderMap) -> Result<(), BadRequest> {
     if nominated(headers).nth(MAX_CONNECTION_OPTIONS).is_some() {
         return Err(BadRequest::ConnectionOptions);
     }
-    if nominated(headers).any(|name| !may_be_nominated(name)) {
+    if nominated(headers).any(|name| !may_be_nominated(name, identity_fields)) {
         return Err(BadRequest::Connection);
     }
     // Browsers say so of every script that is to stand between pages of an origin and its server.
@@ -115,9 +122,9 @@ pub fn asks_for_websocket(head: &Parts, has_body: bool) -> Result<bool, BadReque
 }
 
 /// Whether a trailer may pass: nothing that frames, routes or authenticates (RFC 9110 § 6.5.1), nothing of ours.
-pub fn may_be_trailer(name: &HeaderName) -> bool {
+pub fn may_be_trailer(name: &HeaderName, identity_fields: &IdentityFields) -> bool {
     let text = name.as_str();
-    request_field(text) == FieldRule::Pass
+    request_field(text, identity_fields) == FieldRule::Pass
         // Some servers add trailers to the fields that an application has seen, where Bento would unpickle by these.
         && !text.starts_with("payload-")
         && !matches!(
@@ -166,17 +173,22 @@ pub enum FieldRule {
 }
 
 /// The rule for the field with this name, in lower case.
-pub fn request_field(name: &str) -> FieldRule {
+pub fn request_field(name: &str, identity_fields: &IdentityFields) -> FieldRule {
     match name {
         "authorization" => FieldRule::Authorization,
         "cookie" => FieldRule::Cookie,
         "sec-websocket-protocol" => FieldRule::WebSocketProtocol,
         // Written by us from what was decided, or answered by us.
         "host" | "content-length" | "expect" => FieldRule::Drop,
-        name if is_hop_by_hop(name) || claims_identity(name) => FieldRule::Drop,
+        name if is_hop_by_hop(name) => FieldRule::Drop,
         // WSGI and ASGI read `_` as `-`, and some servers `.` too: `x_forwarded_for` would be a second spelling.
         name if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => FieldRule::Drop,
-        _ => FieldRule::Pass,
+        name => match identity_fields.ruling(name) {
+            Some(Ruling::Allow) => FieldRule::Pass,
+            Some(Ruling::Drop) => FieldRule::Drop,
+            None if claims_identity(name) => FieldRule::Drop,
+            None => FieldRule::Pass,
+        },
     }
 }
 
@@ -214,13 +226,14 @@ fn is_connection_option(name: &str) -> bool {
 }
 
 /// Whether a caller may name this field in `Connection`, which takes the field away from the service.
-fn may_be_nominated(name: &str) -> bool {
+fn may_be_nominated(name: &str, identity_fields: &IdentityFields) -> bool {
     let name = name.to_ascii_lowercase();
     is_connection_option(&name)
         || !(matches!(
             name.as_str(),
             "host" | "authorization" | "content-length" | "transfer-encoding" | "cookie" | "content-type"
-        ) || claims_identity(&name))
+        ) || claims_identity(&name)
+            || identity_fields.ruling(&name).is_some())
 }
 
 #[cfg(test)]
@@ -233,6 +246,24 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         headers
+    }
+
+    fn check(headers: &HeaderMap) -> Result<(), BadRequest> {
+        check_message(headers, &IdentityFields::default())
+    }
+
+    #[test]
+    fn the_operator_changes_the_list() {
+        let fields =
+            IdentityFields { drop: vec!["X-Corp-*".parse().unwrap()], allow: vec!["X-User-Id".parse().unwrap()] };
+        assert_eq!(request_field("x-corp-id", &fields), FieldRule::Drop);
+        assert_eq!(request_field("x-user-id", &fields), FieldRule::Pass);
+        assert_eq!(request_field("x-user", &fields), FieldRule::Drop);
+        assert!(!may_be_trailer(&HeaderName::from_static("x-corp-id"), &fields));
+        // Nobody takes away what is to arrive, nor what is to be seen as dropped.
+        for name in ["x-corp-id", "x-user-id"] {
+            assert_eq!(check_message(&headers(&[("connection", name)]), &fields), Err(BadRequest::Connection));
+        }
     }
 
     #[test]
@@ -248,7 +279,7 @@ mod tests {
             "x-custom",
             "sec-websocket-key",
         ] {
-            assert_eq!(request_field(name), FieldRule::Pass, "{name}");
+            assert_eq!(request_field(name, &IdentityFields::default()), FieldRule::Pass, "{name}");
         }
         for name in [
             "x-forwarded-for",
@@ -274,14 +305,14 @@ mod tests {
             "remote-user",
             "expect",
         ] {
-            assert_eq!(request_field(name), FieldRule::Drop, "{name}");
+            assert_eq!(request_field(name, &IdentityFields::default()), FieldRule::Drop, "{name}");
         }
     }
 
     #[test]
     fn connection_cannot_take_away_what_matters() {
         for value in ["close", "keep-alive, Upgrade", "x-hop", "TE, close", ""] {
-            assert_eq!(check_message(&headers(&[("connection", value)])), Ok(()), "{value}");
+            assert_eq!(check(&headers(&[("connection", value)])), Ok(()), "{value}");
         }
         for value in [
             "host",
@@ -292,13 +323,13 @@ mod tests {
             "X-Request-Id",
             "cookie",
         ] {
-            assert_eq!(check_message(&headers(&[("connection", value)])), Err(BadRequest::Connection), "{value}");
+            assert_eq!(check(&headers(&[("connection", value)])), Err(BadRequest::Connection), "{value}");
         }
     }
 
     #[test]
     fn one_transfer_coding() {
-        assert_eq!(check_message(&headers(&[("transfer-encoding", "chunked")])), Ok(()));
+        assert_eq!(check(&headers(&[("transfer-encoding", "chunked")])), Ok(()));
         for fields in [
             &[("transfer-encoding", "gzip, chunked")][..],
             &[("transfer-encoding", "chunked, chunked")],
@@ -307,7 +338,7 @@ mod tests {
             &[("transfer-encoding", " chunked")],
             &[("transfer-encoding", "")],
         ] {
-            assert_eq!(check_message(&headers(fields)), Err(BadRequest::TransferEncoding), "{fields:?}");
+            assert_eq!(check(&headers(fields)), Err(BadRequest::TransferEncoding), "{fields:?}");
         }
     }
 

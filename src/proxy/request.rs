@@ -6,7 +6,7 @@ use http::{Method, Response, request::Parts};
 
 use super::{
     cors::Cors,
-    credential::{self, Presented},
+    credential::{self, BadCredential, Presented},
     headers,
     permit::{Denied, Gate, Permit},
     record::Record,
@@ -63,7 +63,7 @@ impl<'a> Received<'a> {
         headers::check_size(self.head, &self.settings.limits)?;
         let target = Target::parse(self.head, self.settings.limits.max_uri_bytes)?;
         record.host(target.host());
-        headers::check_message(&self.head.headers)?;
+        headers::check_message(&self.head.headers, &self.settings.identity_fields)?;
         let websocket = headers::asks_for_websocket(self.head, self.has_body)?;
         let forwarding = Forwarding::read(&self.head.headers, self.connection.peer, &self.settings.trusted_proxies);
         record.client(forwarding.client);
@@ -115,11 +115,12 @@ impl<'r> Routed<'r> {
         let headers = &received.head.headers;
         let presented = credential::presented(headers, *websocket);
         let shared_origin = self.route.prefix_len > 0 && !received.settings.browser.path_prefix_sessions;
-        if !matches!(presented, Presented::Nothing) || shared_origin {
+        if !matches!(presented, Presented::Nothing) {
             return presented;
         }
         let deployment = self.route.deployment.as_ref().map(|deployment| &deployment.spec.name);
-        match credential::session(headers, forwarding.https, deployment) {
+        let session = || credential::session(headers, forwarding.https, deployment);
+        match (!shared_origin).then(session).flatten() {
             Some(session) => {
                 let public = received.settings.browser.public_url.as_ref();
                 let is_own = |origin: &_| forwarding.goes_to(origin, &target.authority, public);
@@ -127,6 +128,7 @@ impl<'r> Routed<'r> {
                 let safe = matches!(received.head.method, Method::GET | Method::HEAD) && !*websocket;
                 Presented::Session { session, cross_site: !initiator.may(safe) }
             }
+            None if credential::is_misplaced(headers) => Presented::Bad(BadCredential::Misplaced),
             None => Presented::Nothing,
         }
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::{Method, request::Parts};
 
 use crate::{
-    domain::host::Authority,
+    domain::{host::Authority, token_text},
     http::authority::{self, NoAuthority},
 };
 
@@ -38,6 +38,10 @@ pub enum BadTarget {
     Path,
     #[error("the path holds a dot segment or a backslash; send the path you mean")]
     DotSegment,
+    #[error(
+        "a token stands in the path or query, where services and logs would see it; send it as Authorization: Bearer TOKEN"
+    )]
+    Token,
 }
 
 impl From<NoAuthority> for BadTarget {
@@ -64,6 +68,10 @@ impl<'a> Target<'a> {
         check_path(path)?;
         if query.is_some_and(|query| !query.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(BadTarget::Path);
+        }
+        if token_text::is_within(path.as_bytes()) || query.is_some_and(|query| token_text::is_within(query.as_bytes()))
+        {
+            return Err(BadTarget::Token);
         }
         Ok(Self { authority: authority::read(head)?, path, query })
     }

@@ -16,7 +16,10 @@ use super::{
     request::Request,
     upstream::request_writer::BodyFraming,
 };
-use crate::{domain::host::Authority, http::cookie};
+use crate::{
+    domain::{host::Authority, token_text},
+    http::cookie,
+};
 
 /// All that the head for the upstream is made of. It is made of a [`Permit`] only.
 pub struct UpstreamRequest<'a> {
@@ -96,13 +99,17 @@ impl<'a> UpstreamRequest<'a> {
         let named = headers::named_by_connection(all);
         let forward_authorization = self.permit.spec().settings.forward_authorization;
         let mut cookies = false;
+        let identity_fields = &self.request.received.settings.identity_fields;
         for (name, value) in all {
             let text = name.as_str();
             if named.iter().any(|named| named.eq_ignore_ascii_case(text)) {
                 tracing::debug!(field = text, "a field that Connection names is not for the service");
                 continue;
             }
-            match headers::request_field(text) {
+            match headers::request_field(text, identity_fields) {
+                FieldRule::Pass if token_text::is_within(value.as_bytes()) => {
+                    tracing::debug!(field = text, "a field with a token of this gateway is not for the service");
+                }
                 FieldRule::Pass => put_field(out, text, value.as_bytes()),
                 FieldRule::Authorization if forward_authorization => put_field(out, text, value.as_bytes()),
                 // HTTP/2 splits it into crumbs, which HTTP/1.1 wants as one field (RFC 9113 § 8.2.3).
@@ -177,13 +184,13 @@ fn put_authority(out: &mut BytesMut, authority: &Authority<'_>) {
     }
 }
 
-/// Writes all cookies but ours as one field, or none if nothing is left.
+/// Writes all cookies but ours, and those that hold a token of ours, as one field, or none if nothing is left.
 fn put_cookies(out: &mut BytesMut, headers: &HeaderMap) {
     let fields = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
     let mut first = true;
     for pair in fields.flat_map(|field| field.split(|byte| *byte == b';')) {
         let pair = pair.trim_ascii();
-        if pair.is_empty() || cookie::is_ours(pair) {
+        if pair.is_empty() || cookie::is_ours(pair) || token_text::is_within(pair) {
             continue;
         }
         out.put_slice(if first { b"cookie: " } else { b"; " });

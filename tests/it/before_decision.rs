@@ -47,13 +47,26 @@ fn nobody_learns_by_asking_whether_there_is_a_deployment() {
     let without = Gateway::start(SETTINGS);
     let kinds = ["", "cors_origins = [\"https://app.test\"]", "terminated"];
     let methods = ["GET", "POST", "OPTIONS"];
-    let paths =
-        ["/", "/x", "/-/", "/-/sign-in", "/-/sign-out", "/-/hand-over?code=00", "/-/hand-over", "/-/console", "/-/x"];
+    let token = token_text::unknown_token();
+    let with_token = format!("/x?token={token}");
+    let paths = [
+        "/",
+        "/x",
+        &with_token,
+        "/-/",
+        "/-/sign-in",
+        "/-/sign-out",
+        "/-/hand-over?code=00",
+        "/-/hand-over",
+        "/-/console",
+        "/-/x",
+    ];
     let session = |text: &str| format!("cookie: bgw-session-secret={text}");
     let (one, other) = (session(&token_text::session(1)), format!("cookie: bgw-session-x={}", token_text::session(2)));
     let both = format!("{one}; bgw-session-x={}", token_text::session(2));
     let nonce = format!("cookie: bgw-nonce={}", "1".repeat(40));
     let bearer = format!("authorization: Bearer {}", token_text::unknown_token());
+    let (misplaced, in_cookie) = (format!("x-api-key: {token}"), format!("cookie: a=b; token={token}"));
     let page = "accept: text/html";
     let origins = ["origin: https://app.test", "origin: https://evil.test", "sec-fetch-site: same-origin"];
     let credentials = [
@@ -66,6 +79,8 @@ fn nobody_learns_by_asking_whether_there_is_a_deployment() {
         &bearer,
         "authorization: Basic x",
         "service-worker: script",
+        &misplaced,
+        &in_cookie,
     ];
     let asks_before = "access-control-request-method: POST";
     let mut asked = 0;

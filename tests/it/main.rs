@@ -49,6 +49,7 @@ mod proxy_headers;
 mod proxy_http2;
 mod proxy_http2_end;
 mod proxy_listeners;
+mod proxy_other_tokens;
 mod proxy_readyz_tarpit;
 mod proxy_routing;
 mod proxy_streaming;

@@ -218,7 +218,7 @@ impl Scene {
         let session = visitor.cookies["bgw-session-a"].clone();
         assert_eq!(visitor.get("/docs").status, 200);
         let path = format!("/{session}");
-        assert_eq!(visitor.get(&path).status, 200);
+        assert_eq!(visitor.get(&path).status, 400);
         let gone = visitor.ask("GET", "/-/console?to=/", &[], "");
         assert_eq!(gone.status, 303, "{}", gone.text());
         let handed = visitor.get(&format!("/-/hand-over?code={code}&to=/"));

@@ -1,4 +1,4 @@
-//! `[proxy]`, `[proxy.tls]` and `[proxy.limits]`.
+//! `[proxy]`, `[proxy.tls]`, `[proxy.limits]` and `[proxy.identity_fields]`.
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -9,7 +9,11 @@ use crate::{
         LimitConfig, ProxyConfig, TlsConfig,
         reader::{Invalid, Section, expect},
     },
-    domain::{deployment::DeploymentSettings, origin::Origin},
+    domain::{
+        deployment::DeploymentSettings,
+        identity_fields::{FieldPattern, IdentityFields, NotAFieldName, Untouchable},
+        origin::Origin,
+    },
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,6 +34,7 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
     let upstream_keep_alive = section.duration("upstream_keep_alive", Duration::ZERO);
     let tls = tls(section.section("tls"), "proxy.tls");
     let limits = limits(section.section("limits"));
+    let identity_fields = identity_fields(section.section("identity_fields"));
     section.finish();
     Some(ProxyConfig {
         listen: listen?,
@@ -49,6 +54,7 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
         upstream_keep_alive: upstream_keep_alive?,
         session_lifetime: session_lifetime?,
         limits: limits?,
+        identity_fields: identity_fields?,
         deployment_defaults: settings?,
     })
 }
@@ -93,6 +99,39 @@ fn limits(section: Section<'_>) -> Option<LimitConfig> {
         header_timeout: header_timeout?,
         keep_alive_timeout: keep_alive_timeout?,
     })
+}
+
+fn identity_fields(section: Section<'_>) -> Option<IdentityFields> {
+    let drop = section.list("drop", |text| field(text, FieldPattern::check_drop));
+    let allow = section.list("allow", |text| field(text, FieldPattern::check_allow));
+    let (drop, allow) = (drop?, allow?);
+    if drop.iter().any(|pattern| allow.contains(pattern)) {
+        section.report("allow", "holds a field that proxy.identity_fields.drop holds, too", "leave it in one of them");
+    }
+    section.finish();
+    Some(IdentityFields { drop, allow })
+}
+
+/// `check`: whether the list may hold it.
+fn field(text: &str, check: fn(&FieldPattern) -> Result<(), Untouchable>) -> Result<FieldPattern, Invalid> {
+    let pattern: FieldPattern = text.parse().map_err(|NotAFieldName| Invalid {
+        message: format!("holds {text:?}, which is not a field's name"),
+        fix: "write names of letters, digits and -, or their beginning and *: [\"X-Corp-User\", \"X-Corp-*\"]"
+            .to_owned(),
+    })?;
+    let because =
+        |why: &str, fix: &str| Invalid { message: format!("holds {text:?}, which {why}"), fix: fix.to_owned() };
+    match check(&pattern) {
+        Ok(()) => Ok(pattern),
+        Err(Untouchable::Ours) => Err(because(
+            "is or covers a field that the gateway sets itself, or Bento",
+            "leave it out, or write a longer name",
+        )),
+        Err(Untouchable::Message) => Err(because(
+            "is or covers a field that belongs to the message or its credential",
+            "leave it out; for Authorization there is forward_authorization at the Deployment",
+        )),
+    }
 }
 
 /// A network, or one address. In canonical form, as peers are: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.

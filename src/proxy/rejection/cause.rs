@@ -13,7 +13,7 @@ impl Rejection {
     /// `None`: its code says all.
     pub fn cause(self) -> Option<Cause> {
         let has_several = match self {
-            Self::Target(reason) => !matches!(reason, BadTarget::Method | BadTarget::TooLong),
+            Self::Target(reason) => !matches!(reason, BadTarget::Method | BadTarget::TooLong | BadTarget::Token),
             Self::BadRequest(reason) => matches!(
                 reason,
                 BadRequest::HeaderTooLarge

@@ -3,15 +3,13 @@
 //! response of them.
 
 mod cause;
-mod malformed;
 mod response;
 mod sentence;
-
-use std::io;
+mod upstream_failure;
 
 use http::StatusCode;
 
-pub use self::malformed::{Excerpt, Malformed};
+pub use self::upstream_failure::{Closed, Excerpt, Malformed, UpstreamFailure};
 use super::{
     credential::BadCredential,
     deadlines::{Cut, Timer},
@@ -59,26 +57,6 @@ pub enum BadRequest {
     BrokenOff,
     #[error("the connection began with the PROXY protocol, which the gateway does not read")]
     ProxyProtocol,
-}
-
-/// The upstream did not answer properly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UpstreamFailure {
-    #[error("the service cannot be reached")]
-    /// `NotFound`: its name has no address.
-    Connect(io::ErrorKind),
-    #[error("the service closed the connection without an answer")]
-    Closed(Closed),
-    #[error("the service answered with something that is not HTTP")]
-    Malformed(Malformed),
-}
-
-/// How an upstream closed its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    BeforeResponse,
-    WithinResponse,
-    Reset,
 }
 
 /// What the response may say of the request.
@@ -201,6 +179,7 @@ fn target_row(reason: BadTarget) -> Row {
         BadTarget::Method => Row::downstream(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         BadTarget::TooLong => Row::downstream(StatusCode::URI_TOO_LONG, "uri_too_long"),
         BadTarget::Host | BadTarget::Authority => Row::downstream(StatusCode::BAD_REQUEST, "bad_host"),
+        BadTarget::Token => Row::downstream(StatusCode::BAD_REQUEST, "token_in_target"),
         BadTarget::Path | BadTarget::DotSegment => Row::downstream(StatusCode::BAD_REQUEST, "bad_path"),
     }
 }
@@ -231,6 +210,7 @@ fn denied_row(reason: Denied) -> Row {
     let invalid_request = |code| Row::challenged(StatusCode::BAD_REQUEST, code, Challenge::Error("invalid_request"));
     match reason {
         Denied::NoCredential => bare("credential_missing"),
+        Denied::Credential(BadCredential::Misplaced) => bare("credential_misplaced"),
         Denied::Credential(BadCredential::Several) => invalid_request("credential_repeated"),
         Denied::Credential(BadCredential::NotBearer) => invalid_request("credential_malformed"),
         Denied::Credential(BadCredential::NotAToken) => invalid_token("token_malformed"),
@@ -304,6 +284,8 @@ impl From<Cut> for Rejection {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     /// Every code once; the `match`es above say which there are.
@@ -316,6 +298,7 @@ mod tests {
             BadTarget::Authority,
             BadTarget::Path,
             BadTarget::DotSegment,
+            BadTarget::Token,
         ];
         let bad_requests = [
             BadRequest::HeaderTooLarge,
@@ -333,7 +316,7 @@ mod tests {
             BadRequest::ProxyProtocol,
         ];
         let denied = [Denied::NoCredential, Denied::InvalidToken, Denied::SessionOver, Denied::CrossSite];
-        let credentials = [Several, NotBearer, NotAToken].map(Denied::Credential);
+        let credentials = [Several, NotBearer, NotAToken, Misplaced].map(Denied::Credential);
         let unavailable = [
             Unavailable::NeverLoaded,
             Unavailable::Stale,

@@ -70,6 +70,10 @@ fn denied(reason: Denied) -> &'static str {
             "the token is malformed: it does not have the shape of this gateway's tokens (bgw_...); \
              check that it was copied whole and that the shell replaced its variable"
         }
+        Denied::Credential(BadCredential::Misplaced) => {
+            "the token stands in another field than Authorization, or in a cookie, where it is not read; \
+             send it as Authorization: Bearer TOKEN"
+        }
         // Only a proven token learns its reason, for which `Sentence::decided` has the words.
         Denied::InvalidToken | Denied::Refused { .. } => "the token is not valid",
         Denied::SessionOver => "this browser is not signed in any more; sign in again",

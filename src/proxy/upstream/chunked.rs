@@ -3,9 +3,12 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::proxy::{
-    headers::may_be_trailer,
-    rejection::{Excerpt, Malformed},
+use crate::{
+    domain::identity_fields::IdentityFields,
+    proxy::{
+        headers::may_be_trailer,
+        rejection::{Excerpt, Malformed},
+    },
 };
 
 /// Chunks up to this size, bytes, leave as they came: one read of BentoML's client takes as much.
@@ -99,7 +102,7 @@ impl Chunked {
                     let name = HeaderName::from_bytes(field.name.as_bytes());
                     let name = name.map_err(|_| Malformed::FieldName(excerpt))?;
                     let value = HeaderValue::from_bytes(field.value).map_err(|_| Malformed::FieldValue(excerpt))?;
-                    if may_be_trailer(&name) {
+                    if may_be_trailer(&name, &IdentityFields::default()) {
                         trailers.append(name, value);
                     } else {
                         tracing::debug!(field = name.as_str(), "a trailer of the service's is not for the caller");

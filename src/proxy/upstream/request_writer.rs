@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -11,9 +12,12 @@ use http::HeaderMap;
 use hyper::body::{Body, Incoming};
 use tokio::{io::AsyncWrite, net::TcpStream};
 
-use crate::proxy::{
-    deadlines::Timer,
-    headers::{may_be_trailer, put_field},
+use crate::{
+    domain::{identity_fields::IdentityFields, token_text},
+    proxy::{
+        deadlines::Timer,
+        headers::{may_be_trailer, put_field},
+    },
 };
 
 /// How the request body is framed towards the upstream: one framing, ours.
@@ -36,6 +40,8 @@ pub struct RequestWriter {
     tail: &'static [u8],
     body: Option<Incoming>,
     framing: BodyFraming,
+    /// For trailers. `None`: there are none.
+    identity_fields: Option<Arc<IdentityFields>>,
     max_bytes: u64,
     /// Bytes of the body that came from the caller.
     pub received: u64,
@@ -56,8 +62,13 @@ pub enum WriteError {
 }
 
 impl RequestWriter {
-    /// `max_bytes` of `None` is without limit. [`RequestWriter::start`] gives it its head.
-    pub fn new(body: Option<Incoming>, framing: BodyFraming, max_bytes: Option<u64>) -> Self {
+    /// `max_bytes` of `None` is without limit. `identity_fields` are for trailers. [`RequestWriter::start`] gives it its head.
+    pub fn new(
+        body: Option<Incoming>,
+        framing: BodyFraming,
+        max_bytes: Option<u64>,
+        identity_fields: &Arc<IdentityFields>,
+    ) -> Self {
         Self {
             lead: BytesMut::new(),
             head_len: 0,
@@ -65,6 +76,8 @@ impl RequestWriter {
             tail: b"",
             body: body.filter(|_| framing != BodyFraming::None),
             framing,
+            // Others have no trailers, and need not share what all threads write to.
+            identity_fields: (framing == BodyFraming::Chunked).then(|| Arc::clone(identity_fields)),
             max_bytes: max_bytes.unwrap_or(u64::MAX),
             received: 0,
             written: 0,
@@ -170,8 +183,10 @@ impl RequestWriter {
             BodyFraming::Length(length) if length != self.received => return Err(WriteError::BodyMalformed),
             BodyFraming::Chunked => {
                 self.lead.put_slice(b"0\r\n");
+                let identity_fields = self.identity_fields.as_deref();
                 for (name, value) in trailers {
-                    if may_be_trailer(name) {
+                    let passes = identity_fields.is_some_and(|fields| may_be_trailer(name, fields));
+                    if passes && !token_text::is_within(value.as_bytes()) {
                         put_field(&mut self.lead, name.as_str(), value.as_bytes());
                     } else {
                         tracing::debug!(field = name.as_str(), "a trailer of the caller's is not for the service");
@@ -266,7 +281,7 @@ mod tests {
             ),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut writer = RequestWriter::new(Some(caller(request).await), framing, None);
+            let mut writer = RequestWriter::new(Some(caller(request).await), framing, None, &Arc::default());
             writer.start(HEAD.into());
             // hyper hands over what it has read of the body when it is next polled.
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,11 +1,31 @@
-//! Why what an upstream sent is no response, in words for the operator. They hold nothing of the response but the beginning
-//! of a field's name.
+//! How an upstream fails, and why what it sent is no response, in words for the operator. They hold nothing of the response
+//! but the beginning of a field's name.
 
-use std::fmt;
+use std::{fmt, io};
 
 use http::{HeaderName, HeaderValue};
 
 use crate::domain::token_text::{PREFIX, SESSION_PREFIX};
+
+/// The upstream did not answer properly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamFailure {
+    #[error("the service cannot be reached")]
+    /// `NotFound`: its name has no address.
+    Connect(io::ErrorKind),
+    #[error("the service closed the connection without an answer")]
+    Closed(Closed),
+    #[error("the service answered with something that is not HTTP")]
+    Malformed(Malformed),
+}
+
+/// How an upstream closed its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    BeforeResponse,
+    WithinResponse,
+    Reset,
+}
 
 /// What is wrong with an upstream's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
