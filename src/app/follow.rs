@@ -10,11 +10,15 @@ use tokio::{
 use tracing::{error, info};
 
 use super::{
-    ServeError, Shutdown, heartbeat::Heartbeat, record_expiry::ExpiryRecorder, record_usage::UsageRecorder, welcome,
+    ServeError, Shutdown,
+    heartbeat::Heartbeat,
+    record_expiry::ExpiryRecorder,
+    record_usage::UsageRecorder,
+    welcome::{self, Welcome},
 };
 use crate::{
     config::Config,
-    domain::{audit::Actor, rights::Grantor, routing::Declared},
+    domain::{audit::Actor, rights::Grantor, routing::Declared, user::Email},
     index::follow::Follower,
     management::Management,
     service::{
@@ -40,6 +44,8 @@ pub struct Follow {
     pub shutdown: Shutdown,
     /// Runs what makes this gateway decide by the store, and tells the others so.
     pub feed: Handle,
+    /// As [`welcome::program`].
+    pub program: String,
 }
 
 impl Follow {
@@ -57,8 +63,8 @@ impl Follow {
 
     /// Returns the running follower as soon as the gateway is ready, or is to end.
     async fn start(self, store: SharedStore) -> Result<JoinHandle<()>, ServeError> {
-        let Self { system, config, management, traffic, declared, followed, shutdown, feed } = self;
-        let first = set_up(&config, &store, &*system).await?;
+        let Self { system, config, management, traffic, declared, followed, shutdown, feed, program } = self;
+        let (first, uninvited) = set_up(&config, &store, &*system).await?;
         let gateway = Arc::clone(&management.gateway);
         let _ = gateway.opened.set(Arc::clone(&store));
         let fed = store.at(Priority::Feed);
@@ -77,7 +83,8 @@ impl Follow {
         tokio::select! {
             () = gateway.index.loaded() => {
                 info!(tokens = gateway.index.tokens.len(), "ready");
-                welcome::print(&config, &gateway.index.routes.load(), first.as_ref());
+                let welcome = Welcome { config: &config, routes: &gateway.index.routes.load(), program: &program };
+                welcome.print(first.as_ref(), uninvited.as_ref());
             }
             () = shutdown.requested() => first.iter().for_each(|first| welcome::print_secrets(&config, first)),
         }
@@ -106,8 +113,13 @@ async fn open_store(config: &Config) -> Result<SharedStore, ServeError> {
     }
 }
 
-/// `None`: the store was set up before.
-async fn set_up(config: &Config, store: &SharedStore, system: &dyn System) -> Result<Option<FirstStart>, ServeError> {
+/// What was set up, and the admin to invite, because nobody can sign in as one. `None`: the store was set up before; somebody
+/// can, or has the link that was just made.
+async fn set_up(
+    config: &Config,
+    store: &SharedStore,
+    system: &dyn System,
+) -> Result<(Option<FirstStart>, Option<Email>), ServeError> {
     let context = Context {
         store,
         tokens: &config.tokens,
@@ -120,5 +132,7 @@ async fn set_up(config: &Config, store: &SharedStore, system: &dyn System) -> Re
         now: system.now(),
     };
     let link_lifetime = config.management.invitation_lifetime;
-    Ok(bootstrap::bootstrap(&context, &config.organization, link_lifetime).await?)
+    let first = bootstrap::bootstrap(&context, &config.organization, link_lifetime).await?;
+    let uninvited = if first.is_none() { bootstrap::admin_without_sign_in(&context).await? } else { None };
+    Ok((first, uninvited))
 }

@@ -113,6 +113,7 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>, feed: Ha
         max_connections: shares.management,
     });
     let certificates = Certificates { proxy: Arc::clone(&workers.tls), management: management_tls };
+    let program = welcome::program(&sources);
     let reloader = Reloader::new(&config, sources, Arc::clone(&manager), declared, certificates)?;
     tokio::spawn(reloader.run());
     info!(proxy = %config.proxy.listen, management = %config.management.listen, "listening");
@@ -128,6 +129,7 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>, feed: Ha
         followed,
         shutdown: shutdown.clone(),
         feed,
+        program,
     };
     tokio::select! {
         ended = follow.run() => ended?,

@@ -6,8 +6,8 @@
 use std::{fmt::Write as _, io::Write as _};
 
 use crate::{
-    config::Config,
-    domain::{deployment::DeploymentSpec, units::format_duration},
+    config::{Config, Sources},
+    domain::{deployment::DeploymentSpec, units::format_duration, user::Email},
     index::routes::RoutingTable,
     service::{
         Issued,
@@ -16,9 +16,31 @@ use crate::{
     },
 };
 
-pub fn print(config: &Config, routes: &RoutingTable, first: Option<&FirstStart>) {
-    // The gateway goes on if whoever started it has closed standard output.
-    let _ = std::io::stdout().write_all(text(config, routes, first).as_bytes());
+/// What the text is made of.
+pub struct Welcome<'a> {
+    pub config: &'a Config,
+    pub routes: &'a RoutingTable,
+    /// As [`program`].
+    pub program: &'a str,
+}
+
+/// How commands are called that work on the same store: the program's name with what this one was given.
+pub fn program(sources: &Sources) -> String {
+    let quoted = |text: &str| {
+        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@+,%".contains(c));
+        if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    };
+    let mut program = "bento-gateway".to_owned();
+    if let Some(file) = &sources.file {
+        let _ = write!(program, " --config {}", quoted(&file.to_string_lossy()));
+    }
+    match &sources.overrides.store {
+        // The password of a database is not for a terminal's history.
+        Some(url) if !url.starts_with("sqlite:") => program.push_str(" --store URL"),
+        Some(url) => drop(write!(program, " --store {}", quoted(url))),
+        None => {}
+    }
+    program
 }
 
 /// For a gateway that ends before it is ready: the first token and link are shown now or never.
@@ -38,43 +60,62 @@ fn first_token(issued: &Issued) -> String {
     format!("\nThe first API token. It is shown this once and opens every Deployment:\n\n  {token}\n\n")
 }
 
-fn text(config: &Config, routes: &RoutingTable, first: Option<&FirstStart>) -> String {
-    let reach = Reach::new(&config.proxy, routes.default_deployment().cloned());
-    let deployments = routes.deployments();
-    let mut text = String::from("bento-gateway is ready.\n");
-    for deployment in &deployments {
-        let access = if deployment.protected { "protected" } else { "public" };
-        let url = reach
-            .deployment(deployment, None)
-            .map_or_else(|| "has no address; give it a host or a listener".to_owned(), |url| url.to_string());
-        let _ = writeln!(text, "  {}  {url}  {access}", deployment.name);
+impl Welcome<'_> {
+    /// `uninvited`: the admin to invite, because nobody can sign in as one.
+    pub fn print(&self, first: Option<&FirstStart>, uninvited: Option<&Email>) {
+        let text = format!("{}{}{}", self.deployments(), self.token(first), self.console(first, uninvited));
+        // The gateway goes on if whoever started it has closed standard output.
+        let _ = std::io::stdout().write_all(text.as_bytes());
     }
-    if deployments.is_empty() {
-        let _ = writeln!(
-            text,
-            "\nThere is no Deployment yet. Add the service that the gateway is to protect; the command prints its \
-             address:\n\n  bento-gateway deployment add NAME --upstream http://127.0.0.1:3000"
-        );
+
+    fn reach(&self) -> Reach {
+        Reach::new(&self.config.proxy, self.routes.default_deployment().cloned())
     }
-    match first.and_then(|first| first.token.as_ref()) {
-        Some(issued) => {
-            text.push_str(&first_token(issued));
-            if let Some(arguments) = curl_arguments(&reach, &deployments, issued.text.expose()) {
-                let _ = writeln!(text, "Try it:\n\n  curl {arguments}/readyz");
+
+    fn deployments(&self) -> String {
+        let (reach, deployments) = (self.reach(), self.routes.deployments());
+        let mut text = String::from("bento-gateway is ready.\n");
+        for deployment in &deployments {
+            let access = if deployment.protected { "protected" } else { "public" };
+            let url = reach
+                .deployment(deployment, None)
+                .map_or_else(|| "has no address; give it a host or a listener".to_owned(), |url| url.to_string());
+            let _ = writeln!(text, "  {}  {url}  {access}", deployment.name);
+        }
+        if deployments.is_empty() {
+            let _ = writeln!(
+                text,
+                "\nThere is no Deployment yet. Add the service that the gateway is to protect; the command prints its \
+                 address:\n\n  {} deployment add NAME --upstream http://127.0.0.1:3000",
+                self.program
+            );
+        }
+        text
+    }
+
+    fn token(&self, first: Option<&FirstStart>) -> String {
+        let Some(issued) = first.and_then(|first| first.token.as_ref()) else {
+            return format!("\nCreate an API token:\n\n  {} token create NAME --scope 'deployment:*'\n", self.program);
+        };
+        let arguments = curl_arguments(&self.reach(), &self.routes.deployments(), issued.text.expose());
+        let example = arguments.map(|arguments| format!("Try it:\n\n  curl {arguments}/readyz\n"));
+        format!("{}{}", first_token(issued), example.unwrap_or_default())
+    }
+
+    fn console(&self, first: Option<&FirstStart>, uninvited: Option<&Email>) -> String {
+        let (program, management) = (self.program, address::management(&self.config.management, None));
+        let sign_in = match (first, uninvited) {
+            (Some(first), _) => set_up(self.config, first),
+            (None, Some(email)) => format!(
+                "\nNobody can sign in to the console yet. Make a link by which {email} chooses a password:\n\n  \
+                 {program} user invite {email}\n"
+            ),
+            (None, None) => {
+                format!("\nThe console, for the users that `{program} user list` shows:\n\n  {management}\n")
             }
-        }
-        None => text.push_str("\nCreate an API token:\n\n  bento-gateway token create NAME --scope 'deployment:*'\n"),
+        };
+        format!("{sign_in}\nManage it with BentoML's own client:\n\n  bentoml cloud login --endpoint {management}\n\n")
     }
-    let management = address::management(&config.management, None);
-    match first {
-        Some(first) => text.push_str(&set_up(config, first)),
-        None => {
-            let _ =
-                writeln!(text, "\nThe console, for the users that `bento-gateway user list` shows:\n\n  {management}");
-        }
-    }
-    let _ = writeln!(text, "\nManage it with BentoML's own client:\n\n  bentoml cloud login --endpoint {management}\n");
-    text
 }
 
 /// Arguments with which curl on this machine reaches a Deployment, even if its host name does not resolve yet and the

@@ -1,4 +1,5 @@
-//! The very first start: organization, admin and first token, exactly once however many processes start together.
+//! The very first start: organization, admin and first token, exactly once however many processes start together. An admin
+//! who was made by the command line before is the first one: then there is nothing else to make, and nothing to show.
 
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ pub struct FirstStart {
     pub invitation: OneTimeCode,
 }
 
-/// What this call has set up. `None`: this or another process has set up the store before. `link_lifetime` is that of
-/// the admin's link.
+/// What this call has set up. `None`: this or another process has set up the store before, or there is an admin already.
+/// `link_lifetime` is that of the admin's link.
 ///
 /// # Errors
 /// The store's, and [`Error::Expiry`](super::Error::Expiry) if `tokens.default_lifetime` is not allowed.
@@ -37,6 +38,10 @@ pub async fn bootstrap(
     organization: &str,
     link_lifetime: Duration,
 ) -> Result<Option<FirstStart>> {
+    // Argon2, for the first token, is not for every start.
+    if context.store.organization().await?.is_some() {
+        return Ok(None);
+    }
     let admin = User {
         id: UserId(context.system.new_id(context.now)?),
         name: "Admin".to_owned(),
@@ -61,6 +66,11 @@ pub async fn bootstrap(
     if !change.found(organization, context.now).await? {
         return Ok(None);
     }
+    if let Some(there) = change.admins().await?.first() {
+        let event = context.event(Action::Bootstrapped, organization, json!({ "admin": there.id }))?;
+        change.commit(&event).await?.unsettled();
+        return Ok(None);
+    }
     change.insert_user(&admin).await?;
     if let Some((issued, secret)) = &first_token {
         change.insert_token(&issued.record).await?;
@@ -70,6 +80,17 @@ pub async fn bootstrap(
     // No gateway decides by this store yet.
     change.commit(&event).await?.unsettled();
     Ok(Some(FirstStart { token: first_token.map(|(issued, _)| issued), invitation: code }))
+}
+
+/// The oldest admin, if there is none as whom somebody can sign in: then nobody can manage the gateway by the console.
+///
+/// # Errors
+/// The store's.
+pub async fn admin_without_sign_in(context: &Context<'_>) -> Result<Option<Email>> {
+    let mut admins = context.store.list_users().await?;
+    admins.retain(|user| user.role == Role::Admin && user.disabled_at.is_none());
+    let nobody = !admins.iter().any(|admin| admin.can_sign_in(context.sign_on));
+    Ok(admins.into_iter().next().filter(|_| nobody).map(|admin| admin.email))
 }
 
 /// Its creation has no audit event of its own: it is a part of the set-up.
@@ -96,6 +117,7 @@ mod tests {
             rights::Grantor,
             timestamp::{DAY, Timestamp},
         },
+        service::users::{self, CreateUser},
         store::{self, SharedStore, TokenFilter, TokenOrder},
         system::Os,
     };
@@ -125,6 +147,20 @@ mod tests {
         assert_eq!(issued.record.scopes.to_string(), "api deployment:*");
         assert!(bootstrap(&context, "default", DAY).await.unwrap().is_none());
         assert_eq!(store.list_users().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_admin_who_is_there_stays_the_only_one_and_no_token_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, store) = store(&dir).await;
+        let context = context(&config, &store);
+        let email: Email = "ada@example.com".parse().unwrap();
+        let ada = CreateUser { email: email.clone(), name: "Ada".to_owned(), role: Role::Admin, password: None };
+        users::create(&context, ada).await.unwrap().unsettled();
+        assert!(bootstrap(&context, "default", DAY).await.unwrap().is_none());
+        assert_eq!(store.list_users().await.unwrap().len(), 1);
+        assert!(store.organization().await.unwrap().is_some());
+        assert_eq!(admin_without_sign_in(&context).await.unwrap(), Some(email));
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use crate::harness::{
     SOON, api,
+    commands::CommandLine,
     gateway::{Gateway, Setup},
     http::get,
     upstream::Upstream,
@@ -28,7 +29,10 @@ fn the_first_deployment_needs_no_address_of_its_own_and_the_second_is_told_to_ge
     let mut gateway = Setup::new("").env("TOKENS__FIRST_TOKEN", "true").start();
     let first = welcome(&gateway);
     assert!(first.contains("There is no Deployment yet."), "{first}");
-    assert!(first.contains("bento-gateway deployment add NAME --upstream http://127.0.0.1:3000"), "{first}");
+    assert!(
+        first.contains("bento-gateway --config gateway.toml deployment add NAME --upstream http://127.0.0.1:3000"),
+        "{first}"
+    );
     assert!(!first.contains("Try it"), "what would answer 404: {first}");
     let token = first.lines().find(|line| line.trim().starts_with("bgw_")).unwrap().trim().to_owned();
 
@@ -73,4 +77,22 @@ fn the_only_deployment_of_a_file_is_the_default_one() {
     // Nothing that is added takes that away.
     gateway.cli(&["deployment", "add", "other", "--upstream", "http://127.0.0.1:1"]);
     assert_eq!(gateway.ask(&get("gpu-box", "/", &token.text)).text(), "filed");
+}
+
+#[test]
+fn an_admin_made_by_the_command_line_is_the_only_one_and_nothing_is_printed_for_another() {
+    let setup = Setup::new("").env("TOKENS__FIRST_TOKEN", "true");
+    let store = format!("sqlite:{}", setup.directory().join("gateway.db").display());
+    let commands = CommandLine::new();
+    let run =
+        commands.run(&["user", "create", "--email", "ada@example.com", "--name", "Ada", "--admin", "--store", &store]);
+    assert_eq!(run.code, 0, "{}", run.err);
+
+    let gateway = setup.start();
+    let welcome = welcome(&gateway);
+    assert!(!welcome.contains("bgw_") && !welcome.contains("/welcome?code="), "{welcome}");
+    assert!(welcome.contains("Nobody can sign in to the console yet."), "{welcome}");
+    assert!(welcome.contains("--config gateway.toml user invite ada@example.com"), "{welcome}");
+    let users = gateway.cli(&["user", "list"]);
+    assert_eq!(users.as_array().unwrap().len(), 1, "{users}");
 }

@@ -39,7 +39,7 @@ fn the_first_start_prints_a_line_that_works_when_pasted_and_the_second_prints_no
     assert!(gateway.terminate().success());
     gateway.start_again();
     wait_until("it says how to make a token", SOON, || {
-        gateway.stdout().iter().any(|line| line.contains("bento-gateway token create"))
+        gateway.stdout().iter().any(|line| line.contains(" token create NAME"))
     });
     assert_eq!(first_tokens(&gateway), 1, "the first token is made once");
 }
