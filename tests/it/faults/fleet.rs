@@ -70,26 +70,15 @@ impl Fleet {
 
     /// `None`: no answer.
     pub fn manage(&self, at: usize, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
-        let body = body.to_string();
-        let request = format!(
-            "{method} /api/v1/{path} HTTP/1.1\r\nhost: gateway\r\nx-yatai-api-token: {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n{body}",
-            self.admin.text,
-            body.len()
-        );
-        let answer = ask(self.place(at).management, &request)?;
-        Some((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
+        manage(self.place(at).management, &self.admin, method, path, body)
     }
 
-    /// Makes a token whose name nobody else takes.
     pub fn create(&self, at: usize) -> Option<(u16, Value)> {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("made-{}", NUMBER.fetch_add(1, Relaxed));
-        self.manage(at, "POST", "api_tokens", &json!({ "name": name, "scopes": ["deployment:a"] }))
+        create(self.place(at).management, &self.admin)
     }
 
     pub fn revoke(&self, at: usize, uid: &str) -> Option<(u16, Value)> {
-        self.manage(at, "POST", &format!("api_tokens/{uid}/revoke"), &json!({}))
+        revoke(self.place(at).management, &self.admin, uid)
     }
 
     /// A change that the gateways have no part in.
@@ -109,6 +98,30 @@ impl Fleet {
         });
         (0..GATEWAYS).for_each(|at| assert_eq!(readyz(self.place(at).management), Some(200)));
     }
+}
+
+/// `None`: no answer.
+pub fn manage(management: SocketAddr, admin: &Token, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+    let body = body.to_string();
+    let request = format!(
+        "{method} /api/v1/{path} HTTP/1.1\r\nhost: gateway\r\nx-yatai-api-token: {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        admin.text,
+        body.len()
+    );
+    let answer = ask(management, &request)?;
+    Some((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
+}
+
+/// Makes a token whose name nobody else takes.
+pub fn create(management: SocketAddr, admin: &Token) -> Option<(u16, Value)> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("made-{}", NUMBER.fetch_add(1, Relaxed));
+    manage(management, admin, "POST", "api_tokens", &json!({ "name": name, "scopes": ["deployment:a"] }))
+}
+
+pub fn revoke(management: SocketAddr, admin: &Token, uid: &str) -> Option<(u16, Value)> {
+    manage(management, admin, "POST", &format!("api_tokens/{uid}/revoke"), &json!({}))
 }
 
 pub fn ask(address: SocketAddr, request: &str) -> Option<Response> {

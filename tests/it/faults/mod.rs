@@ -2,6 +2,7 @@
 //! oracle says of each answer whether it was allowed.
 
 mod fleet;
+mod kill_loop;
 mod oracle;
 
 use std::{thread::sleep, time::Duration};
