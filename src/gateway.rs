@@ -36,14 +36,13 @@ pub struct Gateway {
 
 impl Gateway {
     /// Opens what was committed once every gateway decides by it, this one first. `None`: nothing was changed, or the
-    /// receipt could not be had; the change is made all the same.
+    /// receipt could not be had; the change is made all the same, unless the store has lost it, which the log says.
     pub async fn settle<T>(&self, store: &Store, committed: Committed<T>) -> (T, Option<Receipt>) {
-        let (value, seq) = committed.into_parts();
-        let Some(seq) = seq else { return (value, None) };
+        let (value, point) = committed.into_parts();
+        let Some(point) = point else { return (value, None) };
         self.index.poll_now();
-        let receipt = receipt::receipt(&store.at(Priority::Urgent), seq).await;
-        let receipt =
-            receipt.inspect_err(|error| tracing::warn!(%error, "a change is made, but no receipt could be had"));
+        let receipt = receipt::receipt(&store.at(Priority::Urgent), &point).await;
+        let receipt = receipt.inspect_err(|error| tracing::warn!(%error, "no receipt of a change could be had"));
         (value, receipt.ok())
     }
 }

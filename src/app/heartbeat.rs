@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tracing::{debug, warn};
 
 use super::Shutdown;
@@ -12,6 +15,9 @@ use crate::{
     store::{Point, ReplicaId, SharedStore, StoreError},
     system::{self, NoEntropy},
 };
+
+/// How long a start waits for a store that can be read and not written.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One gateway's word to the others.
 pub struct Heartbeat {
@@ -27,10 +33,11 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// Says that this gateway is starting, before it reads what it will decide by: a change that is committed from now
-    /// on names it in its receipt until it has applied it.
+    /// on names it in its receipt until it has applied it. A store that takes no beat is given [`PATIENCE`]: after that,
+    /// callers matter more than receipts, which nobody can get from a store that takes no change.
     ///
     /// # Errors
-    /// [`NoEntropy`] for want of an id. A store that takes no beat is none.
+    /// [`NoEntropy`] for want of an id.
     pub async fn begin(
         followed: watch::Receiver<Option<Arc<Point>>>,
         management: Arc<Management>,
@@ -41,10 +48,17 @@ impl Heartbeat {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = format!("{}:{}", host.trim(), std::process::id());
         let heartbeat = Self { id, name, followed, management, store, holds };
-        if let Err(error) = heartbeat.beat().await {
-            warn!(%error, "this gateway could not announce itself; receipts of changes do not name it until it can");
+        if timeout(PATIENCE, heartbeat.announce()).await.is_err() {
+            warn!("this gateway could not announce itself; receipts of changes do not name it until it can");
         }
         Ok(heartbeat)
+    }
+
+    async fn announce(&self) {
+        while let Err(error) = self.beat().await {
+            debug!(%error, "this replica could not announce itself yet");
+            sleep(BEAT).await;
+        }
     }
 
     /// Writes a beat after every change and every [`BEAT`], and signs off in the end.
@@ -55,7 +69,7 @@ impl Heartbeat {
             }
             tokio::select! {
                 Ok(()) = self.followed.changed() => {}
-                () = tokio::time::sleep(BEAT) => {}
+                () = sleep(BEAT) => {}
                 () = shutdown.requested() => break,
             }
         }

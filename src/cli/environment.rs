@@ -31,7 +31,7 @@ pub struct OpenStore {
     pub config: Config,
     store: SharedStore,
     system: Arc<dyn System>,
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
 }
 
 impl Environment {

@@ -2,8 +2,8 @@
 
 use super::{environment::OpenStore, error::CliError, exit::ExitStatus, output::Printer};
 use crate::{
-    service::receipt::{Receipt, receipt},
-    store::Committed,
+    service::receipt::{NoReceipt, Receipt, receipt},
+    store::{Committed, Point},
 };
 
 /// What it means that a gateway decides without the change.
@@ -28,16 +28,23 @@ impl OpenStore {
         printer: &mut Printer<'_>,
         print: impl FnOnce(&T, &mut Printer<'_>) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        let (value, seq) = committed.into_parts();
+        let (value, point) = committed.into_parts();
         let printed = print(&value, printer);
-        let waited = seq.map_or(Ok(()), |seq| self.wait(seq, effect, printer));
+        let waited = point.map_or(Ok(()), |point| self.wait(&point, effect, printer));
         printed.and(waited)
     }
 
-    fn wait(&self, seq: i64, effect: Effect, printer: &mut Printer<'_>) -> Result<(), CliError> {
-        let Ok(receipt) = self.block_on(receipt(self.context().store, seq)) else {
-            let message = "the change is made, but the store could not be asked which gateways have applied it";
-            return Err(unconfirmed(message, "running gateways apply it as soon as they have read the store again"));
+    fn wait(&self, point: &Point, effect: Effect, printer: &mut Printer<'_>) -> Result<(), CliError> {
+        let receipt = match self.runtime.block_on(receipt(self.context().store, point)) {
+            Ok(receipt) => receipt,
+            Err(lost @ NoReceipt::Lost) => return Err(unconfirmed(&lost.to_string(), "make the change again")),
+            Err(NoReceipt::Store(_)) => {
+                let message = "the change is made, but the store could not be asked which gateways have applied it";
+                return Err(unconfirmed(
+                    message,
+                    "running gateways apply it as soon as they have read the store again",
+                ));
+            }
         };
         let Receipt { replicas, acknowledged, took_ms, missing } = receipt;
         if replicas == 0 {

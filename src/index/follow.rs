@@ -3,7 +3,11 @@
 //! It reads `change_seq` whenever the store says that something changed, and every poll interval whether it did or not,
 //! since notifications can be lost. While the store is away the index stays as it was.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
@@ -162,6 +166,7 @@ impl Follower {
         let mut declared = self.declared.clone();
         loop {
             // A poll that hangs must not hold a reload up. It may be cancelled: the next one asks for what it left undone.
+            let asked = Instant::now();
             let polled = tokio::select! {
                 polled = self.poll() => polled,
                 changed = declared.changed() => {
@@ -176,7 +181,7 @@ impl Follower {
                         info!("the store is followed again");
                     }
                     let first = self.index.freshness.check().is_err();
-                    self.index.freshness.mark_fresh(self.config.max_staleness);
+                    self.index.freshness.mark_fresh(asked, self.config.max_staleness);
                     if first {
                         self.index.announce();
                     }

@@ -66,11 +66,12 @@ impl Freshness {
         self.current.load(Relaxed)
     }
 
-    /// The index is as the store was just now. `max_staleness` of `None` is without limit.
-    pub fn mark_fresh(&self, max_staleness: Option<Duration>) {
+    /// The index is as the store was when it was `asked`: a process that was frozen since then knows nothing newer.
+    /// `max_staleness` of `None` is without limit.
+    pub fn mark_fresh(&self, asked: Instant, max_staleness: Option<Duration>) {
         let until = max_staleness.map_or(u64::MAX, |limit| {
-            let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-            self.millis().saturating_add(limit).saturating_add(1)
+            let until = asked.checked_add(limit).map(|until| until.saturating_duration_since(self.started));
+            until.and_then(|until| u64::try_from(until.as_millis()).ok()).unwrap_or(u64::MAX).saturating_add(1)
         });
         self.fresh_until.store(until, Relaxed);
         self.current.store(true, Relaxed);
@@ -86,5 +87,26 @@ impl Freshness {
 
     fn millis(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_long_ago_is_not_fresh() {
+        let (freshness, limit) = (Freshness::new(), Some(Duration::from_secs(60)));
+        freshness.mark_fresh(Instant::now(), limit);
+        assert_eq!(freshness.check(), Ok(()));
+        std::thread::sleep(Duration::from_millis(5));
+        // The process was frozen between the look and its end.
+        let asked = Instant::now().checked_sub(Duration::from_secs(61)).unwrap();
+        freshness.mark_fresh(asked, limit);
+        assert_eq!(freshness.check(), Err(NotFresh::Stale));
+        freshness.mark_fresh(asked, None);
+        assert_eq!(freshness.check(), Ok(()));
+        freshness.mark_fresh(asked, Some(Duration::MAX));
+        assert_eq!(freshness.check(), Ok(()));
     }
 }

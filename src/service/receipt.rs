@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::store::{Replica, Store, StoreError};
+use crate::store::{Point, Replica, Store, StoreError};
 
 /// How often a gateway says that it lives, beside the word that follows each change.
 pub const BEAT: Duration = Duration::from_millis(500);
@@ -35,18 +35,35 @@ pub struct Receipt {
     pub missing: Vec<String>,
 }
 
-/// Waits until every running gateway decides by all changes up to `seq`, or for 3 s. Nobody waits long for one that is
+/// Why nobody can say how far a change has come.
+#[derive(Debug, thiserror::Error)]
+pub enum NoReceipt {
+    /// The change itself is committed all the same.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "the store has lost the change: the database failed over to a server that did not have it, or was restored"
+    )]
+    Lost,
+}
+
+/// Waits until every running gateway decides by all changes up to `point`, or for 3 s. Nobody waits long for one that is
 /// silent: it is named at once.
 ///
 /// # Errors
-/// The store's. The change itself is committed all the same.
-pub async fn receipt(store: &Store, seq: i64) -> Result<Receipt, StoreError> {
+/// [`NoReceipt`].
+pub async fn receipt(store: &Store, point: &Point) -> Result<Receipt, NoReceipt> {
+    let seq = point.seq;
     let started = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
         let known = store.replicas().await?;
         let elapsed = started.elapsed();
         if elapsed >= patience(&known, seq) {
+            // After the look at the gateways: those that are counted have applied what is of this store's history.
+            if !store.has(point).await? {
+                return Err(NoReceipt::Lost);
+            }
             let running = known.iter().filter(|replica| replica.silent < RUNNING);
             return Ok(Receipt {
                 replicas: running.clone().count(),

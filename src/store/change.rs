@@ -7,8 +7,9 @@ use sqlx::types::Json;
 use super::{
     Store, StoreError,
     columns::Id,
+    point::Point,
     priority::Writing,
-    statement::{Connection, Sql, same, statements},
+    statement::{Sql, same, statements},
 };
 use crate::domain::{audit::AuditEvent, user::UserId};
 
@@ -20,8 +21,15 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     );
 
-    /// Delivered with the commit. [`super::postgres`] listens to the channel; a follower of SQLite polls.
-    NOTIFY = Sql { sqlite: "SELECT 1", postgres: "SELECT pg_notify('bento_gateway_changes', '')" };
+    /// The mark of the change. The notification is delivered with the commit: [`super::postgres`] listens to the channel; a
+    /// follower of SQLite polls.
+    NOTIFY = Sql {
+        sqlite: "SELECT (SELECT mark FROM change_marks WHERE seq = $1)",
+        postgres: "SELECT (SELECT mark FROM change_marks WHERE seq = $1)
+            FROM pg_notify('bento_gateway_changes', '') AS notified",
+    };
+
+    MARK = same("SELECT (SELECT mark FROM change_marks WHERE seq = $1)");
 }
 
 /// A transaction that changes something, alone among all writers: nobody else changes what it has read before it ends,
@@ -50,7 +58,7 @@ pub struct Current<T> {
 pub struct Committed<T = ()> {
     value: T,
     /// `None`: nothing was changed.
-    seq: Option<i64>,
+    point: Option<Point>,
 }
 
 impl Store {
@@ -63,6 +71,13 @@ impl Store {
         let (seq,) = connection.one(BUMP, ()).await?;
         Ok(Change { connection, seq })
     }
+
+    /// Whether that change is one of this store's: a fail-over or a restore may have lost it, and its number may be that of
+    /// another one by now. One whose mark nobody knows is taken to be.
+    pub async fn has(&self, point: &Point) -> Result<bool, StoreError> {
+        let (mark,): (Option<String>,) = self.read().await?.one(MARK, (point.seq,)).await?;
+        Ok(point.mark.is_none() || point.mark == mark)
+    }
 }
 
 impl Change {
@@ -70,11 +85,9 @@ impl Change {
     /// As [`Change::record`].
     pub async fn commit(mut self, event: &AuditEvent) -> Result<Committed, StoreError> {
         self.record(event).await?;
-        if let Connection::Postgres(..) = *self.connection {
-            self.connection.execute(NOTIFY, ()).await?;
-        }
+        let (mark,) = self.connection.one(NOTIFY, (self.seq,)).await?;
         self.connection.commit().await?;
-        Ok(Committed { value: (), seq: Some(self.seq) })
+        Ok(Committed::up_to(Point { seq: self.seq, mark }, ()))
     }
 
     /// Adds an event to the audit trail, where a change consists of several; the last one is [`Change::commit`]'s.
@@ -99,7 +112,7 @@ impl Change {
 
     /// Nothing is changed: it was so before. Whoever waits for `value` waits for all that was committed so far.
     pub fn unchanged<T>(self, value: T) -> Committed<T> {
-        Committed { value, seq: Some(self.seq - 1) }
+        Committed::up_to(Point { seq: self.seq - 1, mark: None }, value)
     }
 
     pub(super) fn current<T>(&self, value: T) -> Current<T> {
@@ -137,26 +150,27 @@ impl<T> Current<T> {
 }
 
 impl<T> Committed<T> {
-    pub(super) fn up_to(seq: i64, value: T) -> Self {
-        Self { value, seq: Some(seq) }
+    pub(super) fn up_to(point: Point, value: T) -> Self {
+        Self { value, point: Some(point) }
     }
 
     /// Nothing was changed, and there is nothing to wait for.
     pub fn nothing(value: T) -> Self {
-        Self { value, seq: None }
+        Self { value, point: None }
     }
 
     pub fn with<U>(self, value: U) -> Committed<U> {
-        Committed { value, seq: self.seq }
+        Committed { value, point: self.point }
     }
 
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Committed<U> {
-        Committed { value: change(self.value), seq: self.seq }
+        Committed { value: change(self.value), point: self.point }
     }
 
     /// Both, to be waited for together.
     pub fn and<U>(self, later: Committed<U>) -> Committed<(T, U)> {
-        Committed { value: (self.value, later.value), seq: self.seq.max(later.seq) }
+        let (value, points) = ((self.value, later.value), [self.point, later.point]);
+        Committed { value, point: points.into_iter().flatten().max_by_key(|point| point.seq) }
     }
 
     /// Nobody waits: no replica decides by this, or the caller has no means to wait.
@@ -164,8 +178,8 @@ impl<T> Committed<T> {
         self.value
     }
 
-    /// With the sequence to wait for; `None`: none. For those who wait.
-    pub fn into_parts(self) -> (T, Option<i64>) {
-        (self.value, self.seq)
+    /// With what to wait for; `None`: nothing. For those who wait.
+    pub fn into_parts(self) -> (T, Option<Point>) {
+        (self.value, self.point)
     }
 }

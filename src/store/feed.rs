@@ -137,7 +137,8 @@ impl Store {
 
     /// `value`, as somebody has committed it before: whoever waits for it waits for all that is committed now.
     pub async fn committed_before<T>(&self, value: T) -> Result<Committed<T>, StoreError> {
-        Ok(Committed::up_to(self.change_seq().await?, value))
+        let (seq, mark, _): (_, _, Option<String>) = self.read().await?.one(HEAD, (-1,)).await?;
+        Ok(Committed::up_to(Point { seq, mark }, value))
     }
 
     /// Returns when another process may have changed something, as soon as the database says so. On a store that

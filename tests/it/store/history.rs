@@ -1,7 +1,7 @@
 //! A follower whose store is not of the history any more that it has applied: after a fail-over that lost commits, or a
 //! restore. The numbers go back, or are passed again with other contents.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bento_gateway::{
     domain::{audit::Action, routing::Declared, token::SecretRecord},
@@ -38,7 +38,7 @@ impl Followed {
 
     async fn catch_up(&mut self) {
         self.follower.catch_up().await.unwrap();
-        self.index.freshness.mark_fresh(None);
+        self.index.freshness.mark_fresh(Instant::now(), None);
         let latest = self.store.snapshot().await.unwrap().head(None).await.unwrap().latest;
         assert_eq!(self.index.applied().as_deref(), Some(&latest));
     }
@@ -50,7 +50,7 @@ impl Followed {
 }
 
 /// What a standby is like that has not got the last changes, as far as numbers and marks go.
-async fn lose_the_last(under_test: &StoreUnderTest, changes: i64) {
+pub(super) async fn lose_the_last(under_test: &StoreUnderTest, changes: i64) {
     under_test.execute(&format!("UPDATE change_seq SET seq = seq - {changes}")).await;
     under_test.execute("DELETE FROM change_marks WHERE seq > (SELECT seq FROM change_seq)").await;
 }

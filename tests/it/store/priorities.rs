@@ -74,6 +74,7 @@ async fn an_urgent_change_comes_before_all_that_queue(under_test: StoreUnderTest
     }
     sleep(Duration::from_millis(200)).await;
     let urgent = store.at(Priority::Urgent);
+    urgent.change_seq().await.expect("it connects");
     let revoking = tokio::spawn({
         let committed = committed.clone();
         async move {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bento_gateway::{
     config::StoreUrl,
-    service::receipt::receipt,
+    service::receipt::{NoReceipt, receipt},
     store::{Point, ReplicaId, SharedStore, Store},
     system,
 };
@@ -16,6 +16,7 @@ behaviours!(
     a_replica_of_a_lost_history_has_applied_nothing,
     a_receipt_names_whoever_may_decide_by_old_knowledge,
     a_silent_replica_is_remembered_as_long_as_it_may_decide,
+    a_change_that_the_store_has_lost_gets_no_receipt,
 );
 
 const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
@@ -70,15 +71,15 @@ async fn a_receipt_names_whoever_may_decide_by_old_knowledge(under_test: StoreUn
     change(&store).await;
     store.beat(replica(), "dead", Some(&latest(&store).await), MINUTE, None).await.unwrap();
     age(&under_test, 5000).await;
-    let seq = change(&store).await;
+    change(&store).await;
     store.beat(replica(), "good", Some(&latest(&store).await), MINUTE, None).await.unwrap();
-    let of_dead = receipt(&store, seq).await.unwrap();
+    let of_dead = receipt(&store, &latest(&store).await).await.unwrap();
     assert_eq!((of_dead.replicas, of_dead.acknowledged), (2, 1));
     assert_eq!(of_dead.missing, ["dead"]);
     assert!(of_dead.took_ms < 3000, "nobody waits for a dead one as for a running one: {of_dead:?}");
 
     store.beat(replica(), "starting", None, MINUTE, None).await.unwrap();
-    let of_starting = receipt(&store, seq).await.unwrap();
+    let of_starting = receipt(&store, &latest(&store).await).await.unwrap();
     assert_eq!(of_starting.missing, ["dead", "starting"]);
 }
 
@@ -91,8 +92,8 @@ async fn a_silent_replica_is_remembered_as_long_as_it_may_decide(under_test: Sto
     assert_eq!(names().await, ["bounded", "unbounded"], "it may have polled after its last beat");
     age(&under_test, 20_000).await;
     assert_eq!(names().await, ["unbounded"]);
-    let seq = change(&store).await;
-    assert_eq!(receipt(&store, seq).await.unwrap().missing, ["unbounded"]);
+    change(&store).await;
+    assert_eq!(receipt(&store, &latest(&store).await).await.unwrap().missing, ["unbounded"]);
 }
 
 /// As if all beats had come so many milliseconds earlier.
@@ -102,4 +103,20 @@ async fn age(under_test: &StoreUnderTest, millis: u32) {
         StoreUrl::Postgres(_) => format!("{millis} * interval '1 millisecond'"),
     };
     under_test.execute(&format!("UPDATE replicas SET beat_at = beat_at - {earlier}")).await;
+}
+
+async fn a_change_that_the_store_has_lost_gets_no_receipt(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    change(&store).await;
+    let lost = latest(&store).await;
+    assert!(store.has(&lost).await.unwrap());
+    super::history::lose_the_last(&under_test, 1).await;
+    assert!(matches!(receipt(&store, &lost).await, Err(NoReceipt::Lost)), "its number is free");
+
+    change(&store).await;
+    let other = latest(&store).await;
+    assert_eq!(other.seq, lost.seq);
+    store.beat(replica(), "running", Some(&other), MINUTE, None).await.unwrap();
+    assert!(matches!(receipt(&store, &lost).await, Err(NoReceipt::Lost)), "its number is another change's");
+    assert_eq!(receipt(&store, &other).await.unwrap().acknowledged, 1);
 }
