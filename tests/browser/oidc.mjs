@@ -86,10 +86,13 @@ await check("an answer that was not asked for in this browser is refused", async
   equal(answer.status(), 400, "status");
 });
 await check("a provider that is away is no reason to show its errors", async () => {
+  const context = await browser.newContext();
+  const begun = await context.request.get(`${given.console}/sign-in/oidc`, { maxRedirects: 0 });
+  const state = new URL(begun.headers().location).searchParams.get("state");
   server.closeAllConnections?.();
   await new Promise((resolve) => server.close(resolve));
-  const page = await open(await browser.newContext());
-  const answer = await page.goto(`${given.console}/sign-in/oidc`);
+  const page = await open(context);
+  const answer = await page.goto(`${given.console}/sign-in/oidc/callback?code=x&state=${state}`);
   equal(answer.status(), 502, "status");
   holds(!(await page.content()).includes(new URL(given.issuer).port), "no address of it");
 });
