@@ -29,7 +29,9 @@ use super::{
     opening::{OpenedStream, Opening},
     pipeline,
     rejection::{BadRequest, Rejection},
+    request_line::RequestLine,
     state::{Connection, Worker},
+    target::BadTarget,
     upstream::body::ResponseBody,
 };
 use crate::{config::LimitConfig, http::peer::Peer};
@@ -69,7 +71,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     };
     match (opening, tls) {
         (Opening::ProxyProtocol(version), tls) => {
-            let io = DownstreamIo::new(stream, state, connection_slot);
+            let io = DownstreamIo::new(stream, state, connection_slot, server.request_line(true));
             let _ = state.guard(server.refuse_proxy_protocol(io, version, tls.is_some())).await;
         }
         (opening, Some(config)) => {
@@ -78,11 +80,13 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
                 failed => return server.tell_of_handshake(opening, failed.and_then(Result::err)),
             };
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            server.serve(DownstreamIo::new(stream, state, connection_slot), http2).await;
+            let line = server.request_line(http2);
+            server.serve(DownstreamIo::new(stream, state, connection_slot, line), http2).await;
         }
         (opening, None) => {
             let http2 = settings.http2 && opening == Opening::Http2;
-            server.serve(DownstreamIo::new(stream, state, connection_slot), http2).await;
+            let line = server.request_line(http2);
+            server.serve(DownstreamIo::new(stream, state, connection_slot, line), http2).await;
         }
     }
 }
@@ -157,6 +161,11 @@ impl Server<'_> {
         tracing::info!(%peer, reason, others, "a TLS handshake failed");
     }
 
+    fn request_line(&self, http2: bool) -> RequestLine {
+        let request = self.worker.next_request_number();
+        if http2 { RequestLine::unwatched(request) } else { RequestLine::first(self.limits.max_uri_bytes, request) }
+    }
+
     fn http1(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
@@ -185,7 +194,7 @@ impl Server<'_> {
         C: Future<Output = hyper::Result<()>>,
     {
         let mut serving = pin!(serving);
-        let mut notified = false;
+        let (mut notified, mut recorded) = (false, false);
         let state = &self.connection.state;
         let served = state
             .guard(poll_fn(|cx| {
@@ -193,13 +202,28 @@ impl Server<'_> {
                     notified = true;
                     shut_down(serving.as_mut());
                 }
-                serving.as_mut().poll(cx)
+                let polled = serving.as_mut().poll(cx);
+                if state.refuses_line() && !recorded {
+                    recorded = true;
+                    let rejection = Rejection::from(BadTarget::TooLong);
+                    let status = Some(rejection.status().as_u16());
+                    self.worker.record_unread(&self.connection, status, rejection.code(), "");
+                }
+                polled
             }))
             .await;
-        if let Some(Err(error)) = served
-            && error.is_parse()
-        {
+        let Some(Err(error)) = served else { return };
+        if error.is_parse() {
             self.worker.record_malformed(&self.connection, &error);
+        } else if let Some(reason) = fault_of_http2(&error) {
+            self.worker.record_unread(&self.connection, None, "malformed_request", &reason.to_string());
         }
     }
+}
+
+/// Why the library has ended a connection of HTTP/2 for what its caller sent. `None`: that is not why it has ended.
+fn fault_of_http2(error: &hyper::Error) -> Option<h2::Reason> {
+    let error = std::error::Error::source(error)?.downcast_ref::<h2::Error>()?;
+    let ours = error.is_go_away() && error.is_library();
+    error.reason().filter(|reason| ours && *reason != h2::Reason::NO_ERROR)
 }

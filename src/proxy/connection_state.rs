@@ -43,6 +43,8 @@ pub struct ConnectionState {
     /// Whether a request has ever begun on it.
     used: AtomicBool,
     closing: AtomicBool,
+    /// HTTP/1: the request line is too long, and the gateway is answering that.
+    refusing_line: AtomicBool,
     /// A deadline was the reason for closing.
     timed_out: AtomicBool,
     /// The gateway has closed its side. From then on [`ConnectionState::guard`] leaves the end to the connection.
@@ -78,6 +80,7 @@ impl ConnectionState {
             flushing: AtomicBool::new(false),
             used: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            refusing_line: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -108,12 +111,22 @@ impl ConnectionState {
         Active { state: Arc::clone(self), idle_timeout: self.keep_alive_timeout }
     }
 
-    /// Bytes came from the downstream. On HTTP/1 they begin a header if no request is under way.
-    pub fn received(&self) {
-        if self.idle.load(Relaxed) && !self.http2.load(Relaxed) {
+    /// Bytes came from the downstream. On HTTP/1 they begin a further header if no request is under way: whether they do.
+    pub fn received(&self) -> bool {
+        let begins = self.idle.load(Relaxed) && !self.http2.load(Relaxed);
+        if begins {
             self.idle.store(false, Relaxed);
             self.arm(self.header_timeout);
         }
+        begins
+    }
+
+    pub fn refuse_line(&self) {
+        self.refusing_line.store(true, Relaxed);
+    }
+
+    pub fn refuses_line(&self) -> bool {
+        self.refusing_line.load(Relaxed)
     }
 
     /// The socket took bytes.

@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
 };
 
-use super::connection_state::ConnectionState;
+use super::{connection_state::ConnectionState, request_line::RequestLine};
 
 /// How long the gateway reads and drops what a caller still sends after the last response. Closing at once would reset the
 /// connection, and the response could be lost on its way.
@@ -25,20 +26,61 @@ pub struct DownstreamIo<S> {
     state: Arc<ConnectionState>,
     /// The gateway has closed its side, and reads on only so that the last response is not lost.
     lingering: bool,
+    line: RequestLine,
+    /// What is to be written of our refusal of a request line. Behind it nothing is read any more.
+    refusal: Option<Bytes>,
     _connection_slot: OwnedSemaphorePermit,
 }
 
 impl<S> DownstreamIo<S> {
-    pub fn new(stream: S, state: &Arc<ConnectionState>, connection_slot: OwnedSemaphorePermit) -> Self {
-        Self { stream, state: Arc::clone(state), lingering: false, _connection_slot: connection_slot }
+    pub fn new(
+        stream: S,
+        state: &Arc<ConnectionState>,
+        connection_slot: OwnedSemaphorePermit,
+        line: RequestLine,
+    ) -> Self {
+        Self {
+            stream,
+            state: Arc::clone(state),
+            lingering: false,
+            line,
+            refusal: None,
+            _connection_slot: connection_slot,
+        }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for DownstreamIo<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> DownstreamIo<S> {
+    /// Answers, and closes.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.refusal.as_mut().filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => rest.advance(written),
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        Pin::new(self).poll_shutdown(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DownstreamIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.state.received();
-        Poll::Ready(Ok(()))
+        let before = buf.filled().len();
+        if self.refusal.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            if self.state.received() {
+                self.line.begin();
+            }
+            match self.line.read(&buf.filled()[before..]) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(refusal) => self.refusal = Some(refusal.into()),
+            }
+            self.state.refuse_line();
+            buf.set_filled(before);
+        }
+        // hyper sees the end of the connection, within a request, and answers nothing to that.
+        self.poll_refuse(cx)
     }
 }
 

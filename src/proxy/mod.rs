@@ -24,6 +24,7 @@ pub mod record;
 pub mod rejection;
 pub mod reply;
 pub mod request;
+mod request_line;
 pub mod state;
 pub mod target;
 pub mod upstream;

@@ -1,7 +1,7 @@
 //! What a worker shares with its connections and their requests. It stands below all three, so that none of them has to
 //! import another.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{cell::Cell, fmt, net::SocketAddr, rc::Rc, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
@@ -51,6 +51,19 @@ pub struct Worker {
     next_id: Cell<u64>,
 }
 
+/// What a request id of our own is made of.
+#[derive(Clone, Copy, Default)]
+pub struct RequestNumber {
+    prefix: u64,
+    number: u64,
+}
+
+impl fmt::Display for RequestNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.prefix, self.number)
+    }
+}
+
 /// The downstream connection that a request came on.
 pub struct Connection {
     pub peer: Peer,
@@ -76,9 +89,14 @@ impl Worker {
     }
 
     pub fn new_request_id(&self) -> String {
+        self.next_request_number().to_string()
+    }
+
+    /// The same, before it is known whether it is needed.
+    pub fn next_request_number(&self) -> RequestNumber {
         let number = self.next_id.get();
         self.next_id.set(number + 1);
-        format!("{:016x}{number:016x}", self.id_prefix)
+        RequestNumber { prefix: self.id_prefix, number }
     }
 
     /// The record of a request that begins now.

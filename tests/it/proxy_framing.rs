@@ -1,9 +1,13 @@
 //! Where a request ends: one framing, ours, towards the service; what could be read in two ways is refused.
 
+use std::net::Shutdown;
+
 use crate::harness::{
+    SOON,
     http::{ReadEnd, get, request},
     pair::{HOST, Pair},
     upstream::{Upstream, response},
+    wait_until,
 };
 
 /// Stands in every request that must never be one.
@@ -266,6 +270,24 @@ fn limits_of_heads_and_bodies() {
     let (code, body) = status(format!("{}\r\n", pair.start(&format!("GET /{} HTTP/1.1", "x".repeat(1024)))));
     assert!(code == 414 && body.contains("uri_too_long"), "{code} {body}");
     assert_eq!(status(format!("{}\r\n", pair.start(&format!("GET /?{} HTTP/1.1", "x".repeat(1024))))).0, 414);
+
+    // At any length, and again on a connection that has carried a request.
+    for length in [2 << 10, 7 << 10, 9 << 10, 100 << 10, 3 << 20] {
+        let mut caller = pair.gateway.connect();
+        assert_eq!(caller.ask(get(HOST, "/", &pair.token.text)).status, 200);
+        let before = pair.gateway.access_lines().len();
+        caller.send(format!("\r\nGET /{}", "x".repeat(length)));
+        let _ = caller.try_send(format!(" HTTP/1.1\r\nhost: {HOST}\r\n\r\n").as_bytes());
+        let answer = caller.response(false);
+        assert_eq!((answer.status, answer.code().as_str()), (414, "uri_too_long"), "{length}");
+        wait_until("a line", SOON, || pair.gateway.access_lines().len() > before);
+        let line = pair.gateway.access_lines().pop().unwrap();
+        assert_eq!((&line["status"], &line["reason"]), (&414.into(), &"uri_too_long".into()), "{length}");
+        if length > 4 << 10 {
+            caller.stream.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(caller.rest(), (vec![], ReadEnd::Closed), "{length}");
+        }
+    }
 
     assert_eq!(with_fields("x-a: 1\r\n".repeat(18)).0, 200);
     assert_eq!(with_fields("x-a: 1\r\n".repeat(19)).0, 431);

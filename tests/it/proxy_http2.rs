@@ -302,13 +302,19 @@ fn http_2_can_be_switched_off() {
 #[test]
 fn the_limits_of_the_header_hold_and_are_logged() {
     let upstream = Upstream::named("a");
-    let limits = "[proxy.limits]\nmax_header_bytes = \"8 KiB\"\nmax_headers = 20";
+    let limits = "[proxy.limits]\nmax_header_bytes = \"8 KiB\"\nmax_headers = 20\nmax_uri_bytes = \"4 KiB\"";
     let gateway = Gateway::start(&format!("{limits}\n{}", deployment("a", upstream.address, "protected = false")));
     run(async {
         let mut connection = clear_text(&gateway).await;
         let many = (0..21).fold(Request::get(format!("http://{HOST}/many")), |request, _| request.header("x-a", "1"));
         let large =
             Request::get(format!("http://{HOST}/large")).header("x-a", "x".repeat(8000)).header("x-b", "x".repeat(300));
+        // Beyond that the library answers.
+        for length in [5 << 10, 15 << 10] {
+            let long = Request::get(format!("http://{HOST}/{}", "x".repeat(length)));
+            let answer = send(&mut connection, long.body(no_body())).await;
+            assert_eq!(code(answer).await, (414, "uri_too_long".to_owned()), "{length}");
+        }
         for request in [many, large] {
             let answer = send(&mut connection, request.body(no_body())).await;
             assert_eq!(code(answer).await, (431, "header_too_large".to_owned()));

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use crate::harness::{
     SOON,
     frames::{DATA, Frames, GOAWAY, PING},
@@ -26,6 +28,21 @@ fn used(gateway: &Gateway) -> Frames {
     frames.get(1, HOST, "/");
     frames.await_end(1);
     frames
+}
+
+/// Nobody else learns of it: the library refuses it below every request.
+#[test]
+fn a_connection_that_breaks_the_protocol_has_a_line() {
+    let (_upstream, gateway) = start("");
+    let mut frames = used(&gateway);
+    // RFC 9113 § 6.1: DATA belongs to a stream.
+    frames.send(DATA, 0, 0, b"x");
+    assert!(frames.rest().0.iter().any(|frame| frame.kind == GOAWAY));
+    let lines = || gateway.access_lines().into_iter().filter(|line| line["reason"] == "malformed_request");
+    wait_until("a line", SOON, || lines().count() == 1);
+    let line = lines().next().unwrap();
+    assert_eq!((&line["status"], &line["method"]), (&Value::Null, &Value::Null));
+    assert!(line["cause"].as_str().unwrap().contains("protocol error"), "{line}");
 }
 
 /// Only HEADERS begin a request: the time for a header is short here, and would have run out.
