@@ -52,19 +52,21 @@ pub fn all<'a>(headers: &'a HeaderMap, https: bool, purpose: &str) -> impl Itera
     })
 }
 
-/// Whether a cookie pair or a `Set-Cookie` value is one of ours.
+/// Whether a cookie pair or a `Set-Cookie` value is one of ours, or would be one to somebody who reads less strictly.
 pub fn is_ours(pair: &[u8]) -> bool {
-    // A cookie without a name is sent back as what looks like one with a name: `=bgw-x=y` as `bgw-x=y`.
-    let pair = pair.trim_ascii_start();
-    let pair = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii_start();
+    // A cookie without a name is sent back as what looks like one with a name: `=bgw-x=y` as `bgw-x=y`. And many take off
+    // blanks beyond ASCII, of UTF-8 or of Latin-1.
+    let start = pair.iter().position(|&byte| byte.is_ascii_graphic() && byte != b'=').unwrap_or(pair.len());
+    let pair = &pair[start..];
     let pair = pair.strip_prefix(HOST_PREFIX.as_bytes()).unwrap_or(pair);
     pair.starts_with(PREFIX.as_bytes())
 }
 
-/// The pairs of a `Cookie` field.
+/// The pairs of a `Cookie` field. Only blanks of ASCII surround them (RFC 6265 § 4.2.1): with another one before its name, a
+/// sibling host can set a cookie that browsers do not take for one of `__Host-`.
 fn pairs(field: &[u8]) -> impl Iterator<Item = &str> {
     let text = std::str::from_utf8(field).unwrap_or_default();
-    text.split(';').map(str::trim)
+    text.split(';').map(|pair| pair.trim_matches([' ', '\t']))
 }
 
 #[cfg(test)]
@@ -85,6 +87,21 @@ mod tests {
         assert_eq!(found(&["bgw-console=x; bgw-console=y"], false), None);
         assert_eq!(found(&["bgw-console=x", "bgw-console=x"], false), None);
         assert_eq!(found(&["bgw-console-x=x; xbgw-console=y"], false), None);
+        assert_eq!(found(&["a=b;\t bgw-console=x ;c=d"], false).as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn a_sibling_host_cannot_pass_a_cookie_off_as_ours_with_a_blank_before_its_name() {
+        for blank in ["\u{a0}", "\u{2000}", "\u{3000}", "\u{85}", "\u{b}", "\u{c}"] {
+            let field = format!("a=b; {blank}__Host-bgw-console=x");
+            let mut headers = HeaderMap::new();
+            // What hyper lets through.
+            let Ok(value) = HeaderValue::from_bytes(field.as_bytes()) else { continue };
+            headers.insert(COOKIE, value);
+            assert_eq!(get(&headers, true, CONSOLE), None, "{blank:?}");
+            assert!(is_ours(format!("{blank}__Host-bgw-console=x").as_bytes()), "{blank:?}: no service gets it");
+        }
+        assert!(is_ours(b"\xa0bgw-session-a=x") && is_ours(b" =\x85 bgw-session-a=x"), "Latin-1");
     }
 
     #[test]

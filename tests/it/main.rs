@@ -30,6 +30,7 @@ mod console_routes;
 mod faults;
 mod feed_model;
 mod first_hour;
+mod fuzz_corpus;
 mod harness;
 mod lifecycle;
 mod lost_updates;
