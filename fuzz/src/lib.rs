@@ -13,8 +13,11 @@ pub use messages::{chunks, response_head};
 pub use request::{TO_PROTECTED, TO_PUBLIC, fields, request};
 pub use values::{authority, config, credential, target, token_text};
 
+/// What is done with the bytes of an input; it panics where a promise is broken.
+pub type Target = fn(&[u8]);
+
 /// By the names of their directories in `fuzz/corpus`.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("authority", authority),
     ("chunks", chunks),
     ("config", config),

@@ -96,7 +96,7 @@ async fn judge(world: &World, request: Request<Incoming>, raw: &[u8]) {
     let text: String = written.0.iter().map(|&byte| char::from(byte)).collect();
     let sent = Sent::read(&text);
     sent.check_form(written.1);
-    sent.check_secrets(&permit);
+    sent.check_secrets(world, &permit);
     sent.check_reached(world, &head, &permit);
     check_authorised(world, &permit, raw);
     if permit.spec().protected { &TO_PROTECTED } else { &TO_PUBLIC }.fetch_add(1, Relaxed);
@@ -195,9 +195,15 @@ impl<'a> Sent<'a> {
         }
     }
 
-    fn check_secrets(&self, permit: &Permit) {
+    fn check_secrets(&self, world: &World, permit: &Permit) {
         if !permit.spec().settings.forward_authorization {
             assert!(self.all("authorization").is_empty());
+        }
+        for token in &world.tokens {
+            let holds = |text: &str| text.contains(&token.text);
+            let shown = |(name, value): &&(String, &str)| name != "authorization" && holds(value);
+            assert!(!holds(self.target), "{} in {}", token.name, self.target);
+            assert_eq!(self.fields.iter().find(shown), None, "{}", token.name);
         }
         for pair in self.all("cookie").into_iter().flat_map(|field| field.split(';')) {
             let pair = pair.trim().trim_start_matches('=').trim_start();

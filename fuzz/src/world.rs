@@ -112,7 +112,7 @@ impl World {
             app::gateway(&config).unwrap()
         };
         gateway.index.routes.store(Arc::new(RoutingTable::build(&config.declared, [], &RoutingTable::default())));
-        gateway.index.freshness.mark_fresh(None);
+        gateway.index.freshness.mark_fresh(std::time::Instant::now(), None);
         let tokens = tokens(&config, &gateway.index.tokens);
         for token in &tokens {
             let text = token.text.as_bytes();

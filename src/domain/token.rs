@@ -28,6 +28,7 @@ pub struct TokenRecord {
     /// `None`: does not expire.
     pub expires_at: Option<Timestamp>,
     /// When a gateway wrote down that it has expired. `None`: none has; whether it has expired is for the clock to say.
+    #[serde(skip)]
     pub expired_at: Option<Timestamp>,
     /// `None`: not revoked.
     pub revoked_at: Option<Timestamp>,
