@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{origin::Origin, quoted::without_user_info};
+use super::{as_text::as_text, origin::Origin, quoted::without_user_info};
 
 /// Whose pages may call a Deployment: `SCHEME://HOST[:PORT]`, or `*` for every origin.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,19 +58,7 @@ impl FromStr for CorsOrigin {
     }
 }
 
-impl TryFrom<String> for CorsOrigin {
-    type Error = InvalidCorsOrigin;
-
-    fn try_from(text: String) -> Result<Self, InvalidCorsOrigin> {
-        text.parse()
-    }
-}
-
-impl From<CorsOrigin> for String {
-    fn from(origin: CorsOrigin) -> Self {
-        origin.to_string()
-    }
-}
+as_text!(CorsOrigin);
 
 impl fmt::Display for CorsOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, net::SocketAddr, str::FromStr, time::Durat
 use serde::{Deserialize, Serialize};
 
 use super::{
+    as_text::as_text,
     cors_origin::CorsOrigin,
     host::{Authority, HostName},
     quoted::without_user_info,
@@ -188,19 +189,7 @@ impl FromStr for DeploymentName {
     }
 }
 
-impl TryFrom<String> for DeploymentName {
-    type Error = InvalidDeploymentName;
-
-    fn try_from(text: String) -> Result<Self, InvalidDeploymentName> {
-        text.parse()
-    }
-}
-
-impl From<DeploymentName> for String {
-    fn from(name: DeploymentName) -> Self {
-        name.0.into()
-    }
-}
+as_text!(DeploymentName);
 
 impl fmt::Display for DeploymentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,19 +205,7 @@ impl FromStr for UpstreamUrl {
     }
 }
 
-impl TryFrom<String> for UpstreamUrl {
-    type Error = InvalidUpstreamUrl;
-
-    fn try_from(text: String) -> Result<Self, InvalidUpstreamUrl> {
-        text.parse()
-    }
-}
-
-impl From<UpstreamUrl> for String {
-    fn from(url: UpstreamUrl) -> Self {
-        url.to_string()
-    }
-}
+as_text!(UpstreamUrl);
 
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

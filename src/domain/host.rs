@@ -12,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::as_text::as_text;
+
 /// Longest host name, RFC 1035 § 2.3.4.
 const MAX_HOST_LEN: usize = 253;
 
@@ -114,19 +116,7 @@ impl FromStr for HostName {
     }
 }
 
-impl TryFrom<String> for HostName {
-    type Error = InvalidHost;
-
-    fn try_from(text: String) -> Result<Self, InvalidHost> {
-        text.parse()
-    }
-}
-
-impl From<HostName> for String {
-    fn from(host: HostName) -> Self {
-        host.0.into()
-    }
-}
+as_text!(HostName);
 
 impl From<IpAddr> for HostName {
     fn from(address: IpAddr) -> Self {

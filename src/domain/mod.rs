@@ -2,6 +2,7 @@
 //!
 //! Start with [`decision`], the one place that says who may pass; the other files are the words it is written in.
 
+mod as_text;
 pub mod audit;
 pub mod clean;
 pub mod code;

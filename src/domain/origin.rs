@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::host::{Authority, HostName};
+use super::{
+    as_text::as_text,
+    host::{Authority, HostName},
+};
 
 /// Scheme, host and port, of which none can be left out: two that are equal are one place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -89,19 +92,7 @@ impl FromStr for Origin {
     }
 }
 
-impl TryFrom<String> for Origin {
-    type Error = InvalidOrigin;
-
-    fn try_from(text: String) -> Result<Self, InvalidOrigin> {
-        text.parse()
-    }
-}
-
-impl From<Origin> for String {
-    fn from(origin: Origin) -> Self {
-        origin.to_string()
-    }
-}
+as_text!(Origin);
 
 impl fmt::Display for Origin {
     /// As browsers write it: without a port that is the scheme's.

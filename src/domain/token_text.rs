@@ -164,7 +164,11 @@ impl fmt::Debug for LookupId {
 /// is, and what is shorter than a token is not looked at.
 pub fn is_within(bytes: &[u8]) -> bool {
     let is_token = |text| PresentedToken::parse(text).is_ok() || PresentedToken::parse_session(text).is_ok();
-    bytes.windows(TOKEN_LEN).any(|text| text[0] == PREFIX.as_bytes()[0] && is_token(text))
+    // Both prefixes end with it, and it is rarer than their letters.
+    memchr::memchr_iter(b'_', bytes).any(|at| {
+        let begin = at.checked_sub(PREFIX.len() - 1);
+        begin.and_then(|begin| bytes.get(begin..begin + TOKEN_LEN)).is_some_and(is_token)
+    })
 }
 
 /// CRC-32 (IEEE) in base 62, most significant character first.

@@ -216,7 +216,7 @@ impl Server<'_> {
         if error.is_parse() {
             self.worker.record_malformed(&self.connection, &error);
         } else if let Some(reason) = fault_of_http2(&error) {
-            self.worker.record_unread(&self.connection, None, "malformed_request", &reason.to_string());
+            self.worker.record_unread(&self.connection, None, "malformed_request", reason);
         }
     }
 }

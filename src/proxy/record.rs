@@ -1,7 +1,12 @@
 //! What the access log will say of one request. The stages fill it in, in any order; dropping it hands it on, so that there
 //! is a line whatever happens, also when the caller has left.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    fmt::{self, Write},
+    net::IpAddr,
+    sync::Arc,
+    time::Instant,
+};
 
 use http::Method;
 
@@ -70,28 +75,25 @@ impl Record {
         self.line.token = uid;
     }
 
-    /// `reason`: empty where the response is the service's.
-    pub fn responded(&mut self, status: u16, reason: &'static str) {
-        self.line.status = Some(status);
-        self.line.reason = reason;
-    }
-
-    /// There was no request yet. `status` of `None`: nothing could be answered.
-    pub fn refused(&mut self, status: Option<u16>, reason: &'static str) {
-        self.line.status = status;
+    /// `status` of `None`: nothing could be answered. `reason`: empty where the response is the service's.
+    pub fn responded(&mut self, status: impl Into<Option<u16>>, reason: &'static str) {
+        self.line.status = status.into();
         self.line.reason = reason;
     }
 
     /// Which of several causes a rejection has, if its code stands for several.
     pub fn because(&mut self, rejection: Rejection) {
         if let Some(cause) = rejection.cause() {
-            self.because_of(&cause.to_string());
+            self.because_of(cause);
         }
     }
 
     /// In words that hold nothing secret.
-    pub fn because_of(&mut self, cause: &str) {
-        self.line.cause = self.append(cause);
+    pub fn because_of(&mut self, cause: impl fmt::Display) {
+        let start = self.text.len();
+        // Into a `String`, which takes everything.
+        let _ = write!(self.text, "{cause}");
+        self.line.cause = Span::new(start, self.text.len());
     }
 
     /// Adds bytes of the request's body.

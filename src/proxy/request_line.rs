@@ -43,7 +43,7 @@ impl RequestLine {
         // Empty lines before a request are passed over (RFC 9112 § 2.2).
         let skipped = if seen == 0 { bytes.iter().take_while(|byte| b"\r\n".contains(byte)).count() } else { 0 };
         let bytes = &bytes[skipped..];
-        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', bytes);
         let seen = seen + end.unwrap_or(bytes.len());
         if seen > self.longest {
             return Err(Rejection::from(BadTarget::TooLong).on_closing_connection(&self.request.to_string()));

@@ -110,14 +110,20 @@ impl Worker {
         let too_large = error.is_parse_too_large();
         let (status, reason) = if too_large { (431, "header_too_large") } else { (400, "malformed_request") };
         // One of the library's fixed texts.
-        self.record_unread(connection, Some(status), reason, &error.to_string());
+        self.record_unread(connection, Some(status), reason, error);
     }
 
     /// Records what was refused before there was a request. `status` of `None`: nothing could be answered. `cause`: empty
     /// where the reason says all.
-    pub fn record_unread(&self, connection: &Connection, status: Option<u16>, reason: &'static str, cause: &str) {
+    pub fn record_unread(
+        &self,
+        connection: &Connection,
+        status: Option<u16>,
+        reason: &'static str,
+        cause: impl fmt::Display,
+    ) {
         let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), None);
-        record.refused(status, reason);
+        record.responded(status, reason);
         record.because_of(cause);
         record.ended(RequestOutcome::Complete);
     }

@@ -1,45 +1,89 @@
 //! What has ended by the clock is written down, so that a clock which is set back does not revive it.
 
+use sqlx::types::Json;
+
 use super::{
     Change, Store, StoreError,
     statement::{Sql, statements},
 };
 use crate::domain::{timestamp::Timestamp, token::TokenUid};
 
+/// Tokens that have expired by `$due`, as far as nobody has written it down.
+macro_rules! expired {
+    ($due:literal) => {
+        concat!(
+            "FROM api_tokens
+            WHERE expired_at IS NULL AND revoked_at IS NULL AND expires_at IS NOT NULL AND expires_at <= ",
+            $due
+        )
+    };
+}
+
+/// The same of old secrets and browser sessions.
+macro_rules! retired {
+    ($long_ago:literal, $due:literal) => {
+        concat!("FROM token_secrets WHERE retires_at > ", $long_ago, " AND retires_at <= ", $due)
+    };
+}
+
+macro_rules! exists {
+    ($expired:expr, $retired:expr) => {
+        concat!("SELECT EXISTS (SELECT 1 ", $expired, ") OR EXISTS (SELECT 1 ", $retired, ")")
+    };
+}
+
+macro_rules! end_tokens {
+    ($expired:expr) => {
+        concat!(
+            "UPDATE api_tokens SET expired_at = $2 WHERE id IN (SELECT id ",
+            $expired,
+            " ORDER BY expires_at LIMIT $3) RETURNING id"
+        )
+    };
+}
+
+macro_rules! end_secrets {
+    ($long_ago:literal, $retired:expr) => {
+        concat!(
+            "UPDATE token_secrets SET retires_at = ",
+            $long_ago,
+            ", changed_seq = $2 WHERE lookup_id IN (SELECT lookup_id ",
+            $retired,
+            " ORDER BY retires_at LIMIT $3)"
+        )
+    };
+}
+
 statements! {
     /// `$1`: what ended by then. PostgreSQL's own clock has to say so, too.
     EXISTS = Sql {
-        sqlite: "SELECT EXISTS (SELECT 1 FROM api_tokens
-                WHERE expired_at IS NULL AND revoked_at IS NULL AND expires_at IS NOT NULL AND expires_at <= $1)
-            OR EXISTS (SELECT 1 FROM token_secrets WHERE retires_at > 0 AND retires_at <= $1)",
-        postgres: "SELECT EXISTS (SELECT 1 FROM api_tokens
-                WHERE expired_at IS NULL AND revoked_at IS NULL AND expires_at IS NOT NULL
-                    AND expires_at <= least($1, now()))
-            OR EXISTS (SELECT 1 FROM token_secrets
-                WHERE retires_at > timestamptz '1970-01-01 00:00:00Z' AND retires_at <= least($1, now()))",
+        sqlite: exists!(expired!("$1"), retired!("0", "$1")),
+        postgres: exists!(
+            expired!("least($1, now())"),
+            retired!("timestamptz '1970-01-01 00:00:00Z'", "least($1, now())")
+        ),
     };
 
     /// `$1`: as above, `$2`: now, `$3`: at most so many.
     TOKENS = Sql {
-        sqlite: "UPDATE api_tokens SET expired_at = $2 WHERE id IN (SELECT id FROM api_tokens
-                WHERE expired_at IS NULL AND revoked_at IS NULL AND expires_at IS NOT NULL AND expires_at <= $1
-                ORDER BY expires_at LIMIT $3)
-            RETURNING id",
-        postgres: "UPDATE api_tokens SET expired_at = $2 WHERE id IN (SELECT id FROM api_tokens
-                WHERE expired_at IS NULL AND revoked_at IS NULL AND expires_at IS NOT NULL
-                    AND expires_at <= least($1, now())
-                ORDER BY expires_at LIMIT $3)
-            RETURNING id",
+        sqlite: end_tokens!(expired!("$1")),
+        postgres: end_tokens!(expired!("least($1, now())")),
+    };
+
+    /// `$1`: a JSON array of tokens, `$2`: the sequence of the change.
+    TOUCH = Sql {
+        sqlite: "UPDATE token_secrets SET changed_seq = $2 WHERE token_id IN (SELECT value FROM json_each($1))",
+        postgres: "UPDATE token_secrets SET changed_seq = $2
+            WHERE token_id IN (SELECT id::uuid FROM jsonb_array_elements_text($1) AS id)",
     };
 
     /// `$1`: as above, `$2`: the sequence of the change, `$3`: at most so many.
     SECRETS = Sql {
-        sqlite: "UPDATE token_secrets SET retires_at = 0, changed_seq = $2 WHERE lookup_id IN
-            (SELECT lookup_id FROM token_secrets WHERE retires_at > 0 AND retires_at <= $1 ORDER BY retires_at LIMIT $3)",
-        postgres: "UPDATE token_secrets SET retires_at = timestamptz '1970-01-01 00:00:00Z', changed_seq = $2
-            WHERE lookup_id IN (SELECT lookup_id FROM token_secrets
-                WHERE retires_at > timestamptz '1970-01-01 00:00:00Z' AND retires_at <= least($1, now())
-                ORDER BY retires_at LIMIT $3)",
+        sqlite: end_secrets!("0", retired!("0", "$1")),
+        postgres: end_secrets!(
+            "timestamptz '1970-01-01 00:00:00Z'",
+            retired!("timestamptz '1970-01-01 00:00:00Z'", "least($1, now())")
+        ),
     };
 }
 
@@ -60,10 +104,9 @@ impl Change {
         limit: u32,
     ) -> Result<Vec<TokenUid>, StoreError> {
         let ended: Vec<(TokenUid,)> = self.connection.all(TOKENS, (due, now, i64::from(limit))).await?;
-        for (uid,) in &ended {
-            self.touch_secrets(*uid).await?;
-        }
-        Ok(ended.into_iter().map(|(uid,)| uid).collect())
+        let ended: Vec<TokenUid> = ended.into_iter().map(|(uid,)| uid).collect();
+        self.connection.execute(TOUCH, (Json(&ended), self.seq)).await?;
+        Ok(ended)
     }
 
     /// The same of old secrets and browser sessions; how many.

@@ -31,8 +31,6 @@ macro_rules! secrets {
 }
 
 statements! {
-    CHANGE_SEQ = same("SELECT seq FROM change_seq");
-
     /// `$1`: a sequence that was applied earlier.
     HEAD = same(
         "SELECT s.seq, latest.mark, applied.mark FROM change_seq s
@@ -120,12 +118,6 @@ pub struct Snapshot {
 
 /// What a follower of the store needs: one task per process, which keeps its memory like the store.
 impl Store {
-    /// The sequence of the last committed change; 0 for an empty store.
-    pub async fn change_seq(&self) -> Result<i64, StoreError> {
-        let (seq,) = self.read().await?.one(CHANGE_SEQ, ()).await?;
-        Ok(seq)
-    }
-
     /// The state of now; to be read soon, as the database keeps it until then.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let connection = match &self.shared.database {
@@ -137,8 +129,7 @@ impl Store {
 
     /// `value`, as somebody has committed it before: whoever waits for it waits for all that is committed now.
     pub async fn committed_before<T>(&self, value: T) -> Result<Committed<T>, StoreError> {
-        let (seq, mark, _): (_, _, Option<String>) = self.read().await?.one(HEAD, (-1,)).await?;
-        Ok(Committed::up_to(Point { seq, mark }, value))
+        Ok(Committed::up_to(self.snapshot().await?.head(None).await?.latest, value))
     }
 
     /// Returns when another process may have changed something, as soon as the database says so. On a store that

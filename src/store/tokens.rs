@@ -344,7 +344,7 @@ impl Change {
     }
 
     /// Followers read the token again.
-    pub(super) async fn touch_secrets(&mut self, uid: TokenUid) -> Result<(), StoreError> {
+    async fn touch_secrets(&mut self, uid: TokenUid) -> Result<(), StoreError> {
         self.connection.execute(TOUCH_SECRETS, (uid, self.seq)).await.map(drop)
     }
 }

@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{
+    Connection, FromRow, PgConnection, SqliteConnection,
+    postgres::PgRow,
+    sqlite::{SqliteConnectOptions, SqliteRow},
+};
 use tokio::runtime::Runtime;
 
 use super::fleet::{create, revoke};
@@ -50,7 +54,12 @@ struct Known {
 }
 
 impl Database {
-    async fn numbers(&self, sql: &'static str) -> Vec<i64> {
+    /// The one column of all rows.
+    async fn all<T>(&self, sql: &'static str) -> Vec<T>
+    where
+        T: Send + Unpin,
+        (T,): for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow>,
+    {
         match self {
             Self::Sqlite(path) => {
                 let options = SqliteConnectOptions::new().filename(path);
@@ -62,21 +71,6 @@ impl Database {
                 sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
             }
         }
-    }
-
-    async fn texts(&self, sql: &'static str) -> BTreeSet<String> {
-        let all: Vec<String> = match self {
-            Self::Sqlite(path) => {
-                let options = SqliteConnectOptions::new().filename(path);
-                let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-                sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
-            }
-            Self::Postgres(url) => {
-                let mut connection = PgConnection::connect(url).await.unwrap();
-                sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
-            }
-        };
-        all.into_iter().collect()
     }
 }
 
@@ -103,10 +97,11 @@ fn write(gateway: &Gateway, admin: &Token, known: &Mutex<BTreeMap<String, Known>
 fn check(gateway: &Gateway, database: &Database, runtime: &Runtime, known: &BTreeMap<String, Known>) {
     let (live, over) = runtime.block_on(async {
         for sql in HALVES {
-            assert_eq!(database.numbers(sql).await, [0], "{sql}");
+            assert_eq!(database.all::<i64>(sql).await, [0], "{sql}");
         }
-        let live = database.texts("SELECT CAST(id AS TEXT) FROM api_tokens WHERE revoked_at IS NULL").await;
-        (live, database.texts("SELECT CAST(id AS TEXT) FROM api_tokens WHERE revoked_at IS NOT NULL").await)
+        let live = database.all("SELECT CAST(id AS TEXT) FROM api_tokens WHERE revoked_at IS NULL").await;
+        let revoked = database.all("SELECT CAST(id AS TEXT) FROM api_tokens WHERE revoked_at IS NOT NULL").await;
+        (BTreeSet::<String>::from_iter(live), BTreeSet::<String>::from_iter(revoked))
     });
     for (uid, token) in known {
         let there = (live.contains(uid), over.contains(uid));
@@ -143,7 +138,7 @@ fn killed_again_and_again(setup: Setup, database: &Database, longest_life: Durat
         gateway.kill();
         gateway.start_again();
         // The killed one has ended for certain: no receipt need wait for it.
-        runtime.block_on(database.numbers("DELETE FROM replicas RETURNING CAST(0 AS BIGINT)"));
+        runtime.block_on(database.all::<i64>("DELETE FROM replicas RETURNING CAST(0 AS BIGINT)"));
         check(&gateway, database, &runtime, &known.lock().unwrap());
     }
     let answered = known.into_inner().unwrap().len();

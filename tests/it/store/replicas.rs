@@ -9,7 +9,7 @@ use bento_gateway::{
     system,
 };
 
-use super::{StoreUnderTest, behaviours, owner};
+use super::{StoreUnderTest, behaviours, owner, verbs::Verbs};
 
 behaviours!(
     replicas_come_and_go,

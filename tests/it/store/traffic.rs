@@ -9,7 +9,7 @@ use bento_gateway::{
     store::SharedStore,
 };
 
-use super::{StoreUnderTest, behaviours, insert, owner, token};
+use super::{StoreUnderTest, behaviours, insert, owner, token, verbs::Verbs};
 
 behaviours!(use_moves_forward_only, uses_add_up_by_day, traffic_adds_up,);
 

@@ -27,6 +27,8 @@ pub struct Bootstrap {
 }
 
 pub trait Verbs {
+    /// The sequence of the last committed change; 0 for an empty store.
+    async fn change_seq(&self) -> Done<i64>;
     async fn bootstrap(&self, first: &Bootstrap) -> Done<bool>;
     async fn insert_token(&self, token: &TokenRecord, secret: &SecretRecord, event: &AuditEvent) -> Done;
     async fn revoke_token(&self, uid: TokenUid, at: Timestamp, event: &AuditEvent) -> Done<Option<TokenRecord>>;
@@ -92,6 +94,10 @@ async fn last_admin(change: &mut Change, user: &User) -> Done<bool> {
 }
 
 impl Verbs for Store {
+    async fn change_seq(&self) -> Done<i64> {
+        Ok(self.snapshot().await?.head(None).await?.latest.seq)
+    }
+
     async fn bootstrap(&self, first: &Bootstrap) -> Done<bool> {
         let mut change = self.change().await?;
         let founded = change.found(&first.organization, first.event.at).await?;
