@@ -69,3 +69,4 @@ mod store_failover;
 mod store_faults;
 mod store_migration;
 mod whole_answers;
+mod wire;

@@ -9,12 +9,13 @@ use super::http::{Client, ReadEnd};
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_HEADERS: u8 = 4;
 
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -50,7 +51,7 @@ impl Frames {
     }
 
     /// A request without body, its fields in the order given.
-    pub fn request(&mut self, stream: u32, fields: &[(&str, &str)]) {
+    pub fn request(&mut self, stream: u32, fields: &[(&str, impl AsRef<[u8]>)]) {
         self.send(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields));
     }
 
@@ -102,13 +103,38 @@ impl Frames {
 }
 
 /// HPACK (RFC 7541 § 6.2.2): each field as a literal that is not indexed.
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let text = |text: &str| {
+pub fn block(fields: &[(&str, impl AsRef<[u8]>)]) -> Vec<u8> {
+    let text = |text: &[u8]| {
         let length = text.len();
         let prefix = if length < 127 { vec![length as u8] } else { [&[127][..], &integer(length - 127)].concat() };
-        [prefix, text.into()].concat()
+        [&prefix, text].concat()
     };
-    fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
+    fields.iter().flat_map(|(name, value)| [vec![0], text(name.as_bytes()), text(value.as_ref())].concat()).collect()
+}
+
+/// The status with which the first block of a response on its connection begins.
+pub fn status(block: &[u8]) -> u16 {
+    /// RFC 7541 appendix A, from 8 on.
+    const INDEXED: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
+    match block {
+        [indexed @ 0x88..=0x8e, ..] => INDEXED[usize::from(indexed - 0x88)],
+        // A literal with the name of index 8, plain or in Huffman's code.
+        [0x08 | 0x18 | 0x48, 3, digits @ ..] => str::from_utf8(&digits[..3]).unwrap().parse().unwrap(),
+        [0x08 | 0x18 | 0x48, length, code @ ..] if length & 0x80 != 0 => digits(&code[..usize::from(length & 0x7f)]),
+        _ => panic!("not a status: {block:?}"),
+    }
+}
+
+/// Three digits in Huffman's code (RFC 7541 appendix B): five bits for 0 to 2, six for the others.
+fn digits(code: &[u8]) -> u16 {
+    let mut bits = code.iter().flat_map(|byte| (0..8).rev().map(move |bit| u16::from(byte >> bit & 1)));
+    let mut take = |count: usize| bits.by_ref().take(count).fold(0, |number, bit| number << 1 | bit);
+    let mut digit = || match take(5) {
+        small @ 0..=2 => small,
+        large => (large << 1 | take(1)) - 0b01_1001 + 3,
+    };
+    let [hundreds, tens, ones] = [digit(), digit(), digit()];
+    hundreds * 100 + tens * 10 + ones
 }
 
 fn integer(mut rest: usize) -> Vec<u8> {

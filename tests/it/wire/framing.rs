@@ -1,0 +1,357 @@
+//! Where a body ends.
+
+use super::case::{CHUNKS, Case, Then, answer, deny, forward, leave, post, refuse};
+
+const BODY: (&str, &str, &str) = ("POST", "/x", "x");
+
+pub fn cases() -> Vec<Case> {
+    [codings(), lengths(), both(), chunk_sizes(), chunk_ends(), trailers(), broken_off()].concat()
+}
+
+fn codings() -> Vec<Case> {
+    let refused_values = [
+        ("a coding before", "gzip, chunked"),
+        ("a coding after", "chunked, gzip"),
+        ("identity", "identity"),
+        ("identity before", "identity, chunked"),
+        ("gzip alone", "gzip"),
+        ("trailers", "trailers"),
+        ("twice in a list", "chunked, chunked"),
+        ("a comma before", ",chunked"),
+        ("a comma after", "chunked,"),
+        ("only a comma", ","),
+        ("a prefix", "xchunked"),
+        ("a suffix", "chunkedx"),
+        ("a hyphen", "chunked-"),
+        ("a tab within", "chun\tked"),
+        ("a space within", "chun ked"),
+        ("quotes", "\"chunked\""),
+        ("apostrophes", "'chunked'"),
+        ("a parameter", "chunked;q=1"),
+        ("a semicolon", "chunked;"),
+        ("an equals sign", "chunked="),
+        ("nothing", ""),
+        ("a vertical tab", "\u{b}chunked"),
+        ("a form feed", "chunked\u{c}"),
+        ("NUL after", "chunked\0"),
+        ("NUL before", "\0chunked"),
+        ("a bare carriage return before", "\rchunked"),
+        ("a bare carriage return after", "chunked\rx"),
+        ("a delete character", "chunked\x7f"),
+        ("a byte beyond ASCII", "chunked\u{a0}"),
+        ("a look-alike", "chun\u{212a}ed"),
+        ("a fold before", "\r\n chunked"),
+        ("a fold after", "chunked\r\n "),
+        ("a fold in a list", "gzip,\r\n chunked"),
+        ("a colon", ": chunked"),
+        ("a length", "1"),
+        ("the name again", "Transfer-Encoding: chunked"),
+    ];
+    let refused_names = [
+        ("a space before the colon", "transfer-encoding : chunked"),
+        ("a tab before the colon", "transfer-encoding\t: chunked"),
+        ("a space before the name", " transfer-encoding: chunked"),
+        ("a NUL in the name", "transfer-encoding\0: chunked"),
+        ("a vertical tab before the name", "\u{b}transfer-encoding: chunked"),
+        ("no colon", "transfer-encoding chunked"),
+        ("an equals sign", "transfer-encoding= chunked"),
+        ("a carriage return before the name", "x-a: 1\r\n\rtransfer-encoding: chunked"),
+        ("a carriage return for a line's end", "x-a: 1\rtransfer-encoding: chunked"),
+        ("a byte beyond ASCII in the name", "transfer-encoding\u{a0}: chunked"),
+        ("twice", "transfer-encoding: chunked\r\ntransfer-encoding: chunked"),
+        ("identity and chunked", "transfer-encoding: identity\r\ntransfer-encoding: chunked"),
+        ("chunked and identity", "transfer-encoding: chunked\r\ntransfer-encoding: identity"),
+        ("chunked and nothing", "transfer-encoding: chunked\r\ntransfer-encoding:"),
+        ("nothing and chunked", "transfer-encoding:\r\ntransfer-encoding: chunked"),
+        ("in two cases", "Transfer-Encoding: x\r\ntransfer-encoding: chunked"),
+        ("a fold of another field", "x-a: 1\r\n transfer-encoding: chunked"),
+    ];
+    let forwarded_fields = [
+        ("plain", "transfer-encoding: chunked"),
+        ("capitals in the name", "TRANSFER-ENCODING: chunked"),
+        ("capitals in the value", "transfer-encoding: Chunked"),
+        ("no space", "transfer-encoding:chunked"),
+        ("spaces around", "transfer-encoding:   chunked  "),
+        ("tabs around", "transfer-encoding:\tchunked\t"),
+        ("a line feed before", "x-a: 1\ntransfer-encoding: chunked"),
+    ];
+    let refused_values = refused_values.map(|(name, value)| (name, format!("transfer-encoding: {value}")));
+    let refused_names = refused_names.map(|(name, line)| (name, line.to_owned()));
+    let refused = [&refused_values[..], &refused_names[..]].concat();
+    let refused = refused.iter().map(|(name, line)| refuse(400, &format!("coding: {name}"), post(line, CHUNKS)));
+    let forwarded = forwarded_fields.map(|(name, line)| forward(&format!("coding: {name}"), post(line, CHUNKS), BODY));
+    // No coding to us, so it must be none to a reader that takes an underscore for a hyphen.
+    let unlike = ["transfer_encoding: chunked", "x-transfer-encoding: chunked", "transfer.encoding: chunked"]
+        .map(|line| forward(line, post(&format!("{line}\r\ncontent-length: 1"), "x"), BODY));
+    let old = refused_in_http_1_0();
+    refused.chain(forwarded).chain(unlike).chain(old).collect()
+}
+
+fn refused_in_http_1_0() -> [Case; 1] {
+    let request = post("transfer-encoding: chunked", CHUNKS).replace("HTTP/1.1", "HTTP/1.0");
+    [refuse(400, "coding: HTTP/1.0 has none", request)]
+}
+
+fn lengths() -> Vec<Case> {
+    let refused_values = [
+        ("nothing", ""),
+        ("a word", "x"),
+        ("plus", "+1"),
+        ("minus", "-1"),
+        ("minus zero", "-0"),
+        ("hexadecimal", "0x1"),
+        ("a hexadecimal digit", "a"),
+        ("a fraction", "1.0"),
+        ("an exponent", "1e0"),
+        ("a separator", "1_0"),
+        ("two words", "1 1"),
+        ("a tab within", "1\t1"),
+        ("a list", "1, 1"),
+        ("a list that differs", "1, 2"),
+        ("a comma", "1,"),
+        ("a comma before", ",1"),
+        ("a semicolon", "1;"),
+        ("quotes", "\"1\""),
+        ("NUL", "1\0"),
+        ("a vertical tab", "\u{b}1"),
+        ("digits beyond ASCII", "\u{661}"),
+        ("a space beyond ASCII", "1\u{a0}"),
+        ("twenty digits", "99999999999999999999"),
+        ("one more than fits", "18446744073709551616"),
+        ("the most that fits", "18446744073709551615"),
+        ("a fold", "\r\n 1"),
+        ("a fold within", "1\r\n 1"),
+        ("a bare carriage return", "1\r1"),
+        ("the name again", "Content-Length: 1"),
+    ];
+    let refused_lines = [
+        ("two that differ", "content-length: 1\r\ncontent-length: 2"),
+        ("the longer one first", "content-length: 2\r\ncontent-length: 1"),
+        ("one of two is nothing", "content-length: 1\r\ncontent-length:"),
+        ("nothing comes first", "content-length:\r\ncontent-length: 1"),
+        ("one of two is no number", "content-length: 1\r\ncontent-length: x"),
+        ("two that are written otherwise", "content-length: 1\r\ncontent-length: 0x1"),
+        ("a space before the colon", "content-length : 1"),
+        ("a space before the name", " content-length: 1"),
+        ("NUL in the name", "content-length\0: 1"),
+        ("no colon", "content-length 1"),
+        ("a bare carriage return before", "x-a: 1\rcontent-length: 1"),
+    ];
+    let refused_values = refused_values.map(|(name, value)| (name, format!("content-length: {value}")));
+    let refused_lines = refused_lines.map(|(name, line)| (name, line.to_owned()));
+    let refused = [&refused_values[..], &refused_lines[..]].concat();
+    let refused = refused.iter().map(|(name, line)| refuse(400, &format!("length: {name}"), post(line, "x")));
+    let forwarded = [
+        ("plain", "content-length: 1"),
+        ("zeros before", "content-length: 0001"),
+        ("many zeros before", "content-length: 00000000000000000000000000000001"),
+        ("capitals", "CONTENT-LENGTH: 1"),
+        ("spaces around", "content-length:   1  "),
+        ("tabs around", "content-length:\t1\t"),
+        ("no space", "content-length:1"),
+        ("twice the same", "content-length: 1\r\ncontent-length: 1"),
+        ("beside one with an underscore", "content-length: 1\r\ncontent_length: 2"),
+        ("beside one with a dot", "content-length: 1\r\ncontent.length: 2"),
+        ("beside one of another name", "x-content-length: 2\r\ncontent-length: 1"),
+    ]
+    .map(|(name, line)| forward(&format!("length: {name}"), post(line, "x"), BODY).with("content-length: 1"));
+    refused
+        .chain(forwarded)
+        .chain([
+            forward("length: none", post("", ""), ("POST", "/x", "")).with("content-length: 0"),
+            forward("length: zero", post("content-length: 0", ""), ("POST", "/x", "")),
+            forward("length: one with an underscore alone", post("content_length: 5", ""), ("POST", "/x", "")),
+            refuse(413, "length: more than the Deployment takes", post("content-length: 1000000000000", "x")),
+        ])
+        .collect()
+}
+
+/// The chunks count, and the connection ends (`docs/decisions/0025-what-the-http-library-keeps.md`).
+fn both() -> Vec<Case> {
+    let refused_lines = [
+        ("a bad length first", "content-length: x\r\ntransfer-encoding: chunked"),
+        ("lengths that differ first", "content-length: 1\r\ncontent-length: 2\r\ntransfer-encoding: chunked"),
+        ("a bad coding", "content-length: 1\r\ntransfer-encoding: xchunked"),
+        ("a bad coding first", "transfer-encoding: xchunked\r\ncontent-length: 1"),
+        ("identity", "content-length: 1\r\ntransfer-encoding: identity"),
+        ("a coding with a blank before the colon", "content-length: 1\r\ntransfer-encoding : chunked"),
+        ("a coding with NUL", "content-length: 1\r\ntransfer-encoding: chunked\0"),
+        ("a coding in a fold", "content-length: 1\r\nx-a: 1\r\n transfer-encoding: chunked"),
+    ];
+    let forwarded_lines = [
+        ("the length first", "content-length: 1\r\ntransfer-encoding: chunked"),
+        ("the coding first", "transfer-encoding: chunked\r\ncontent-length: 1"),
+        ("a length of nothing", "content-length: 0\r\ntransfer-encoding: chunked"),
+        ("a length beyond the chunks", "content-length: 100\r\ntransfer-encoding: chunked"),
+        ("the coding between lengths", "content-length: 100\r\ntransfer-encoding: chunked\r\ncontent-length: 5"),
+    ];
+    let refused = refused_lines.map(|(name, lines)| refuse(400, &format!("both: {name}"), post(lines, CHUNKS)));
+    let forwarded = forwarded_lines.map(|(name, lines)| {
+        refuse(200, &format!("both: {name}"), post(lines, CHUNKS))
+            .arrives("POST", "/x", "x")
+            .with("transfer-encoding: chunked")
+    });
+    refused.into_iter().chain(forwarded).collect()
+}
+
+fn chunked(body: &str) -> String {
+    post("transfer-encoding: chunked", body)
+}
+
+fn chunk_sizes() -> Vec<Case> {
+    let refused_sizes = [
+        ("no digits", ""),
+        ("no hexadecimal digit", "g"),
+        ("plus", "+1"),
+        ("minus", "-1"),
+        ("a prefix", "0x1"),
+        ("a prefix of capitals", "0X1"),
+        ("a suffix", "1h"),
+        ("a fraction", "1.0"),
+        ("a space before", " 1"),
+        ("a tab before", "\t1"),
+        ("a space within", "0 1"),
+        ("an underscore", "0_1"),
+        ("a comma", "1,1"),
+        ("quotes", "\"1\""),
+        ("NUL", "1\0"),
+        ("NUL before", "\x001"),
+        ("a digit beyond ASCII", "\u{661}"),
+        ("seventeen digits", "10000000000000001"),
+        ("sixteen digits", "ffffffffffffffff"),
+        ("seventeen digits of which the first is zero and all else f", "0ffffffffffffffff"),
+        ("a vertical tab", "\u{b}1"),
+        ("a form feed", "1\u{c}"),
+        ("an equals sign", "=1"),
+    ];
+    let forwarded_sizes = [
+        ("plain", "1"),
+        ("zeros before", "0001"),
+        ("a space after", "1 "),
+        ("a tab after", "1\t"),
+        ("an extension", "1;a=b"),
+        ("an extension without value", "1;a"),
+        ("an empty extension", "1;"),
+        ("an extension in quotes", "1;a=\"b\""),
+        ("an extension after a space", "1 ;a=b"),
+        ("many extensions", "1;a=b;c=d;e"),
+        ("an extension that looks like a size", "1;5"),
+        ("an extension that looks like a coding", "1;transfer-encoding=chunked"),
+    ];
+    let refused = refused_sizes.map(|(name, size)| {
+        let body = chunked(&format!("{size}\r\nx\r\n0\r\n\r\n"));
+        refuse(400, &format!("chunk size: {name}"), body)
+    });
+    let forwarded = forwarded_sizes.map(|(name, size)| {
+        let body = chunked(&format!("{size}\r\nx\r\n0\r\n\r\n"));
+        forward(&format!("chunk size: {name}"), body, BODY).without(";").without("0001")
+    });
+    refused.into_iter().chain(forwarded).collect()
+}
+
+fn chunk_ends() -> Vec<Case> {
+    let refused_bodies = [
+        ("a size ended by a line feed", "1\nx\r\n0\r\n\r\n"),
+        ("a size ended by a carriage return", "1\rx\r\n0\r\n\r\n"),
+        ("an extension ended by a line feed", "1;a\nx\r\n0\r\n\r\n"),
+        ("an extension with a carriage return", "1;a\rb\r\nx\r\n0\r\n\r\n"),
+        ("a line feed in quotes", "1;a=\"\n\"\r\nx\r\n0\r\n\r\n"),
+        ("data ended by a line feed", "1\r\nx\n0\r\n\r\n"),
+        ("data ended by a carriage return", "1\r\nx\r0\r\n\r\n"),
+        ("data not ended", "1\r\nx0\r\n\r\n"),
+        ("data ended by other bytes", "1\r\nxyz0\r\n\r\n"),
+        ("two blanks for the end of data", "1\r\nx  0\r\n\r\n"),
+        ("data longer than its size", "1\r\nxy\r\n0\r\n\r\n"),
+        ("an empty line before a size", "1\r\nx\r\n\r\n0\r\n\r\n"),
+        ("an empty line before the first size", "\r\n1\r\nx\r\n0\r\n\r\n"),
+        ("a last chunk ended by a line feed", "1\r\nx\r\n0\n\r\n"),
+        ("an end that is a line feed", "1\r\nx\r\n0\r\n\n"),
+        ("a minus before the last size", "1\r\nx\r\n-0\r\n\r\n"),
+        ("a blank before the last size", "1\r\nx\r\n 0\r\n\r\n"),
+        ("a prefix of the last size", "1\r\nx\r\n0x0\r\n\r\n"),
+    ];
+    let refused = refused_bodies.map(|(name, body)| refuse(400, &format!("chunk: {name}"), chunked(body)));
+    let forwarded = [
+        ("several", "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", "abc"),
+        ("many zeros at the end", "1\r\nx\r\n000000\r\n\r\n", "x"),
+        ("an extension of the last", "1\r\nx\r\n0;a=b\r\n\r\n", "x"),
+        ("nothing at all", "0\r\n\r\n", ""),
+        ("an end within the data", "5\r\n0\r\n\r\n\r\n0\r\n\r\n", "0\r\n\r\n"),
+        ("capitals", "A\r\n0123456789\r\n0\r\n\r\n", "0123456789"),
+        ("a request within the data", "16\r\nGET /in HTTP/1.1\r\nx: \r\n0\r\n\r\n", "GET /in HTTP/1.1\r\nx: "),
+    ]
+    .map(|(name, body, data)| forward(&format!("chunk: {name}"), chunked(body), ("POST", "/x", data)));
+    refused.into_iter().chain(forwarded).collect()
+}
+
+fn trailers() -> Vec<Case> {
+    let refused_trailers = [
+        ("no colon", "bad"),
+        ("a name of nothing", ": x"),
+        ("a space in the name", "x a: 1"),
+        ("a space before the colon", "x-a : 1"),
+        ("a fold", "x-a: 1\r\n x-b: 2"),
+        ("NUL", "x-a: \0"),
+        ("a bare carriage return", "x-a: 1\rx-b: 2"),
+        ("a control character", "x-a: \u{1}"),
+    ];
+    let dropped = [
+        "content-length: 100",
+        "transfer-encoding: chunked",
+        "transfer_encoding: chunked",
+        "host: b.test",
+        "authorization: Bearer $TOKEN",
+        "cookie: a=b",
+        "connection: close",
+        "te: trailers",
+        "trailer: x-a",
+        "content-type: application/pickle",
+        "x-forwarded-for: 6.6.6.6",
+        "x-bento-gateway-token-uid: x",
+        "x-a_b: 1",
+        "x-a: $TOKEN",
+        "payload-container: x",
+        "upgrade: websocket",
+        "expect: 100-continue",
+    ];
+    let with = |trailers: &str| chunked(&format!("1\r\nx\r\n0\r\n{trailers}\r\n\r\n"));
+    let refused = refused_trailers.map(|(name, line)| refuse(400, &format!("trailer: {name}"), with(line)));
+    let dropped = dropped.map(|line| forward(&format!("trailer: {line}"), with(line), BODY).without(line));
+    let kept = forward("trailer: one that passes", with("x-sum: 7"), BODY);
+    let feed = forward("trailer: a line feed for its end", chunked("1\r\nx\r\n0\r\nx-sum: 7\n\r\n"), BODY);
+    refused.into_iter().chain(dropped).chain([kept, feed]).collect()
+}
+
+/// What breaks off is never whole to anybody.
+fn broken_off() -> Vec<Case> {
+    let bodies = [
+        ("within a length", "content-length: 5", "xxx"),
+        ("before a length", "content-length: 5", ""),
+        ("within a chunk's size", "transfer-encoding: chunked", "1"),
+        ("within the end of a size", "transfer-encoding: chunked", "1\r"),
+        ("within a chunk", "transfer-encoding: chunked", "5\r\nxx"),
+        ("before the end of a chunk", "transfer-encoding: chunked", "1\r\nx"),
+        ("before the last chunk", "transfer-encoding: chunked", "1\r\nx\r\n"),
+        ("within the last chunk", "transfer-encoding: chunked", "1\r\nx\r\n0\r\n"),
+        ("within the trailers", "transfer-encoding: chunked", "1\r\nx\r\n0\r\nx-a: 1\r\n"),
+        ("within the last line's end", "transfer-encoding: chunked", "1\r\nx\r\n0\r\n\r"),
+    ];
+    let left_bodies = bodies.map(|(name, framing, body)| leave(&format!("broken off: {name}"), post(framing, body)));
+    let heads = [
+        ("within the request line", "GET /x HT"),
+        ("after the request line", "GET /x HTTP/1.1\r\n"),
+        ("within a field", "GET /x HTTP/1.1\r\nhost: a.te"),
+        ("before the empty line", "GET /x HTTP/1.1\r\nhost: a.test\r\nauthorization: Bearer $TOKEN\r\n"),
+        ("within the empty line", "GET /x HTTP/1.1\r\nhost: a.test\r\nauthorization: Bearer $TOKEN\r\n\r"),
+    ];
+    let left_heads = heads.map(|(name, head)| leave(&format!("broken off: {name}"), head));
+    let unread = [
+        deny(401, "unread: no body, so that the connection goes on", "GET /x HTTP/1.1\r\nhost: a.test\r\n\r\n"),
+        refuse(401, "unread: a length", "POST /x HTTP/1.1\r\nhost: a.test\r\ncontent-length: 500\r\n\r\n"),
+        refuse(401, "unread: chunks", "POST /x HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n"),
+        answer(&[200], "a caller of HTTP/1.0", post("content-length: 1", "x").replace("HTTP/1.1", "HTTP/1.0"))
+            .arrives("POST", "/x", "x")
+            .then(Then::Closed),
+    ];
+    left_bodies.into_iter().chain(left_heads).chain(unread).collect()
+}
