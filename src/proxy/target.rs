@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use http::{Method, request::Parts};
+use http::{Method, Version, request::Parts, uri::PathAndQuery};
 
 use crate::{
     domain::{host::Authority, token_text},
@@ -32,6 +32,8 @@ pub enum BadTarget {
     Host,
     #[error("the Host is malformed, or contradicts the request target")]
     Authority,
+    #[error("the request target begins with another scheme than http or https")]
+    Scheme,
     #[error(
         "the path is malformed: it must begin with a slash and hold visible ASCII and whole percent-encodings only"
     )]
@@ -65,6 +67,15 @@ impl<'a> Target<'a> {
         if path.len() + query.map_or(0, str::len) > max_uri_bytes {
             return Err(BadTarget::TooLong);
         }
+        let is_http = |scheme: &str| ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme));
+        if !head.uri.scheme_str().is_none_or(is_http) {
+            return Err(BadTarget::Scheme);
+        }
+        // The library reads `?x` as `/?x`, which only an absolute-form target means by it (RFC 9112 § 3.2.1).
+        let is_whole = |target: &PathAndQuery| target.as_str().starts_with('/');
+        if head.version == Version::HTTP_2 && !head.uri.path_and_query().is_some_and(is_whole) {
+            return Err(BadTarget::Path);
+        }
         check_path(path)?;
         if query.is_some_and(|query| !query.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(BadTarget::Path);
@@ -85,7 +96,7 @@ fn check_path(path: &str) -> Result<(), BadTarget> {
     // Most paths have nothing that needs a closer look.
     let mut plain = path.starts_with('/');
     for byte in path.bytes() {
-        if !byte.is_ascii_graphic() || byte == b'#' {
+        if !byte.is_ascii_graphic() {
             return Err(BadTarget::Path);
         }
         plain &= !matches!(byte, b'.' | b'%' | b'\\');
@@ -123,7 +134,7 @@ fn decode_once(path: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use http::{Request, Version, header::HOST};
+    use http::{Request, header::HOST};
     use proptest::prelude::*;
 
     use super::*;
@@ -223,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_methods_and_lengths() {
+    fn odd_methods_schemes_and_lengths() {
         let mut head = parts("/", &["a"], Version::HTTP_11);
         for method in [Method::CONNECT, Method::TRACE] {
             head.method = method;
@@ -232,6 +243,13 @@ mod tests {
         let head = parts("/12345?789", &["a"], Version::HTTP_11);
         assert!(Target::parse(&head, 9).is_ok());
         assert_eq!(Target::parse(&head, 8).unwrap_err(), BadTarget::TooLong);
+        for (uri, reason) in [("ftp://a/", BadTarget::Scheme), ("://a/", BadTarget::Scheme)] {
+            assert_eq!(Target::parse(&parts(uri, &["a"], Version::HTTP_11), 1000).unwrap_err(), reason, "{uri}");
+        }
+        let query = parts("http://a?x", &["a"], Version::HTTP_11);
+        assert!(Target::parse(&query, 1000).is_ok());
+        let query = parts("http://a?x", &["a"], Version::HTTP_2);
+        assert_eq!(Target::parse(&query, 1000).unwrap_err(), BadTarget::Path);
         let star = parts("*", &["a"], Version::HTTP_11);
         assert_eq!(Target::parse(&star, 1000).unwrap_err(), BadTarget::Path);
     }

@@ -178,7 +178,9 @@ fn target_row(reason: BadTarget) -> Row {
     match reason {
         BadTarget::Method => Row::downstream(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         BadTarget::TooLong => Row::downstream(StatusCode::URI_TOO_LONG, "uri_too_long"),
-        BadTarget::Host | BadTarget::Authority => Row::downstream(StatusCode::BAD_REQUEST, "bad_host"),
+        BadTarget::Host | BadTarget::Authority | BadTarget::Scheme => {
+            Row::downstream(StatusCode::BAD_REQUEST, "bad_host")
+        }
         BadTarget::Token => Row::downstream(StatusCode::BAD_REQUEST, "token_in_target"),
         BadTarget::Path | BadTarget::DotSegment => Row::downstream(StatusCode::BAD_REQUEST, "bad_path"),
     }
@@ -296,6 +298,7 @@ mod tests {
             BadTarget::TooLong,
             BadTarget::Host,
             BadTarget::Authority,
+            BadTarget::Scheme,
             BadTarget::Path,
             BadTarget::DotSegment,
             BadTarget::Token,

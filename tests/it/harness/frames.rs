@@ -15,7 +15,10 @@ pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
-pub const END_HEADERS: u8 = 4;
+const END_HEADERS: u8 = 4;
+const CONTINUATION: u8 = 9;
+/// SETTINGS_MAX_FRAME_SIZE where nobody has said more.
+const MAX_FRAME: usize = 16_384;
 
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -45,14 +48,17 @@ impl Frames {
     }
 
     pub fn try_send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-        self.client.stream.write_all(&[&head, payload].concat())
+        self.write(&frame(kind, flags, stream, payload))
+    }
+
+    /// Frames that arrive together.
+    pub fn write(&mut self, frames: &[u8]) -> std::io::Result<()> {
+        self.client.stream.write_all(frames)
     }
 
     /// A request without body, its fields in the order given.
     pub fn request(&mut self, stream: u32, fields: &[(&str, impl AsRef<[u8]>)]) {
-        self.send(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields));
+        self.write(&headers(stream, fields, true)).unwrap();
     }
 
     /// Asks for a path of a host without a token.
@@ -102,8 +108,27 @@ impl Frames {
     }
 }
 
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// HEADERS, and CONTINUATION as needed. `last`: the stream ends with them.
+pub fn headers(stream: u32, fields: &[(&str, impl AsRef<[u8]>)], last: bool) -> Vec<u8> {
+    let block = block(fields);
+    let (first, rest) = block.split_at(block.len().min(MAX_FRAME));
+    let end = |is_last: bool| if is_last { END_HEADERS } else { 0 };
+    let flags = end(rest.is_empty()) | if last { END_STREAM } else { 0 };
+    let mut frames = frame(HEADERS, flags, stream, first);
+    let count = rest.chunks(MAX_FRAME).len();
+    for (number, part) in (1..).zip(rest.chunks(MAX_FRAME)) {
+        frames.extend(frame(CONTINUATION, end(number == count), stream, part));
+    }
+    frames
+}
+
 /// HPACK (RFC 7541 § 6.2.2): each field as a literal that is not indexed.
-pub fn block(fields: &[(&str, impl AsRef<[u8]>)]) -> Vec<u8> {
+fn block(fields: &[(&str, impl AsRef<[u8]>)]) -> Vec<u8> {
     let text = |text: &[u8]| {
         let length = text.len();
         let prefix = if length < 127 { vec![length as u8] } else { [&[127][..], &integer(length - 127)].concat() };

@@ -1,10 +1,7 @@
 //! One row: what a caller sends, and what must be true then.
 
 use super::judge::Authorised;
-use crate::harness::{
-    frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS},
-    pair::HOST,
-};
+use crate::harness::pair::HOST;
 
 /// Stands for the caller's token, which opens the Deployment `a` and no other.
 pub const TOKEN: &str = "$TOKEN";
@@ -14,6 +11,9 @@ const SMUGGLED: &str = "/smuggled";
 
 /// One chunk, and the end.
 pub const CHUNKS: &str = "1\r\nx\r\n0\r\n\r\n";
+
+/// Names and values, in the order in which they are sent.
+pub type Fields<'a> = &'a [(&'a str, &'a str)];
 
 #[derive(Clone)]
 pub struct Case {
@@ -37,10 +37,11 @@ pub enum Sends {
 }
 
 #[derive(Clone, Debug)]
-pub struct Frame {
-    pub kind: u8,
-    pub flags: u8,
-    pub payload: Vec<u8>,
+pub enum Frame {
+    /// HEADERS; whether the stream ends with them.
+    Fields(Vec<(String, String)>, bool),
+    /// DATA; whether the stream ends with it.
+    Data(String, bool),
 }
 
 /// What becomes of the connection.
@@ -96,9 +97,9 @@ pub fn deny(status: u16, name: &str, bytes: impl AsRef<[u8]>) -> Case {
     Case::new(name, Sends::Bytes(bytes.as_ref().to_vec()), &[status], Then::GoesOn)
 }
 
-/// A request that breaks off.
-pub fn leave(name: &str, bytes: impl AsRef<[u8]>) -> Case {
-    Case::new(name, Sends::Bytes(bytes.as_ref().to_vec()), &[], Then::Left)
+/// A request that breaks off; in time for a response, if there is a status.
+pub fn leave(statuses: &[u16], name: &str, bytes: impl AsRef<[u8]>) -> Case {
+    Case::new(name, Sends::Bytes(bytes.as_ref().to_vec()), statuses, Then::Left)
 }
 
 /// Requests in one go, and the statuses of their responses.
@@ -135,23 +136,27 @@ fn common() -> String {
 }
 
 /// HEADERS that end the stream.
-pub fn fields(fields: &[(&str, &str)]) -> Frame {
-    Frame { kind: HEADERS, flags: END_HEADERS | END_STREAM, payload: frames::block(fields) }
+pub fn fields(fields: Fields<'_>) -> Frame {
+    Frame::Fields(owned(fields), true)
 }
 
-/// HEADERS behind which DATA comes.
-pub fn open(fields: &[(&str, &str)]) -> Frame {
-    Frame { kind: HEADERS, flags: END_HEADERS, payload: frames::block(fields) }
+/// HEADERS behind which something comes.
+pub fn open(fields: Fields<'_>) -> Frame {
+    Frame::Fields(owned(fields), false)
 }
 
 /// The last DATA of the stream.
 pub fn data(text: &str) -> Frame {
-    Frame { flags: END_STREAM, ..part(text) }
+    Frame::Data(text.to_owned(), true)
 }
 
 /// DATA that others follow.
 pub fn part(text: &str) -> Frame {
-    Frame { kind: DATA, flags: 0, payload: text.into() }
+    Frame::Data(text.to_owned(), false)
+}
+
+fn owned(fields: Fields<'_>) -> Vec<(String, String)> {
+    fields.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// What stream 1 gets: a response with this status.

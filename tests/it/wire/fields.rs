@@ -146,7 +146,7 @@ fn connection() -> Vec<Case> {
         "x-request-id",
         "x-bento-gateway-token-uid",
         "x-bento-gateway-deployment",
-        "close, x-forwarded-for",
+        "keep-alive, x-forwarded-for",
         "x-real-ip",
         "remote-user",
         "x-a,,x-forwarded-for",
@@ -196,7 +196,7 @@ fn hop_by_hop() -> Vec<Case> {
     let posted = "connection: upgrade\r\nupgrade: websocket\r\ncontent-length: 1";
     let upgrade = refuse(400, "hop: an upgrade with a body", post(posted, "x"));
     let head = "connection: upgrade\r\nupgrade: websocket";
-    let method = refuse(400, "hop: an upgrade of another method", post(head, ""));
+    let method = deny(400, "hop: an upgrade of another method", post(head, ""));
     let old = get("connection: upgrade\r\nupgrade: websocket").replace("HTTP/1.1", "HTTP/1.0");
     let old = forward("hop: an upgrade of HTTP/1.0", old, SEEN).without("upgrade").then(super::case::Then::Closed);
     let pickle = [
@@ -204,7 +204,7 @@ fn hop_by_hop() -> Vec<Case> {
         deny(415, "a pickled body in capitals", get("content-type: APPLICATION/PICKLE")),
         deny(415, "a second type that is pickled", get("content-type: a/b\r\ncontent-type: x/pickle")),
         deny(415, "a field of a payload", get("payload-container: x")),
-        deny(400, "a service worker", get("service-worker: script")),
+        deny(403, "a service worker", get("service-worker: script")),
     ];
     dropped.into_iter().chain([te, upgrade, method, old]).chain(pickle).collect()
 }

@@ -4,12 +4,12 @@ use super::case::{CHUNKS, Case, forward, get, post};
 
 /// Names that a service may believe.
 const NAMES: &[&str] = &[
-    "x-forward-for",
-    "x-forward-host",
-    "x-forward-proto",
-    "x-forward-prefix",
-    "x-forward-user",
-    "forward",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-prefix",
+    "x-forwarded-user",
+    "forwarded",
     "x-real-ip",
     "x-client-ip",
     "true-client-ip",

@@ -1,5 +1,7 @@
 //! What must be true of every byte that the gateway writes to an upstream, however it is read.
 
+use std::collections::BTreeMap;
+
 use super::reader::{READERS, Rest, STRICT, Seen, text};
 
 /// A request that the gateway was allowed to forward.
@@ -60,9 +62,9 @@ const CLAIMS: &[&str] = &[
 /// What is wrong with the connections' bytes, in words; empty: every reader finds `authorised`, in this order, and nothing
 /// that is not theirs. `cut`: a last request may have been left incomplete.
 pub fn judge(connections: &[&[u8]], authorised: &[Authorised], cut: bool, law: &Law) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for reader in READERS {
-        let mut fault = |what: String| faults.push(format!("{}: {what}", reader.name));
+        let mut fault = |what: String| found.entry(what).or_default().push(reader.name);
         let mut seen = Vec::new();
         for bytes in connections {
             let reading = reader.read(bytes);
@@ -74,10 +76,10 @@ pub fn judge(connections: &[&[u8]], authorised: &[Authorised], cut: bool, law: &
                 Rest::Partial(partial) => partial.iter().flat_map(|seen| law.broken_by(seen)).for_each(&mut fault),
             }
         }
-        let found: Vec<_> = seen.iter().map(|seen| (&seen.method, &seen.target, &seen.body)).collect();
+        let requests: Vec<_> = seen.iter().map(|seen| (&seen.method, &seen.target, &seen.body)).collect();
         let wanted: Vec<_> = authorised.iter().map(|one| (&one.method, &one.target, &one.body)).collect();
-        if found != wanted {
-            fault(format!("it finds {found:?} where {wanted:?} was authorised"));
+        if requests != wanted {
+            fault(format!("finds {requests:?} where {wanted:?} was authorised"));
         }
         seen.iter().flat_map(|seen| law.broken_by(seen)).for_each(&mut fault);
         for (seen, wanted) in seen.iter().zip(authorised) {
@@ -85,8 +87,11 @@ pub fn judge(connections: &[&[u8]], authorised: &[Authorised], cut: bool, law: &
             wanted.with.iter().filter(|line| !has(line)).for_each(|line| fault(format!("{line:?} is missing")));
         }
     }
-    faults.extend(connections.iter().flat_map(|bytes| odd_bytes(bytes)));
-    faults
+    let found = found.into_iter().map(|(what, readers)| match readers.len() {
+        all if all == READERS.len() => what,
+        _ => format!("{}: {what}", readers.join(", ")),
+    });
+    found.chain(connections.iter().flat_map(|bytes| odd_bytes(bytes))).collect()
 }
 
 impl Law {

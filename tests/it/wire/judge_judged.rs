@@ -37,36 +37,64 @@ fn what_is_known_to_be_bad_is_found() {
     let chunks = "3\r\nabc\r\n0\r\n\r\n";
     let smuggled = "GET /smuggled HTTP/1.1\r\nhost: b.test\r\n\r\n";
     let rows = [
-        ("a second request", with(length, &format!("abc{smuggled}")), "it finds"),
+        ("a second request", with(length, &format!("abc{smuggled}")), "finds"),
         ("half a second request", with(length, "abcGET /smug"), "not complete"),
         ("a shorter body", with(length, "ab"), "not complete"),
-        ("another body", with(length, "abd"), "it finds"),
-        ("both framings", with(&format!("{length}{chunked}"), chunks), "a length comes before a coding: it finds"),
-        ("two lengths", with("content-length: 3\r\ncontent-length: 5\r\n", "abc"), "the last length counts:"),
+        ("another body", with(length, "abd"), "finds"),
+        ("both framings", with(&format!("{length}{chunked}"), chunks), "a length comes before a coding: finds"),
+        (
+            "two lengths",
+            with("content-length: 3\r\ncontent-length: 5\r\n", "abc"),
+            "the last length counts: not complete",
+        ),
         ("a list of lengths", with("content-length: 3, 5\r\n", "abc"), "strict: a length is no number"),
         ("a length with a sign", with("content-length: +3\r\n", "abc"), "strict: a length is no number"),
-        ("a length with zeros", with("content-length: 010\r\n", "abcdefghij"), "as C guesses their base:"),
-        ("a coding of two", with("transfer-encoding: gzip, chunked\r\n", chunks), "the last coding counts: "),
-        ("a coding of another word", with("transfer-encoding: xchunked\r\n", chunks), "part of a coding counts: "),
-        ("a coding that comes first", with("transfer-encoding: chunked, x\r\n", chunks), "any coding counts: "),
-        ("a coding with a space", with("transfer-encoding : chunked\r\n", chunks), "names are trimmed: "),
+        ("a length with zeros", with("content-length: 010\r\n", "abcdefghij"), "as C guesses their base: not complete"),
+        (
+            "a coding of two",
+            with(&format!("{length}transfer-encoding: gzip, chunked\r\n"), "abc"),
+            "the last coding counts: finds",
+        ),
+        (
+            "a coding of another word",
+            with(&format!("{length}transfer-encoding: xchunked\r\n"), "abc"),
+            "part of a coding counts: finds",
+        ),
+        (
+            "a coding that comes first",
+            with(&format!("{length}transfer-encoding: chunked, x\r\n"), "abc"),
+            "any coding counts: finds",
+        ),
+        (
+            "a coding with a space",
+            with(&format!("{length}transfer-encoding : chunked\r\n"), "abc"),
+            "names are trimmed: finds",
+        ),
         (
             "a coding with an underscore",
             with(&format!("{length}transfer_encoding: chunked\r\n"), "abc"),
-            "CGI's names: ",
+            "CGI's names: finds",
         ),
-        ("a coding behind a line feed", with(&format!("{length}x: 1\n{chunked}"), "abc"), "a line feed ends a line: "),
+        (
+            "a coding behind a line feed",
+            with(&format!("{length}x: 1\n{chunked}"), "abc"),
+            "a line feed ends a line: finds",
+        ),
         (
             "a coding behind a carriage return",
             with(&format!("{length}x: 1\r{chunked}"), "abc"),
-            "a carriage return ends a line: ",
+            "a carriage return ends a line: finds",
         ),
         (
             "a coding behind NUL",
             with(&format!("{length}transfer-encoding: chunked\0x\r\n"), "abc"),
-            "NUL ends a value: ",
+            "NUL ends a value: finds",
         ),
-        ("a coding in a fold", with("transfer-encoding:\r\n chunked\r\n", chunks), "folds are joined: "),
+        (
+            "a coding in a fold",
+            with(&format!("{length}transfer-encoding:\r\n chunked\r\n"), "abc"),
+            "folds are joined: finds",
+        ),
         ("a chunk of C's", with(chunked, "0x3\r\nabc\r\n0\r\n\r\n"), "strict: a chunk's size is no number"),
         ("a chunk that is longer", with(chunked, "2\r\nabc\r\n0\r\n\r\n"), "a chunk is longer than its size"),
         ("a second host", with(&format!("{length}host: b.test\r\n"), "abc"), "host is"),
@@ -97,12 +125,17 @@ fn what_is_known_to_be_bad_is_found() {
         ("an odd value", with(&format!("{length}x: \u{1}\r\n"), "abc"), "x has an odd value"),
         ("an odd target", with(length, "abc").replace("/x ", "/x#y "), "an odd request line"),
         ("four words", with(length, "abc").replace("/x ", "/x y "), "not three words"),
-        ("another method", with(length, "abc").replace("POST", "post"), "it finds"),
+        ("another method", with(length, "abc").replace("POST", "post"), "finds"),
     ];
-    for (name, bytes, fault) in rows {
-        let faults = faults(&bytes);
-        assert!(faults.iter().any(|found| found.contains(fault)), "{name}: {faults:#?}\n{bytes}");
-    }
+    let missed: Vec<String> = rows
+        .into_iter()
+        .filter_map(|(name, bytes, fault)| {
+            let faults = faults(&bytes);
+            let says = |said: &String| fault.split(": ").all(|part| said.contains(part));
+            (!faults.iter().any(says)).then(|| format!("{name}: {fault:?} is not among {faults:#?}\n{bytes}"))
+        })
+        .collect();
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
 #[test]
