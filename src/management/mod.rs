@@ -17,6 +17,8 @@ pub mod listener;
 mod openapi;
 mod operation;
 mod probe;
+mod recent;
+mod service_api;
 mod tokens;
 mod users;
 mod views;
@@ -38,7 +40,7 @@ use serde_json::Value;
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
 
-use self::{console::Providers, error::ApiError, limits::Limits, probe::Probes};
+use self::{console::Providers, error::ApiError, limits::Limits, probe::Probes, service_api::ServiceApis};
 use crate::{
     config::Config,
     gateway::Gateway,
@@ -63,6 +65,7 @@ pub struct Management {
     /// Of single sign-on.
     providers: Providers,
     probes: Arc<Probes>,
+    service_apis: ServiceApis,
 }
 
 impl Management {
@@ -74,6 +77,7 @@ impl Management {
             limits: Limits::new(),
             providers: Providers::default(),
             probes: Arc::new(Probes::new()),
+            service_apis: ServiceApis::new(),
         }
     }
 

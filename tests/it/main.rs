@@ -26,6 +26,7 @@ mod cli_settle;
 mod cloud;
 mod config;
 mod console;
+mod console_recipes;
 mod console_routes;
 mod faults;
 mod feed_model;

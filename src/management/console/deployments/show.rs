@@ -6,7 +6,7 @@ use axum::{extract::Path, http::StatusCode};
 use super::row::{Row, rows};
 use crate::{
     domain::{
-        deployment::{DeploymentName, DeploymentSettings},
+        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
         scope::Scope,
         token::TokenRecord,
         units::format_duration,
@@ -14,7 +14,7 @@ use crate::{
     management::{
         console::{
             page::rendered,
-            recipes::{Recipe, calls},
+            recipes::{self, Calls, Credential, Recipe},
             rejection::PageResult,
             shell::Shell,
             tokens::scope_label,
@@ -73,13 +73,21 @@ pub async fn deployment_page(visitor: &SignedIn, name: &str, done: Option<String
         listen: internals.as_ref().and(spec.listen).map(|address| address.to_string()),
         settings: internals.map(|internals| settings(internals.settings)).unwrap_or_default(),
         created: listed.created_at.map(|at| Moment::new(at, visitor.now)),
-        recipes: row.url.as_deref().map(|url| calls("$TOKEN", url)).unwrap_or_default(),
+        recipes: recipes_of(visitor, spec, row.url.as_deref()).await,
         more_tokens: tokens.total - tokens.items.len() as u64,
         tokens: tokens.items.iter().map(token_line).collect(),
         row,
         done,
     };
     Ok(rendered(StatusCode::OK, &page))
+}
+
+/// `url` of `None`: it has no address, and so no recipes.
+async fn recipes_of(visitor: &SignedIn, spec: &DeploymentSpec, url: Option<&str>) -> Vec<Recipe> {
+    let Some(url) = url else { return Vec::new() };
+    let api = recipes::api(visitor, spec).await;
+    let credential = if spec.protected { Credential::Variable } else { Credential::None };
+    Calls { url, credential, api: api.as_deref() }.recipes()
 }
 
 async fn tokens_opening(visitor: &SignedIn, name: &DeploymentName) -> Result<Page<TokenRecord>, ApiError> {
