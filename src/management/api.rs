@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Json, Router,
     extract::Request,
     http::{Method, header},
     response::{IntoResponse, Response},
@@ -92,9 +92,13 @@ async fn unsupported(text: &'static str) -> ApiError {
     ApiError::unsupported(text)
 }
 
-/// JSON for whatever is asked of the API that it does not have; a page for who looks at it.
+/// JSON for whatever is asked of the API that it does not have; a page for who looks at it. A login of the command line
+/// whose endpoint has a path that is not there ends, as at its own path.
 pub async fn unknown(request: Request) -> Response {
     let path = request.uri().path();
+    if path.ends_with("/api/v1/auth/token") {
+        return Json(device_login::over()).into_response();
+    }
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("text/html")) && !path.starts_with("/api/") {
         return console::unknown();

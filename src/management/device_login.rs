@@ -1,8 +1,8 @@
 //! `bentoml cloud login`: who the token is, and the browser's way to one.
 //!
 //! The command line asks for a code, opens `/api_tokens?code=…` and polls once a second, for ever. Until a person has
-//! decided, it gets 404. The client knows no answer for "denied" or "expired", but an empty token ends it properly: the
-//! client tries the token, gets 401 and reports bad credentials.
+//! decided, it gets 404. The client knows no answer for "denied", "expired" or "too many", but an empty token ends it
+//! properly: the client tries the token, gets 401 and reports bad credentials.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub struct CodeQuery {
 
 #[derive(Serialize, JsonSchema)]
 pub struct ClaimView {
-    /// Empty: the login was denied, has expired or was claimed before.
+    /// Empty: the login was denied, has expired, was claimed before, or never was.
     token: String,
 }
 
@@ -53,21 +53,21 @@ pub async fn code(call: ApiRequest<Anonymous>) -> Result<CodeView, ApiError> {
 
 pub async fn claim(call: ApiRequest<Anonymous, CodeQuery>) -> Result<ClaimView, ApiError> {
     call.management.limits.polls.allow(call.network())?;
-    let unknown = || ApiError::not_found("this login code does not exist");
-    let code = call
-        .query
-        .code
-        .as_deref()
-        .and_then(|text| call.store.codes().open(Purpose::DeviceLogin, text))
-        .ok_or_else(unknown)?;
+    let asked = call.query.code.as_deref().unwrap_or_default();
+    // Where no code was given, the client asks with the code of that error.
+    let Some(code) = call.store.codes().open(Purpose::DeviceLogin, asked) else { return Ok(over()) };
     match device_login::claim(&call.context(), &code).await? {
         Claim::Waiting => Err(ApiError::not_found("nobody has approved this code yet")),
-        Claim::Unknown => Err(unknown()),
-        Claim::Over => Ok(ClaimView { token: String::new() }),
+        Claim::Over => Ok(over()),
         Claim::Issued(issued) => {
             // The client uses the token at once, perhaps at another replica.
             let (issued, _) = call.settle(*issued).await;
             Ok(ClaimView { token: issued.text.expose().to_owned() })
         }
     }
+}
+
+/// What ends a login that will never get a token.
+pub fn over() -> ClaimView {
+    ClaimView { token: String::new() }
 }

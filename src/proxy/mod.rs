@@ -4,6 +4,7 @@
 //! [`pipeline`] is the path of a request, top to bottom. [`request`], [`permit`], [`upstream_request`], [`forward`] and
 //! [`reply`] are its stages. [`worker`] and [`connection`] are around it: threads, listeners, connections.
 
+mod client_login;
 mod complaints;
 pub mod connection;
 pub mod connection_state;

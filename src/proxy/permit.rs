@@ -52,6 +52,8 @@ pub enum Denied {
     SessionOver,
     /// The request carries nothing but a browser's session, and a page of another site made it.
     CrossSite,
+    /// `bentoml cloud login` was given the address of the proxy.
+    LoginElsewhere,
     /// An operator has stopped the Deployment, until somebody starts it again.
     Terminated,
     Unavailable(Unavailable),

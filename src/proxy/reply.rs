@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, Version, header};
 use hyper::body::{Body, Incoming};
 
 use super::{
+    client_login::{ELSEWHERE, Step},
     cors,
     pages::{self, Navigation, OwnPage},
     permit::Denied,
@@ -63,8 +64,10 @@ pub async fn reject(
     if let Some(body) = body.filter(|_| received.has_body && head.version == Version::HTTP_2) {
         tokio::task::spawn_local(discard(body));
     }
+    let login = routed.and_then(|routed| Step::refused(rejection, routed));
+    let rejection = if login.is_some() { ELSEWHERE } else { rejection };
     let mut response = match routed {
-        Some(routed) => respond(worker, rejection, routed),
+        Some(routed) => respond(worker, rejection, routed, login),
         None => rejection.respond(&received.reply_context()),
     };
     if received.has_body && head.version < Version::HTTP_2 {
@@ -86,10 +89,14 @@ pub async fn reject(
 }
 
 /// A person who could sign in gets the page for it, with the rejection's status and challenge.
-fn respond(worker: &Worker, rejection: Rejection, routed: &Routed<'_>) -> Response<Bytes> {
+///
+/// `login` of `None`: it is no step of a login of the command line.
+fn respond(worker: &Worker, rejection: Rejection, routed: &Routed<'_>, login: Option<Step>) -> Response<Bytes> {
     let context = routed.reply_context();
     let mut response = rejection.respond(&context);
-    if rejection.asks_to_sign_in() && pages::navigates(routed.head()) {
+    if let Some(step) = login {
+        step.answer(&mut response, &OwnPage::new(&worker.gateway, routed));
+    } else if rejection.asks_to_sign_in() && pages::navigates(routed.head()) {
         let sentence = rejection.sentence(context.named_deployment);
         // Somebody who has just not signed in yet has done nothing wrong.
         let problem = if rejection == Rejection::Denied(Denied::NoCredential) { None } else { Some(&*sentence) };

@@ -28,10 +28,8 @@ const MAX_CLIENT_CHARS: usize = 120;
 pub enum Claim {
     /// Nobody has decided yet.
     Waiting,
-    /// Refused, taken or expired.
+    /// Refused, taken or expired; or there never was such a code, or the store has forgotten it.
     Over,
-    /// There never was such a code, or the store has forgotten it.
-    Unknown,
     Issued(Box<Committed<Issued>>),
 }
 
@@ -109,7 +107,7 @@ async fn decide(
 /// # Errors
 /// The store's; the command line can try again.
 pub async fn claim(context: &Context<'_>, code: &OneTimeCode) -> Result<Claim> {
-    let Some(login) = context.store.login(&code.hash()).await? else { return Ok(Claim::Unknown) };
+    let Some(login) = context.store.login(&code.hash()).await? else { return Ok(Claim::Over) };
     let (by, scopes) = match login.state(context.now) {
         LoginState::Waiting => return Ok(Claim::Waiting),
         LoginState::Over => return Ok(Claim::Over),

@@ -60,6 +60,10 @@ fn nobody_learns_by_asking_whether_there_is_a_deployment() {
         "/-/hand-over",
         "/-/console",
         "/-/x",
+        "/api/v1/auth/code",
+        "/api/v1/auth/token?code=login_elsewhere",
+        "/api/v1/auth/token?code=0",
+        "/api_tokens?code=login_elsewhere",
     ];
     let session = |text: &str| format!("cookie: bgw-session-secret={text}");
     let (one, other) = (session(&token_text::session(1)), format!("cookie: bgw-session-x={}", token_text::session(2)));

@@ -74,6 +74,7 @@ fn run_contract(gateway: &Gateway, python: &str) {
         .arg("-B")
         .arg(script)
         .args(["--endpoint", &format!("http://{}", gateway.management)])
+        .args(["--proxy", &format!("http://{}", gateway.proxy)])
         .args(["--admin-token", &admin.text, "--endpoint-only-token", &endpoint_only.text])
         .args(["--expired-token", &expired.text, "--revoked-token", &revoked.text])
         .args(["--email", EMAIL, "--password", PASSWORD])
@@ -85,5 +86,5 @@ fn run_contract(gateway: &Gateway, python: &str) {
     let said = format!("{}{}", String::from_utf8_lossy(&contract.stdout), String::from_utf8_lossy(&contract.stderr));
     assert!(contract.status.success(), "the contract with the client is broken:\n{said}");
     // A contract of nothing would hold too.
-    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 19, "{said}");
+    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 21, "{said}");
 }

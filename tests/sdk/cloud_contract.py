@@ -31,6 +31,7 @@ from bentoml_cli.cli import cli  # noqa: E402
 
 PARSER = argparse.ArgumentParser()
 PARSER.add_argument("--endpoint", required=True, help="the management listener")
+PARSER.add_argument("--proxy", required=True, help="where services are called")
 PARSER.add_argument("--admin-token", required=True)
 PARSER.add_argument("--endpoint-only-token", required=True)
 PARSER.add_argument("--expired-token", required=True)
@@ -194,12 +195,12 @@ def ada():
     return person
 
 
-def browser_login():
+def browser_login(endpoint=ENDPOINT):
     """Chooses the browser, declines to have it opened, and takes the code from the printed link."""
-    login = Cli("cloud", "login", "--endpoint", ENDPOINT + "/")
+    login = Cli("cloud", "login", "--endpoint", endpoint + "/")
     login.expect("Paste an existing API token")
     login.send("\r", without=termios.ICANON)
-    login.expect(r"code=([0-9a-f]+)")
+    login.expect(r"code=([0-9a-z_]+)")
     code = login.terminal.match.group(1)
     login.expect(r"\[y/n\]")
     login.send("n\n", without=0)
@@ -276,7 +277,43 @@ def login_that_runs_out():
     form = next(form for form in forms(page.text) if form.fields.get("code") == code)
     late = ada().browser.post(form.action, data={**form.fields, "decision": "approve"})
     check(late.status_code == 409, late.status_code)
-    check(call("GET", "/api/v1/auth/token?code=" + "0" * 40).status_code == 404, "it never existed")
+    check(call("GET", "/api/v1/auth/token?code=" + "0" * 40).json() == {"token": ""}, "it never existed")
+
+
+def login_at_the_address_of_the_services():
+    for endpoint, begun_with, said in [
+        (ARGUMENTS.proxy, "login_elsewhere", "Bad credentials"),
+        (ARGUMENTS.proxy + "/v1", "login_elsewhere", "Bad credentials"),
+        (ENDPOINT + "/api_tokens", "not_found", "The current user is not found"),
+    ]:
+        login, code = browser_login(endpoint)
+        check(code == begun_with, endpoint, code)
+        status, text = login.end()
+        check(status == 1 and said in text, endpoint, text)
+    page = httpx.get(ARGUMENTS.proxy + "/api_tokens", params={"code": "login_elsewhere"})
+    check(page.status_code == 401 and f"bentoml cloud login --endpoint {ENDPOINT}<" in page.text, page.text)
+    text = refused("cloud", "login", "--endpoint", ARGUMENTS.proxy, "--api-token", ARGUMENTS.admin_token)
+    check("HTTP 401: Bad credentials" in text, text)
+
+
+def login_that_is_one_too_many():
+    # From an address of its own: nobody can begin a login there afterwards.
+    address = f"127.0.0.{2 + os.getpid() % 250}"
+    elsewhere = httpx.Client(transport=httpx.HTTPTransport(local_address=address))
+
+    def get(url, **more):
+        while (response := elsewhere.get(url, **more)).is_success and url.endswith("/auth/code"):
+            pass
+        return response
+
+    original, httpx.get = httpx.get, get
+    try:
+        login, code = browser_login()
+    finally:
+        httpx.get = original
+    check(code == "too_many_requests", code)
+    status, text = login.end()
+    check(status == 1 and "Bad credentials" in text, text)
 
 
 # --- Contexts -------------------------------------------------------------------------------------------------------
@@ -482,6 +519,8 @@ PROMISES = [
     login_by_browser,
     login_that_is_refused,
     login_that_runs_out,
+    login_at_the_address_of_the_services,
+    login_that_is_one_too_many,
     contexts,
     environment_variables,
     api_tokens,

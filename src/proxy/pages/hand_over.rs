@@ -57,7 +57,7 @@ impl OwnPage<'_> {
     }
 
     /// Where this browser reaches the console. `None`: it listens on another machine's loopback, as far as we know.
-    pub(super) fn console(&self) -> Option<Origin> {
+    pub(in crate::proxy) fn console(&self) -> Option<Origin> {
         let management = &self.settings.browser.management;
         let host = &self.target.authority;
         let on_loopback = management.public_url.is_none() && management.listen.ip().is_loopback();

@@ -136,7 +136,7 @@ impl<'a> OwnPage<'a> {
         self.target.path[..self.route.prefix_len].trim_end_matches('/')
     }
 
-    fn base(&self) -> String {
+    pub(super) fn base(&self) -> String {
         format!("{}{OWN_PAGES}", self.prefix())
     }
 

@@ -170,7 +170,7 @@ impl Rejection {
     /// Whether signing in could help.
     pub fn asks_to_sign_in(self) -> bool {
         matches!(self.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-            && matches!(self, Self::Denied(denied) if denied != Denied::CrossSite)
+            && matches!(self, Self::Denied(denied) if !matches!(denied, Denied::CrossSite | Denied::LoginElsewhere))
     }
 }
 
@@ -212,6 +212,7 @@ fn denied_row(reason: Denied) -> Row {
     let invalid_request = |code| Row::challenged(StatusCode::BAD_REQUEST, code, Challenge::Error("invalid_request"));
     match reason {
         Denied::NoCredential => bare("credential_missing"),
+        Denied::LoginElsewhere => bare("login_elsewhere"),
         Denied::Credential(BadCredential::Misplaced) => bare("credential_misplaced"),
         Denied::Credential(BadCredential::Several) => invalid_request("credential_repeated"),
         Denied::Credential(BadCredential::NotBearer) => invalid_request("credential_malformed"),
@@ -318,7 +319,13 @@ mod tests {
             BadRequest::BrokenOff,
             BadRequest::ProxyProtocol,
         ];
-        let denied = [Denied::NoCredential, Denied::InvalidToken, Denied::SessionOver, Denied::CrossSite];
+        let denied = [
+            Denied::NoCredential,
+            Denied::LoginElsewhere,
+            Denied::InvalidToken,
+            Denied::SessionOver,
+            Denied::CrossSite,
+        ];
         let credentials = [Several, NotBearer, NotAToken, Misplaced].map(Denied::Credential);
         let unavailable = [
             Unavailable::NeverLoaded,

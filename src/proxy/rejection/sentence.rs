@@ -60,6 +60,9 @@ impl Sentence<'_> {
 fn denied(reason: Denied) -> &'static str {
     match reason {
         Denied::NoCredential => "an API token is needed; send it as Authorization: Bearer TOKEN",
+        Denied::LoginElsewhere => {
+            "services are called at this address; give bentoml cloud login the address of the console as --endpoint"
+        }
         Denied::Credential(BadCredential::Several) => {
             "more than one credential was sent; send exactly one Authorization: Bearer TOKEN"
         }
