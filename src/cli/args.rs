@@ -11,7 +11,7 @@ use crate::{
         cors_origin::CorsOrigin,
         deployment::{DeploymentName, UpstreamUrl},
         host::HostName,
-        token::TokenUid,
+        token_text::{PREFIX, SESSION_PREFIX, TOKEN_LEN},
         units::{parse_duration, parse_size},
         user::Email,
     },
@@ -138,7 +138,7 @@ pub enum TokenCommand {
     },
     /// List tokens, newest first, including revoked and expired ones
     List {
-        /// Only tokens with this text in their name, description or uid
+        /// Only tokens with this text in their name, description or uid, or behind their `bgw_`
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,
         /// Only tokens of this user
@@ -149,9 +149,17 @@ pub enum TokenCommand {
         limit: u32,
     },
     /// Show one token
-    Get { uid: TokenUid },
+    Get {
+        /// Its name, its id as `list` shows it, or its uid
+        #[arg(value_parser = no_token_text)]
+        token: String,
+    },
     /// Revoke a token, permanently
-    Revoke { uid: TokenUid },
+    Revoke {
+        /// Its name, its id as `list` shows it, or its uid
+        #[arg(value_parser = no_token_text)]
+        token: String,
+    },
     /// Find tokens in files, offline; prints where they are, but not the tokens
     ///
     /// Searches directories recursively, including hidden files and .git, without following links. Every match has the
@@ -163,7 +171,9 @@ pub enum TokenCommand {
     },
     /// Give a token a new secret and print it once
     Rotate {
-        uid: TokenUid,
+        /// Its name, its id as `list` shows it, or its uid
+        #[arg(value_parser = no_token_text)]
+        token: String,
         /// How long the old secret keeps working; 0s ends it now [default: tokens.rotation_overlap]
         #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
         overlap: Option<Duration>,
@@ -309,4 +319,12 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("must be longer than 0s".to_owned()),
         duration => Ok(duration),
     }
+}
+
+/// What names a token. Its text does not: arguments are seen by everybody on the machine.
+fn no_token_text(text: &str) -> Result<String, &'static str> {
+    if text.len() >= TOKEN_LEN && [PREFIX, SESSION_PREFIX].iter().any(|prefix| text.contains(prefix)) {
+        return Err("this holds the text of a token; give the token's name, or the 12 characters behind bgw_");
+    }
+    Ok(text.to_owned())
 }

@@ -19,7 +19,7 @@ use crate::{
         user::UserId,
     },
     service::{
-        self, Issued,
+        Issued, lookup,
         tokens::{self, CreateToken},
         users,
     },
@@ -44,19 +44,21 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
             let filter = TokenFilter { search, owner, revoked: true, order: TokenOrder::Newest, offset: 0, limit };
             list(&store, &filter, printer)
         }
-        TokenCommand::Get { uid } => {
-            let record = store.block_on(context.store.token(uid))?.ok_or(service::Error::TokenNotFound(uid))?;
+        TokenCommand::Get { token } => {
+            let record = store.block_on(lookup::any_token(&context, &token))?;
             print_one(&store, &record, None, printer)
         }
-        TokenCommand::Revoke { uid } => {
-            let revoked = store.block_on(tokens::revoke(&context, uid))?;
+        TokenCommand::Revoke { token } => {
+            let record = store.block_on(lookup::any_token(&context, &token))?;
+            let revoked = store.block_on(tokens::revoke(&context, record.uid))?;
             store
                 .settle(revoked, Effect::Withdraws, printer, |record, printer| print_one(&store, record, None, printer))
         }
         // `perform` has handled it, because it needs no store.
         TokenCommand::Scan { .. } => Ok(()),
-        TokenCommand::Rotate { uid, overlap } => {
-            let rotated = store.block_on(tokens::rotate(&context, uid, overlap))?;
+        TokenCommand::Rotate { token, overlap } => {
+            let record = store.block_on(lookup::any_token(&context, &token))?;
+            let rotated = store.block_on(tokens::rotate(&context, record.uid, overlap))?;
             store.settle(rotated, Effect::Withdraws, printer, |(issued, old_until), printer| {
                 print_issued(&store, issued, printer)?;
                 if *old_until <= context.now {
@@ -98,7 +100,7 @@ fn list(store: &OpenStore, filter: &TokenFilter, printer: &mut Printer<'_>) -> R
     printer.answer(&data, || {
         let rows = data.items.iter().map(|item| {
             [
-                item.record.uid.to_string(),
+                item.record.uid.short(),
                 item.record.name.clone(),
                 item.status.as_str().to_owned(),
                 item.record.scopes.to_string(),
@@ -107,7 +109,7 @@ fn list(store: &OpenStore, filter: &TokenFilter, printer: &mut Printer<'_>) -> R
                 or_else(item.record.last_used_at, "never"),
             ]
         });
-        table(["UID", "NAME", "STATUS", "SCOPES", "OWNER", "EXPIRES", "LAST USED"], rows)
+        table(["ID", "NAME", "STATUS", "SCOPES", "OWNER", "EXPIRES", "LAST USED"], rows)
     })?;
     let more = page.total.saturating_sub(page.items.len() as u64);
     if more > 0 {

@@ -115,7 +115,6 @@ mod tests {
             (&["tokn"][..], "'tokn'"),
             (&["token", "list", "--limt", "3"], "'--limt'"),
             (&["token", "list", "--limit", "many"], "'many'"),
-            (&["token", "get", "nonsense"], "nonsense"),
             (&["deployment", "add", "a", "--upstream", "ftp://a"], "ftp://a"),
             (&["user", "invite", "ada@"], "ada@"),
         ] {

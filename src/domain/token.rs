@@ -79,6 +79,13 @@ impl TokenStatus {
     }
 }
 
+impl TokenUid {
+    /// Its last 12 characters, which are random: enough for a person to name the token by.
+    pub fn short(self) -> String {
+        self.to_string().split_off(24)
+    }
+}
+
 impl FromStr for TokenUid {
     type Err = InvalidTokenUid;
 

@@ -39,12 +39,12 @@ pub fn routes() -> (Router<Arc<super::Management>>, Value) {
         // Tokens.
         .add(operation(GET, "/api/v1/api_tokens", "listApiTokens", "List API tokens, newest first").may_404().requires(ReadOrganization), tokens::list)
         .add_idempotent(operation(POST, "/api/v1/api_tokens", "createApiToken", "Create an API token; its text is in this response only").may_404().requires(WriteOrganization), tokens::create, tokens::created_before)
-        .add(operation(GET, "/api/v1/api_tokens/{uid}", "getApiToken", "Get an API token").requires(ReadOrganization), tokens::get)
+        .add(operation(GET, "/api/v1/api_tokens/{uid}", "getApiToken", "Get an API token, by uid, the end of it, or name").may_409().requires(ReadOrganization), tokens::get)
         .add(operation(PATCH, "/api/v1/api_tokens/{uid}", "updateApiToken", "Update an API token; its secret stays the same").may_409().requires(WriteOrganization), tokens::update)
-        .add(operation(DELETE, "/api/v1/api_tokens/{uid}", "deleteApiToken", "Revoke an API token").requires(WriteOrganization), tokens::revoke)
-        .add(operation(POST, "/api/v1/api_tokens/{uid}/revoke", "revokeApiToken", "The same as deleting it").requires(WriteOrganization), tokens::revoke)
+        .add(operation(DELETE, "/api/v1/api_tokens/{uid}", "deleteApiToken", "Revoke an API token").may_409().requires(WriteOrganization), tokens::revoke)
+        .add(operation(POST, "/api/v1/api_tokens/{uid}/revoke", "revokeApiToken", "The same as deleting it").may_409().requires(WriteOrganization), tokens::revoke)
         .add(operation(POST, "/api/v1/api_tokens/{uid}/rotate", "rotateApiToken", "Rotate an API token's secret; the new text is in this response only").may_409().requires(WriteOrganization), tokens::rotate)
-        .add(operation(GET, "/api/v1/api_tokens/{uid}/usage", "getApiTokenUsage", "Usage of an API token, by day").requires(ReadOrganization), tokens::usage)
+        .add(operation(GET, "/api/v1/api_tokens/{uid}/usage", "getApiTokenUsage", "Usage of an API token, by day").may_409().requires(ReadOrganization), tokens::usage)
         // What the holder of any token may.
         .add(operation(GET, "/api/v1/whoami", "whoami", "The presented token").requires(Token), tokens::whoami)
         .add(operation(GET, "/api/v1/whoami/usage", "getOwnUsage", "Usage of the presented token, by day").requires(Token), tokens::own_usage)

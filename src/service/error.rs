@@ -36,6 +36,9 @@ pub enum Error {
     UnknownDeployment(DeploymentName),
     #[error(transparent)]
     Expiry(#[from] RefusedExpiry),
+    /// What a request names is more than one. All of them are the viewer's to see.
+    #[error("{} tokens are called {}: {}; name one by its uid", uids.len(), quoted(name), listed(uids))]
+    AmbiguousToken { name: String, uids: Vec<TokenUid> },
     #[error("there is no token {0}")]
     TokenNotFound(TokenUid),
     #[error("the API token {0} was deleted")]
@@ -152,7 +155,8 @@ impl Error {
             | Self::Password(_)
             | Self::NoUpstream(_)
             | Self::SignInOver => Kind::Invalid,
-            Self::TokenRevoked(_)
+            Self::AmbiguousToken { .. }
+            | Self::TokenRevoked(_)
             | Self::TokenExpired { .. }
             | Self::IdempotencyKeyReused
             | Self::UserDisabled(_)
@@ -203,7 +207,9 @@ impl Error {
             Self::UserDisabled(email) => return Some(format!("enable it first: `bento-gateway user enable {email}`")),
             Self::Expiry(RefusedExpiry::Past { .. }) => "ask for a time in the future, for example 30d",
             Self::Expiry(_) => "ask for a shorter lifetime, or raise tokens.max_lifetime",
-            Self::TokenNotFound(_) => "`bento-gateway token list` shows the tokens that exist",
+            Self::TokenNotFound(_) | Self::Unknown { noun: "API token", .. } => {
+                "`bento-gateway token list` shows the tokens that exist"
+            }
             Self::TokenRevoked(_) | Self::TokenExpired { .. } => "create a new one: `bento-gateway token create`",
             Self::UserNotFound(_) => "`bento-gateway user list` shows the users that exist",
             Self::LastAdmin(_) => {
@@ -238,4 +244,8 @@ fn store_hint(error: &StoreError) -> &'static str {
         StoreError::Unusable(_) => "check store.url, its user and that user's rights (`bento-gateway config print`)",
         StoreError::Inconsistent(_) => "undo the last manual change to the database, or restore a backup",
     }
+}
+
+fn listed(uids: &[TokenUid]) -> String {
+    uids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

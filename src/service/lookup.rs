@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     domain::{
-        token::{TokenRecord, TokenUid},
+        token::{TokenRecord, TokenStatus, TokenUid},
+        token_text::PREFIX,
         user::{Email, Role, User, UserId},
     },
     store::Store,
@@ -36,23 +37,53 @@ impl Viewer {
     }
 }
 
-/// The token of that uid, deleted or not.
+/// The token that `text` names, deleted or not: by its uid or the last 12 characters of it, by the 12 characters behind
+/// `bgw_` of its text, or by its name. A deleted one is found by its name no more.
 ///
 /// # Errors
-/// [`Error::Unknown`], also for a token of somebody else's.
-pub async fn token(store: &Store, viewer: Viewer, uid: &str) -> Result<TokenRecord> {
-    let unknown = || Error::Unknown { noun: "API token", name: uid.to_owned() };
-    let parsed: TokenUid = uid.parse().map_err(|_| unknown())?;
-    let record = store.token(parsed).await?;
-    record.filter(|record| viewer.manages(record.owner)).ok_or_else(unknown)
+/// [`Error::Unknown`], also for a token of somebody else's; [`Error::AmbiguousToken`].
+pub async fn token(context: &Context<'_>, viewer: Viewer, text: &str) -> Result<TokenRecord> {
+    token_of(context, (!viewer.is_admin()).then_some(viewer.user), text).await
+}
+
+/// As [`token`], for the operator at the store.
+///
+/// # Errors
+/// [`Error::Unknown`], [`Error::AmbiguousToken`].
+pub async fn any_token(context: &Context<'_>, text: &str) -> Result<TokenRecord> {
+    token_of(context, None, text).await
+}
+
+/// `owner` of `None`: everyone's.
+async fn token_of(context: &Context<'_>, owner: Option<UserId>, text: &str) -> Result<TokenRecord> {
+    let unknown = || Error::Unknown { noun: "API token", name: text.to_owned() };
+    if let Ok(uid) = text.parse::<TokenUid>() {
+        let record = context.store.token(uid).await?;
+        return record.filter(|record| owner.is_none_or(|owner| owner == record.owner)).ok_or_else(unknown);
+    }
+    let name = text.strip_prefix(PREFIX).unwrap_or(text);
+    let mut found = context.store.tokens_called(name, owner).await?;
+    let works = |record: &TokenRecord| record.status(context.now) == TokenStatus::Active;
+    // What has ended does not stand in the way of what works.
+    if found.iter().any(works) {
+        found.retain(works);
+    }
+    match (found.pop(), found.as_slice()) {
+        (None, _) => Err(unknown()),
+        (Some(record), []) => Ok(record),
+        (Some(last), others) => {
+            let uids = others.iter().map(|record| record.uid).chain([last.uid]).collect();
+            Err(Error::AmbiguousToken { name: text.to_owned(), uids })
+        }
+    }
 }
 
 /// As [`token`], of those that were not deleted.
 ///
 /// # Errors
-/// [`Error::Unknown`], [`Error::TokenDeleted`].
-pub async fn live_token(store: &Store, viewer: Viewer, uid: &str) -> Result<TokenRecord> {
-    let record = token(store, viewer, uid).await?;
+/// [`Error::Unknown`], [`Error::AmbiguousToken`], [`Error::TokenDeleted`].
+pub async fn live_token(context: &Context<'_>, viewer: Viewer, text: &str) -> Result<TokenRecord> {
+    let record = token(context, viewer, text).await?;
     if record.revoked_at.is_none() { Ok(record) } else { Err(Error::TokenDeleted(record.uid)) }
 }
 

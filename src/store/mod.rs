@@ -29,6 +29,7 @@ mod rows;
 mod sessions;
 mod sqlite;
 mod statement;
+mod token_names;
 mod tokens;
 mod traffic;
 mod users;
@@ -151,6 +152,7 @@ pub fn statements() -> Statements {
         invitations::STATEMENTS,
         replicas::STATEMENTS,
         sessions::STATEMENTS,
+        token_names::STATEMENTS,
         tokens::STATEMENTS,
         traffic::STATEMENTS,
         users::STATEMENTS,

@@ -13,6 +13,7 @@ use crate::domain::{
     scope::{DeploymentPattern, Scope},
     timestamp::Timestamp,
     token::{SecretRecord, TokenRecord, TokenUid},
+    token_text::{LOOKUP_ID_LEN, PREFIX},
     usage::{DailyUse, Day, TokenUse},
     user::UserId,
 };
@@ -29,13 +30,17 @@ macro_rules! select_token {
     };
 }
 
+pub(super) use select_token;
+
 /// `$1`: owner, `$2`: needle, `$3`: revoked ones, too. `$contains` is the database's search for a text in a text.
 macro_rules! filtered {
     ($contains:literal) => {
         concat!(
             "WHERE (CAST($1 AS uuid) IS NULL OR owner_id = $1) AND (CAST($2 AS text) IS NULL OR ",
             $contains,
-            "(search_text, $2) > 0) AND ($3 OR revoked_at IS NULL) "
+            "(search_text, $2) > 0
+                OR id IN (SELECT token_id FROM token_secrets WHERE lower(lookup_id) = $2 AND deployment IS NULL))
+            AND ($3 OR revoked_at IS NULL) "
         )
     };
 }
@@ -184,7 +189,7 @@ pub enum TokenOrder {
 /// Which tokens to list.
 #[derive(Clone, Debug)]
 pub struct TokenFilter {
-    /// A part of the name, the description or the uid, in any case. `None`: all.
+    /// A part of the name, the description or the uid, or the lookup id, in any case. `None`: all.
     pub search: Option<String>,
     /// `None`: everyone's.
     pub owner: Option<UserId>,
@@ -369,6 +374,8 @@ fn search_text(token: &TokenRecord) -> String {
 /// What a search looks for in [`search_text`]. PostgreSQL refuses a text with U+0000, and none that is stored has one,
 /// so something else that is in none takes its place.
 fn search_needle(search: &str) -> String {
+    // Tokens begin with it, and the part behind it is what is looked for.
+    let search = search.strip_prefix(PREFIX).filter(|rest| rest.len() == LOOKUP_ID_LEN).unwrap_or(search);
     search.to_lowercase().replace('\0', "\u{1}")
 }
 

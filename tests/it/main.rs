@@ -69,5 +69,6 @@ mod store;
 mod store_failover;
 mod store_faults;
 mod store_migration;
+mod token_names;
 mod whole_answers;
 mod wire;

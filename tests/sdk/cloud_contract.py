@@ -366,7 +366,9 @@ def api_tokens():
     check(call("GET", "/api/v1/auth/current", token).status_code == 200, "it works at once")
     text = refused("api-token", "create", "contract-ci")
     check("409" in text and "already exists" in text, text)
-    check("deleted" in good("api-token", "delete", uid).lower())
+    for name in ["contract-ci", uid[24:], token[4:16]]:
+        check(document(good("api-token", "get", name, "-o", "json"))["uid"] == uid, name)
+    check("deleted" in good("api-token", "delete", "contract-ci").lower())
     check(call("GET", "/api/v1/auth/current", token).status_code == 401, "it is over at once")
     check("contract-ci" not in good("api-token", "list"))
     check("not found" in refused("api-token", "delete", uid).lower())

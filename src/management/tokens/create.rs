@@ -47,7 +47,7 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewToken>) -> Result<Changed
 
 /// Answers a repetition, without the text of the token: only the first response has it.
 pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<ChangedTokenView, ApiError> {
-    let record = lookup::token(&call.store, call.caller.viewer(), &uid).await?;
+    let record = lookup::token(&call.context(), call.caller.viewer(), &uid).await?;
     let mut answer = changed(&call, call.store.committed_before(record).await?).await?;
     answer.view.replayed = true;
     Ok(answer)

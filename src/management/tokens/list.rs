@@ -26,7 +26,7 @@ pub struct ListTokens {
     start: Option<u32>,
     /// How many to return at most; 100 if not given, never more than 1000.
     count: Option<u32>,
-    /// A part of the name, the description or the uid, in any case.
+    /// A part of the name, the description or the uid, or the 12 characters behind `bgw_` of its text, in any case.
     search: Option<String>,
     /// Only the tokens of this user, by email address. Only an admin may name another user.
     owner: Option<String>,
@@ -88,6 +88,6 @@ fn left_out(last: &TokenView, more: u64) -> TokenView {
 
 /// To the `bentoml` client a deleted token is gone.
 pub async fn get(call: ApiRequest<Caller>) -> Result<TokenView, ApiError> {
-    let record = lookup::live_token(&call.store, call.caller.viewer(), &call.param).await?;
+    let record = lookup::live_token(&call.context(), call.caller.viewer(), &call.param).await?;
     ViewContext::read(&call).await?.view(&record)
 }

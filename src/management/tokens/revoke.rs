@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub async fn revoke(call: ApiRequest<Caller>) -> Result<ChangedTokenView, ApiError> {
-    let record = lookup::live_token(&call.store, call.caller.viewer(), &call.param).await?;
+    let record = lookup::live_token(&call.context(), call.caller.viewer(), &call.param).await?;
     changed(&call, tokens::revoke(&call.context(), record.uid).await?).await
 }
 

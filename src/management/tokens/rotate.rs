@@ -28,7 +28,7 @@ pub struct RotatedTokenView {
 }
 
 pub async fn rotate(call: ApiRequest<Caller, Empty, Rotation>) -> Result<RotatedTokenView, ApiError> {
-    let record = lookup::live_token(&call.store, call.caller.viewer(), &call.param).await?;
+    let record = lookup::live_token(&call.context(), call.caller.viewer(), &call.param).await?;
     let overlap = call.body.overlap.as_deref().map(parse_duration).transpose();
     let overlap = overlap.map_err(|error| ApiError::invalid(format!("overlap: {error}")))?;
     let rotated = tokens::rotate(&call.context(), record.uid, overlap).await?;

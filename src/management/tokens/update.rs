@@ -31,7 +31,7 @@ pub struct ChangedToken {
 }
 
 pub async fn update(call: ApiRequest<Caller, Empty, ChangedToken>) -> Result<ChangedTokenView, ApiError> {
-    let record = lookup::live_token(&call.store, call.caller.viewer(), &call.param).await?;
+    let record = lookup::live_token(&call.context(), call.caller.viewer(), &call.param).await?;
     let ChangedToken { name, description, scopes, expired_at } = &call.body;
     let expiry = match expired_at {
         None => None,

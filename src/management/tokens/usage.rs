@@ -32,7 +32,7 @@ pub struct DayView {
 }
 
 pub async fn usage(call: ApiRequest<Caller>) -> Result<UsageView, ApiError> {
-    let record = lookup::token(&call.store, call.caller.viewer(), &call.param).await?;
+    let record = lookup::token(&call.context(), call.caller.viewer(), &call.param).await?;
     usage_of(&call, &record).await
 }
 

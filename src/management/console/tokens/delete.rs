@@ -34,7 +34,7 @@ struct DeletedPage {
 }
 
 pub async fn confirm_delete(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
-    let record = lookup::live_token(&visitor.store, visitor.viewer(), &uid).await?;
+    let record = lookup::live_token(&visitor.context(), visitor.viewer(), &uid).await?;
     let page = DeletePage {
         shell: Shell::new(&visitor, "tokens"),
         uid,
@@ -45,7 +45,7 @@ pub async fn confirm_delete(visitor: SignedIn, Path(uid): Path<String>) -> PageR
 }
 
 pub async fn delete(Path(uid): Path<String>, CsrfForm { visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
-    let record = lookup::token(&visitor.store, visitor.viewer(), &uid).await?;
+    let record = lookup::token(&visitor.context(), visitor.viewer(), &uid).await?;
     if record.revoked_at.is_some() {
         return Ok(redirect("/api_tokens"));
     }

@@ -29,12 +29,12 @@ struct RotatePage {
 }
 
 pub async fn confirm_rotate(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
-    let record = lookup::live_token(&visitor.store, visitor.viewer(), &uid).await?;
+    let record = lookup::live_token(&visitor.context(), visitor.viewer(), &uid).await?;
     rotate_page(&visitor, StatusCode::OK, &record, None)
 }
 
 pub async fn rotate(Path(uid): Path<String>, CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
-    let record = lookup::live_token(&visitor.store, visitor.viewer(), &uid).await?;
+    let record = lookup::live_token(&visitor.context(), visitor.viewer(), &uid).await?;
     let Ok(overlap) = parse_duration(fields.text("overlap")) else {
         let problem = "Enter a duration such as 0s, 1h, 24h or 7d.".to_owned();
         return rotate_page(&visitor, StatusCode::BAD_REQUEST, &record, Some(problem));

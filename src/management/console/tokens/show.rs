@@ -32,7 +32,7 @@ struct TokenPage {
 }
 
 pub async fn show(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
-    let record = lookup::token(&visitor.store, visitor.viewer(), &uid).await?;
+    let record = lookup::token(&visitor.context(), visitor.viewer(), &uid).await?;
     token_page(&visitor, &record, None).await
 }
 

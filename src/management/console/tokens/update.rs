@@ -23,12 +23,12 @@ use crate::{
 };
 
 pub async fn edit(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
-    let record = lookup::live_token(&visitor.store, visitor.viewer(), &uid).await?;
+    let record = lookup::live_token(&visitor.context(), visitor.viewer(), &uid).await?;
     form_page(&visitor, StatusCode::OK, &uid, FormValues::of(&record), None).await
 }
 
 pub async fn update(Path(uid): Path<String>, CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
-    let record = lookup::live_token(&visitor.store, visitor.viewer(), &uid).await?;
+    let record = lookup::live_token(&visitor.context(), visitor.viewer(), &uid).await?;
     let update = match read_update(&fields) {
         Ok(update) => update,
         Err(error) => return form_with_error(&visitor, &uid, &fields, error).await,
@@ -39,7 +39,7 @@ pub async fn update(Path(uid): Path<String>, CsrfForm { visitor, fields }: CsrfF
             token_page(&visitor, &record, Some(format!("Changes saved. {}", receipt_text(receipt.as_ref())))).await
         }
         Err(Error::ChangedMeanwhile) => {
-            let stored = lookup::live_token(&visitor.store, visitor.viewer(), &uid).await?;
+            let stored = lookup::live_token(&visitor.context(), visitor.viewer(), &uid).await?;
             form_with_conflict(&visitor, &fields, &stored).await
         }
         Err(error) => form_with_error(&visitor, &uid, &fields, error.into()).await,
