@@ -3,7 +3,8 @@
 
 use bento_gateway::proxy::upstream::{
     chunked::{Chunked, Step},
-    head::{self, ResponseFraming, ResponseHead},
+    head::{ResponseFraming, ResponseHead},
+    head_reader::HeadReader,
 };
 use bytes::{BufMut, BytesMut};
 use http::Method;
@@ -12,11 +13,11 @@ pub fn response_head(data: &[u8]) {
     let Some((&choice, data)) = data.split_first() else { return };
     let method = if choice % 4 == 0 { Method::HEAD } else { Method::GET };
     let mut whole = BytesMut::from(data);
-    let read = head::take(&mut whole, &method);
-    let mut grown = BytesMut::new();
+    let read = HeadReader::default().take(&mut whole, &method);
+    let (mut grown, mut reader) = (BytesMut::new(), HeadReader::default());
     for (at, &byte) in data.iter().enumerate() {
         grown.put_u8(byte);
-        match head::take(&mut grown, &method) {
+        match reader.take(&mut grown, &method) {
             Ok(None) => continue,
             Ok(Some(early)) => {
                 let same = read.as_ref().ok().and_then(Option::as_ref).expect("complete in pieces, and not as a whole");

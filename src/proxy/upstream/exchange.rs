@@ -16,7 +16,8 @@ use tokio_util::io::poll_read_buf;
 
 use super::{
     chunked::{Chunked, Step},
-    head::{self, ResponseFraming, ResponseHead},
+    head::{ResponseFraming, ResponseHead},
+    head_reader::HeadReader,
     pool::{Connection, Pool},
     request_writer::{RequestWriter, WriteError},
 };
@@ -42,6 +43,7 @@ pub struct Exchange {
     read_size: usize,
     /// Whether a byte of the response came.
     response_begun: bool,
+    head: HeadReader,
     /// Whether its head is complete, which may be before the request is sent.
     head_complete: bool,
     decoder: Decoder,
@@ -100,6 +102,7 @@ impl Exchange {
             pool,
             read_size: FIRST_READ,
             response_begun: false,
+            head: HeadReader::default(),
             head_complete: false,
             decoder: Decoder::Done,
             keep_alive: false,
@@ -129,7 +132,7 @@ impl Exchange {
         self.deadline.check(cx)?;
         self.poll_sending(cx)?;
         loop {
-            if let Some(head) = head::take(&mut self.connection.buffer, method)? {
+            if let Some(head) = self.head.take(&mut self.connection.buffer, method)? {
                 match head.status {
                     StatusCode::SWITCHING_PROTOCOLS => return Poll::Ready(Ok(head)),
                     // hyper sent the downstream its 100 when the body was first read; others say nothing final.
@@ -138,6 +141,7 @@ impl Exchange {
                 }
             }
             if ready!(self.poll_fill(cx, 1))? == 0 {
+                self.head.check_rest(&mut self.connection.buffer, method)?;
                 let how = if self.response_begun { Closed::WithinResponse } else { Closed::BeforeResponse };
                 return Poll::Ready(Err(UpstreamFailure::Closed(how).into()));
             }

@@ -12,7 +12,7 @@ use crate::proxy::{
 };
 
 /// Largest head of a response, bytes.
-const MAX_HEAD: usize = 128 * 1024;
+pub(super) const MAX_HEAD: usize = 128 * 1024;
 /// Most fields of a response.
 const MAX_FIELDS: usize = 128;
 
@@ -39,11 +39,12 @@ pub enum ResponseFraming {
     Close,
 }
 
-/// Takes a head off `buffer`. `None`: it is not complete yet.
+/// Takes a head off `buffer`. `None`: it is not complete yet. [`HeadReader`](super::head_reader::HeadReader) says when to
+/// look.
 ///
 /// # Errors
 /// [`Malformed`].
-pub fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, Malformed> {
+pub(super) fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut answer = httparse::Response::new(&mut fields);
     let length = match answer.parse(buffer).map_err(|error| fault(error, buffer))? {

@@ -4,7 +4,7 @@
 //! it came, and no client library says where one ended. And one task drives both directions, so that dropping the response
 //! drops the connection: the upstream notices at once when a caller leaves. `docs/decisions/0005-upstream-client.md`.
 //!
-//! [`exchange`] is where to start; [`head`] and [`chunked`] read, [`request_writer`] writes, [`connect`] opens connections,
+//! [`exchange`] is where to start; [`head_reader`], [`head`] and [`chunked`] read, [`request_writer`] writes, [`connect`] opens connections,
 //! [`pool`] keeps what is idle.
 
 pub mod body;
@@ -12,5 +12,6 @@ pub mod chunked;
 pub mod connect;
 pub mod exchange;
 pub mod head;
+pub mod head_reader;
 pub mod pool;
 pub mod request_writer;
