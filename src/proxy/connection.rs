@@ -1,12 +1,14 @@
 //! A downstream connection: TLS or not, HTTP/1.1 or HTTP/2, and how it ends.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
+    task::Poll,
 };
 
 use http::{Request, Response};
@@ -24,10 +26,11 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
-    downstream_io::DownstreamIo,
+    downstream_io::{DownstreamIo, Watch},
     local_executor::LocalExecutor,
     opening::{OpenedStream, Opening},
     pipeline,
+    refused_streams::{Refusal, Streams},
     rejection::{BadRequest, Rejection},
     request_line::RequestLine,
     state::{Connection, Worker},
@@ -71,7 +74,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     };
     match (opening, tls) {
         (Opening::ProxyProtocol(version), tls) => {
-            let io = DownstreamIo::new(stream, state, connection_slot, server.request_line(true));
+            let io = DownstreamIo::new(stream, state, connection_slot, Watch::Nothing);
             let _ = state.guard(server.refuse_proxy_protocol(io, version, tls.is_some())).await;
         }
         (opening, Some(config)) => {
@@ -80,13 +83,11 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
                 failed => return server.tell_of_handshake(opening, failed.and_then(Result::err)),
             };
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let line = server.request_line(http2);
-            server.serve(DownstreamIo::new(stream, state, connection_slot, line), http2).await;
+            server.serve(stream, connection_slot, http2).await;
         }
         (opening, None) => {
             let http2 = settings.http2 && opening == Opening::Http2;
-            let line = server.request_line(http2);
-            server.serve(DownstreamIo::new(stream, state, connection_slot, line), http2).await;
+            server.serve(stream, connection_slot, http2).await;
         }
     }
 }
@@ -98,12 +99,17 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    async fn serve<S>(self, io: DownstreamIo<S>, http2: bool)
+    async fn serve<S>(self, stream: S, connection_slot: OwnedSemaphorePermit, http2: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
+        let streams = http2.then(Arc::<Streams>::default);
+        let handed_over = streams.clone();
         let service = service_fn(move |request: Request<Incoming>| {
+            if let Some(streams) = &handed_over {
+                streams.handed_over();
+            }
             let (worker, connection) = (Rc::clone(&worker), Rc::clone(&connection));
             async move {
                 Ok::<Response<ResponseBody>, std::convert::Infallible>(
@@ -111,14 +117,17 @@ impl Server<'_> {
                 )
             }
         });
-        let io = TokioIo::new(io);
-        if http2 {
-            self.connection.state.becomes_http2();
-            let serving = self.http2().serve_connection(io, service);
-            self.drive(serving, |serving| serving.graceful_shutdown()).await;
+        let state = &self.connection.state;
+        if let Some(streams) = streams {
+            state.becomes_http2();
+            let io = DownstreamIo::new(stream, state, connection_slot, Watch::Http2(Arc::clone(&streams)));
+            let serving = self.http2().serve_connection(TokioIo::new(io), service);
+            self.drive(serving, |serving| serving.graceful_shutdown(), Some(&streams)).await;
         } else {
-            let serving = self.http1().serve_connection(io, service).with_upgrades();
-            self.drive(serving, |serving| serving.graceful_shutdown()).await;
+            let line = RequestLine::first(self.limits.max_uri_bytes, self.worker.next_request_number());
+            let io = DownstreamIo::new(stream, state, connection_slot, Watch::Http1(line));
+            let serving = self.http1().serve_connection(TokioIo::new(io), service).with_upgrades();
+            self.drive(serving, |serving| serving.graceful_shutdown(), None).await;
         }
     }
 
@@ -161,11 +170,6 @@ impl Server<'_> {
         tracing::info!(%peer, reason, others, "a TLS handshake failed");
     }
 
-    fn request_line(&self, http2: bool) -> RequestLine {
-        let request = self.worker.next_request_number();
-        if http2 { RequestLine::unwatched(request) } else { RequestLine::first(self.limits.max_uri_bytes, request) }
-    }
-
     fn http1(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
@@ -180,7 +184,7 @@ impl Server<'_> {
         let mut builder = http2::Builder::new(LocalExecutor);
         builder
             .max_concurrent_streams(MAX_STREAMS)
-            // Up to twice the limit, which `headers::check_size` checks: the library refuses without a line in the log.
+            // Up to twice the limit, which `headers::check_size` checks: the library refuses without method and path in the log.
             .max_header_list_size(u32::try_from(2 * self.limits.max_header_bytes).unwrap_or(u32::MAX))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -189,7 +193,7 @@ impl Server<'_> {
     }
 
     /// Polls the connection until it ends by itself or its time is over.
-    async fn drive<C>(&self, serving: C, shut_down: impl Fn(Pin<&mut C>))
+    async fn drive<C>(&self, serving: C, shut_down: impl Fn(Pin<&mut C>), streams: Option<&Streams>)
     where
         C: Future<Output = hyper::Result<()>>,
     {
@@ -209,6 +213,11 @@ impl Server<'_> {
                     let status = Some(rejection.status().as_u16());
                     self.worker.record_unread(&self.connection, status, rejection.code(), "");
                 }
+                let refused = streams.map(Streams::refused).unwrap_or_default();
+                // Once the caller is told to open no further stream, the library passes over those that it opens.
+                if !state.takes_no_more() && !matches!(polled, Poll::Ready(Err(_))) {
+                    refused.into_iter().for_each(|refusal| self.record_refused(refusal));
+                }
                 polled
             }))
             .await;
@@ -217,6 +226,21 @@ impl Server<'_> {
             self.worker.record_malformed(&self.connection, &error);
         } else if let Some(reason) = fault_of_http2(&error) {
             self.worker.record_unread(&self.connection, None, "malformed_request", reason);
+        }
+    }
+
+    /// Records a stream of HTTP/2 that the library has refused.
+    fn record_refused(&self, refusal: Refusal) {
+        let record = |status, reason, cause: &dyn fmt::Display| {
+            self.worker.record_unread(&self.connection, status, reason, cause);
+        };
+        match refusal {
+            Refusal::HeaderTooLarge => {
+                let rejection = Rejection::from(BadRequest::HeaderTooLarge);
+                record(Some(rejection.status().as_u16()), rejection.code(), &BadRequest::HeaderTooLarge);
+            }
+            Refusal::Reset(reason) => record(None, "malformed_request", &reason),
+            Refusal::Unsaid => record(None, "malformed_request", &"the stream was refused"),
         }
     }
 }

@@ -15,35 +15,65 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-use super::{connection_state::ConnectionState, request_line::RequestLine};
+use super::{connection_state::ConnectionState, refused_streams::Streams, request_line::RequestLine};
 
 /// How long the gateway reads and drops what a caller still sends after the last response. Closing at once would reset the
 /// connection, and the response could be lost on its way.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// What is looked at beside the library.
+pub enum Watch {
+    Http1(RequestLine),
+    Http2(Arc<Streams>),
+    Nothing,
+}
 
 pub struct DownstreamIo<S> {
     stream: S,
     state: Arc<ConnectionState>,
     /// The gateway has closed its side, and reads on only so that the last response is not lost.
     lingering: bool,
-    line: RequestLine,
+    watch: Watch,
     /// What is to be written of our refusal of a request line. Behind it nothing is read any more.
     refusal: Option<Bytes>,
     _connection_slot: OwnedSemaphorePermit,
 }
 
+impl Watch {
+    /// `begins`: a further request of HTTP/1 begins with these bytes.
+    ///
+    /// # Errors
+    /// The response, after which the connection is to be closed.
+    fn received(&mut self, bytes: &[u8], begins: bool) -> Result<(), Vec<u8>> {
+        match self {
+            Self::Http1(line) => {
+                if begins {
+                    line.begin();
+                }
+                line.read(bytes)
+            }
+            Self::Http2(streams) => {
+                streams.received(bytes);
+                Ok(())
+            }
+            Self::Nothing => Ok(()),
+        }
+    }
+
+    fn sent(&self, bytes: &[u8]) {
+        if let Self::Http2(streams) = self {
+            streams.sent(bytes);
+        }
+    }
+}
+
 impl<S> DownstreamIo<S> {
-    pub fn new(
-        stream: S,
-        state: &Arc<ConnectionState>,
-        connection_slot: OwnedSemaphorePermit,
-        line: RequestLine,
-    ) -> Self {
+    pub fn new(stream: S, state: &Arc<ConnectionState>, connection_slot: OwnedSemaphorePermit, watch: Watch) -> Self {
         Self {
             stream,
             state: Arc::clone(state),
             lingering: false,
-            line,
+            watch,
             refusal: None,
             _connection_slot: connection_slot,
         }
@@ -68,11 +98,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DownstreamIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.refusal.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-            if self.state.received() {
-                self.line.begin();
-            }
-            match self.line.read(&buf.filled()[before..]) {
+            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) else {
+                if let Watch::Http2(streams) = &self.watch {
+                    streams.waits();
+                }
+                return Poll::Pending;
+            };
+            read?;
+            let begins = self.state.received();
+            match self.watch.received(&buf.filled()[before..], begins) {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(refusal) => self.refusal = Some(refusal.into()),
             }
@@ -88,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DownstreamIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         self.state.wrote();
+        self.watch.sent(&buf[..written]);
         Poll::Ready(Ok(written))
     }
 
@@ -98,6 +133,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DownstreamIo<S> {
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
         self.state.wrote();
+        let mut left = written;
+        for slice in slices {
+            let size = slice.len().min(left);
+            self.watch.sent(&slice[..size]);
+            left -= size;
+        }
         Poll::Ready(Ok(written))
     }
 

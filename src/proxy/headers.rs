@@ -48,7 +48,7 @@ pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> s
 }
 
 /// Refuses a header of HTTP/2 that is beyond the limits. On HTTP/1 hyper does, with a line in the log; on HTTP/2 it does not
-/// count fields, and the library refuses what is too large without telling anybody.
+/// count fields, and the library refuses only what is twice as large.
 ///
 /// # Errors
 /// [`BadRequest::TooManyFields`], [`BadRequest::HeaderTooLarge`].

@@ -22,6 +22,7 @@ pub mod permit;
 pub mod pipeline;
 pub mod readyz_tarpit;
 pub mod record;
+mod refused_streams;
 pub mod rejection;
 pub mod reply;
 pub mod request;

@@ -10,7 +10,7 @@ const BESIDE_TARGET: usize = 1024;
 /// The line of the request that is being read.
 pub struct RequestLine {
     longest: usize,
-    /// Bytes of it that came. `None`: it has ended, or is not watched.
+    /// Bytes of it that came. `None`: it has ended.
     seen: Option<usize>,
     /// For the refusal.
     request: RequestNumber,
@@ -22,16 +22,9 @@ impl RequestLine {
         Self { longest: max_uri_bytes + BESIDE_TARGET, seen: Some(0), request }
     }
 
-    /// The connection is one of HTTP/2, which has no lines.
-    pub fn unwatched(request: RequestNumber) -> Self {
-        Self { longest: usize::MAX, seen: None, request }
-    }
-
     /// A further request begins. Where callers do not wait for the response before, it begins unseen.
     pub fn begin(&mut self) {
-        if self.longest < usize::MAX {
-            self.seen = Some(0);
-        }
+        self.seen = Some(0);
     }
 
     /// Takes the next bytes of the connection. `Err`: the line is too long; this is what to answer.

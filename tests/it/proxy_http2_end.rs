@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::harness::{
     SOON,
-    frames::{DATA, Frames, GOAWAY, PING},
+    frames::{DATA, Frames, GOAWAY, PING, headers},
     gateway::{Gateway, deployment},
     http::ReadEnd,
     pair::HOST,
@@ -43,6 +43,40 @@ fn a_connection_that_breaks_the_protocol_has_a_line() {
     let line = lines().next().unwrap();
     assert_eq!((&line["status"], &line["method"]), (&Value::Null, &Value::Null));
     assert!(line["cause"].as_str().unwrap().contains("protocol error"), "{line}");
+}
+
+/// Neither does anybody of a stream that it refuses. Requests around it go on, each with a line of its own.
+#[test]
+fn a_stream_that_the_library_refuses_has_a_line() {
+    let (_upstream, gateway) = start("[proxy.limits]\nmax_header_bytes = \"8 KiB\"\nmax_uri_bytes = \"4 KiB\"");
+    let mut frames = used(&gateway);
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", HOST), (":path", "/x")];
+    let large = "x".repeat(17_000);
+    let refused = [
+        (Value::Null, "malformed_request", "protocol error", [("connection", "close")]),
+        (Value::Null, "malformed_request", "protocol error", [(":path", "/y")]),
+        (431.into(), "header_too_large", "too large", [("x-a", &*large)]),
+    ];
+    wait_until("the line of what came first", SOON, || gateway.access_lines().len() == 1);
+    for (stream, (status, reason, cause, field)) in (3..).step_by(6).zip(refused) {
+        let before = gateway.access_lines().len();
+        let all = [headers(stream, &fields, true), headers(stream + 2, &[&fields[..], &field].concat(), true)].concat();
+        frames.write(&[all, headers(stream + 4, &fields, true)].concat()).unwrap();
+        wait_until("three lines", SOON, || gateway.access_lines().len() >= before + 3);
+        let lines = gateway.access_lines().split_off(before);
+        let of = |reason: &str| lines.iter().filter(|line| line["reason"] == reason).collect::<Vec<_>>();
+        assert_eq!((of("").len(), of(reason).len()), (2, 1), "{lines:#?}");
+        let line = of(reason)[0];
+        assert_eq!((&line["status"], &line["method"], &line["end"]), (&status, &Value::Null, &"complete".into()));
+        assert!(line["cause"].as_str().unwrap().contains(cause), "{line}");
+    }
+    // The whole connection ends with this one, without an error.
+    let before = gateway.access_lines().len();
+    let connect = [(":method", "CONNECT"), (":authority", HOST), ("content-length", "1")];
+    frames.write(&headers(33, &connect, false)).unwrap();
+    frames.rest();
+    wait_until("a line", SOON, || gateway.access_lines().len() > before);
+    assert_eq!(gateway.access_lines()[before]["reason"], "malformed_request");
 }
 
 /// Only HEADERS begin a request: the time for a header is short here, and would have run out.

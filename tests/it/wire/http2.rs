@@ -192,6 +192,10 @@ fn methods() -> Vec<Case> {
         stream(405, "method: TRACE", &by("TRACE")),
         stream(405, "method: CONNECT", &[fields(&[connect, (":authority", "a.test:443"), AUTHORIZATION])]),
         reset("method: CONNECT with a path", &by("CONNECT")),
+        ended(
+            "method: CONNECT with a body",
+            &[open(&[connect, (":authority", "a.test"), AUTHORIZATION, ("content-length", "1")]), data("x")],
+        ),
         reset(
             "method: an extended CONNECT",
             &[fields(&[connect, (":protocol", "websocket"), SCHEME, AUTHORITY, PATH, AUTHORIZATION])],
