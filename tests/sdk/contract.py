@@ -399,6 +399,14 @@ def _(place):
     )
 
 
+@check("refused: a client whose token is refused later is told so by is_ready")
+def _(place):
+    with bentoml.SyncHTTPClient(place.url, token=place.token) as client:
+        true(client.is_ready(), "it is not ready with a good token")
+        client.client.headers["Authorization"] = f"Bearer {place.refused_token}"
+        true(not client.is_ready(), "is_ready says yes, and every call would be refused")
+
+
 @check("refused: the async client never becomes ready")
 async def _(place):
     try:
