@@ -352,6 +352,24 @@ def create(*arguments, environment=None):
     return TOKEN.search(text).group(), UID.search(text).group(), text
 
 
+def as_the_documentation_of_bentocloud_writes_it():
+    """With the endpoint in the environment, and no word of it in the command."""
+    environment = {"BENTO_CLOUD_API_ENDPOINT": ENDPOINT}
+    text = good("cloud", "login", "--api-token", ARGUMENTS.admin_token, environment=environment)
+    check("Logged in as" in text, text)
+    login = Cli("cloud", "login", environment=environment)
+    login.expect("Paste an existing API token")
+    login.send("\x1b[B", without=termios.ICANON)
+    login.expect("Paste an existing API token")
+    login.send("\r", without=termios.ICANON)
+    login.expect("Paste your API token")
+    login.send(ARGUMENTS.admin_token + "\n", without=termios.ECHO)
+    status, text = login.end()
+    check(status == 0 and "Logged in as" in text, text)
+    # What the warning in the documents is about.
+    check(bentoml._internal.cloud.config.DEFAULT_ENDPOINT == "https://cloud.bentoml.com", "where it goes otherwise")
+
+
 def api_tokens():
     token, uid, text = create("contract-ci", "-d", "from the contract", "-s", "api", "-s", "deployment:*")
     check("created successfully" in text, text)
@@ -391,6 +409,13 @@ def expiries():
         check(-5.1 < off < -3.9 if zone.startswith("America") else 8.9 < off < 9.1, zone, off)
     text = refused("api-token", "create", "contract-past", "--expires", "1h", environment={"TZ": "America/New_York"})
     check("400" in text and "TZ=UTC" in text, text)
+    # As far as any zone is ahead of UTC, and no further; exact with TZ=UTC.
+    for zone, hours in [("Asia/Tokyo", 10), ("Pacific/Kiritimati", 15), ("UTC", 1)]:
+        _, uid, _ = create(f"contract-hour-{zone}", "--expires", "1h", environment={"TZ": zone})
+        token = call("GET", f"/api/v1/api_tokens/{uid}", ARGUMENTS.admin_token).json()
+        at = datetime.datetime.fromisoformat(token["expired_at"].replace("Z", "+00:00"))
+        lives = (at - datetime.datetime.now(datetime.timezone.utc)).total_seconds() / 3600
+        check(hours - 0.1 < lives <= hours, zone, lives)
 
 
 def scopes():
@@ -525,6 +550,7 @@ PROMISES = [
     login_that_is_one_too_many,
     contexts,
     environment_variables,
+    as_the_documentation_of_bentocloud_writes_it,
     api_tokens,
     expiries,
     scopes,

@@ -72,8 +72,12 @@ pub async fn recipes(visitor: &SignedIn, token: &str, scopes: &ScopeSet) -> Resu
         recipes.push(Recipe::new(
             "cloud",
             "BentoML CLI",
-            "Logs in the BentoML CLI, so that it manages this gateway.",
-            vec![format!("bentoml cloud login --api-token '{token}' --endpoint {}", visitor.console_url())],
+            "Logs in the BentoML CLI, so that it manages this gateway. Without the variable, and without --endpoint, the CLI \
+             sends the token to BentoML's own cloud.",
+            vec![format!(
+                "export BENTO_CLOUD_API_ENDPOINT={}\nbentoml cloud login --api-token '{token}'",
+                visitor.console_url()
+            )],
         ));
     }
     Ok(recipes)

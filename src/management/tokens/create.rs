@@ -53,12 +53,13 @@ pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<Cha
     Ok(answer)
 }
 
-/// The `bentoml` CLI sends times of the local zone without naming it, which can lie in the past.
+/// The `bentoml` CLI sends times of the local zone without naming it, which can lie in the past, or too far away.
 fn explained(error: service::Error, expired_at: Option<&str>) -> ApiError {
-    let is_past = matches!(error, service::Error::Expiry(RefusedExpiry::Past { .. }));
+    let is_elsewhen =
+        matches!(error, service::Error::Expiry(RefusedExpiry::Past { .. } | RefusedExpiry::TooLate { .. }));
     let names_no_zone = expired_at.is_some_and(|text| text.len() > 10 && !text.contains(['Z', '+']));
     let error = ApiError::from(error);
-    if is_past && names_no_zone {
+    if is_elsewhen && names_no_zone {
         error.and("the bentoml CLI sends local time without its zone, which is read as UTC: run it with TZ=UTC")
     } else {
         error
