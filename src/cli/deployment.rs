@@ -97,8 +97,7 @@ fn note_address(
              place of --host."
         )),
     }
-    let lost = before.default_deployment.as_ref().filter(|lost| *lost != name && reach.default_deployment.is_none());
-    if let Some(lost) = lost {
+    if let Some(lost) = before.lost_default(&reach, name) {
         printer.note(&format!(
             "{lost} was reached at {} as the only Deployment, and is no longer. Set proxy.default_deployment = \"{lost}\" \
              in the gateway's configuration to keep it there, or give it a host: `bento-gateway deployment update {lost} \

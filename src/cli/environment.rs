@@ -75,13 +75,17 @@ impl OpenStore {
     /// Where the running gateway is reached, which may have another configuration than this command. With none on this
     /// store, by the configuration of the command.
     pub fn addresses(&self) -> Result<Addresses, CliError> {
-        let context = self.context();
-        let said = self.block_on(context.store.addresses())?;
-        if let Some(addresses) = said.and_then(|json| serde_json::from_str(&json).ok()) {
+        if let Some(addresses) = self.said_addresses()? {
             return Ok(addresses);
         }
-        let reach = self.block_on(deployments::reach(&context, &self.config.proxy))?;
+        let reach = self.block_on(deployments::reach(&self.context(), &self.config.proxy))?;
         Ok(Addresses::new(&self.config, reach.default_deployment))
+    }
+
+    /// Where the running gateway says that it is reached. `None`: none says so.
+    pub fn said_addresses(&self) -> Result<Option<Addresses>, CliError> {
+        let said = self.block_on(self.context().store.addresses())?;
+        Ok(said.and_then(|json| serde_json::from_str(&json).ok()))
     }
 
     pub fn block_on<T, E: Into<CliError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, CliError> {

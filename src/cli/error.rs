@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::exit::ExitStatus;
+use super::{exit::ExitStatus, hints};
 use crate::{config::ConfigProblems, service};
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl CliError {
 impl<E: Into<service::Error>> From<E> for CliError {
     fn from(error: E) -> Self {
         let error = error.into();
-        Self::Failed { message: error.to_string(), hint: error.hint(), status: error.kind().into() }
+        Self::Failed { message: error.to_string(), hint: hints::hint(&error), status: error.kind().into() }
     }
 }
 

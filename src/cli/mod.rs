@@ -9,6 +9,7 @@ mod environment;
 mod error;
 mod exit;
 mod healthcheck;
+mod hints;
 mod output;
 mod reference;
 mod replica;

@@ -54,13 +54,17 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
             let user = store.block_on(users::find(context.store, &email))?;
             let invited = store.block_on(invitations::invite(&context, &user, management.invitation_lifetime))?;
             let expires_at = context.now.saturating_add(management.invitation_lifetime);
+            let running = store.said_addresses()?.map(|addresses| addresses.console);
             store.settle(invited, Effect::Grants, printer, |code, printer| {
-                let link = InvitationLink {
-                    email,
-                    link: address::invitation(&address::management(management, None), code),
-                    expires_at,
-                };
+                let console = running.clone().unwrap_or_else(|| address::management(management, None));
+                let link = InvitationLink { email, link: address::invitation(&console, code), expires_at };
                 printer.answer(&link, || link.link.clone())?;
+                if running.is_none() {
+                    printer.note(&format!(
+                        "No running gateway has said where its console is: {console} is what this command's configuration \
+                         says. Put the console's own address in its place if it is another one."
+                    ));
+                }
                 noted(printer, &format!("The link works once, until {expires_at}, and is not shown again."))
             })
         }

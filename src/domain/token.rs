@@ -12,7 +12,7 @@ use super::{deployment::DeploymentName, scope::ScopeSet, timestamp::Timestamp, t
 pub struct TokenUid(pub Uuid);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a token uid; `bento-gateway token list` shows them")]
+#[error("{text:?} is not the uid of a token")]
 pub struct InvalidTokenUid {
     text: String,
 }

@@ -12,6 +12,8 @@ const HOST_PREFIX: &str = "__Host-";
 pub const CONSOLE: &str = "console";
 /// Ties a form of the console to the browser that it was made for, before anybody has signed in.
 pub const FORM: &str = "form";
+/// Where somebody wanted to go who has no password yet.
+pub const WANTED: &str = "wanted";
 /// Says that an account has signed in with this browser before.
 pub const KNOWN: &str = "known";
 /// What single sign-on must come back with.

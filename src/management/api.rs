@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::Request,
+    extract::{Request, State},
     http::{Method, header},
     response::{IntoResponse, Response},
     routing::{any, post},
@@ -12,7 +12,7 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    console, deployments, device_login,
+    Management, console, deployments, device_login,
     error::ApiError,
     leaked,
     operation::{Routes, operation},
@@ -28,12 +28,12 @@ const DELETE: Method = Method::DELETE;
 
 /// Everything that a token is asked for, and what is open; with the document that describes it.
 #[rustfmt::skip]
-pub fn routes() -> (Router<Arc<super::Management>>, Value) {
-    use Permission::{Management, ReadCluster, ReadOrganization, ReadUsers, Token, WriteCluster, WriteOrganization, WriteUsers};
+pub fn routes() -> (Router<Arc<Management>>, Value) {
+    use Permission::{Management as AnyScope, ReadCluster, ReadOrganization, ReadUsers, Token, WriteCluster, WriteOrganization, WriteUsers};
     let (router, document) = Routes::new()
         // Logging in.
-        .add(operation(GET, "/api/v1/auth/current", "getCurrentUser", "The owner of the token").requires(Management), device_login::current)
-        .add(operation(GET, "/api/v1/current_org", "getOrganization", "The organization").requires(Management), device_login::current_organization)
+        .add(operation(GET, "/api/v1/auth/current", "getCurrentUser", "The owner of the token").requires(AnyScope), device_login::current)
+        .add(operation(GET, "/api/v1/current_org", "getOrganization", "The organization").requires(AnyScope), device_login::current_organization)
         .add(operation(GET, "/api/v1/auth/code", "beginLogin", "Start a login in the browser").limited().anonymous(), device_login::code)
         .add(operation(GET, "/api/v1/auth/token", "claimLogin", "Claim the token of an approved login, once").may_404().limited().anonymous(), device_login::claim)
         // Tokens.
@@ -59,8 +59,8 @@ pub fn routes() -> (Router<Arc<super::Management>>, Value) {
         .add(operation(POST, "/api/v2/deployments/{name}/terminate", "terminateDeployment", "Terminate a Deployment").may_409().requires(WriteCluster), deployments::terminate)
         .add(operation(DELETE, "/api/v2/deployments/{name}", "deleteDeployment", "Remove a Deployment, and the token scopes that name it").may_409().requires(WriteCluster), deployments::delete)
         // What the stock client asks for and a gateway has none of.
-        .add(operation(GET, "/api/v1/org_secrets", "listSecrets", "Always empty: a gateway keeps no secrets for services").requires(Management), deployments::no_secrets)
-        .add(operation(GET, "/api/v1/instance_types", "listInstanceTypes", "Always empty: a gateway runs nothing").requires(Management), deployments::no_instance_types)
+        .add(operation(GET, "/api/v1/org_secrets", "listSecrets", "Always empty: a gateway keeps no secrets for services").requires(AnyScope), deployments::no_secrets)
+        .add(operation(GET, "/api/v1/instance_types", "listInstanceTypes", "Always empty: a gateway runs nothing").requires(AnyScope), deployments::no_instance_types)
         // Users.
         .add(operation(GET, "/api/v1/users", "listUsers", "List users, oldest first").requires(ReadUsers), users::list)
         .add_idempotent(operation(POST, "/api/v1/users", "createUser", "Create a user").requires(WriteUsers), users::create, users::created_before)
@@ -94,7 +94,7 @@ async fn unsupported(text: &'static str) -> ApiError {
 
 /// JSON for whatever is asked of the API that it does not have; a page for who looks at it. A login of the command line
 /// whose endpoint has a path that is not there ends, as at its own path.
-pub async fn unknown(request: Request) -> Response {
+pub async fn unknown(State(management): State<Arc<Management>>, request: Request) -> Response {
     let path = request.uri().path();
     if path.ends_with("/api/v1/auth/token") {
         return Json(device_login::over()).into_response();
@@ -103,8 +103,13 @@ pub async fn unknown(request: Request) -> Response {
     if accept.is_some_and(|accept| accept.contains("text/html")) && !path.starts_with("/api/") {
         return console::unknown();
     }
-    let path = quoted(path);
-    ApiError::not_found(format!("there is nothing at {path}; /openapi.json lists the operations")).into_response()
+    let error =
+        ApiError::not_found(format!("there is nothing at {}; /openapi.json lists the operations", quoted(path)));
+    // Somebody who calls a model has taken this port for the proxy's.
+    if path.starts_with("/api/") {
+        return error.into_response();
+    }
+    error.and(&format!("services are called at {}", management.services())).into_response()
 }
 
 pub async fn wrong_method() -> ApiError {

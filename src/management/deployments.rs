@@ -26,8 +26,8 @@ use crate::{
 };
 
 /// The answer to whatever would need the gateway to run a Bento.
-pub const NO_BENTO: &str = "bento-gateway runs no Bento: start it yourself with `bentoml serve`, then register where it \
-                            listens: bento-gateway deployment add NAME --upstream URL";
+pub const NO_BENTO: &str = "bento-gateway runs no Bento: start it yourself with `bentoml serve`, then add where it \
+                            listens on the console's page Deployments, or by POST /api/v2/deployments";
 
 #[derive(Deserialize, JsonSchema)]
 pub struct ListDeployments {
@@ -171,8 +171,20 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<Ch
         settings: settings(body.settings.as_ref())?.apply(call.config().proxy.deployment_defaults.clone()),
         name,
     };
+    let reach = || async { deployments::reach(&call.context(), &call.config().proxy).await };
+    let before = reach().await?;
     let added = deployments::add(&call.context(), &spec, Predecessor::None).await?;
-    changed(&call, added.with(spec)).await
+    let mut answer = changed(&call, added.with(spec.clone())).await?;
+    if let Some(lost) = before.lost_default(&reach().await?, &spec.name) {
+        let lost = format!(
+            "{lost} was reached at {} as the only Deployment, and is no longer: PATCH it with hosts or with a listener of \
+             its own, or set proxy.default_deployment = {lost} in the gateway's configuration",
+            before.common(None)
+        );
+        answer.view.notice =
+            Some(answer.view.notice.map_or_else(|| lost.clone(), |notice| format!("{notice}; {lost}")));
+    }
+    Ok(answer)
 }
 
 pub async fn created_before(call: ApiRequest<Caller>, name: String) -> Result<Changed<DeploymentView>, ApiError> {

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tracing::error;
 
+use super::hints;
 use crate::{
     domain::decision::Reason,
     index::verify::{NotProven, VerifyError},
@@ -119,7 +120,7 @@ impl<E: Into<service::Error>> From<E> for ApiError {
         let error = error.into();
         let said = |status, code| {
             let answer = Self::new(status, code, error.to_string());
-            match error.hint() {
+            match hints::hint(&error) {
                 Some(hint) => answer.and(&hint),
                 None => answer,
             }
@@ -129,7 +130,6 @@ impl<E: Into<service::Error>> From<E> for ApiError {
             Kind::Conflict => said(StatusCode::CONFLICT, "conflict"),
             Kind::Forbidden => said(StatusCode::FORBIDDEN, "forbidden"),
             Kind::TooMany => said(StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
-            // The hints name commands of the gateway's own command line, which the caller may not have.
             Kind::NotFound => Self::not_found(error.to_string()),
             Kind::Unavailable => {
                 error!(%error, "a management request failed");

@@ -10,6 +10,7 @@ mod console;
 mod deployments;
 mod device_login;
 mod error;
+mod hints;
 mod lane;
 mod leaked;
 mod limits;
@@ -43,10 +44,11 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use self::{console::Providers, error::ApiError, limits::Limits, probe::Probes, service_api::ServiceApis};
 use crate::{
     config::Config,
+    domain::origin::Origin,
     gateway::Gateway,
     http::{forwarding::Forwarding, peer::Peer},
     index::freshness::{NotFresh, NotReady},
-    service::deployments::address::Addresses,
+    service::deployments::address::{Addresses, Reach},
     store::{Organization, SharedStore},
     system::System,
 };
@@ -92,6 +94,11 @@ impl Management {
     /// What this gateway tells others of itself.
     pub fn addresses(&self) -> Addresses {
         Addresses::new(&self.config.load(), self.gateway.index.routes.load().default_deployment().cloned())
+    }
+
+    /// Where callers reach services that have no address of their own.
+    fn services(&self) -> Origin {
+        Reach::new(&self.config.load().proxy, None).common(None)
     }
 
     fn store(&self) -> Result<SharedStore, ApiError> {

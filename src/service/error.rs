@@ -21,7 +21,7 @@ use crate::{
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The text says what happened and what was expected; [`Error::hint`] says what to do about it.
+/// The text says what happened and what was expected; [`Error::advice`] and the surfaces say what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     // === tokens ===
@@ -186,63 +186,31 @@ impl Error {
         }
     }
 
-    /// What to do about it. `None`: the text says it.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::UnknownDeployment(name) => {
-                return Some(format!(
-                    "`bento-gateway deployment list` shows the Deployments that exist; if {name} is declared in a \
-                     configuration file, give this command the same --config, or start the gateway with it first"
-                ));
-            }
-            Self::Declared(name) => return Some(format!("change [deployments.{name}] there and reload the gateway")),
-            Self::DeclaredElsewhere(name) => {
-                return Some(format!(
-                    "choose another name; or, once no gateway declares it, let tokens with the scope deployment:{name} \
-                     open the new one: `bento-gateway deployment add {name} --was-declared`"
-                ));
+    /// What to do about it, whoever reads it and wherever. `None`: the text says it, or it depends on the reader, whose
+    /// commands the surfaces know.
+    pub fn advice(&self) -> Option<String> {
+        let advice = match self {
+            Self::Declared(name) => {
+                return Some(format!("change [deployments.{name}] there; the gateway reads it again by itself"));
             }
             Self::TakenWay(_) => "choose another host or address; each leads to one Deployment",
             Self::NoPasswords(_) => "only the gateway's setting management.oidc.passwords allows both",
-            Self::UserDisabled(email) => return Some(format!("enable it first: `bento-gateway user enable {email}`")),
             Self::Expiry(RefusedExpiry::Past { .. }) => "ask for a time in the future, for example 30d",
             Self::Expiry(_) => "ask for a shorter lifetime, or raise tokens.max_lifetime",
-            Self::TokenNotFound(_) | Self::Unknown { noun: "API token", .. } => {
-                "`bento-gateway token list` shows the tokens that exist"
-            }
-            Self::TokenRevoked(_) | Self::TokenExpired { .. } => "create a new one: `bento-gateway token create`",
-            Self::UserNotFound(_) => "`bento-gateway user list` shows the users that exist",
             Self::LastAdmin(_) => {
                 "create another admin first, and have them sign in; an admin who has no way to sign in does not count"
             }
-            Self::NoAdmin => {
-                "run `bento-gateway serve` once, which sets up the store, or `bento-gateway user create --admin`"
-            }
             Self::NoUpstream(_) => "give one, for example http://127.0.0.1:3000",
-            Self::DeploymentNotFound(_) => "`bento-gateway deployment list` shows the Deployments that exist",
-            Self::Store(error) => store_hint(error),
+            Self::Store(StoreError::Conflict(Conflict::DeploymentHost)) => "give each host to one Deployment only",
+            Self::Store(StoreError::Conflict(Conflict::RequestKey)) => {
+                "give each request an Idempotency-Key of its own"
+            }
+            Self::Store(StoreError::Inconsistent(_)) => {
+                "undo the last manual change to the database, or restore a backup"
+            }
             _ => return None,
         };
-        Some(hint.to_owned())
-    }
-}
-
-fn store_hint(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Conflict(Conflict::TokenName) => {
-            "choose another name, or revoke that token first; `bento-gateway token list` shows it"
-        }
-        StoreError::Conflict(Conflict::DeploymentName) => {
-            "choose another name, or remove that Deployment first; `bento-gateway deployment list` shows it"
-        }
-        StoreError::Conflict(Conflict::DeploymentHost) => "give each host to one Deployment only",
-        StoreError::Conflict(Conflict::Email) => "`bento-gateway user list` shows it",
-        StoreError::Conflict(Conflict::RequestKey) => "give each request an Idempotency-Key of its own",
-        StoreError::Unavailable(_) => {
-            "check store.url (`bento-gateway config print`), and that the database is running"
-        }
-        StoreError::Unusable(_) => "check store.url, its user and that user's rights (`bento-gateway config print`)",
-        StoreError::Inconsistent(_) => "undo the last manual change to the database, or restore a backup",
+        Some(advice.to_owned())
     }
 }
 

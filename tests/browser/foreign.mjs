@@ -21,8 +21,8 @@ server.on("upgrade", (request, socket) => {
   socket.on("error", () => {});
 });
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-// The gateway itself asks whether the service is ready, and the browser for the icon of whatever it shows, also of a refusal.
-const ofNobody = ["/readyz", "/favicon.ico"];
+// The gateway itself asks whether the service is ready and what its routes are, and the browser for the icon of whatever it shows, also of a refusal.
+const ofNobody = ["/readyz", "/docs.json", "/favicon.ico"];
 const asked = () => seen.filter((request) => !ofNobody.includes(request.url)).map((request) => `${request.method} ${request.url}`);
 
 const browser = await chromium.launch(options());

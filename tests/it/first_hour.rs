@@ -1,9 +1,12 @@
 //! What a newcomer meets in the first hour, by the real programs: no dead end, and no wrong word.
 
+use serde_json::json;
+
 use crate::harness::{
     SOON, api,
     commands::CommandLine,
-    gateway::{Gateway, Setup},
+    console::{Browser, PASSWORD},
+    gateway::{Gateway, Setup, deployment},
     http::get,
     upstream::Upstream,
     wait_for, wait_until,
@@ -95,4 +98,77 @@ fn an_admin_made_by_the_command_line_is_the_only_one_and_nothing_is_printed_for_
     assert!(welcome.contains("--config gateway.toml user invite ada@example.com"), "{welcome}");
     let users = gateway.cli(&["user", "list"]);
     assert_eq!(users.as_array().unwrap().len(), 1, "{users}");
+}
+
+#[test]
+fn an_invitation_leads_to_the_console_of_the_gateway_that_runs() {
+    let mut gateway = Setup::new("[management]\npublic_url = \"https://console.test\"\n").start();
+    let store = format!("sqlite:{}", gateway.path("gateway.db").display());
+    let commands = CommandLine::new();
+    let invite = || commands.run(&["user", "invite", "admin@localhost", "--store", &store]);
+    wait_until("the gateway says where it is", SOON, || invite().out.starts_with("https://console.test/welcome?code="));
+    gateway.terminate();
+    let run = invite();
+    assert!(run.out.starts_with("http://127.0.0.1:8081/welcome?code="), "{}", run.out);
+    assert!(run.err.contains("No running gateway has said where its console is: http://127.0.0.1:8081"), "{}", run.err);
+}
+
+#[test]
+fn whoever_chooses_a_password_goes_on_to_the_login_that_waits() {
+    let gateway = Setup::new("").env("TOKENS__FIRST_TOKEN", "true").start();
+    let welcome = welcome(&gateway);
+    let mut browser = Browser::new(gateway.management);
+    let code = browser.get("/api/v1/auth/code").json()["code"].as_str().unwrap().to_owned();
+    let wanted = format!("/api_tokens?code={code}");
+    let turned = browser.get(&wanted);
+    let sign_in = turned.header("location").unwrap().to_owned();
+    assert!(sign_in.starts_with("/sign-in?next="), "{sign_in}");
+    let page = browser.get(&sign_in).text();
+    assert!(page.contains("open the link that <code>bento-gateway serve</code> printed"), "{page}");
+    let link = welcome.lines().find_map(|line| line.trim().split_once("/welcome?code=")).unwrap().1.to_owned();
+    let page = browser.get(&format!("/welcome?code={link}"));
+    let fields = [("code", &*link), ("name", "Ada"), ("email", "ada@example.com"), ("password", PASSWORD)];
+    let fields = [&fields[..], &[("password_again", PASSWORD)]].concat();
+    let answer = browser.submit(&page, "/welcome", &fields);
+    assert_eq!((answer.status, answer.header("location")), (303, Some(&*wanted)), "{}", answer.text());
+    assert!(browser.get(&wanted).text().contains("Approve this login?"));
+    assert!(!browser.cookies.contains_key("bgw-wanted"));
+}
+
+#[test]
+fn a_second_deployment_says_what_it_takes_from_the_first() {
+    let gateway = Gateway::start("");
+    let token = gateway.token(&["api"]).text;
+    let add = |name: &str| {
+        api::post(&gateway, &token, "/api/v2/deployments", json!({ "name": name, "upstreams": ["http://127.0.0.1:1"] }))
+            .1
+    };
+    assert_eq!(add("one")["notice"], json!(null));
+    let notice = add("two")["notice"].as_str().unwrap().to_owned();
+    let lost =
+        format!("one was reached at http://{} as the only Deployment, and is no longer: PATCH it", gateway.proxy);
+    assert!(notice.starts_with("it has no address yet") && notice.contains(&lost), "{notice}");
+    assert!(!add("three")["notice"].as_str().unwrap().contains("no longer"), "it was lost before");
+
+    let gateway = Gateway::start("");
+    let mut bob = Browser::signed_in(&gateway, "bob@example.com", true);
+    for (name, says) in [("one", false), ("two", true)] {
+        let form = bob.get("/deployments/new");
+        let fields = [("name", name), ("upstreams", "http://127.0.0.1:1"), ("access", "protected")];
+        let page = bob.submit(&form, "/deployments", &fields).text();
+        assert_eq!(page.contains("one was reached at http://"), says, "{name}: {page}");
+    }
+}
+
+#[test]
+fn a_call_of_a_model_at_the_consoles_port_is_told_where_services_are() {
+    let upstream = Upstream::named("a");
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    for path in ["/summarize", "/v1/chat/completions"] {
+        let (status, error) = api::post(&gateway, "", path, json!({}));
+        let said = format!("services are called at http://{}", gateway.proxy);
+        assert!(status == 404 && error["error"].as_str().unwrap().ends_with(&said), "{error}");
+    }
+    let (_, error) = api::get(&gateway, "", "/api/v1/nothing");
+    assert!(!error.to_string().contains("services are called"), "{error}");
 }

@@ -520,7 +520,7 @@ def impossible():
         ("pull", bento),
     ]:
         text = refused(*command)
-        check("runs no Bento" in text and "deployment add" in text, command, text)
+        check("runs no Bento" in text and "/api/v2/deployments" in text, command, text)
     for command in [("create", "password", "key=value"), ("apply", "password", "key=value"), ("delete", "password")]:
         text = refused("secret", *command)
         check("keeps no secrets" in text, command, text)

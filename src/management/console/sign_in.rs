@@ -43,7 +43,26 @@ pub async fn show(visitor: Anonymous, Query(Next { next }): Query<Next>) -> Resp
     if visitor.session().is_some() {
         return redirect(local(&next));
     }
-    sign_in_page(&visitor, StatusCode::OK, local(&next), "", None)
+    let mut response = sign_in_page(&visitor, StatusCode::OK, local(&next), "", None);
+    remember(&visitor, &mut response, local(&next));
+    response
+}
+
+/// How long somebody may take to find the link by which they choose a password, seconds.
+const WANTED_LIFETIME: u64 = 3600;
+
+/// Who cannot sign in yet leaves this page for a link of theirs, and goes on from there to the page that they wanted. Not to
+/// a Deployment, which they may have opened by a token meanwhile.
+fn remember(visitor: &Anonymous, response: &mut Response, next: &str) {
+    let is_cookie = !next.contains([';', ',', '"']);
+    if next != "/" && !next.starts_with(OPEN) && is_cookie {
+        visitor.set_cookie(response, cookie::WANTED, next, WANTED_LIFETIME);
+    }
+}
+
+/// Where they wanted to go.
+pub fn wanted(visitor: &Anonymous) -> &str {
+    visitor.cookie(cookie::WANTED).map_or("/", local)
 }
 
 pub async fn sign_in(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageResult {

@@ -8,7 +8,7 @@ use super::{
     form::{CsrfForm, FormFields},
     page,
     rejection::PageResult,
-    sign_in::begin,
+    sign_in::{begin, wanted},
     visitor::{Anonymous, Inside, Visitor},
     words::sentence,
 };
@@ -17,6 +17,7 @@ use crate::{
         code::{OneTimeCode, Purpose},
         user::{InvalidEmail, User},
     },
+    http::cookie,
     management::error::ApiError,
     service::{
         bootstrap::FIRST_ADMIN,
@@ -56,7 +57,13 @@ pub async fn accept(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageRe
     let inside = enter(&visitor)?;
     let Some((code, user)) = invited(&inside, fields.text("code")).await? else { return Ok(used_up()) };
     match introduce(&inside, &code, &user, &fields).await {
-        Ok(Some(user)) => Ok(begin(&inside, &user, "link", "/").await?),
+        Ok(Some(user)) => {
+            let mut response = begin(&inside, &user, "link", wanted(&visitor)).await?;
+            if visitor.cookie(cookie::WANTED).is_some() {
+                visitor.set_cookie(&mut response, cookie::WANTED, "", 0);
+            }
+            Ok(response)
+        }
         Ok(None) => Ok(used_up()),
         Err(error) if error.status().is_server_error() => Err(error.into()),
         Err(error) => {

@@ -58,9 +58,9 @@ pub struct DeploymentView {
     pub latest_revision: RevisionView,
     /// Where callers reach it; empty if this gateway's configuration gives it no address.
     pub urls: Vec<String>,
-    /// What to do before callers can reach it. Left out: nothing.
+    /// What to do so that callers can reach it, or another one that it took the address from. Left out: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub notice: Option<&'static str>,
+    pub notice: Option<String>,
     /// Callers need a token.
     pub protected: bool,
     /// `store`, or `configuration`: then it is changed there and not by this API.
@@ -206,7 +206,7 @@ pub fn deployment(parts: DeploymentParts<'_>) -> DeploymentView {
             creator: creator.clone(),
             targets: [target],
         },
-        notice: parts.url.is_none().then_some(NO_ADDRESS),
+        notice: parts.url.is_none().then(|| NO_ADDRESS.to_owned()),
         urls: parts.url.into_iter().collect(),
         protected: spec.protected,
         source: parts.source.as_str(),

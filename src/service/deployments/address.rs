@@ -102,13 +102,18 @@ impl Reach {
         routing::hosts(spec, self.base_domain.as_ref())
     }
 
+    /// The Deployment that was the default one and, `after` one of that name was added, is no longer.
+    pub fn lost_default(&self, after: &Self, added: &DeploymentName) -> Option<&DeploymentName> {
+        self.default_deployment.as_ref().filter(|lost| *lost != added && after.default_deployment.is_none())
+    }
+
     /// What the proxy listens on.
     pub fn listener(&self, here: Option<&HostName>) -> Origin {
         origin(self.https, self.listen, here)
     }
 
     /// The address that all share.
-    fn common(&self, here: Option<&HostName>) -> Origin {
+    pub fn common(&self, here: Option<&HostName>) -> Origin {
         self.public_url.clone().unwrap_or_else(|| self.listener(here))
     }
 }

@@ -5,6 +5,7 @@
 //! needed: once it is mended, the test fails until the entry is gone, so that the lists only shrink.
 
 mod documents;
+mod hints;
 mod imports;
 mod source;
 

@@ -3,6 +3,7 @@
 use super::{
     fields::{DeploymentFields, FormValues, invalid},
     form::{form_page, form_with_error},
+    show::deployment_page,
 };
 use crate::{
     domain::deployment::{DeploymentName, DeploymentSpec},
@@ -23,6 +24,8 @@ pub async fn new(admin: Admin) -> PageResult {
 }
 
 pub async fn add(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageResult {
+    let reach = || async { deployments::reach(&admin.context(), &admin.config.proxy).await };
+    let before = reach().await?;
     let added = async {
         let spec = read_spec(&admin, &fields)?;
         Ok::<_, ApiError>(deployments::add(&admin.context(), &spec, Predecessor::None).await?.with(spec.name))
@@ -30,7 +33,15 @@ pub async fn add(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageRe
     match added.await {
         Ok(added) => {
             let (name, _) = admin.settle(added).await;
-            Ok(redirect(&format!("/deployments/{name}")))
+            let Some(lost) = before.lost_default(&reach().await?, &name).cloned() else {
+                return Ok(redirect(&format!("/deployments/{name}")));
+            };
+            let text = format!(
+                "Added. {lost} was reached at {} as the only Deployment, and is no longer. Give it a hostname, or set \
+                 proxy.default_deployment = \"{lost}\" in the configuration.",
+                before.common(admin.here())
+            );
+            deployment_page(&admin, name.as_str(), Some(text)).await
         }
         Err(error) => form_with_error(&admin, true, &fields, &error),
     }
