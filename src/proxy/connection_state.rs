@@ -43,6 +43,8 @@ pub struct ConnectionState {
     /// Whether a request has ever begun on it.
     used: AtomicBool,
     closing: AtomicBool,
+    /// HTTP/1: the last request ends with the end of a line.
+    ended_with_line: AtomicBool,
     /// HTTP/1: the request line is too long, and the gateway is answering that.
     refusing_line: AtomicBool,
     /// A deadline was the reason for closing.
@@ -80,6 +82,7 @@ impl ConnectionState {
             flushing: AtomicBool::new(false),
             used: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            ended_with_line: AtomicBool::new(true),
             refusing_line: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
@@ -101,8 +104,10 @@ impl ConnectionState {
         self.http2.store(true, Relaxed);
     }
 
-    /// A request's header is complete: from here the exchange has its own timers.
-    pub fn begin(self: &Arc<Self>) -> Active {
+    /// A request's header is complete: from here the exchange has its own timers. `ends_with_line`: it has no body, or one
+    /// in chunks.
+    pub fn begin(self: &Arc<Self>, ends_with_line: bool) -> Active {
+        self.ended_with_line.store(ends_with_line, Relaxed);
         self.active.fetch_add(1, AcqRel);
         self.used.store(true, Relaxed);
         self.idle.store(false, Relaxed);
@@ -119,6 +124,10 @@ impl ConnectionState {
             self.arm(self.header_timeout);
         }
         begins
+    }
+
+    pub fn ended_with_line(&self) -> bool {
+        self.ended_with_line.load(Relaxed)
     }
 
     pub fn refuse_line(&self) {

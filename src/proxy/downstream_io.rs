@@ -40,17 +40,17 @@ pub struct DownstreamIo<S> {
 }
 
 impl Watch {
-    /// `begins`: a further request of HTTP/1 begins with these bytes.
+    /// Of HTTP/1, `begins`: the first bytes after a request. `after_line`: the last request ends with a line.
     ///
     /// # Errors
     /// The response, after which the connection is to be closed.
-    fn received(&mut self, bytes: &[u8], begins: bool) -> Result<(), Vec<u8>> {
+    fn received(&mut self, bytes: &[u8], begins: bool, after_line: bool) -> Result<(), Vec<u8>> {
         match self {
             Self::Http1(line) => {
                 if begins {
-                    line.begin();
+                    line.begin(after_line);
                 }
-                line.read(bytes)
+                line.read(bytes, after_line)
             }
             Self::Http2(streams) => {
                 streams.received(bytes);
@@ -106,7 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DownstreamIo<S> {
             };
             read?;
             let begins = self.state.received();
-            match self.watch.received(&buf.filled()[before..], begins) {
+            let after_line = self.state.ended_with_line();
+            match self.watch.received(&buf.filled()[before..], begins, after_line) {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(refusal) => self.refusal = Some(refusal.into()),
             }

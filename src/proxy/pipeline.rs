@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header::TRANSFER_ENCODING};
 use hyper::body::{Body, Incoming};
 
 use super::{
@@ -32,10 +32,10 @@ pub async fn handle(
 ) -> Response<ResponseBody> {
     let (head, body) = request.into_parts();
     let id = headers::request_id(&head.headers, || worker.new_request_id()).into_owned();
-    let mut record = worker.record(&connection);
+    let has_body = !body.is_end_stream();
+    let mut record = worker.record(&connection, !has_body || head.headers.contains_key(TRANSFER_ENCODING));
     record.request(&id, &head.method, head.uri.path());
     let settings = worker.gateway.settings.load();
-    let has_body = !body.is_end_stream();
     let received = Received { id: &id, head: &head, has_body, connection: &connection, settings: &settings };
     let mut response = respond(&worker, received, body, record).await;
     if let Ok(id) = HeaderValue::try_from(id) {

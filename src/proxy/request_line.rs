@@ -12,6 +12,8 @@ pub struct RequestLine {
     longest: usize,
     /// Bytes of it that came. `None`: it has ended.
     seen: Option<usize>,
+    /// Bytes that came since a line ended: of the next request's line, where the one before ends with a line.
+    behind: usize,
     /// For the refusal.
     request: RequestNumber,
 }
@@ -19,20 +21,27 @@ pub struct RequestLine {
 impl RequestLine {
     /// Of a connection's first request.
     pub fn first(max_uri_bytes: usize, request: RequestNumber) -> Self {
-        Self { longest: max_uri_bytes + BESIDE_TARGET, seen: Some(0), request }
+        Self { longest: max_uri_bytes + BESIDE_TARGET, seen: Some(0), behind: 0, request }
     }
 
-    /// A further request begins. Where callers do not wait for the response before, it begins unseen.
-    pub fn begin(&mut self) {
-        self.seen = Some(0);
+    /// A further request begins. `after_line`: the one before has ended with a line, and not with a body of any bytes. Then
+    /// what came behind that line is the start of this one, from a caller that does not wait for responses.
+    pub fn begin(&mut self, after_line: bool) {
+        self.seen = Some(if after_line { self.behind } else { 0 });
     }
 
-    /// Takes the next bytes of the connection. `Err`: the line is too long; this is what to answer.
+    /// Takes the next bytes of the connection. `Err`: the line is too long; this is what to answer. `ends_with_line`: the
+    /// request does that whose line has ended. Otherwise its body's bytes need not be looked at.
     ///
     /// # Errors
     /// The response, after which the connection is to be closed.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<(), Vec<u8>> {
-        let Some(seen) = self.seen else { return Ok(()) };
+    pub fn read(&mut self, bytes: &[u8], ends_with_line: bool) -> Result<(), Vec<u8>> {
+        let Some(seen) = self.seen else {
+            if ends_with_line {
+                self.pass_over(bytes);
+            }
+            return Ok(());
+        };
         // Empty lines before a request are passed over (RFC 9112 § 2.2).
         let skipped = if seen == 0 { bytes.iter().take_while(|byte| b"\r\n".contains(byte)).count() } else { 0 };
         let bytes = &bytes[skipped..];
@@ -42,7 +51,15 @@ impl RequestLine {
             return Err(Rejection::from(BadTarget::TooLong).on_closing_connection(&self.request.to_string()));
         }
         self.seen = end.is_none().then_some(seen);
+        self.pass_over(&bytes[end.unwrap_or_default()..]);
         Ok(())
+    }
+
+    fn pass_over(&mut self, bytes: &[u8]) {
+        self.behind = match memchr::memrchr(b'\n', bytes) {
+            Some(end) => bytes.len() - end - 1,
+            None => self.behind + bytes.len(),
+        };
     }
 }
 
@@ -52,7 +69,7 @@ mod tests {
 
     fn fed(pieces: &[&[u8]]) -> bool {
         let mut line = RequestLine::first(100, RequestNumber::default());
-        pieces.iter().all(|piece| line.read(piece).is_ok())
+        pieces.iter().all(|piece| line.read(piece, true).is_ok())
     }
 
     #[test]
@@ -72,10 +89,34 @@ mod tests {
     #[test]
     fn each_request_of_a_connection_has_a_line() {
         let mut line = RequestLine::first(100, RequestNumber::default());
-        line.read(b"GET / HTTP/1.1\r\nx: ").unwrap();
-        line.read(&[b'x'; 10_000]).unwrap();
-        line.begin();
-        let refusal = line.read(&[b'x'; 10_000]).unwrap_err();
+        line.read(b"GET / HTTP/1.1\r\nx: ", true).unwrap();
+        line.read(&[b'x'; 10_000], false).unwrap();
+        line.begin(false);
+        // Also where the request before has ended with a body of any bytes.
+        line.read(&[b'x'; 1_000], false).unwrap();
+        let refusal = line.read(&[b'x'; 1_000], false).unwrap_err();
         assert!(refusal.starts_with(b"HTTP/1.1 414 URI Too Long\r\n"));
+    }
+
+    #[test]
+    fn a_line_may_begin_with_the_request_before() {
+        let longest = 100 + BESIDE_TARGET;
+        for (start, rest, after_line, fits) in [
+            (10, longest - 10, true, true),
+            (10, longest - 9, true, false),
+            (longest + 1, 1, true, false),
+            (10, longest, false, true),
+            (0, longest, true, true),
+        ] {
+            let mut line = RequestLine::first(100, RequestNumber::default());
+            line.read(format!("GET / HTTP/1.1\r\nx: 1\r\n\r\n{}", "x".repeat(start)).as_bytes(), true).unwrap();
+            line.begin(after_line);
+            assert_eq!(line.read(&vec![b'x'; rest], true).is_ok(), fits, "{start} {rest} {after_line}");
+        }
+        let mut line = RequestLine::first(100, RequestNumber::default());
+        for piece in ["GET / HT", "TP/1.1\r\n\r", "\nx", "xx"] {
+            line.read(piece.as_bytes(), true).unwrap();
+        }
+        assert_eq!(line.behind, 3);
     }
 }

@@ -99,9 +99,9 @@ impl Worker {
         RequestNumber { prefix: self.id_prefix, number }
     }
 
-    /// The record of a request that begins now.
-    pub fn record(&self, connection: &Connection) -> Record {
-        let active = connection.state.begin();
+    /// The record of a request that begins now. `ends_with_line`: see [`ConnectionState::begin`].
+    pub fn record(&self, connection: &Connection, ends_with_line: bool) -> Record {
+        let active = connection.state.begin(ends_with_line);
         Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), Some(active))
     }
 

@@ -82,6 +82,22 @@ pub fn cases() -> Vec<Case> {
         })
         .arrives("GET", "/1", "")
         .then(Then::Closed),
+        answer(&[200, 414], "a target that the library would not take behind one", {
+            [&*one, &line(&format!("GET /{} HTTP/1.1", "x".repeat(8500)))].concat()
+        })
+        .arrives("GET", "/1", "")
+        .then(Then::Closed),
+        // Only the library knows where it begins (`docs/decisions/0025-what-the-http-library-keeps.md`).
+        answer(&[200, 431], "such a target behind a length", {
+            [&*length, &line(&format!("GET /{} HTTP/1.1", "x".repeat(8500)))].concat()
+        })
+        .arrives("POST", "/x", "x")
+        .then(Then::Closed),
+        answer(&[200, 414], "such a target behind chunks", {
+            [&*chunked, &line(&format!("GET /{} HTTP/1.1", "x".repeat(8500)))].concat()
+        })
+        .arrives("POST", "/x", "x")
+        .then(Then::Closed),
         answer(&[200, 414, 200], "a target a little too long between two", {
             [&*one, &line(&format!("GET /{} HTTP/1.1", "x".repeat(2100))), &two].concat()
         })
