@@ -7,7 +7,7 @@ use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{
     ServeError, Shutdown,
@@ -18,8 +18,14 @@ use super::{
 };
 use crate::{
     config::Config,
-    domain::{audit::Actor, rights::Grantor, routing::Declared, user::Email},
-    index::follow::Follower,
+    domain::{
+        audit::Actor,
+        deployment::{DeploymentName, DeploymentSpec},
+        rights::Grantor,
+        routing::Declared,
+        user::Email,
+    },
+    index::{follow::Follower, routes::RoutingTable},
     management::Management,
     service::{
         Context,
@@ -55,6 +61,12 @@ impl Follow {
     /// [`ServeError`] if the store is reached and refuses.
     pub async fn run(self) -> Result<(), ServeError> {
         let store = open_store(&self.config).await?;
+        if store.is_of_later_release().await? {
+            warn!(
+                "a later release of bento-gateway has migrated the store: this one goes on working if it is the release just \
+                 before that one; otherwise start the later one, or restore the backup from before the update"
+            );
+        }
         let shutdown = self.shutdown.clone();
         // A task of its own, which a signal does not abort: once the first token is made, it must be shown.
         let started = shutdown.spawn(self.start(store)).await;
@@ -66,6 +78,7 @@ impl Follow {
         let Self { system, config, management, traffic, declared, followed, shutdown, feed, program } = self;
         let (first, uninvited) = set_up(&config, &store, &*system).await?;
         let gateway = Arc::clone(&management.gateway);
+        let probing = Arc::clone(&management);
         let _ = gateway.opened.set(Arc::clone(&store));
         let fed = store.at(Priority::Feed);
         let follower = Follower::new(Arc::clone(&gateway.index), Arc::clone(&fed), config.store.clone(), declared);
@@ -83,13 +96,28 @@ impl Follow {
         tokio::select! {
             () = gateway.index.loaded() => {
                 info!(tokens = gateway.index.tokens.len(), "ready");
-                let welcome = Welcome { config: &config, routes: &gateway.index.routes.load(), program: &program };
+                let routes = gateway.index.routes.load_full();
+                let welcome = Welcome {
+                    config: &config,
+                    routes: &routes,
+                    program: &program,
+                    has_tokens: !gateway.index.tokens.is_empty(),
+                    silent: silent(&probing, &routes).await,
+                };
                 welcome.print(first.as_ref(), uninvited.as_ref());
             }
             () = shutdown.requested() => first.iter().for_each(|first| welcome::print_secrets(&config, first)),
         }
         Ok(following)
     }
+}
+
+/// The Deployments whose services are not ready, each asked for a second at most. One that was terminated is not asked.
+async fn silent(management: &Management, routes: &RoutingTable) -> Vec<DeploymentName> {
+    let specs: Vec<DeploymentSpec> = routes.deployments().into_iter().cloned().collect();
+    let statuses = management.statuses(&specs).await;
+    let silent = specs.into_iter().zip(statuses).filter(|(_, status)| *status == "unhealthy");
+    silent.map(|(spec, _)| spec.name).collect()
 }
 
 /// A task has panicked.

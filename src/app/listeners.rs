@@ -72,7 +72,8 @@ impl Listeners {
         let routes = index.routes.load_full();
         let (own, failed, followed) = (BTreeSet::new(), BTreeMap::new(), watch::Sender::new(None));
         let listeners = Self { workers, index, routes, own, failed, followed };
-        let refused = |error| ServeError::Bind { listener: "the proxy", address: proxy.listen, error };
+        let refused =
+            |error| ServeError::Bind { listener: "the proxy", flag: "--listen", address: proxy.listen, error };
         listeners.listen(proxy.listen, None).map_err(refused)?;
         Ok(listeners)
     }

@@ -55,8 +55,9 @@ const BACKGROUND_THREADS: usize = 2;
 pub enum ServeError {
     #[error("log.filter is not a filter: {0}")]
     LogFilter(String),
+    /// `flag` is the one that chooses another address.
     #[error("{listener} cannot listen on {address}: {error}")]
-    Bind { listener: &'static str, address: SocketAddr, error: io::Error },
+    Bind { listener: &'static str, flag: &'static str, address: SocketAddr, error: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -229,6 +230,7 @@ fn start_workers(
 }
 
 async fn bind_management(address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {
-    let refused = |error| ServeError::Bind { listener: "the management listener", address, error };
+    let refused =
+        |error| ServeError::Bind { listener: "the management listener", flag: "--management-listen", address, error };
     tokio::net::TcpListener::bind(address).await.map_err(refused)
 }

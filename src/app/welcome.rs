@@ -7,7 +7,11 @@ use std::{fmt::Write as _, io::Write as _};
 
 use crate::{
     config::{Config, Sources},
-    domain::{deployment::DeploymentSpec, units::format_duration, user::Email},
+    domain::{
+        deployment::{DeploymentName, DeploymentSpec},
+        units::format_duration,
+        user::Email,
+    },
     index::routes::RoutingTable,
     service::{
         Issued,
@@ -22,6 +26,9 @@ pub struct Welcome<'a> {
     pub routes: &'a RoutingTable,
     /// As [`program`].
     pub program: &'a str,
+    pub has_tokens: bool,
+    /// Of the Deployments, those none of whose upstreams is ready.
+    pub silent: Vec<DeploymentName>,
 }
 
 /// How commands are called that work on the same store: the program's name with what this one was given.
@@ -82,6 +89,16 @@ impl Welcome<'_> {
                 .map_or_else(|| "has no address; give it a host or a listener".to_owned(), |url| url.to_string());
             let _ = writeln!(text, "  {}  {url}  {access}", deployment.name);
         }
+        for deployment in deployments.iter().filter(|deployment| self.silent.contains(&deployment.name)) {
+            let upstreams: Vec<String> = deployment.upstreams.iter().map(ToString::to_string).collect();
+            let _ = writeln!(
+                text,
+                "\nThe service of {} is not ready yet at {}; callers get an error until it is. Start it there, or look at \
+                 its log.",
+                deployment.name,
+                upstreams.join(", ")
+            );
+        }
         if deployments.is_empty() {
             let _ = writeln!(
                 text,
@@ -95,7 +112,13 @@ impl Welcome<'_> {
 
     fn token(&self, first: Option<&FirstStart>) -> String {
         let Some(issued) = first.and_then(|first| first.token.as_ref()) else {
-            return format!("\nCreate an API token:\n\n  {} token create NAME --scope 'deployment:*'\n", self.program);
+            // Whoever starts it again looks for the one that was shown the first time.
+            let create = if self.has_tokens {
+                "API tokens are shown once, when they are made. Create another one"
+            } else {
+                "Create an API token"
+            };
+            return format!("\n{create}:\n\n  {} token create NAME --scope 'deployment:*'\n", self.program);
         };
         let arguments = curl_arguments(&self.reach(), &self.routes.deployments(), issued.text.expose());
         let example = arguments.map(|arguments| format!("Try it:\n\n  curl {arguments}/readyz\n"));

@@ -31,9 +31,12 @@ fn explained(error: ServeError) -> CliError {
         ServeError::Bootstrap(error) => error.into(),
         ServeError::Hash(error) => error.into(),
         ServeError::NoEntropy(error) => error.into(),
-        ServeError::Bind { .. } => {
-            let hint =
-                "stop the program that listens there, or choose another address with --listen or --management-listen";
+        ServeError::Bind { flag, address, .. } => {
+            let hint = format!(
+                "is this gateway running already? Otherwise stop the program that listens there, or choose another \
+                 address: {flag} {}:PORT",
+                address.ip()
+            );
             CliError::new(ExitStatus::Failure, message, hint)
         }
         ServeError::Tls(_) | ServeError::LogFilter(_) => CliError::new(

@@ -63,11 +63,12 @@ impl OpenStore {
             return Ok(());
         }
         let message = format!("the change is made, but not applied by {names}, which may still decide without it");
-        Err(unconfirmed(
-            &message,
-            "`bento-gateway replica list` shows when a gateway was last heard of. Once you know that it has ended, \
-             `bento-gateway replica remove NAME` takes it off the list",
-        ))
+        let name = missing.first().map_or("NAME", String::as_str);
+        let hint = format!(
+            "`bento-gateway replica list` shows when a gateway was last heard of. Once you know that it has ended, as after a \
+             restart of its machine, `bento-gateway replica remove {name}` takes it off the list"
+        );
+        Err(unconfirmed(&message, &hint))
     }
 }
 

@@ -281,7 +281,7 @@ async fn views<Q, B>(call: &ApiRequest<Caller, Q, B>, all: Vec<Listed>) -> Resul
     let organization = super::organization(&call.store).await?;
     let creator = views::user(call.caller.user());
     let specs: Vec<DeploymentSpec> = all.iter().map(|listed| listed.spec.clone()).collect();
-    let statuses = call.management.probes.statuses(&specs).await;
+    let statuses = call.management.statuses(&specs).await;
     let reach = deployments::reach(&call.context(), &call.config().proxy).await?;
     let view = |(listed, status): (&Listed, &'static str)| {
         views::deployment(DeploymentParts {

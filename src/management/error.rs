@@ -159,7 +159,10 @@ impl From<Reason> for ApiError {
     fn from(reason: Reason) -> Self {
         match reason {
             Reason::Revoked => Self::unauthorized("token_revoked", "the token was deleted"),
-            Reason::Expired => Self::unauthorized("token_expired", "the token has expired"),
+            Reason::Expired => Self::unauthorized(
+                "token_expired",
+                "the token has expired; create another one, in the console if need be",
+            ),
             Reason::Rotated => Self::unauthorized("token_rotated", "the token was rotated; use its new secret"),
             Reason::OwnerDisabled => Self::unauthorized("owner_disabled", "the owner of the token is disabled"),
             // These concern Deployments, which no operation asks for.

@@ -44,7 +44,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use self::{console::Providers, error::ApiError, limits::Limits, probe::Probes, service_api::ServiceApis};
 use crate::{
     config::Config,
-    domain::origin::Origin,
+    domain::{deployment::DeploymentSpec, origin::Origin},
     gateway::Gateway,
     http::{forwarding::Forwarding, peer::Peer},
     index::freshness::{NotFresh, NotReady},
@@ -94,6 +94,11 @@ impl Management {
     /// What this gateway tells others of itself.
     pub fn addresses(&self) -> Addresses {
         Addresses::new(&self.config.load(), self.gateway.index.routes.load().default_deployment().cloned())
+    }
+
+    /// As [`Probes::statuses`](probe::Probes::statuses).
+    pub async fn statuses(&self, specs: &[DeploymentSpec]) -> Vec<&'static str> {
+        self.probes.statuses(specs).await
     }
 
     /// Where callers reach services that have no address of their own.

@@ -24,6 +24,7 @@ mod invitations;
 mod point;
 mod postgres;
 mod priority;
+mod release;
 mod replicas;
 mod rows;
 mod sessions;
@@ -150,6 +151,7 @@ pub fn statements() -> Statements {
         expiry::STATEMENTS,
         feed::STATEMENTS,
         invitations::STATEMENTS,
+        release::STATEMENTS,
         replicas::STATEMENTS,
         sessions::STATEMENTS,
         token_names::STATEMENTS,

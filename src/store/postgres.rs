@@ -194,6 +194,11 @@ async fn session(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     sqlx::raw_sql(SESSION).fetch_one(connection).await?.try_get(0)
 }
 
+/// The last migration of this release.
+pub(super) fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
 /// A migration takes as long as it takes, and so does waiting for another process's.
 async fn migrate(mut connection: PgConnection) -> Result<(), StoreError> {
     let mut transaction = connection.begin().await.map_err(error::of_postgres)?;

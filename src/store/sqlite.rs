@@ -95,6 +95,11 @@ impl SqliteFile {
     }
 }
 
+/// The last migration of this release.
+pub(super) fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
 async fn migrate(options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let mut connection = read(options.connect().await)?;
     let mut transaction = read(connection.begin_with(BEGIN).await)?;

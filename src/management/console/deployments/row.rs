@@ -36,7 +36,7 @@ pub struct Row {
 /// Asks each Deployment for its status.
 pub async fn rows(visitor: &SignedIn, listed: &[Listed]) -> Result<Vec<Row>, ApiError> {
     let specs: Vec<DeploymentSpec> = listed.iter().map(|listed| listed.spec.clone()).collect();
-    let statuses = visitor.management.probes.statuses(&specs).await;
+    let statuses = visitor.management.statuses(&specs).await;
     let reach = deployments::reach(&visitor.context(), &visitor.config.proxy).await?;
     let since = traffic::minute(visitor.now) - MINUTES;
     let sums = visitor.store.traffic(since, i64::MAX).await?;
