@@ -60,6 +60,7 @@ mod proxy_tls;
 mod proxy_upstreams;
 mod proxy_websocket;
 mod proxy_websocket_end;
+mod quick_start;
 mod second_start;
 mod secrecy;
 mod shutdown;
