@@ -105,11 +105,14 @@ impl Bench {
         if case.then == Then::Left {
             caller.stream.shutdown(std::net::Shutdown::Write).map_err(|error| error.to_string())?;
         }
-        let mut statuses = Vec::new();
+        let (mut statuses, mut code) = (Vec::new(), String::new());
         for _ in &case.statuses {
             let to_head = bytes.starts_with(b"HEAD ");
             match caller.try_response(to_head) {
-                Ok(response) => statuses.push(response.status),
+                Ok(response) => {
+                    statuses.push(response.status);
+                    code = response.code();
+                }
                 Err(end) => return self.ask_anew().and(Err(format!("{end:?} after {statuses:?}"))),
             }
         }
@@ -118,7 +121,10 @@ impl Bench {
         if case.then != Then::GoesOn && ended.is_ok() {
             self.ask_anew()?;
         }
-        if statuses == case.statuses { ended } else { Err(format!("{statuses:?}, not {:?}", case.statuses)) }
+        if statuses != case.statuses || case.code.is_some_and(|wanted| wanted != code) {
+            return Err(format!("{statuses:?} and {code:?}, not {:?} and {:?}", case.statuses, case.code));
+        }
+        ended
     }
 
     fn ask_sentinel(&self, caller: &mut Client) -> Result<(), String> {

@@ -21,6 +21,8 @@ pub struct Case {
     pub sends: Sends,
     /// Statuses of the responses, in order.
     pub statuses: Vec<u16>,
+    /// The code of the last one, if the row says so.
+    pub code: Option<&'static str>,
     /// What of it the upstream gets.
     pub arrives: Vec<Authorised>,
     /// Texts that the upstream does not get.
@@ -58,7 +60,12 @@ pub enum Then {
 impl Case {
     fn new(name: &str, sends: Sends, statuses: &[u16], then: Then) -> Self {
         let (arrives, without) = (Vec::new(), Vec::new());
-        Self { name: name.to_owned(), sends, statuses: statuses.to_vec(), arrives, without, then }
+        Self { name: name.to_owned(), sends, statuses: statuses.to_vec(), code: None, arrives, without, then }
+    }
+
+    pub fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
     }
 
     /// A further request that arrives.

@@ -153,7 +153,9 @@ fn connection() -> Vec<Case> {
         "x-forwarded-for,",
         "\tx-forwarded-for\t",
     ];
-    let denied = named.map(|value| deny(400, &format!("connection: {value}"), get(&format!("connection: {value}"))));
+    let denied = named.map(|value| {
+        deny(400, &format!("connection: {value}"), get(&format!("connection: {value}"))).code("bad_connection")
+    });
     let odd = ["x-for\u{e9}, x-a", "\"x-a\"", "x a", ";", "=", "x-a=1", "x-a;q=1"];
     let odd = odd.map(|value| forward(&format!("connection: {value}"), get(&format!("connection: {value}")), SEEN));
     let taken = [

@@ -3,6 +3,7 @@
 
 mod bench;
 mod case;
+mod chunks;
 mod credentials;
 mod fields;
 mod framing;
@@ -18,6 +19,11 @@ mod request_line;
 #[test]
 fn framing_of_bodies() {
     bench::run(&framing::cases());
+}
+
+#[test]
+fn chunks_and_trailers() {
+    bench::run(&chunks::cases());
 }
 
 #[test]

@@ -183,7 +183,8 @@ fn paths() -> Vec<Case> {
         "/deployments/a/%2e%2e/b/x",
         "/deployments/a/..%2fb/x",
     ];
-    let denied_paths = denied_targets.map(|target| deny(400, &format!("target: {target}"), to(target)));
+    let denied_paths =
+        denied_targets.map(|target| deny(400, &format!("target: {target}"), to(target)).code("bad_path"));
     let refused_targets = [
         "",
         "x/y",
@@ -320,7 +321,8 @@ fn hosts() -> Vec<Case> {
         ("a semicolon", "host: a.test;b.test\r\n"),
         ("an underscore for its hyphen", "ho_st: a.test\r\n"),
     ];
-    let denied_hosts = denied_lines.map(|(name, lines)| deny(400, &format!("host: {name}"), with(lines)));
+    let denied_hosts =
+        denied_lines.map(|(name, lines)| deny(400, &format!("host: {name}"), with(lines)).code("bad_host"));
     let refused_hosts = [
         ("a space before the colon", "host : a.test\r\n"),
         ("NUL", "host: a.test\0b.test\r\n"),
