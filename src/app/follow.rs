@@ -97,12 +97,15 @@ impl Follow {
             () = gateway.index.loaded() => {
                 info!(tokens = gateway.index.tokens.len(), "ready");
                 let routes = gateway.index.routes.load_full();
+                // Whoever sets it up is told. Other starts, of many replicas perhaps, ask the services nothing.
+                let is_first = first.as_ref().is_some_and(|first| first.token.is_some());
+                let silent = if is_first { silent(&probing, &routes).await } else { Vec::new() };
                 let welcome = Welcome {
                     config: &config,
                     routes: &routes,
                     program: &program,
                     has_tokens: !gateway.index.tokens.is_empty(),
-                    silent: silent(&probing, &routes).await,
+                    silent,
                 };
                 welcome.print(first.as_ref(), uninvited.as_ref());
             }

@@ -70,7 +70,7 @@ fn a_service_that_is_not_up_is_named_where_the_gateway_starts() {
     let down = free_address();
     let ready = Upstream::answering(|_| response(200, &[], b"ready"));
     let config = format!("{}{}", deployment("down", down, ""), deployment("up", ready.address, ""));
-    let gateway = Gateway::start(&config);
+    let gateway = Setup::new(&config).env("TOKENS__FIRST_TOKEN", "true").start();
     let text = welcome(&gateway, 0);
     assert!(
         text.contains(&format!("The service of down is not ready yet at http://{down}; callers get an error")),
