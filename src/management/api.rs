@@ -18,7 +18,10 @@ use super::{
     operation::{Routes, operation},
     tokens, users,
 };
-use crate::domain::{quoted::quoted, rights::Permission};
+use crate::{
+    domain::{quoted::quoted, rights::Permission},
+    http::authority,
+};
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
@@ -95,11 +98,12 @@ async fn unsupported(text: &'static str) -> ApiError {
 /// JSON for whatever is asked of the API that it does not have; a page for who looks at it. A login of the command line
 /// whose endpoint has a path that is not there ends, as at its own path.
 pub async fn unknown(State(management): State<Arc<Management>>, request: Request) -> Response {
-    let path = request.uri().path();
+    let (head, _) = request.into_parts();
+    let path = head.uri.path();
     if path.ends_with("/api/v1/auth/token") {
         return Json(device_login::over()).into_response();
     }
-    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("text/html")) && !path.starts_with("/api/") {
         return console::unknown();
     }
@@ -109,7 +113,8 @@ pub async fn unknown(State(management): State<Arc<Management>>, request: Request
     if path.starts_with("/api/") {
         return error.into_response();
     }
-    error.and(&format!("services are called at {}", management.services())).into_response()
+    let here = authority::read(&head).ok().map(|asked| asked.host_name());
+    error.and(&format!("services are called at {}", management.services(here.as_ref()))).into_response()
 }
 
 pub async fn wrong_method() -> ApiError {

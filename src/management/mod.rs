@@ -44,7 +44,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use self::{console::Providers, error::ApiError, limits::Limits, probe::Probes, service_api::ServiceApis};
 use crate::{
     config::Config,
-    domain::{deployment::DeploymentSpec, origin::Origin},
+    domain::{deployment::DeploymentSpec, host::HostName, origin::Origin},
     gateway::Gateway,
     http::{forwarding::Forwarding, peer::Peer},
     index::freshness::{NotFresh, NotReady},
@@ -101,9 +101,9 @@ impl Management {
         self.probes.statuses(specs).await
     }
 
-    /// Where callers reach services that have no address of their own.
-    fn services(&self) -> Origin {
-        Reach::new(&self.config.load().proxy, None).common(None)
+    /// Where callers reach services that have no address of their own. `here` as in [`Reach::deployment`].
+    fn services(&self, here: Option<&HostName>) -> Origin {
+        Reach::new(&self.config.load().proxy, None).common(here)
     }
 
     fn store(&self) -> Result<SharedStore, ApiError> {

@@ -6,7 +6,7 @@ use crate::harness::{
     SOON, api,
     commands::CommandLine,
     console::{Browser, PASSWORD},
-    gateway::{Gateway, Setup, deployment},
+    gateway::{Gateway, Setup, deployment, free_address},
     http::get,
     upstream::Upstream,
     wait_for, wait_until,
@@ -169,6 +169,11 @@ fn a_call_of_a_model_at_the_consoles_port_is_told_where_services_are() {
         let said = format!("services are called at http://{}", gateway.proxy);
         assert!(status == 404 && error["error"].as_str().unwrap().ends_with(&said), "{error}");
     }
+    // One that listens everywhere is at the host by which the caller has come.
+    let everywhere = Setup::new("").env("PROXY__LISTEN", &format!("0.0.0.0:{}", free_address().port())).start();
+    let said = format!("services are called at http://gateway:{}", everywhere.proxy.port());
+    let (_, error) = api::post(&everywhere, "", "/summarize", json!({}));
+    assert!(error["error"].as_str().unwrap().ends_with(&said), "{error}");
     let (_, error) = api::get(&gateway, "", "/api/v1/nothing");
     assert!(!error.to_string().contains("services are called"), "{error}");
 }
