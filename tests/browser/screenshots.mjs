@@ -7,9 +7,23 @@ import { ADA, call, chromium, createToken, eventually, given, open, options, set
 const { binary, work, out } = given;
 mkdirSync(out, { recursive: true });
 
+// As a Bento describes itself.
+const takes = (properties) => ({ content: { "application/json": { schema: { type: "object", properties } } } });
+const text = { type: "string", default: "Cats sleep. Cats eat fish. Dogs bark." };
+const stream = { 200: { content: { "text/event-stream": { schema: { type: "string" } } } } };
+const routes = { paths: {
+  "/summarize": { post: { "x-bentoml-name": "summarize", requestBody: takes({ text }) } },
+  "/summarize_stream": { post: { "x-bentoml-name": "summarize_stream", requestBody: takes({ text }), responses: stream } },
+} };
+
 /** Services that answer anything, some of them badly. */
 async function service(status) {
   const server = http.createServer((request, response) => {
+    if (request.url === "/docs.json") {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify(routes));
+      return;
+    }
     setTimeout(() => {
       response.writeHead(request.url === "/readyz" ? 200 : status(), { "content-type": "text/plain" });
       response.end("an answer");
