@@ -17,6 +17,7 @@ mod priorities;
 mod replicas;
 mod sessions;
 mod sqlite;
+mod token_names;
 mod tokens;
 mod traffic;
 mod users;
