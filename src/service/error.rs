@@ -37,8 +37,8 @@ pub enum Error {
     #[error(transparent)]
     Expiry(#[from] RefusedExpiry),
     /// What a request names is more than one. All of them are the viewer's to see.
-    #[error("{} tokens are called {}: {}; name one by its uid", uids.len(), quoted(name), listed(uids))]
-    AmbiguousToken { name: String, uids: Vec<TokenUid> },
+    #[error("{} tokens are called {}: {}; name one by its uid", tokens.len(), quoted(name), listed(tokens))]
+    AmbiguousToken { name: String, tokens: Vec<(TokenUid, Email)> },
     #[error("there is no token {0}")]
     TokenNotFound(TokenUid),
     #[error("the API token {0} was deleted")]
@@ -214,6 +214,6 @@ impl Error {
     }
 }
 
-fn listed(uids: &[TokenUid]) -> String {
-    uids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn listed(tokens: &[(TokenUid, Email)]) -> String {
+    tokens.iter().map(|(uid, owner)| format!("{uid} of {owner}")).collect::<Vec<_>>().join(", ")
 }

@@ -72,8 +72,11 @@ async fn token_of(context: &Context<'_>, owner: Option<UserId>, text: &str) -> R
         (None, _) => Err(unknown()),
         (Some(record), []) => Ok(record),
         (Some(last), others) => {
-            let uids = others.iter().map(|record| record.uid).chain([last.uid]).collect();
-            Err(Error::AmbiguousToken { name: text.to_owned(), uids })
+            let owners = context.store.list_users().await?;
+            let owner = |id| owners.iter().find(|user| user.id == id).map(|user| user.email.clone());
+            let all = others.iter().chain([&last]);
+            let tokens = all.filter_map(|record| Some((record.uid, owner(record.owner)?))).collect();
+            Err(Error::AmbiguousToken { name: text.to_owned(), tokens })
         }
     }
 }

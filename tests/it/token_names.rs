@@ -67,7 +67,11 @@ fn a_token_is_found_by_what_a_person_has_of_it() {
     let (status, error) = get(&gateway, &ada, "ci");
     let text = error["error"].as_str().unwrap();
     assert_eq!((status, error["code"].as_str()), (409, Some("conflict")), "{error}");
-    assert!(text.starts_with("2 tokens are called \"ci\": ") && text.contains(&ada.uid) && text.contains(&bob.uid));
+    assert!(
+        text.starts_with("2 tokens are called \"ci\": ")
+            && text.contains(&format!("{} of {ADA}", ada.uid))
+            && text.contains(&format!("{} of {BOB}", bob.uid))
+    );
     assert_eq!(get(&gateway, &ada, "nightly%20build").1["uid"], *other.uid);
     let (status, text) = said(&gateway, &["token", "revoke", "ci"]);
     assert!(status == 4 && text.contains(&ada.uid) && text.contains(&bob.uid), "{status}: {text}");
