@@ -71,8 +71,14 @@ impl Case {
     /// A further request that arrives.
     pub fn arrives(mut self, method: &str, target: &str, body: &str) -> Self {
         let (method, target, body) = (method.to_owned(), target.to_owned(), body.to_owned());
-        self.arrives.push(Authorised { method, target, body, with: Vec::new() });
+        self.arrives.push(Authorised { method, target, body, ..Authorised::default() });
         self
+    }
+
+    /// The last request that arrives asks for a WebSocket.
+    pub fn upgrades(mut self) -> Self {
+        self.arrives.last_mut().unwrap().upgrades = true;
+        self.with("connection: upgrade").with("upgrade: websocket")
     }
 
     /// A line that the last request has when it arrives.

@@ -12,6 +12,8 @@ pub struct Authorised {
     pub body: String,
     /// Lines that the upstream must get, `x-a: 1`.
     pub with: Vec<String>,
+    /// Whether it asks for a WebSocket.
+    pub upgrades: bool,
 }
 
 /// What is true of a whole table of cases.
@@ -73,7 +75,9 @@ pub fn judge(connections: &[&[u8]], authorised: &[Authorised], cut: bool, law: &
                 Rest::Nothing => {}
                 Rest::Nonsense(why) => fault(why.to_owned()),
                 Rest::Partial(_) if !cut => fault("a request is not complete".to_owned()),
-                Rest::Partial(partial) => partial.iter().flat_map(|seen| law.broken_by(seen)).for_each(&mut fault),
+                Rest::Partial(partial) => {
+                    partial.iter().flat_map(|seen| law.broken_by(seen, false)).for_each(&mut fault);
+                }
             }
         }
         let requests: Vec<_> = seen.iter().map(|seen| (&seen.method, &seen.target, &seen.body)).collect();
@@ -81,7 +85,8 @@ pub fn judge(connections: &[&[u8]], authorised: &[Authorised], cut: bool, law: &
         if requests != wanted {
             fault(format!("finds {requests:?} where {wanted:?} was authorised"));
         }
-        seen.iter().flat_map(|seen| law.broken_by(seen)).for_each(&mut fault);
+        let upgrades = authorised.iter().map(|one| one.upgrades).chain(std::iter::repeat(false));
+        seen.iter().zip(upgrades).flat_map(|(seen, upgrades)| law.broken_by(seen, upgrades)).for_each(&mut fault);
         for (seen, wanted) in seen.iter().zip(authorised) {
             let has = |line: &str| seen.fields.iter().any(|(name, value)| line == format!("{name}: {value}"));
             wanted.with.iter().filter(|line| !has(line)).for_each(|line| fault(format!("{line:?} is missing")));
@@ -95,7 +100,7 @@ pub fn judge(connections: &[&[u8]], authorised: &[Authorised], cut: bool, law: &
 }
 
 impl Law {
-    fn broken_by(&self, seen: &Seen) -> Vec<String> {
+    fn broken_by(&self, seen: &Seen, upgrades: bool) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, value) in [
             ("host", self.host),
@@ -120,8 +125,9 @@ impl Law {
                 || ["for", "proto", "host"].iter().any(|end| name == format!("x-forwarded-{end}"))
         };
         for (name, value) in &seen.fields {
+            let asks = [("connection", "upgrade"), ("upgrade", "websocket")].contains(&(&**name, &**value));
             let is_hop = HOP_BY_HOP.contains(&name.as_str()) || (name == "te" && value != "trailers");
-            if is_hop || (!ours(name) && CLAIMS.iter().any(|start| name.starts_with(start))) {
+            if (is_hop && !(upgrades && asks)) || (!ours(name) && CLAIMS.iter().any(|start| name.starts_with(start))) {
                 faults.push(format!("{name} is not for the service"));
             }
         }

@@ -8,8 +8,12 @@ const GOOD: &str = "POST /x HTTP/1.1\r\nhost: a.test\r\n{}x-request-id: r\r\nx-f
 
 fn faults(bytes: &str) -> Vec<String> {
     let law = Law { deployment: "a", host: "a.test", token_uid: "u".to_owned() };
-    let authorised =
-        Authorised { method: "POST".to_owned(), target: "/x".to_owned(), body: "abc".to_owned(), with: vec![] };
+    let authorised = Authorised {
+        method: "POST".to_owned(),
+        target: "/x".to_owned(),
+        body: "abc".to_owned(),
+        ..Authorised::default()
+    };
     judge(&[bytes.as_bytes()], &[authorised], false, &law)
 }
 
@@ -115,6 +119,7 @@ fn what_is_known_to_be_bad_is_found() {
         ("a token", with(&format!("{length}x: bgw_x\r\n"), "abc"), "a token is there"),
         ("a token in a trailer", with(chunked, "3\r\nabc\r\n0\r\nx: bgw_\r\n\r\n"), "a token is there"),
         ("a hop-by-hop field", with(&format!("{length}connection: close\r\n"), "abc"), "connection is not"),
+        ("an upgrade", with(&format!("{length}upgrade: websocket\r\n"), "abc"), "upgrade is not"),
         ("another TE", with(&format!("{length}te: gzip\r\n"), "abc"), "te is not"),
         (
             "a length for a trailer",

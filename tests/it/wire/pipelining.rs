@@ -13,6 +13,7 @@ pub fn cases() -> Vec<Case> {
     let bad = get("x a: 1");
     let dots = line("GET /../x HTTP/1.1");
     let close = get("connection: close");
+    let websocket = get("connection: Upgrade\r\nupgrade: WebSocket\r\nsec-websocket-version: 13");
     let upgrade = get("connection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: x");
     vec![
         answer(&[200, 200], "two that pass", [&*one, &two].concat()).arrives("GET", "/1", "").arrives("GET", "/2", ""),
@@ -67,6 +68,24 @@ pub fn cases() -> Vec<Case> {
             .arrives("GET", "/1", "")
             .then(Then::Closed)
             .without("/2"),
+        // The upstream answers 200: it has not become a tunnel, and neither has the caller's connection.
+        answer(&[200, 200], "behind a WebSocket that is refused", [&*websocket, &two].concat())
+            .arrives("GET", "/x", "")
+            .upgrades()
+            .arrives("GET", "/2", ""),
+        answer(
+            &[200, 401, 200],
+            "a stranger's behind a WebSocket that is refused",
+            [&*websocket, STRANGER, &two].concat(),
+        )
+        .arrives("GET", "/x", "")
+        .upgrades()
+        .arrives("GET", "/2", ""),
+        answer(&[401, 200], "behind a stranger's WebSocket", {
+            let websocket = STRANGER.replace("\r\n\r\n", "\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+            [&*websocket, &two].concat()
+        })
+        .arrives("GET", "/2", ""),
         answer(&[200], "behind one of HTTP/1.0", [&*one.replace("HTTP/1.1", "HTTP/1.0"), &two].concat())
             .arrives("GET", "/1", "")
             .then(Then::Closed)
