@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::{debug, warn};
 
@@ -48,14 +48,19 @@ impl Heartbeat {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = format!("{}:{}", host.trim(), std::process::id());
         let heartbeat = Self { id, name, followed, management, store, holds };
-        if timeout(PATIENCE, heartbeat.announce()).await.is_err() {
-            warn!("this gateway could not announce itself; receipts of changes do not name it until it can");
-        }
+        heartbeat.announce().await;
         Ok(heartbeat)
     }
 
     async fn announce(&self) {
-        while let Err(error) = self.beat().await {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let beat = timeout_at(deadline, self.beat()).await.unwrap_or_else(|_| Err(StoreError::no_answer()));
+            let Err(error) = beat else { return };
+            if Instant::now() + BEAT >= deadline {
+                warn!(%error, "this gateway could not announce itself; receipts of changes do not name it until it can");
+                return;
+            }
             debug!(%error, "this replica could not announce itself yet");
             sleep(BEAT).await;
         }

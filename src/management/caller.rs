@@ -145,9 +145,7 @@ impl Caller {
         decision::alive(&proven.entry().holder(), now)?;
         let invalid = || ApiError::unauthorized("token_invalid", "the token is not valid");
         // The store is asked as well: what was just narrowed or revoked there must not act once more.
-        let store = store.at(Priority::Urgent);
-        let token = store.token(proven.entry().uid).await?.ok_or_else(invalid)?;
-        let user = store.user(token.owner).await?.ok_or_else(invalid)?;
+        let (token, user) = store.at(Priority::Urgent).holder(proven.entry().uid).await?.ok_or_else(invalid)?;
         match token.status(management.system.now()) {
             TokenStatus::Active => {}
             TokenStatus::Expired => return Err(decision::Reason::Expired.into()),

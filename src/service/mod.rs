@@ -39,7 +39,7 @@ use crate::{
         user::{SingleSignOn, UserId},
     },
     secret_hash::SecretHasher,
-    store::{Change, Priority, Store},
+    store::{Change, Store},
     system::System,
 };
 
@@ -96,7 +96,7 @@ impl Context<'_> {
 
     /// For a verb that can take a right away: nobody else's change holds it up.
     async fn urgent_change(&self) -> Result<Change> {
-        Ok(self.store.at(Priority::Urgent).change().await?)
+        Ok(self.store.urgent_change(self.actor).await?)
     }
 
     fn new_code(&self, purpose: Purpose) -> Result<OneTimeCode> {

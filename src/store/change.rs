@@ -5,13 +5,16 @@ use std::ops::{Deref, DerefMut};
 use sqlx::types::Json;
 
 use super::{
-    Store, StoreError,
+    Priority, Store, StoreError,
     columns::Id,
     point::Point,
     priority::Writing,
     statement::{Sql, same, statements},
 };
-use crate::domain::{audit::AuditEvent, user::UserId};
+use crate::domain::{
+    audit::{Actor, AuditEvent},
+    user::UserId,
+};
 
 statements! {
     BUMP = same("UPDATE change_seq SET seq = seq + 1 RETURNING seq");
@@ -67,7 +70,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], here as in all that is done with the change.
     pub async fn change(&self) -> Result<Change, StoreError> {
-        let mut connection = self.begin().await?;
+        Self::bump(self.begin().await?).await
+    }
+
+    /// A change that takes a right away: it waits for the actor's own ones before it, and for nobody else's that wait.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub async fn urgent_change(&self, actor: Actor) -> Result<Change, StoreError> {
+        let urgent = self.at(Priority::Urgent);
+        Self::bump(urgent.begin_in(urgent.urgent_turn(actor).await?).await?).await
+    }
+
+    async fn bump(mut connection: Writing) -> Result<Change, StoreError> {
         let (seq,) = connection.one(BUMP, ()).await?;
         Ok(Change { connection, seq })
     }

@@ -7,7 +7,7 @@ use sqlx::{error::DatabaseError, migrate::MigrateError};
 
 /// Why the store did not do it. Nothing was changed, with one exception that no database can spare us: a connection
 /// that is lost during the commit leaves open whether the change was made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The change contradicts what is there: the caller's mistake.
     #[error("{0} already exists")]
@@ -72,8 +72,10 @@ pub(super) fn of_migration(error: MigrateError, reading: fn(sqlx::Error) -> Stor
     }
 }
 
-pub(super) fn no_answer() -> StoreError {
-    StoreError::Unavailable("it did not answer in time".to_owned())
+impl StoreError {
+    pub fn no_answer() -> Self {
+        Self::Unavailable("it did not answer in time".to_owned())
+    }
 }
 
 fn read(error: sqlx::Error, of_database: fn(&dyn DatabaseError) -> StoreError) -> StoreError {

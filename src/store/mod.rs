@@ -28,6 +28,7 @@ mod release;
 mod replicas;
 mod rows;
 mod sessions;
+mod shared;
 mod sqlite;
 mod statement;
 mod token_names;
@@ -50,10 +51,22 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Mutex;
 
-use self::{postgres::PostgresServer, priority::Writing, sqlite::SqliteFile, statement::Connection};
+use self::{
+    postgres::PostgresServer,
+    priority::{Turn, Writing},
+    shared::{Locks, SharedReads},
+    sqlite::SqliteFile,
+    statement::Connection,
+};
 use crate::{
     config::{StoreConfig, StoreUrl},
-    domain::code::CodeKey,
+    domain::{
+        audit::Actor,
+        code::{CodeHash, CodeKey},
+        session::ConsoleSession,
+        token::{TokenRecord, TokenUid},
+        user::User,
+    },
 };
 
 pub type SharedStore = Arc<Store>;
@@ -73,8 +86,13 @@ struct Shared {
     codes: CodeKey,
     /// The turn of ordinary writers.
     ordinary_writer: Arc<Mutex<()>>,
-    /// How long one waits for it.
+    /// The turn of each actor's urgent writers.
+    urgent_writers: Locks<Actor>,
+    /// How long one waits for a turn.
     acquire_timeout: Duration,
+    holders: SharedReads<(Priority, TokenUid), Option<(TokenRecord, User)>>,
+    sessions: SharedReads<(Priority, CodeHash), Option<(ConsoleSession, User)>>,
+    replicas: SharedReads<Priority, Vec<Replica>>,
 }
 
 enum Database {
@@ -94,7 +112,16 @@ pub async fn open(config: &StoreConfig) -> Result<SharedStore, StoreError> {
         StoreUrl::Postgres(url) => Database::Postgres(PostgresServer::open(url, config).await?),
     };
     let codes = code_key::read(&database).await?;
-    let shared = Shared { database, codes, ordinary_writer: Arc::default(), acquire_timeout: config.acquire_timeout };
+    let shared = Shared {
+        database,
+        codes,
+        ordinary_writer: Arc::default(),
+        urgent_writers: Locks::default(),
+        acquire_timeout: config.acquire_timeout,
+        holders: SharedReads::default(),
+        sessions: SharedReads::default(),
+        replicas: SharedReads::default(),
+    };
     Ok(Arc::new(Store { shared: Arc::new(shared), priority: Priority::Ordinary }))
 }
 
@@ -129,7 +156,10 @@ impl Store {
 
     /// A transaction of which no follower needs to know; any other one is a [`Change`].
     async fn begin(&self) -> Result<Writing, StoreError> {
-        let turn = self.turn().await?;
+        self.begin_in(self.turn().await?).await
+    }
+
+    async fn begin_in(&self, turn: Turn) -> Result<Writing, StoreError> {
         let connection = match &self.shared.database {
             Database::Sqlite(file) => file.begin().await,
             Database::Postgres(server) => server.begin(self.priority).await,

@@ -73,18 +73,19 @@ impl PostgresServer {
         migrate(connection).await?;
 
         let limit = format!("{}ms", config.acquire_timeout.as_millis().max(1));
-        let pool = |max_connections| {
+        let options_of = |max_connections| {
             let limit = limit.clone();
-            PgPoolOptions::new()
-                .max_connections(max_connections)
-                .acquire_timeout(config.acquire_timeout)
-                .after_connect(move |connection, _| {
+            PgPoolOptions::new().max_connections(max_connections).acquire_timeout(config.acquire_timeout).after_connect(
+                move |connection, _| {
                     let limit = limit.clone();
                     Box::pin(async move { sqlx::query(LIMIT_SESSION).bind(limit).execute(connection).await.map(drop) })
-                })
-                .connect_lazy_with(options.clone())
+                },
+            )
         };
-        let (ordinary, urgent, feed) = (pool(config.max_connections), pool(URGENT_CONNECTIONS), pool(FEED_CONNECTIONS));
+        let pool = |max_connections| options_of(max_connections).connect_lazy_with(options.clone());
+        let (ordinary, feed) = (pool(config.max_connections), pool(FEED_CONNECTIONS));
+        // One stands ready: a revocation in a flood does not begin with making a connection.
+        let urgent = options_of(URGENT_CONNECTIONS).min_connections(1).connect_lazy_with(options.clone());
         let notifications = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(config.acquire_timeout)
@@ -168,7 +169,7 @@ async fn has_session_of_its_own(
     let mut there = by(deadline, options.connect()).await?;
     let first = by(deadline, session(here)).await?;
     // While a transaction holds it, a pooler cannot give the same session to the other connection.
-    let begun = timeout_at(deadline, there.begin()).await.map_err(|_| error::no_answer())?;
+    let begun = timeout_at(deadline, there.begin()).await.map_err(|_| StoreError::no_answer())?;
     let mut holding = begun.map_err(|error| match error {
         // Only a pooler that gives each statement a session has anything against a transaction.
         sqlx::Error::Database(_) => shared_sessions(),

@@ -1,24 +1,32 @@
 //! Who waits for whom: work of one priority never waits for a connection that work of another holds.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
-use tokio::{sync::OwnedMutexGuard, time::timeout};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::timeout,
+};
 
 use super::{Store, StoreError, statement::Connection};
+use crate::domain::audit::Actor;
 
 /// Whose work it is. Each priority has connections of its own, so that no flood of one holds up another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Priority {
     /// Everybody else's. Its writers take turns.
     Ordinary,
-    /// What takes a right away, and what has to be read before.
+    /// What takes a right away, and what has to be read before. The writers of one actor take turns, so that nobody has
+    /// all connections.
     Urgent,
     /// What makes this gateway decide by the store, and tells the others so.
     Feed,
 }
 
-/// The right to write with a priority; the next ordinary writer waits for it to be dropped.
-type Turn = Option<OwnedMutexGuard<()>>;
+/// The right to write with a priority; the next one who takes turns with this writer waits for it to be dropped.
+pub(super) type Turn = Option<OwnedMutexGuard<()>>;
 
 /// A connection that writes.
 ///
@@ -37,7 +45,16 @@ impl Store {
         if self.priority != Priority::Ordinary {
             return Ok(None);
         }
-        let turn = timeout(self.shared.acquire_timeout, self.shared.ordinary_writer.clone().lock_owned()).await;
+        self.turn_at(Arc::clone(&self.shared.ordinary_writer)).await
+    }
+
+    /// As [`Self::turn`], for an actor's urgent change.
+    pub(super) async fn urgent_turn(&self, actor: Actor) -> Result<Turn, StoreError> {
+        self.turn_at(self.shared.urgent_writers.of(actor)).await
+    }
+
+    async fn turn_at(&self, lock: Arc<Mutex<()>>) -> Result<Turn, StoreError> {
+        let turn = timeout(self.shared.acquire_timeout, lock.lock_owned()).await;
         turn.map(Some).map_err(|_| StoreError::Unavailable("other changes were first, and took too long".to_owned()))
     }
 }

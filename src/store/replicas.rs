@@ -96,7 +96,8 @@ impl Store {
 
     /// All that may decide by what they know, running or not heard of for some time, by name.
     pub async fn replicas(&self) -> Result<Vec<Replica>, StoreError> {
-        self.read().await?.all(LIST, ()).await
+        let reading = async { self.read().await?.all(LIST, ()).await };
+        self.shared.replicas.get(self.priority, reading).await
     }
 
     /// Where the gateway that was heard of last is reached, as it wrote it. `None`: none says so.

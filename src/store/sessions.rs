@@ -43,10 +43,13 @@ statements! {
 impl Store {
     /// The session and its user, unless it is over at `now` or the user is disabled.
     pub async fn session(&self, id: &CodeHash, now: Timestamp) -> Result<Option<(ConsoleSession, User)>, StoreError> {
-        let mut reading = self.read().await?;
-        let Some(session) = reading.optional::<ConsoleSession>(FIND, (id, now)).await? else { return Ok(None) };
-        let user = reading.live_user(session.user).await?;
-        Ok(user.map(|user| (session, user)))
+        let reading = async {
+            let mut reading = self.read().await?;
+            let Some(session) = reading.optional::<ConsoleSession>(FIND, (id, now)).await? else { return Ok(None) };
+            let user = reading.live_user(session.user).await?;
+            Ok(user.map(|user| (session, user)))
+        };
+        self.shared.sessions.get((self.priority, id.clone()), reading).await
     }
 
     /// Those that are not over at `now`, newest first.

@@ -5,7 +5,7 @@ mod file;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection as _, SqlitePool,
+    ConnectOptions, Connection as _, SqliteConnection, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -60,8 +60,13 @@ impl SqliteFile {
         migrate(&options).await.map_err(|error| file::name_path(error, &path))?;
         drop(alone);
 
-        let pool =
-            || SqlitePoolOptions::new().acquire_timeout(config.acquire_timeout).idle_timeout(None).max_lifetime(None);
+        let pool = || {
+            SqlitePoolOptions::new()
+                .acquire_timeout(config.acquire_timeout)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .before_acquire(|connection, _| Box::pin(is_as_new(connection)))
+        };
         let writer = pool().max_connections(1).connect_lazy_with(options.clone());
         let options = options.pragma("query_only", "on");
         let readers = |number| pool().max_connections(number).connect_lazy_with(options.clone());
@@ -113,6 +118,12 @@ async fn migrate(options: &SqliteConnectOptions) -> Result<(), StoreError> {
 
     read(transaction.commit().await)?;
     read(connection.close().await)
+}
+
+/// Whether the next one may have this connection; if not, it gets a new one. A full disk makes SQLite roll back by itself,
+/// after which sqlx believes for ever that the connection is in a transaction.
+async fn is_as_new(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    Ok(!connection.is_in_transaction())
 }
 
 /// sqlx's errors end here.

@@ -179,7 +179,7 @@ pub(super) async fn by<T>(
 ) -> Result<T, StoreError> {
     match timeout_at(deadline, work).await {
         Ok(done) => done.map_err(error::of_postgres),
-        Err(_) => Err(error::no_answer()),
+        Err(_) => Err(StoreError::no_answer()),
     }
 }
 

@@ -78,7 +78,7 @@ impl Store {
     }
 
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        self.read().await?.optional(FIND, (id,)).await
+        self.read().await?.user(id).await
     }
 
     /// `None`: the store has not been set up.
@@ -101,7 +101,7 @@ impl Change {
     }
 
     pub async fn user(&mut self, id: UserId) -> Result<Option<Current<User>>, StoreError> {
-        let user = self.connection.optional(FIND, (id,)).await?;
+        let user = self.connection.user(id).await?;
         Ok(user.map(|user| self.current(user)))
     }
 
@@ -137,6 +137,10 @@ impl Change {
 }
 
 impl Connection {
+    pub(super) async fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.optional(FIND, (id,)).await
+    }
+
     /// `None`: no such user, or disabled.
     pub(super) async fn live_user(&mut self, id: UserId) -> Result<Option<User>, StoreError> {
         self.optional(FIND_LIVE, (id,)).await

@@ -43,6 +43,7 @@ pub struct Place {
 }
 
 impl Fleet {
+    /// That soon give up a store that does not answer.
     pub fn on(cluster: &Cluster) -> Self {
         let upstream = Upstream::named("a");
         let url = cluster.database_url();
@@ -55,11 +56,31 @@ impl Fleet {
                 .env("STORE__POLL_INTERVAL", "100ms")
                 .spawn()
         };
-        let mut gateways: Vec<Gateway> = relays.iter().map(start).collect();
+        let gateways = relays.iter().map(start).collect();
+        let database = url.rsplit('/').next().unwrap().to_owned();
+        Self::of(gateways, relays, database, upstream)
+    }
+
+    /// With no network of the test's between them and the store, and settings as an operator gets them.
+    pub fn beside(cluster: &Cluster) -> Self {
+        let upstream = Upstream::named("a");
+        let url = cluster.database_url();
+        let start = |_| Setup::new(&deployment("a", upstream.address, "")).env("STORE__URL", &url).spawn();
+        let gateways = (0..GATEWAYS).map(start).collect();
+        Self::of(gateways, Vec::new(), String::new(), upstream)
+    }
+
+    /// One gateway, as such a store has.
+    pub fn on_sqlite() -> Self {
+        let upstream = Upstream::named("a");
+        let gateway = Setup::new(&deployment("a", upstream.address, "")).spawn();
+        Self::of(vec![gateway], Vec::new(), String::new(), upstream)
+    }
+
+    fn of(mut gateways: Vec<Gateway>, relays: Vec<Relay>, database: String, upstream: Upstream) -> Self {
         gateways.iter_mut().for_each(Gateway::becomes_ready);
         let admin = gateways[0].token(&["api"]);
         gateways.iter().for_each(|gateway| gateway.await_token(&admin));
-        let database = url.rsplit('/').next().unwrap().to_owned();
         Self { database, gateways: gateways.into_iter().map(RwLock::new).collect(), relays, admin, _upstream: upstream }
     }
 

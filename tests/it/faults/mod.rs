@@ -1,9 +1,12 @@
 //! Gateways, their store and the network between them, each of which fails while tokens are made, revoked and used. An
 //! oracle says of each answer whether it was allowed.
 
+mod disk;
 mod fleet;
+mod flood;
 mod kill_loop;
 mod oracle;
+mod revocation_time;
 
 use std::{thread::sleep, time::Duration};
 

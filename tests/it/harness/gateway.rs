@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use super::{
     SOON,
+    disk::Disk,
     http::{Client, Response},
     wait_for,
 };
@@ -39,6 +40,7 @@ pub struct Gateway {
     output: Arc<Output>,
     readers: Vec<JoinHandle<()>>,
     tokens: AtomicUsize,
+    disk: Option<Disk>,
 }
 
 /// What a gateway is started with.
@@ -49,6 +51,8 @@ pub struct Setup {
     /// What the shell's `ulimit` is told first.
     ulimit: Option<&'static str>,
     directory: TempDir,
+    /// Where the store is, if not on the machine's.
+    disk: Option<Disk>,
 }
 
 /// A token that works.
@@ -80,7 +84,7 @@ impl Setup {
             ("LOG__FORMAT", "json".to_owned()),
         ];
         let env = env.into_iter().map(|(key, value)| (format!("BENTO_GATEWAY__{key}"), value)).collect();
-        Self { config: config.to_owned(), env, arguments: Vec::new(), ulimit: None, directory }
+        Self { config: config.to_owned(), env, arguments: Vec::new(), ulimit: None, directory, disk: None }
     }
 
     /// `key` as in `PROXY__WORKERS`.
@@ -106,6 +110,14 @@ impl Setup {
         self
     }
 
+    /// With its SQLite file on a disk of its own.
+    pub fn on_a_disk_of_its_own(mut self) -> Self {
+        let mounted_at = self.directory.path().join("disk");
+        fs::create_dir(&mounted_at).unwrap();
+        self.disk = Some(Disk::over(&mounted_at));
+        self.env("STORE__URL", &format!("sqlite:{}", mounted_at.join("gateway.db").display()))
+    }
+
     /// Where the gateway will live: certificates can be put there first.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -123,7 +135,8 @@ impl Setup {
         let address = |key: &str| self.env[&format!("BENTO_GATEWAY__{key}")].parse().unwrap();
         let (proxy, management) = (address("PROXY__LISTEN"), address("MANAGEMENT__LISTEN"));
         let output = Arc::<Output>::default();
-        let (child, readers) = spawn(self.directory.path(), &self.env, &self.arguments, self.ulimit, &output);
+        let (child, readers) =
+            spawn(command(self.directory.path(), &self.env, self.disk.as_ref(), self.ulimit), &self.arguments, &output);
         Gateway {
             proxy,
             management,
@@ -134,6 +147,7 @@ impl Setup {
             output,
             readers,
             tokens: AtomicUsize::new(0),
+            disk: self.disk,
         }
     }
 }
@@ -170,7 +184,7 @@ impl Gateway {
     /// Runs a verb of the CLI on this gateway's store; its answer. With 7 it has done its work, too: a gateway that a
     /// test has killed or stopped is behind.
     pub fn cli(&self, arguments: &[&str]) -> Value {
-        let mut command = command(self.directory.path(), &self.env);
+        let mut command = self.command();
         let output = command.args(arguments).args(["-o", "json"]).output().unwrap();
         let done = matches!(output.status.code(), Some(0 | 7));
         assert!(done, "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -217,9 +231,19 @@ impl Gateway {
 
     /// As the CLI runs it, for a test that looks at the process itself.
     pub fn cli_command(&self, arguments: &[&str]) -> Command {
-        let mut command = command(self.directory.path(), &self.env);
+        let mut command = self.command();
         command.args(arguments);
         command
+    }
+
+    fn command(&self) -> Command {
+        command(self.directory.path(), &self.env, self.disk.as_ref(), None)
+    }
+
+    /// # Panics
+    /// If it has none of its own.
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().unwrap()
     }
 
     /// kill -9.
@@ -230,10 +254,15 @@ impl Gateway {
 
     /// On the same store, after it has ended.
     pub fn start_again(&mut self) {
-        let (child, readers) = spawn(self.directory.path(), &self.env, &self.arguments, None, &self.output);
+        self.begin_again();
+        self.becomes_ready();
+    }
+
+    /// As [`Self::start_again`], without waiting until it is ready.
+    pub fn begin_again(&mut self) {
+        let (child, readers) = spawn(self.command(), &self.arguments, &self.output);
         self.child = child;
         self.readers.extend(readers);
-        self.becomes_ready();
     }
 
     /// Replaces the configuration file as an editor does.
@@ -326,31 +355,23 @@ impl Drop for Gateway {
 }
 
 /// The binary with this gateway's settings, and nothing of the tests' own environment.
-fn command(directory: &Path, env: &BTreeMap<String, String>) -> Command {
-    configured(Command::new(BINARY), directory, env)
-}
-
-fn configured(mut command: Command, directory: &Path, env: &BTreeMap<String, String>) -> Command {
+fn command(directory: &Path, env: &BTreeMap<String, String>, disk: Option<&Disk>, ulimit: Option<&str>) -> Command {
+    let mut command = match (disk, ulimit) {
+        (None, None) => Command::new(BINARY),
+        (Some(disk), None) => disk.on(BINARY),
+        (None, Some(ulimit)) => {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &format!("ulimit {ulimit} && exec \"$0\" \"$@\""), BINARY]);
+            shell
+        }
+        (Some(_), Some(_)) => panic!("a disk and an ulimit in one"),
+    };
     command.current_dir(directory).env_clear().env("HOME", directory).envs(env).stdin(Stdio::null());
     command.args(["--config", "gateway.toml"]);
     command
 }
 
-fn spawn(
-    directory: &Path,
-    env: &BTreeMap<String, String>,
-    arguments: &[String],
-    ulimit: Option<&str>,
-    output: &Arc<Output>,
-) -> (Child, Vec<JoinHandle<()>>) {
-    let mut command = match ulimit {
-        None => command(directory, env),
-        Some(ulimit) => {
-            let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", &format!("ulimit {ulimit} && exec \"$0\" \"$@\""), BINARY]);
-            configured(shell, directory, env)
-        }
-    };
+fn spawn(mut command: Command, arguments: &[String], output: &Arc<Output>) -> (Child, Vec<JoinHandle<()>>) {
     command.arg("serve").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let readers = vec![

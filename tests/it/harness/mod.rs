@@ -6,6 +6,7 @@ pub mod api;
 pub mod bentoml;
 pub mod commands;
 pub mod console;
+pub mod disk;
 pub mod frames;
 pub mod gateway;
 pub mod http;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bento_gateway::{
-    domain::audit::Action,
+    domain::audit::{Action, Actor},
     store::{Cursor, Priority, SharedStore, Snapshot},
     system,
 };
@@ -23,6 +23,7 @@ use super::{StoreUnderTest, behaviours, event, insert, owner, token, verbs::Verb
 behaviours!(
     readers_of_one_priority_take_no_connections_of_another,
     an_urgent_change_comes_before_all_that_queue,
+    nobody_queues_urgent_changes_before_all_others,
     what_is_committed_meanwhile_is_in_no_snapshot,
 );
 
@@ -89,6 +90,38 @@ async fn an_urgent_change_comes_before_all_that_queue(under_test: StoreUnderTest
     assert!(before <= 2, "{before} of {QUEUE} came first");
     queue.join_all().await;
     assert_eq!(committed.load(SeqCst), QUEUE);
+}
+
+/// More than there are connections for urgent work.
+async fn nobody_queues_urgent_changes_before_all_others(under_test: StoreUnderTest) {
+    const QUEUE: usize = 20;
+    let store = under_test.open().await;
+    let (greedy, other) = (Actor::User(owner(&store).await), Actor::Cli);
+    let first = store.change().await.unwrap();
+    let (mut queue, done) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..QUEUE {
+        let (store, done) = (store.clone(), done.clone());
+        queue.spawn(async move {
+            drop(store.urgent_change(greedy).await.unwrap());
+            done.fetch_add(1, SeqCst);
+        });
+    }
+    sleep(Duration::from_millis(200)).await;
+    let changing = tokio::spawn({
+        let (store, done) = (store.clone(), done.clone());
+        async move {
+            let change = store.urgent_change(other).await.unwrap();
+            let before = done.load(SeqCst);
+            drop(change);
+            before
+        }
+    });
+    sleep(Duration::from_millis(200)).await;
+    drop(first);
+
+    let before = changing.await.unwrap();
+    assert!(before <= 2, "{before} of {QUEUE} came first");
+    queue.join_all().await;
 }
 
 async fn what_is_committed_meanwhile_is_in_no_snapshot(under_test: StoreUnderTest) {
