@@ -3,12 +3,11 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed},
     },
     thread::{JoinHandle, sleep},
@@ -22,6 +21,7 @@ use super::{
     SOON,
     disk::Disk,
     http::{Client, Response},
+    process::{Output, spawn},
     wait_for,
 };
 
@@ -60,12 +60,6 @@ pub struct Setup {
 pub struct Token {
     pub text: String,
     pub uid: String,
-}
-
-#[derive(Default)]
-struct Output {
-    stdout: Mutex<Vec<String>>,
-    stderr: Mutex<Vec<String>>,
 }
 
 impl Setup {
@@ -369,28 +363,6 @@ fn command(directory: &Path, env: &BTreeMap<String, String>, disk: Option<&Disk>
     command.current_dir(directory).env_clear().env("HOME", directory).envs(env).stdin(Stdio::null());
     command.args(["--config", "gateway.toml"]);
     command
-}
-
-fn spawn(mut command: Command, arguments: &[String], output: &Arc<Output>) -> (Child, Vec<JoinHandle<()>>) {
-    command.arg("serve").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let readers = vec![
-        collect(child.stdout.take().unwrap(), Arc::clone(output), |output| &output.stdout),
-        collect(child.stderr.take().unwrap(), Arc::clone(output), |output| &output.stderr),
-    ];
-    (child, readers)
-}
-
-fn collect(
-    source: impl Read + Send + 'static,
-    output: Arc<Output>,
-    lines: fn(&Output) -> &Mutex<Vec<String>>,
-) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        for line in BufReader::new(source).lines().map_while(Result::ok) {
-            lines(&output).lock().unwrap().push(line);
-        }
-    })
 }
 
 /// The status of `GET /readyz` at an address. `None`: nobody answered.

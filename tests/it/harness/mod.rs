@@ -14,6 +14,7 @@ pub mod http2;
 pub mod pair;
 pub mod pooler;
 pub mod postgres;
+mod process;
 pub mod provider;
 pub mod relay;
 pub mod snapshot;
