@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, Version, header};
+use http::{HeaderValue, Response, Version, header, request::Parts};
 use hyper::body::{Body, Incoming};
 
 use super::{
@@ -24,9 +24,16 @@ use super::{
 };
 use crate::telemetry::line::{OWN_PAGE, RequestOutcome};
 
-/// How much of a rejected body is read and dropped before its stream is reset, bytes, and for how long.
-const MAX_DISCARDED: usize = 256 * 1024;
-const DISCARD_TIME: Duration = Duration::from_secs(1);
+/// How much of a rejected body is read and dropped, and for how long.
+struct Discard {
+    bytes: u64,
+    time: Duration,
+}
+
+/// Before the response: what is here, or arrives at once. Behind a larger or slower body the connection is closed.
+const ON_HTTP1: Discard = Discard { bytes: 64 * 1024, time: Duration::from_millis(100) };
+/// Beside the response. Behind a larger or slower body its stream is reset.
+const ON_HTTP2: Discard = Discard { bytes: 256 * 1024, time: Duration::from_secs(1) };
 
 /// The service's response, from which the gateway has taken what concerned the upstream's connection only.
 pub fn stream(response: ResponseHead, exchange: Exchange, mut record: Record) -> Response<ResponseBody> {
@@ -61,16 +68,14 @@ pub async fn reject(
     {
         tokio::time::sleep(readyz_tarpit::DELAY).await;
     }
-    if let Some(body) = body.filter(|_| received.has_body && head.version == Version::HTTP_2) {
-        tokio::task::spawn_local(discard(body));
-    }
+    let closes = received.has_body && !discarded(head, body, routed.is_some(), &mut record).await;
     let login = routed.and_then(|routed| Step::refused(rejection, routed));
     let rejection = if login.is_some() { ELSEWHERE } else { rejection };
     let mut response = match routed {
         Some(routed) => respond(worker, rejection, routed, login),
         None => rejection.respond(&received.reply_context()),
     };
-    if received.has_body && head.version < Version::HTTP_2 {
+    if closes {
         // The rest of the body must not be read as the next request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -114,18 +119,44 @@ fn with_body(response: Response<Bytes>, mut record: Record, outcome: RequestOutc
     response.map(|bytes| ResponseBody::own(bytes, record, outcome))
 }
 
-/// Reads what an HTTP/2 caller is still sending. hyper would otherwise reset the stream right behind the response, which is
-/// legal, but some clients (curl 7.88) overlook a response that comes so before they have sent all.
-async fn discard(mut body: Incoming) {
-    let all = async {
-        let mut left = MAX_DISCARDED;
-        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                return;
-            }
+/// Whether nothing of the rejected request's body can be taken for the next request. `body` of `None`: it was being
+/// forwarded. `unambiguous`: every parser ends the body where ours does.
+async fn discarded(head: &Parts, body: Option<Incoming>, unambiguous: bool, record: &mut Record) -> bool {
+    if head.version == Version::HTTP_2 {
+        if let Some(body) = body {
+            // hyper would otherwise reset the stream right behind the response, which is legal, but some clients
+            // (curl 7.88) overlook a response that comes so before they have sent all.
+            tokio::task::spawn_local(async move { ON_HTTP2.read(body, |_| {}).await });
         }
-    };
-    // A slower caller has had the response for long.
-    let _ = tokio::time::timeout(DISCARD_TIME, all).await;
+        return true;
+    }
+    match body {
+        // A caller that waits for our word (RFC 9110 § 10.1.1) shall not send the body.
+        Some(body) if unambiguous && !head.headers.contains_key(header::EXPECT) => {
+            ON_HTTP1.read(body, |bytes| record.received(bytes)).await
+        }
+        _ => false,
+    }
+}
+
+impl Discard {
+    /// Whether that was all of it.
+    async fn read(&self, mut body: Incoming, mut seen: impl FnMut(u64)) -> bool {
+        if body.size_hint().lower() > self.bytes {
+            return false;
+        }
+        let all = async {
+            let mut left = self.bytes;
+            while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                let Ok(frame) = frame else { return false };
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                seen(bytes);
+                let Some(rest) = left.checked_sub(bytes) else { return false };
+                left = rest;
+            }
+            true
+        };
+        // A slower caller of HTTP/2 has had the response for long.
+        tokio::time::timeout(self.time, all).await.unwrap_or(false)
+    }
 }
