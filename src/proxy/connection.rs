@@ -1,32 +1,19 @@
 //! A downstream connection: TLS or not, HTTP/1.1 or HTTP/2, and how it ends.
 
-use std::{
-    fmt,
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-    task::Poll,
-};
+use std::{convert::Infallible, fmt, future::poll_fn, io, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, task::Poll};
 
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
-    service::service_fn,
+    service::{Service, service_fn},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
-    sync::OwnedSemaphorePermit,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::OwnedSemaphorePermit};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
-    downstream_io::{DownstreamIo, Watch},
+    downstream_io::{DownstreamIo, Rest, Socket, Watch},
     local_executor::LocalExecutor,
     opening::{OpenedStream, Opening},
     pipeline,
@@ -77,14 +64,8 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
             let io = DownstreamIo::new(stream, state, connection_slot, Watch::Nothing);
             let _ = state.guard(server.refuse_proxy_protocol(io, version, tls.is_some())).await;
         }
-        (opening, Some(config)) => {
-            let stream = match state.guard(TlsAcceptor::from(config).accept(stream)).await {
-                Some(Ok(stream)) => stream,
-                failed => return server.tell_of_handshake(opening, failed.and_then(Result::err)),
-            };
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            server.serve(stream, connection_slot, http2).await;
-        }
+        // Boxed, as all that is large: a connection that rests has none of it.
+        (opening, Some(config)) => Box::pin(server.accept_tls(opening, stream, config, connection_slot)).await,
         (opening, None) => {
             let http2 = settings.http2 && opening == Opening::Http2;
             server.serve(stream, connection_slot, http2).await;
@@ -99,36 +80,75 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    async fn serve<S>(self, stream: S, connection_slot: OwnedSemaphorePermit, http2: bool)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    async fn accept_tls(
+        &self,
+        opening: Opening,
+        stream: OpenedStream,
+        config: Arc<ServerConfig>,
+        connection_slot: OwnedSemaphorePermit,
+    ) {
+        let state = &self.connection.state;
+        let stream = match state.guard(TlsAcceptor::from(config).accept(stream)).await {
+            Some(Ok(stream)) => stream,
+            failed => return self.tell_of_handshake(opening, failed.and_then(Result::err)),
+        };
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.serve(stream, connection_slot, http2).await;
+    }
+
+    async fn serve<S: Socket>(&self, stream: S, connection_slot: OwnedSemaphorePermit, http2: bool) {
+        let state = &self.connection.state;
+        if http2 {
+            state.becomes_http2();
+            let streams = Arc::<Streams>::default();
+            let io = DownstreamIo::new(stream, state, connection_slot, Watch::Http2(Arc::clone(&streams)));
+            let service = self.service(Some(Arc::clone(&streams)));
+            let mut serving = Box::pin(self.http2().serve_connection(TokioIo::new(io), service));
+            self.drive(&mut serving, |serving| serving.get_mut().as_mut().graceful_shutdown(), Some(&streams)).await;
+            return;
+        }
+        let line = RequestLine::first(self.limits.max_uri_bytes, self.worker.next_request_number());
+        let mut io = DownstreamIo::new(stream, state, connection_slot, Watch::Http1(line));
+        while let Some(silent) = Box::pin(self.until_silence(io)).await {
+            io = silent;
+            match self.connection.state.guard(io.rest()).await {
+                Some(Rest::NextRequest) => {}
+                Some(Rest::End) => {
+                    let _ = self.connection.state.guard(io.shutdown()).await;
+                    return;
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Serves HTTP/1 until the connection has ended, or until its caller has been silent for so long after a response that the
+    /// connection is taken apart. Then all that is left of it is returned.
+    async fn until_silence<S: Socket>(&self, io: DownstreamIo<S>) -> Option<DownstreamIo<S>> {
+        let mut serving = self.http1().serve_connection(TokioIo::new(io), self.service(None)).with_upgrades();
+        match self.drive(&mut serving, |serving| serving.graceful_shutdown(), None).await {
+            Driven::Ended => None,
+            Driven::Silent => {
+                let parts = serving.into_parts()?;
+                Some(parts.io.into_inner().with_unread(&parts.read_buf))
+            }
+        }
+    }
+
+    /// `streams`: of a connection of HTTP/2.
+    fn service(
+        &self,
+        streams: Option<Arc<Streams>>,
+    ) -> impl Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible, Future: 'static> + use<>
     {
         let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
-        let streams = http2.then(Arc::<Streams>::default);
-        let handed_over = streams.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            if let Some(streams) = &handed_over {
+        service_fn(move |request: Request<Incoming>| {
+            if let Some(streams) = &streams {
                 streams.handed_over();
             }
             let (worker, connection) = (Rc::clone(&worker), Rc::clone(&connection));
-            async move {
-                Ok::<Response<ResponseBody>, std::convert::Infallible>(
-                    pipeline::handle(worker, connection, request).await,
-                )
-            }
-        });
-        let state = &self.connection.state;
-        if let Some(streams) = streams {
-            state.becomes_http2();
-            let io = DownstreamIo::new(stream, state, connection_slot, Watch::Http2(Arc::clone(&streams)));
-            let serving = self.http2().serve_connection(TokioIo::new(io), service);
-            self.drive(serving, |serving| serving.graceful_shutdown(), Some(&streams)).await;
-        } else {
-            let line = RequestLine::first(self.limits.max_uri_bytes, self.worker.next_request_number());
-            let io = DownstreamIo::new(stream, state, connection_slot, Watch::Http1(line));
-            let serving = self.http1().serve_connection(TokioIo::new(io), service).with_upgrades();
-            self.drive(serving, |serving| serving.graceful_shutdown(), None).await;
-        }
+            async move { Ok::<_, Infallible>(pipeline::handle(worker, connection, request).await) }
+        })
     }
 
     /// Says to a load balancer that the gateway does not read the PROXY protocol. Where TLS is expected, nobody could read the
@@ -192,21 +212,20 @@ impl Server<'_> {
         builder
     }
 
-    /// Polls the connection until it ends by itself or its time is over.
-    async fn drive<C>(&self, serving: C, shut_down: impl Fn(Pin<&mut C>), streams: Option<&Streams>)
+    /// Polls the connection until it ends by itself, its time is over, or its caller has long been silent.
+    async fn drive<C>(&self, serving: &mut C, shut_down: impl Fn(Pin<&mut C>), streams: Option<&Streams>) -> Driven
     where
-        C: Future<Output = hyper::Result<()>>,
+        C: Future<Output = hyper::Result<()>> + Unpin,
     {
-        let mut serving = pin!(serving);
         let (mut notified, mut recorded) = (false, false);
         let state = &self.connection.state;
         let served = state
             .guard(poll_fn(|cx| {
                 if state.takes_no_more() && !notified {
                     notified = true;
-                    shut_down(serving.as_mut());
+                    shut_down(Pin::new(serving));
                 }
-                let polled = serving.as_mut().poll(cx);
+                let polled = Pin::new(&mut *serving).poll(cx);
                 if state.refuses_line() && !recorded {
                     recorded = true;
                     let rejection = Rejection::from(BadTarget::TooLong);
@@ -218,15 +237,23 @@ impl Server<'_> {
                 if !state.takes_no_more() && !matches!(polled, Poll::Ready(Err(_))) {
                     refused.into_iter().for_each(|refusal| self.record_refused(refusal));
                 }
-                polled
+                match polled {
+                    Poll::Pending if state.is_silent() => Poll::Ready(None),
+                    polled => polled.map(Some),
+                }
             }))
             .await;
-        let Some(Err(error)) = served else { return };
-        if error.is_parse() {
-            self.worker.record_malformed(&self.connection, &error);
-        } else if let Some(reason) = fault_of_http2(&error) {
-            self.worker.record_unread(&self.connection, None, "malformed_request", reason);
+        match served {
+            Some(None) => return Driven::Silent,
+            Some(Some(Err(error))) if error.is_parse() => self.worker.record_malformed(&self.connection, &error),
+            Some(Some(Err(error))) => {
+                if let Some(reason) = fault_of_http2(&error) {
+                    self.worker.record_unread(&self.connection, None, "malformed_request", reason);
+                }
+            }
+            None | Some(Some(Ok(()))) => {}
         }
+        Driven::Ended
     }
 
     /// Records a stream of HTTP/2 that the library has refused.
@@ -243,6 +270,13 @@ impl Server<'_> {
             Refusal::Unsaid => record(None, "malformed_request", &"the stream was refused"),
         }
     }
+}
+
+/// Why a connection is polled no longer.
+enum Driven {
+    Ended,
+    /// Between two requests of HTTP/1.
+    Silent,
 }
 
 /// Why the library has ended a connection of HTTP/2 for what its caller sent. `None`: that is not why it has ended.

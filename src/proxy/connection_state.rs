@@ -20,6 +20,8 @@ use std::{
 
 use crate::telemetry::{line::RequestOutcome, unsent::UnsentLine};
 
+/// How long after a response a connection keeps what serves requests: buffers, the parser, the place of the next request.
+const SILENCE: Duration = Duration::from_millis(200);
 /// How long the downstream's side of a connection may stay open after ours while the gateway drains: long enough for the
 /// last response to arrive, short enough that nobody can keep the gateway from ending.
 const DRAIN_LINGER: Duration = Duration::from_millis(500);
@@ -38,6 +40,10 @@ pub struct ConnectionState {
     http2: AtomicBool,
     /// Between two requests, with nothing of the next one read.
     idle: AtomicBool,
+    /// HTTP/1: the last request was read to its end, and another one may follow.
+    may_rest: AtomicBool,
+    /// HTTP/1: idle for [`SILENCE`] while it may rest.
+    silent: AtomicBool,
     /// HTTP/1: the last response has ended, and hyper has not written all of it yet.
     flushing: AtomicBool,
     /// Whether a request has ever begun on it.
@@ -69,6 +75,10 @@ pub struct Active {
     state: Arc<ConnectionState>,
     /// How long its response may make no progress while the caller takes it.
     pub idle_timeout: Duration,
+    /// Whether the request asks for the connection to be kept.
+    pub persistent: bool,
+    /// Whether it was read to its end, so that what follows is another request.
+    pub read: bool,
 }
 
 impl ConnectionState {
@@ -79,6 +89,8 @@ impl ConnectionState {
             active: AtomicU32::new(0),
             http2: AtomicBool::new(false),
             idle: AtomicBool::new(false),
+            may_rest: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
             used: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -111,9 +123,11 @@ impl ConnectionState {
         self.active.fetch_add(1, AcqRel);
         self.used.store(true, Relaxed);
         self.idle.store(false, Relaxed);
+        self.silent.store(false, Relaxed);
+        self.may_rest.store(false, Relaxed);
         self.flushing.store(false, Relaxed);
         self.deadline.store(u64::MAX, Relaxed);
-        Active { state: Arc::clone(self), idle_timeout: self.keep_alive_timeout }
+        Active { state: Arc::clone(self), idle_timeout: self.keep_alive_timeout, persistent: false, read: false }
     }
 
     /// Bytes came from the downstream. On HTTP/1 they begin a further header if no request is under way: whether they do.
@@ -121,6 +135,7 @@ impl ConnectionState {
         let begins = self.idle.load(Relaxed) && !self.http2.load(Relaxed);
         if begins {
             self.idle.store(false, Relaxed);
+            self.silent.store(false, Relaxed);
             self.arm(self.header_timeout);
         }
         begins
@@ -191,6 +206,24 @@ impl ConnectionState {
         let mut registered = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         if !registered.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
             *registered = Some(waker.clone());
+        }
+    }
+
+    /// Whether nothing needs to be kept for the connection but its socket.
+    pub fn is_silent(&self) -> bool {
+        self.silent.load(Relaxed)
+    }
+
+    /// `now`: milliseconds after the sweep was made.
+    pub fn rest_if_silent(&self, now: u64) {
+        let rests = self.idle.load(Relaxed) && self.may_rest.load(Relaxed) && !self.lingering.load(Relaxed);
+        if !rests || self.silent.load(Relaxed) {
+            return;
+        }
+        let idle_until = self.deadline.load(Relaxed);
+        if idle_until <= now.saturating_add(millis(self.keep_alive_timeout.saturating_sub(SILENCE))) {
+            self.silent.store(true, Relaxed);
+            self.wake();
         }
     }
 
@@ -273,7 +306,7 @@ impl ConnectionState {
     }
 
     fn millis_in(&self, limit: Duration) -> u64 {
-        u64::try_from((self.started.elapsed() + limit).as_millis()).unwrap_or(u64::MAX)
+        millis(self.started.elapsed() + limit)
     }
 }
 
@@ -296,7 +329,8 @@ impl Drop for Active {
             return;
         }
         if !state.http2.load(Relaxed) {
-            state.flush_limit.store(u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX), Relaxed);
+            state.may_rest.store(self.persistent && self.read, Relaxed);
+            state.flush_limit.store(millis(self.idle_timeout), Relaxed);
             state.flushing.store(true, Relaxed);
             state.arm(self.idle_timeout);
         } else if state.is_retired() {
@@ -306,4 +340,8 @@ impl Drop for Active {
             state.arm(state.keep_alive_timeout);
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -124,6 +124,7 @@ impl DeadlineSweep {
         }
         let millis = self.millis(now);
         for (_, connection) in self.connections.borrow().iter() {
+            connection.rest_if_silent(millis);
             connection.close_if_due(millis);
         }
     }

@@ -1,6 +1,7 @@
 //! The bytes of a downstream connection: tells its state what moves, and closes gently.
 
 use std::{
+    future::poll_fn,
     io,
     mem::MaybeUninit,
     pin::Pin,
@@ -14,8 +15,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
 };
+use tokio_rustls::server::TlsStream;
 
-use super::{connection_state::ConnectionState, refused_streams::Streams, request_line::RequestLine};
+use super::{
+    connection_state::ConnectionState, opening::OpenedStream, refused_streams::Streams, request_line::RequestLine,
+};
 
 /// How long the gateway reads and drops what a caller still sends after the last response. Closing at once would reset the
 /// connection, and the response could be lost on its way.
@@ -28,9 +32,36 @@ pub enum Watch {
     Nothing,
 }
 
+/// A socket, with TLS or without.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Returns when the operating system has bytes of it, or its end.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Socket for OpenedStream {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_readable(self, cx)
+    }
+}
+
+impl Socket for TlsStream<OpenedStream> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_ref().0.poll_readable(cx)
+    }
+}
+
+/// How the rest between two requests ends.
+pub enum Rest {
+    NextRequest,
+    /// The gateway takes no further request.
+    End,
+}
+
 pub struct DownstreamIo<S> {
     stream: S,
     state: Arc<ConnectionState>,
+    /// What hyper has read of the next request, and is to read again.
+    unread: Bytes,
     /// The gateway has closed its side, and reads on only so that the last response is not lost.
     lingering: bool,
     watch: Watch,
@@ -72,11 +103,37 @@ impl<S> DownstreamIo<S> {
         Self {
             stream,
             state: Arc::clone(state),
+            unread: Bytes::new(),
             lingering: false,
             watch,
             refusal: None,
             _connection_slot: connection_slot,
         }
+    }
+}
+
+impl<S: Socket> DownstreamIo<S> {
+    /// Waits without a buffer. Its time is the connection's.
+    pub async fn rest(&self) -> Rest {
+        if !self.unread.is_empty() {
+            return Rest::NextRequest;
+        }
+        poll_fn(|cx| match self.state.takes_no_more() {
+            true => Poll::Ready(Rest::End),
+            // Whoever reads learns of an error.
+            false => self.stream.poll_readable(cx).map(|_| Rest::NextRequest),
+        })
+        .await
+    }
+
+    /// Of a connection that was taken apart.
+    pub fn with_unread(mut self, unread: &[u8]) -> Self {
+        if !unread.is_empty() {
+            self.state.received();
+            // Not the whole buffer that it lies in.
+            self.unread = Bytes::copy_from_slice(unread);
+        }
+        self
     }
 }
 
@@ -96,6 +153,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DownstreamIo<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DownstreamIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let size = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(size));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         if self.refusal.is_none() {
             let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) else {

@@ -208,6 +208,12 @@ pub fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
+/// Whether further requests may follow on the connection (RFC 9112 § 9.3). Callers of HTTP/1.0 who ask for that are not
+/// counted.
+pub fn is_persistent(head: &Parts) -> bool {
+    head.version == Version::HTTP_11 && !nominated(&head.headers).any(|option| option.eq_ignore_ascii_case("close"))
+}
+
 /// The fields that `Connection` takes away (RFC 9110 § 7.6.1).
 pub fn named_by_connection(headers: &HeaderMap) -> Vec<&str> {
     nominated(headers).filter(|name| !is_connection_option(name)).collect()

@@ -71,6 +71,13 @@ impl OpenedStream {
     }
 }
 
+impl OpenedStream {
+    /// See [`Socket`](super::downstream_io::Socket).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.replayed < self.filled { Poll::Ready(Ok(())) } else { self.stream.poll_read_ready(cx) }
+    }
+}
+
 /// `None`: more bytes have to say it.
 fn classify(seen: &[u8]) -> Option<Opening> {
     if let Some((_, opening)) = KNOWN.iter().find(|(beginning, _)| seen.starts_with(beginning)) {

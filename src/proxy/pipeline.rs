@@ -36,6 +36,10 @@ pub async fn handle(
     let mut record = worker.record(&connection, !has_body || head.headers.contains_key(TRANSFER_ENCODING));
     record.request(&id, &head.method, head.uri.path());
     let settings = worker.gateway.settings.load();
+    record.persistent(headers::is_persistent(&head));
+    if !has_body {
+        record.request_ended();
+    }
     let received = Received { id: &id, head: &head, has_body, connection: &connection, settings: &settings };
     let mut response = respond(&worker, received, body, record).await;
     if let Ok(id) = HeaderValue::try_from(id) {

@@ -96,6 +96,20 @@ impl Record {
         self.line.cause = Span::new(start, self.text.len());
     }
 
+    /// Whether the caller asks for the connection to be kept.
+    pub fn persistent(&mut self, persistent: bool) {
+        if let Some(active) = &mut self.active {
+            active.persistent = persistent;
+        }
+    }
+
+    /// All of the request was read.
+    pub fn request_ended(&mut self) {
+        if let Some(active) = &mut self.active {
+            active.read = true;
+        }
+    }
+
     /// Adds bytes of the request's body.
     pub fn received(&mut self, bytes: u64) {
         self.line.bytes_in += bytes;

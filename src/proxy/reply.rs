@@ -30,7 +30,8 @@ struct Discard {
     time: Duration,
 }
 
-/// Before the response: what is here, or arrives at once. Behind a larger or slower body the connection is closed.
+/// Before the response: what is here, or arrives at once, of a body of a stated length. Behind any other the connection is
+/// closed.
 const ON_HTTP1: Discard = Discard { bytes: 64 * 1024, time: Duration::from_millis(100) };
 /// Beside the response. Behind a larger or slower body its stream is reset.
 const ON_HTTP2: Discard = Discard { bytes: 256 * 1024, time: Duration::from_secs(1) };
@@ -78,6 +79,8 @@ pub async fn reject(
     if closes {
         // The rest of the body must not be read as the next request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    } else {
+        record.request_ended();
     }
     if rejection.source() == Source::Upstream {
         tracing::debug!(reason = rejection.code(), request_id = received.id, "not answered by its upstream");
@@ -131,8 +134,11 @@ async fn discarded(head: &Parts, body: Option<Incoming>, unambiguous: bool, reco
         return true;
     }
     match body {
-        // A caller that waits for our word (RFC 9110 § 10.1.1) shall not send the body.
-        Some(body) if unambiguous && !head.headers.contains_key(header::EXPECT) => {
+        // A caller that waits for our word (RFC 9110 § 10.1.1) shall not send the body. Where a chunked one ends, parsers have
+        // disagreed too often.
+        Some(body)
+            if unambiguous && body.size_hint().exact().is_some() && !head.headers.contains_key(header::EXPECT) =>
+        {
             ON_HTTP1.read(body, |bytes| record.received(bytes)).await
         }
         _ => false,

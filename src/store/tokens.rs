@@ -15,7 +15,7 @@ use crate::domain::{
     token::{SecretRecord, TokenRecord, TokenUid},
     token_text::{LOOKUP_ID_LEN, PREFIX},
     usage::{DailyUse, Day, TokenUse},
-    user::{User, UserId},
+    user::UserId,
 };
 
 /// What a [`TokenRecord`] is read from.
@@ -212,17 +212,6 @@ impl Store {
     /// `None`: no such token. Revoked and expired ones are found.
     pub async fn token(&self, uid: TokenUid) -> Result<Option<TokenRecord>, StoreError> {
         self.read().await?.token(uid).await
-    }
-
-    /// The token with its owner, whatever has become of them.
-    pub async fn holder(&self, uid: TokenUid) -> Result<Option<(TokenRecord, User)>, StoreError> {
-        let reading = async {
-            let mut reading = self.read().await?;
-            let Some(token) = reading.token(uid).await? else { return Ok(None) };
-            let user = reading.user(token.owner).await?;
-            Ok(user.map(|user| (token, user)))
-        };
-        self.shared.holders.get((self.priority, uid), reading).await
     }
 
     pub async fn list_tokens(&self, filter: &TokenFilter) -> Result<Page<TokenRecord>, StoreError> {

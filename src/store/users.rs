@@ -6,6 +6,7 @@ use super::{
 };
 use crate::domain::{
     timestamp::Timestamp,
+    token::{TokenRecord, TokenUid},
     user::{Email, User, UserId},
 };
 
@@ -79,6 +80,17 @@ impl Store {
 
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         self.read().await?.user(id).await
+    }
+
+    /// The token with its owner, whatever has become of them.
+    pub async fn holder(&self, uid: TokenUid) -> Result<Option<(TokenRecord, User)>, StoreError> {
+        let reading = async {
+            let mut reading = self.read().await?;
+            let Some(token) = reading.token(uid).await? else { return Ok(None) };
+            let user = reading.user(token.owner).await?;
+            Ok(user.map(|user| (token, user)))
+        };
+        self.shared.holders.get((self.priority, uid), reading).await
     }
 
     /// `None`: the store has not been set up.

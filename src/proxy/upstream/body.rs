@@ -68,6 +68,9 @@ impl ResponseBody {
         if let Some(exchange) = self.exchange.take_if(|exchange| exchange.is_done()) {
             self.record(|record| {
                 record.received(exchange.received());
+                if exchange.has_sent_request() {
+                    record.request_ended();
+                }
                 record.ended(RequestOutcome::Complete);
             });
             exchange.finish();

@@ -173,6 +173,11 @@ impl Exchange {
         }
     }
 
+    /// Whether all of the request has left.
+    pub fn has_sent_request(&self) -> bool {
+        self.sending == Sending::Done
+    }
+
     /// Whether the response's body is complete.
     pub fn is_done(&self) -> bool {
         matches!(self.decoder, Decoder::Done)

@@ -1,6 +1,6 @@
 //! Where a token may stand, and where it does not count.
 
-use super::case::{Case, TOKEN, answer, deny, forward, refuse};
+use super::case::{Case, TOKEN, Then, answer, deny, forward, refuse};
 
 const SEEN: (&str, &str, &str) = ("GET", "/x", "");
 
@@ -104,11 +104,13 @@ fn elsewhere() -> Vec<Case> {
     let unread = [
         refuse(401, "in a trailer", post("transfer-encoding: chunked", trailer)),
         refuse(401, "in an extension of a chunk", post("transfer-encoding: chunked", extension)),
-        refuse(
-            401,
+        // The rest of it is no request.
+        answer(
+            &[401, 400],
             "in a body",
-            post("content-type: application/x-www-form-urlencoded\r\ncontent-length: 13", "token=$TOKEN&"),
-        ),
+            post("content-type: application/x-www-form-urlencoded\r\ncontent-length: 13", "token=$TOKEN&\r\n\r\n"),
+        )
+        .then(Then::Closed),
     ];
     denied_cases.into_iter().chain(targets).chain(unread).collect()
 }

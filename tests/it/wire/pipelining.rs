@@ -90,7 +90,8 @@ pub fn cases() -> Vec<Case> {
             .arrives("GET", "/1", "")
             .then(Then::Closed)
             .without("/2"),
-        answer(&[401], "a request within a body that is not read", {
+        // The length is that of the text with `$TOKEN`: what is beyond is no request.
+        answer(&[401, 400], "a request within a body that is not forwarded", {
             let inner = line("GET /inner HTTP/1.1");
             format!("POST /x HTTP/1.1\r\nhost: a.test\r\ncontent-length: {}\r\n\r\n{inner}", inner.len())
         })
