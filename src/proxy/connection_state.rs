@@ -40,7 +40,9 @@ pub struct ConnectionState {
     http2: AtomicBool,
     /// Between two requests, with nothing of the next one read.
     idle: AtomicBool,
-    /// HTTP/1: the last request was read to its end, and another one may follow.
+    /// HTTP/1: the last request was read to its end. What comes behind any other begins no request.
+    read: AtomicBool,
+    /// HTTP/1: and another one may follow.
     may_rest: AtomicBool,
     /// HTTP/1: idle for [`SILENCE`] while it may rest.
     silent: AtomicBool,
@@ -89,6 +91,7 @@ impl ConnectionState {
             active: AtomicU32::new(0),
             http2: AtomicBool::new(false),
             idle: AtomicBool::new(false),
+            read: AtomicBool::new(true),
             may_rest: AtomicBool::new(false),
             silent: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
@@ -132,7 +135,7 @@ impl ConnectionState {
 
     /// Bytes came from the downstream. On HTTP/1 they begin a further header if no request is under way: whether they do.
     pub fn received(&self) -> bool {
-        let begins = self.idle.load(Relaxed) && !self.http2.load(Relaxed);
+        let begins = self.idle.load(Relaxed) && self.read.load(Relaxed) && !self.http2.load(Relaxed);
         if begins {
             self.idle.store(false, Relaxed);
             self.silent.store(false, Relaxed);
@@ -330,6 +333,7 @@ impl Drop for Active {
         }
         if !state.http2.load(Relaxed) {
             state.may_rest.store(self.persistent && self.read, Relaxed);
+            state.read.store(self.read, Relaxed);
             state.flush_limit.store(millis(self.idle_timeout), Relaxed);
             state.flushing.store(true, Relaxed);
             state.arm(self.idle_timeout);
