@@ -281,5 +281,7 @@ fn trailers() -> Vec<Case> {
         .map(|field| reset(&format!("trailer: {field:?}"), &with(&[field])));
     let ends = [("X-Sum", "7"), ("x-sum", "7\r\nx-b: 1"), ("x-sum", "\0"), ("x\r\ny", "7"), ("", "7")]
         .map(|field| ended(&format!("trailer: {field:?}"), &with(&[field])));
-    dropped.into_iter().chain([kept, none]).chain(pseudo).chain(resets).chain(ends).collect()
+    let goes_on = [&start[..], &[open(&[("x-sum", "7")])]].concat();
+    let goes_on = reset("trailer: behind which the stream goes on", &goes_on);
+    dropped.into_iter().chain([kept, none, goes_on]).chain(pseudo).chain(resets).chain(ends).collect()
 }
