@@ -8,10 +8,10 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use crate::harness::{
-    SOON,
     bentoml::{Service, python},
     gateway::free_address,
     snapshot::assert_reference,
@@ -24,6 +24,8 @@ const TOKENS: [&str; 2] = ["bgw_k0hSn4FJdaEp_yYZT…", "bgw_II0rhVIANEyD_xg6C…
 /// What stands for the id of a token, in the same way.
 const IDS: [&str; 2] = ["10ce24acb36f", "7d1e0fb45a29"];
 const TOKEN_LEN: usize = 66;
+/// Setting up a store and starting, on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Somebody's terminal.
 struct Terminal {
@@ -112,7 +114,7 @@ impl Terminal {
         let mut shell = self.shell(&format!("exec {command}"));
         let child = shell.stdout(File::create(&file).unwrap()).stderr(File::create(self.path("log")).unwrap()).spawn();
         self.serving = Some(child.unwrap());
-        wait_for("the welcome", SOON, || {
+        wait_for("the welcome", START_TIMEOUT, || {
             fs::read_to_string(&file).ok().filter(|text| text.contains("bentoml cloud login") && text.ends_with("\n\n"))
         })
     }
