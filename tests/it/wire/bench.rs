@@ -1,6 +1,9 @@
 //! A gateway in front of an upstream that notes every byte, on which the rows run one after the other.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    net::TcpStream,
+    sync::{Arc, Mutex},
+};
 
 use super::{
     case::{Case, Frame, Sends, TOKEN, Then},
@@ -38,6 +41,8 @@ struct Notes(Arc<Mutex<Vec<Note>>>);
 
 #[derive(Default)]
 struct Note {
+    /// `None`: its thread has not begun yet.
+    stream: Option<TcpStream>,
     bytes: Vec<u8>,
     /// How much of it earlier rows have sent.
     judged: usize,
@@ -224,24 +229,34 @@ fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     [&replaced, rest].concat()
 }
 
+impl Note {
+    /// Whether all that the gateway has sent is noted, and the last request of it complete.
+    fn is_whole(&self) -> bool {
+        let unread = self.stream.as_ref().map(|stream| rustix::io::ioctl_fionread(stream).unwrap());
+        unread == Some(0) && STRICT.read(&self.bytes[self.judged..]).rest == Rest::Nothing
+    }
+}
+
 impl Notes {
     /// Answers each request that is whole, and notes all.
     fn serve(&self, peer: &mut UpstreamConnection) {
         {
             let mut notes = self.0.lock().unwrap();
-            if notes.len() <= peer.number {
-                notes.resize_with(peer.number + 1, Note::default);
-            }
+            let count = notes.len().max(peer.number + 1);
+            notes.resize_with(count, Note::default);
+            notes[peer.number].stream = Some(peer.stream.try_clone().unwrap());
         }
         let mut answered = 0;
         let mut bytes = Vec::new();
-        while peer.fill() {
-            bytes.append(&mut peer.buffer);
-            let reading = STRICT.read(&bytes);
+        while peer.stream.peek(&mut [0]).is_ok_and(|size| size > 0) {
             {
+                // What is read is noted before anybody looks.
                 let mut notes = self.0.lock().unwrap();
+                peer.fill();
+                bytes.append(&mut peer.buffer);
                 notes[peer.number].bytes.clone_from(&bytes);
             }
+            let reading = STRICT.read(&bytes);
             for request in &reading.requests[answered..] {
                 let body: &[u8] = if request.method == "HEAD" { b"" } else { b"ok" };
                 peer.send(response(200, &[], body));
@@ -260,7 +275,7 @@ impl Notes {
     fn take(&self) -> Vec<Vec<u8>> {
         wait_until("requests at the upstream end", SOON, || {
             let notes = self.0.lock().unwrap();
-            notes.iter().all(|note| note.closed || STRICT.read(&note.bytes[note.judged..]).rest == Rest::Nothing)
+            notes.iter().all(|note| note.closed || note.is_whole())
         });
         let mut notes = self.0.lock().unwrap();
         let new = notes.iter_mut().map(|note| {
