@@ -4,9 +4,7 @@
 //! that: while nobody reads standard error, the worker drops and counts its lines, and the thread logs the count later.
 
 use std::{
-    borrow::Cow,
     io::Write,
-    net::IpAddr,
     ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,14 +15,8 @@ use std::{
 };
 
 use http::Method;
-use serde::Serialize;
 
-use super::{Style, line::Line, traffic::TrafficCounts};
-use crate::domain::{
-    timestamp::Timestamp,
-    token::TokenUid,
-    token_text::{PREFIX, SECRET_LEN, SESSION_PREFIX},
-};
+use super::{Style, json_line::JsonLines, line::Line, redact::without_tokens, traffic::TrafficCounts};
 
 /// How long a line may wait to be written.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
@@ -87,6 +79,7 @@ impl AccessLog {
             buffers: buffers.clone(),
             counts,
             style: enabled.then_some(style),
+            json: JsonLines::default(),
             spare: Batch::default(),
             out: Vec::new(),
         };
@@ -118,6 +111,7 @@ struct Writer {
     counts: Arc<TrafficCounts>,
     /// `None`: nothing is written.
     style: Option<Style>,
+    json: JsonLines,
     spare: Batch,
     out: Vec<u8>,
 }
@@ -143,7 +137,7 @@ impl Writer {
             let text = &text[at];
             self.counts.count(&line, line.deployment.of(text));
             match self.style {
-                Some(Style::Json) => write_json(&line, text, &mut self.out),
+                Some(Style::Json) => self.json.write(&line, text, &mut self.out),
                 Some(Style::Pretty) => write_pretty(&line, text, &mut self.out),
                 None => {}
             }
@@ -158,54 +152,6 @@ impl Writer {
             self.out.clear();
         }
     }
-}
-
-/// One line as JSON. `docs/request-log.md` explains every field.
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    timestamp: Timestamp,
-    message: &'static str,
-    request_id: &'a str,
-    client: IpAddr,
-    method: Option<&'a str>,
-    host: &'a str,
-    path: Cow<'a, str>,
-    deployment: Option<&'a str>,
-    status: Option<u16>,
-    token: Option<TokenUid>,
-    reason: &'static str,
-    cause: Option<&'a str>,
-    bytes_in: u64,
-    bytes_out: u64,
-    first_byte_ms: Option<f64>,
-    total_ms: f64,
-    end: &'static str,
-}
-
-fn write_json(line: &Line, text: &str, out: &mut Vec<u8>) {
-    let deployment = line.deployment.of(text);
-    let line = JsonLine {
-        timestamp: line.at,
-        message: "request",
-        request_id: line.request_id.of(text),
-        client: line.client,
-        method: line.method.as_ref().map(Method::as_str),
-        host: line.host.of(text),
-        path: without_tokens(line.path.of(text)),
-        deployment: Some(deployment).filter(|name| !name.is_empty()),
-        status: line.status,
-        token: line.token,
-        reason: line.reason,
-        cause: Some(line.cause.of(text)).filter(|cause| !cause.is_empty()),
-        bytes_in: line.bytes_in,
-        bytes_out: line.bytes_out,
-        first_byte_ms: line.first_byte.map(millis),
-        total_ms: millis(line.total),
-        end: line.outcome.as_str(),
-    };
-    // Writing to memory and serialising texts and numbers cannot fail.
-    let _ = serde_json::to_writer(&mut *out, &line);
-    out.push(b'\n');
 }
 
 fn write_pretty(line: &Line, text: &str, out: &mut Vec<u8>) {
@@ -236,52 +182,7 @@ fn write_pretty(line: &Line, text: &str, out: &mut Vec<u8>) {
     );
 }
 
-/// A token has no business in a path, but some put it there, and it would let in all who read the log.
-fn without_tokens(text: &str) -> Cow<'_, str> {
-    [PREFIX, SESSION_PREFIX].into_iter().fold(text.into(), |text, prefix| match without(prefix, &text) {
-        Some(redacted) => redacted.into(),
-        None => text,
-    })
-}
-
-/// `None`: there is nothing to redact.
-fn without(prefix: &str, text: &str) -> Option<String> {
-    if !text.contains(prefix) {
-        return None;
-    }
-    let mut parts = text.split(prefix);
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        let redacted =
-            if part.len() - rest.len() >= SECRET_LEN { "[redacted]" } else { &part[..part.len() - rest.len()] };
-        out.extend([prefix, redacted, rest]);
-    }
-    Some(out)
-}
-
 /// Milliseconds with microseconds behind the point.
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_taken_out_and_nothing_else() {
-        let token = crate::system::new_token_text().unwrap();
-        let token = token.expose();
-        for (text, expected) in [
-            ("/a/b".to_owned(), "/a/b"),
-            (format!("/{token}"), "/bgw_[redacted]"),
-            (format!("/a/{token}/b/{token}"), "/a/bgw_[redacted]/b/bgw_[redacted]"),
-            (format!("/{token}%20x"), "/bgw_[redacted]%20x"),
-            (token[..60].to_owned(), "bgw_[redacted]"),
-            ("/bgw_model/bgw_".to_owned(), "/bgw_model/bgw_"),
-        ] {
-            assert_eq!(without_tokens(&text), expected);
-        }
-    }
 }

@@ -1,7 +1,9 @@
 //! Logs: what the program says of itself (through `tracing`), and one line per proxied request ([`access_log`]).
 
 pub mod access_log;
+mod json_line;
 pub mod line;
+mod redact;
 pub mod traffic;
 pub mod unsent;
 

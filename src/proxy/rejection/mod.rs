@@ -359,6 +359,30 @@ mod tests {
         all
     }
 
+    /// What is written by hand is what a library would write.
+    #[test]
+    fn every_body_is_json_and_every_sentence_plain() {
+        for rejection in all() {
+            for named_deployment in [None, Some("name")] {
+                let context = ReplyContext { request_id: "a-b_c.d:e+f/g=", realm: "r \"x\\", named_deployment };
+                let sentence = rejection.sentence(named_deployment);
+                assert!(sentence.chars().all(|c| matches!(c, ' '..='~') && !"\"\\".contains(c)), "{sentence}");
+                let response = rejection.respond(&context);
+                let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+                let status = rejection.status();
+                let code = rejection.code();
+                let error = serde_json::json!({
+                    "message": sentence, "type": problem["error"]["type"], "code": code,
+                });
+                let expected = serde_json::json!({
+                    "detail": sentence, "code": code, "status": status.as_u16(),
+                    "title": status.canonical_reason(), "request_id": context.request_id, "error": error,
+                });
+                assert_eq!(problem, expected);
+            }
+        }
+    }
+
     /// `docs/errors.md` lists each code with its status, in a chapter that says whose doing it is.
     #[test]
     fn the_documentation_has_this_table() {

@@ -3,45 +3,18 @@
 //! `detail` comes first because BentoML's client prints the body as it is, and `error` is there because OpenAI's clients
 //! print that.
 
+use super::{Challenge, Rejection, ReplyContext, Row};
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use serde::Serialize;
-
-use super::{Challenge, Rejection, ReplyContext};
-
-#[derive(Serialize)]
-struct Problem<'a> {
-    detail: &'a str,
-    code: &'static str,
-    status: u16,
-    title: &'static str,
-    request_id: &'a str,
-    error: ErrorMember<'a>,
-}
-
-#[derive(Serialize)]
-struct ErrorMember<'a> {
-    message: &'a str,
-    r#type: &'static str,
-    code: &'static str,
-}
 
 impl Rejection {
     pub fn respond(self, context: &ReplyContext<'_>) -> Response<Bytes> {
         let row = self.row();
         let detail = self.sentence(context.named_deployment);
-        let problem = Problem {
-            detail: &detail,
-            code: row.code,
-            status: row.status.as_u16(),
-            title: row.status.canonical_reason().unwrap_or_default(),
-            request_id: context.request_id,
-            error: ErrorMember { message: &detail, r#type: error_type(row.status), code: row.code },
-        };
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let body = problem(&row, &detail, context.request_id);
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = row.status;
         let headers = response.headers_mut();
@@ -77,17 +50,44 @@ impl Rejection {
     }
 }
 
+/// Written at once: a refusal should cost next to nothing. All that it is made of is plain ASCII without quotes: sentences,
+/// codes, and ids as [`request_id`](crate::proxy::headers::request_id) takes them.
+fn problem(row: &Row, detail: &str, request_id: &str) -> String {
+    let (status, code) = (row.status, row.code);
+    [
+        "{\"detail\":\"",
+        detail,
+        "\",\"code\":\"",
+        code,
+        "\",\"status\":",
+        status.as_str(),
+        ",\"title\":\"",
+        status.canonical_reason().unwrap_or_default(),
+        "\",\"request_id\":\"",
+        request_id,
+        "\",\"error\":{\"message\":\"",
+        detail,
+        "\",\"type\":\"",
+        error_type(status),
+        "\",\"code\":\"",
+        code,
+        "\"}}",
+    ]
+    .concat()
+}
+
 fn challenge_text(challenge: Challenge, detail: &str, context: &ReplyContext<'_>) -> String {
-    let realm: String = context.realm.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect();
-    match (challenge, context.named_deployment) {
-        (Challenge::Bare, _) => format!("Bearer realm=\"{realm}\""),
-        (Challenge::Error(error @ "insufficient_scope"), Some(name)) => format!(
-            "Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{detail}\", scope=\"deployment:{name}\""
-        ),
-        (Challenge::Error(error), _) => {
-            format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{detail}\"")
+    let mut text = String::with_capacity(128 + context.realm.len() + detail.len());
+    text.push_str("Bearer realm=\"");
+    text.extend(context.realm.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)));
+    text.push('"');
+    if let Challenge::Error(error) = challenge {
+        text.extend([", error=\"", error, "\", error_description=\"", detail, "\""]);
+        if let (true, Some(name)) = (error == "insufficient_scope", context.named_deployment) {
+            text.extend([", scope=\"deployment:", name, "\""]);
         }
     }
+    text
 }
 
 /// OpenAI's families of errors.

@@ -1,7 +1,7 @@
 //! What a rejection tells the caller: what happened, what was expected, what to do. Plain ASCII without quotes, since it
 //! also stands in a quoted string of the challenge (RFC 6750 § 3).
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::Rejection;
 use crate::{
@@ -15,8 +15,11 @@ use crate::{
 
 impl Rejection {
     /// The sentence for the caller. `named_deployment`: as in the `ReplyContext`.
-    pub fn sentence(self, named_deployment: Option<&str>) -> String {
-        Sentence { rejection: self, named_deployment }.to_string()
+    pub fn sentence(self, named_deployment: Option<&str>) -> Cow<'static, str> {
+        match self {
+            Self::Denied(denied) if !matches!(denied, Denied::Refused { .. }) => Cow::Borrowed(self::denied(denied)),
+            rejection => Cow::Owned(Sentence { rejection, named_deployment }.to_string()),
+        }
     }
 }
 
