@@ -37,10 +37,12 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewToken>) -> Result<Changed
         expiry: expired_at.as_deref().map_or(Ok(Expiry::Default), parse_expiry)?,
         owner: Some(owner),
     };
+    // Before the change: nothing may come between a new token and its text, which is shown once.
+    let context = ViewContext::read(&call).await?;
     let issued = tokens::create(&call.context(), request).await;
     let issued = issued.map_err(|error| explained(error, expired_at.as_deref()))?;
     let (issued, receipt) = call.settle(issued).await;
-    let mut view = ViewContext::read(&call).await?.view(&issued.record)?;
+    let mut view = context.view(&issued.record)?;
     view.token = Some(issued.text.expose().to_owned());
     Ok(Changed { view, receipt })
 }
@@ -48,7 +50,8 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewToken>) -> Result<Changed
 /// Answers a repetition, without the text of the token: only the first response has it.
 pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<ChangedTokenView, ApiError> {
     let record = lookup::token(&call.context(), call.caller.viewer(), &uid).await?;
-    let mut answer = changed(&call, call.store.committed_before(record).await?).await?;
+    let context = ViewContext::read(&call).await?;
+    let mut answer = changed(&call, &context, call.store.committed_before(record).await?).await?;
     answer.view.replayed = true;
     Ok(answer)
 }

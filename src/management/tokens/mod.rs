@@ -59,13 +59,15 @@ impl ViewContext {
     }
 }
 
-/// The token after the change, once every replica decides by it.
+/// The token after the change, once every replica decides by it. `context` was read before the change: after it, an answer
+/// that the store is away would be wrong.
 async fn changed<Q, B>(
     call: &ApiRequest<Caller, Q, B>,
+    context: &ViewContext,
     committed: Committed<TokenRecord>,
 ) -> Result<ChangedTokenView, ApiError> {
     let (record, receipt) = call.settle(committed).await;
-    Ok(Changed { view: ViewContext::read(call).await?.view(&record)?, receipt })
+    Ok(Changed { view: context.view(&record)?, receipt })
 }
 
 fn parse_expiry(text: &str) -> Result<Expiry, ApiError> {

@@ -1,6 +1,6 @@
 //! Revoking a token, which `bentoml api-token delete` calls deleting.
 
-use super::{ChangedTokenView, changed};
+use super::{ChangedTokenView, ViewContext, changed};
 use crate::{
     management::{caller::Caller, error::ApiError, operation::ApiRequest},
     service::{lookup, tokens},
@@ -8,10 +8,12 @@ use crate::{
 
 pub async fn revoke(call: ApiRequest<Caller>) -> Result<ChangedTokenView, ApiError> {
     let record = lookup::live_token(&call.context(), call.caller.viewer(), &call.param).await?;
-    changed(&call, tokens::revoke(&call.context(), record.uid).await?).await
+    let context = ViewContext::read(&call).await?;
+    changed(&call, &context, tokens::revoke(&call.context(), record.uid).await?).await
 }
 
 /// The token that was presented: its holder may end it.
 pub async fn revoke_own(call: ApiRequest<Caller>) -> Result<ChangedTokenView, ApiError> {
-    changed(&call, tokens::revoke(&call.context(), call.caller.token().uid).await?).await
+    let context = ViewContext::read(&call).await?;
+    changed(&call, &context, tokens::revoke(&call.context(), call.caller.token().uid).await?).await
 }

@@ -31,9 +31,10 @@ pub async fn rotate(call: ApiRequest<Caller, Empty, Rotation>) -> Result<Rotated
     let record = lookup::live_token(&call.context(), call.caller.viewer(), &call.param).await?;
     let overlap = call.body.overlap.as_deref().map(parse_duration).transpose();
     let overlap = overlap.map_err(|error| ApiError::invalid(format!("overlap: {error}")))?;
+    let context = ViewContext::read(&call).await?;
     let rotated = tokens::rotate(&call.context(), record.uid, overlap).await?;
     let ((issued, old_until), receipt) = call.settle(rotated).await;
-    let mut token = ViewContext::read(&call).await?.view(&issued.record)?;
+    let mut token = context.view(&issued.record)?;
     token.token = Some(issued.text.expose().to_owned());
     Ok(RotatedTokenView { token, old_until: old_until.to_string(), receipt })
 }

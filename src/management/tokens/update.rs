@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ChangedTokenView, changed, parse_expiry};
+use super::{ChangedTokenView, ViewContext, changed, parse_expiry};
 use crate::{
     management::{
         caller::Caller,
@@ -46,5 +46,6 @@ pub async fn update(call: ApiRequest<Caller, Empty, ChangedToken>) -> Result<Cha
         // Only what is given is written, so nothing that others have changed meanwhile is lost.
         seen: None,
     };
-    changed(&call, tokens::update(&call.context(), record.uid, update).await?).await
+    let context = ViewContext::read(&call).await?;
+    changed(&call, &context, tokens::update(&call.context(), record.uid, update).await?).await
 }

@@ -24,7 +24,7 @@ use crate::harness::{
 };
 
 /// In the test suite, for each database. `KILL_ROUNDS` asks for more.
-const ROUNDS: u32 = 40;
+const ROUNDS: u32 = 100;
 /// Tokens are made and revoked by as many at once.
 const WRITERS: usize = 3;
 
