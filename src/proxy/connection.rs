@@ -111,10 +111,10 @@ impl Server<'_> {
         let mut io = DownstreamIo::new(stream, state, connection_slot, Watch::Http1(line));
         while let Some(silent) = Box::pin(self.until_silence(io)).await {
             io = silent;
-            match self.connection.state.guard(io.rest()).await {
+            match state.guard(io.rest()).await {
                 Some(Rest::NextRequest) => {}
                 Some(Rest::End) => {
-                    let _ = self.connection.state.guard(io.shutdown()).await;
+                    let _ = state.guard(io.shutdown()).await;
                     return;
                 }
                 None => return,

@@ -137,7 +137,9 @@ async fn discarded(head: &Parts, body: Option<Incoming>, unambiguous: bool, reco
         // A caller that waits for our word (RFC 9110 § 10.1.1) shall not send the body. Where a chunked one ends, parsers have
         // disagreed too often.
         Some(body)
-            if unambiguous && body.size_hint().exact().is_some() && !head.headers.contains_key(header::EXPECT) =>
+            if unambiguous
+                && body.size_hint().exact().is_some_and(|length| length <= ON_HTTP1.bytes)
+                && !head.headers.contains_key(header::EXPECT) =>
         {
             ON_HTTP1.read(body, |bytes| record.received(bytes)).await
         }
@@ -148,9 +150,6 @@ async fn discarded(head: &Parts, body: Option<Incoming>, unambiguous: bool, reco
 impl Discard {
     /// Whether that was all of it.
     async fn read(&self, mut body: Incoming, mut seen: impl FnMut(u64)) -> bool {
-        if body.size_hint().lower() > self.bytes {
-            return false;
-        }
         let all = async {
             let mut left = self.bytes;
             while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {

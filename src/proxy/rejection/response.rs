@@ -3,12 +3,13 @@
 //! `detail` comes first because BentoML's client prints the body as it is, and `error` is there because OpenAI's clients
 //! print that.
 
-use super::{Challenge, Rejection, ReplyContext, Row};
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
+
+use super::{Challenge, Rejection, ReplyContext, Row};
 
 impl Rejection {
     pub fn respond(self, context: &ReplyContext<'_>) -> Response<Bytes> {
