@@ -30,12 +30,23 @@ macro_rules! secrets {
     };
 }
 
+macro_rules! head {
+    ($standby:literal) => {
+        concat!(
+            "SELECT s.seq, latest.mark, applied.mark, ",
+            $standby,
+            " FROM change_seq s
+            LEFT JOIN change_marks latest ON latest.seq = s.seq LEFT JOIN change_marks applied ON applied.seq = $1"
+        )
+    };
+}
+
 statements! {
-    /// `$1`: a sequence that was applied earlier.
-    HEAD = same(
-        "SELECT s.seq, latest.mark, applied.mark FROM change_seq s
-        LEFT JOIN change_marks latest ON latest.seq = s.seq LEFT JOIN change_marks applied ON applied.seq = $1",
-    );
+    /// `$1`: a sequence that was applied earlier. Last: whether the server is a standby.
+    HEAD = Sql {
+        sqlite: head!("false"),
+        postgres: head!("pg_is_in_recovery()"),
+    };
 
     /// What was seen to end has ended long ago, so that no clock revives it.
     SECRETS = Sql {
@@ -146,8 +157,15 @@ impl Store {
 impl Snapshot {
     /// The last committed change, and whether the sequence `applied` is still the same change as it was. `None`: nothing
     /// was applied yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] also from a standby: it may be behind, and what it lacks is not lost until it is
+    /// promoted.
     pub async fn head(&mut self, applied: Option<i64>) -> Result<Head, StoreError> {
-        let (seq, mark, mark_then) = self.connection().one(HEAD, (applied.unwrap_or(-1),)).await?;
+        let (seq, mark, mark_then, standby) = self.connection().one(HEAD, (applied.unwrap_or(-1),)).await?;
+        if standby {
+            return Err(StoreError::Unavailable("the server is a standby that has not been promoted".to_owned()));
+        }
         Ok(Head { latest: Point { seq, mark }, mark_then })
     }
 

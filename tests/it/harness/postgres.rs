@@ -18,7 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Decode, Executor, PgConnection, Postgres, Type};
+
+use super::{SOON, relay::Relay, wait_until};
 
 /// What the superuser `gateway` signs in with; a test looks for it in error texts.
 pub const PASSWORD: &str = "hunter2-is-not-to-be-seen";
@@ -74,10 +76,9 @@ impl Cluster {
         cluster
     }
 
-    /// What a backup or a standby has got by now, as a server of its own that is not started yet:
-    /// [`Cluster::start_again`].
-    pub fn copy(&self) -> Self {
-        let copy = Self::prepare();
+    /// A server of its own that follows this one by `replication`, which leads here, and takes readers: a hot standby.
+    pub fn standby(&self, replication: &Relay) -> Self {
+        let standby = Self::prepare();
         let mut backup = Command::new(binaries().join("pg_basebackup"));
         backup.args([
             "--host=127.0.0.1",
@@ -85,11 +86,28 @@ impl Cluster {
             "--checkpoint=fast",
             "--wal-method=stream",
             "--no-sync",
+            "--write-recovery-conf",
         ]);
-        backup.arg(format!("--port={}", self.port)).arg("--pgdata").arg(copy.directory.join("data"));
-        let output = run_as(backup.env("PGPASSWORD", PASSWORD), other_account(), &copy.directory).output().unwrap();
+        backup
+            .arg(format!("--port={}", replication.address.port()))
+            .arg("--pgdata")
+            .arg(standby.directory.join("data"));
+        let output = run_as(backup.env("PGPASSWORD", PASSWORD), other_account(), &standby.directory).output().unwrap();
         assert!(output.status.success(), "pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr));
-        copy
+        standby.start_again();
+        standby
+    }
+
+    /// Waits until a standby of this server has replayed all that this one has written by now.
+    pub fn awaits(&self, standby: &Self) {
+        let written: String = self.ask("SELECT pg_current_wal_lsn()::text");
+        let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn");
+        wait_until("the standby has caught up", SOON, || standby.ask(&replayed));
+    }
+
+    /// Makes a standby a server that takes writers. What it has received and not replayed it replays first.
+    pub fn promote(&self) {
+        assert!(self.ask::<bool>("SELECT pg_promote()"), "the standby was not promoted");
     }
 
     /// Everything but the data.
@@ -220,13 +238,16 @@ impl Cluster {
 
     /// How many connections to that database wait for notifications.
     pub fn listeners(&self, url: &str) -> i64 {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut connection = PgConnection::connect(url).await.unwrap();
-            let sql =
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
-            sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
-        })
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+        ask(url, sql)
+    }
+
+    /// What a statement answers: one value.
+    fn ask<T>(&self, sql: &str) -> T
+    where
+        T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
+    {
+        ask(&self.url("postgres"), sql)
     }
 
     /// The URL of a new database, for tests that are not async.
@@ -278,6 +299,17 @@ impl Drop for Cluster {
         supervisor.commands = None;
         supervisor.process.wait().unwrap();
     }
+}
+
+fn ask<T>(url: &str, sql: &str) -> T
+where
+    T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap()
+    })
 }
 
 /// The newest installed server's programs.

@@ -21,7 +21,22 @@ pub enum Network {
     Frozen,
     /// All that is sent arrives so much later, in either direction.
     Slow(Duration),
+    /// Open until a gateway or a command commits a change to PostgreSQL; [`Network::Cut`] from then on.
+    CutAt(Commit),
 }
+
+/// How much of a commit still passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// It is made, and the server's answer to it does not arrive.
+    Unanswered,
+    Answered,
+}
+
+/// What a client ends a transaction with: PostgreSQL's message `Query`.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// In the statement that every change begins with, which a connection prepares once.
+const CHANGE: &[u8] = b"UPDATE change_seq";
 
 /// Ends when dropped.
 pub struct Relay {
@@ -61,12 +76,11 @@ impl Relay {
     }
 
     pub fn set(&self, network: Network) {
-        let mut state = self.shared.state.lock().unwrap();
-        state.network = network;
-        if network == Network::Cut {
-            state.end_connections();
-        }
-        self.shared.changed.notify_all();
+        self.shared.set(network);
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.shared.state.lock().unwrap().network == Network::Cut
     }
 
     /// Another server has the address from now on.
@@ -110,20 +124,57 @@ impl Shared {
             stream.set_nodelay(true).unwrap();
         }
         let (back, from, to) = (Arc::clone(&self), Arc::clone(&far), Arc::clone(&near));
-        let answering = std::thread::spawn(move || back.copy(&from, &to));
-        self.copy(&near, &far);
+        let last_commit = Arc::<AtomicBool>::default();
+        let committing = Arc::clone(&last_commit);
+        let answering = std::thread::spawn(move || {
+            back.copy(&from, &to, |_| back.cut_at().filter(|_| committing.load(Relaxed)));
+        });
+        let mut changes = false;
+        self.copy(&near, &far, |sent| {
+            let sends = |text: &[u8]| sent.windows(text.len()).any(|bytes| bytes == text);
+            changes |= sends(CHANGE);
+            if changes && self.cut_at().is_some() && sends(COMMIT) {
+                last_commit.store(true, Relaxed);
+            }
+            None
+        });
         let _ = answering.join();
     }
 
-    fn copy(&self, mut from: &TcpStream, mut to: &TcpStream) {
-        let mut piece = [0; 16 * 1024];
-        while let Ok(size @ 1..) = from.read(&mut piece) {
-            if !self.lets_pass() || to.write_all(&piece[..size]).is_err() {
+    /// `cut_at` says of each piece whether it is the answer to the last commit.
+    fn copy(&self, mut from: &TcpStream, mut to: &TcpStream, mut cut_at: impl FnMut(&[u8]) -> Option<Commit>) {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(size @ 1..) = from.read(&mut buffer) {
+            let piece = &buffer[..size];
+            let cut_at = cut_at(piece);
+            if cut_at == Some(Commit::Unanswered) {
+                self.set(Network::Cut);
+            }
+            if !self.lets_pass() || to.write_all(piece).is_err() {
                 break;
+            }
+            if cut_at == Some(Commit::Answered) {
+                self.set(Network::Cut);
             }
         }
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
+    }
+
+    fn set(&self, network: Network) {
+        let mut state = self.state.lock().unwrap();
+        state.network = network;
+        if network == Network::Cut {
+            state.end_connections();
+        }
+        self.changed.notify_all();
+    }
+
+    fn cut_at(&self) -> Option<Commit> {
+        match self.state.lock().unwrap().network {
+            Network::CutAt(commit) => Some(commit),
+            _ => None,
+        }
     }
 
     /// `false`: never.
