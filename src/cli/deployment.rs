@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
-    service::deployments::{self, Listed, Predecessor, UpdateDeployment, address::Reach},
+    service::deployments::{self, Listed, Placed, Predecessor, UpdateDeployment, address::Reach},
     store::TouchedToken,
 };
 
@@ -24,21 +24,19 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
             let spec = spec(args, &store.config.proxy.deployment_defaults);
             let before = store.addresses()?;
             let added = store.block_on(deployments::add(&context, &spec, predecessor))?;
-            let settled = store.settle(added, Effect::Grants, printer, |(), printer| print_spec(&spec, printer));
-            note_address(&store, &spec, &before.reach, printer)?;
-            settled
+            let print = |added: &Placed, printer: &mut Printer<'_>| print_spec(&added.spec, printer);
+            store.settle_and_look(added, Effect::Grants, printer, print, |store, added, printer| {
+                note_address(store, &added.spec, &before.reach, printer)
+            })
         }
         DeploymentCommand::Update(args) => {
             let before = store.addresses()?;
             let name = args.name.clone();
             let updated = store.block_on(deployments::update(&context, &name, update(args)))?;
-            let mut spec = None;
-            let settled = store.settle(updated, Effect::Withdraws, printer, |updated, printer| {
-                spec = Some(updated.clone());
-                print_spec(updated, printer)
-            });
-            spec.map_or(Ok(()), |spec| note_address(&store, &spec, &before.reach, printer))?;
-            settled
+            let print = |updated: &Placed, printer: &mut Printer<'_>| print_spec(&updated.spec, printer);
+            store.settle_and_look(updated, Effect::Withdraws, printer, print, |store, updated, printer| {
+                note_address(store, &updated.spec, &before.reach, printer)
+            })
         }
         DeploymentCommand::List => {
             let listed = store.block_on(deployments::list(&context))?;
@@ -55,12 +53,12 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
         DeploymentCommand::Terminate { name } => {
             let terminated = store.block_on(deployments::terminate(&context, &name))?;
             let text = || format!("Terminated {name}; its callers get 503.");
-            store.settle(terminated, Effect::Withdraws, printer, |spec, printer| printer.answer(spec, text))
+            store.settle(terminated, Effect::Withdraws, printer, |placed, printer| printer.answer(&placed.spec, text))
         }
         DeploymentCommand::Start { name } => {
             let started = store.block_on(deployments::start(&context, &name))?;
             let text = || format!("Started {name}.");
-            store.settle(started, Effect::Grants, printer, |spec, printer| printer.answer(spec, text))
+            store.settle(started, Effect::Grants, printer, |placed, printer| printer.answer(&placed.spec, text))
         }
         DeploymentCommand::Remove { name } => {
             let removed = store.block_on(deployments::remove(&context, &name))?;
@@ -97,7 +95,7 @@ fn note_address(
              place of --host."
         )),
     }
-    if let Some(lost) = before.lost_default(&reach, name) {
+    if let Some(lost) = before.lost_default(reach.default_deployment.as_ref(), name) {
         printer.note(&format!(
             "{lost} was reached at {} as the only Deployment, and is no longer. Set proxy.default_deployment = \"{lost}\" \
              in the gateway's configuration to keep it there, or give it a host: `bento-gateway deployment update {lost} \

@@ -35,7 +35,7 @@ impl From<Kind> for ExitStatus {
         match kind {
             Kind::Invalid | Kind::Conflict | Kind::Forbidden => Self::Refused,
             Kind::NotFound => Self::NotFound,
-            Kind::Unavailable | Kind::TooMany => Self::Unreachable,
+            Kind::Unavailable | Kind::Uncertain | Kind::TooMany => Self::Unreachable,
             Kind::Internal => Self::Failure,
         }
     }

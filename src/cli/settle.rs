@@ -16,22 +16,52 @@ pub enum Effect {
 }
 
 impl OpenStore {
-    /// Prints what was made, then waits. In this order, because a secret is shown once, whatever comes of the waiting.
+    /// Prints what was made, then waits. In this order, because a secret is shown once, whatever comes of the waiting. It
+    /// takes the store: what is printed besides is read before the change, since no error may deny it.
     ///
     /// # Errors
     /// Those of `print`, after the waiting; [`ExitStatus::Unconfirmed`] if a gateway does not answer that `effect`
     /// matters to. The change is made in any case.
     pub fn settle<T>(
-        &self,
+        self,
         committed: Committed<T>,
         effect: Effect,
         printer: &mut Printer<'_>,
         print: impl FnOnce(&T, &mut Printer<'_>) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
+        self.print_and_wait(committed, effect, printer, print).1
+    }
+
+    /// As [`Self::settle`]. Then `look` shows what the store has now, if it can be read.
+    ///
+    /// # Errors
+    /// As [`Self::settle`].
+    pub fn settle_and_look<T>(
+        self,
+        committed: Committed<T>,
+        effect: Effect,
+        printer: &mut Printer<'_>,
+        print: impl FnOnce(&T, &mut Printer<'_>) -> Result<(), CliError>,
+        look: impl FnOnce(&Self, &T, &mut Printer<'_>) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let (value, settled) = self.print_and_wait(committed, effect, printer, print);
+        if look(&self, &value, printer).is_err() {
+            printer.note("The change is made. What the store has now could not be read.");
+        }
+        settled
+    }
+
+    fn print_and_wait<T>(
+        &self,
+        committed: Committed<T>,
+        effect: Effect,
+        printer: &mut Printer<'_>,
+        print: impl FnOnce(&T, &mut Printer<'_>) -> Result<(), CliError>,
+    ) -> (T, Result<(), CliError>) {
         let (value, point) = committed.into_parts();
         let printed = print(&value, printer);
         let waited = point.map_or(Ok(()), |point| self.wait(&point, effect, printer));
-        printed.and(waited)
+        (value, printed.and(waited))
     }
 
     fn wait(&self, point: &Point, effect: Effect, printer: &mut Printer<'_>) -> Result<(), CliError> {

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         timestamp::Timestamp,
         token::{TokenRecord, TokenStatus},
-        user::UserId,
+        user::{User, UserId},
     },
     service::{
         Issued, lookup,
@@ -33,8 +33,9 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
         TokenCommand::Create { name, description, scopes, expires, owner } => {
             let scopes = (!scopes.is_empty()).then_some(scopes);
             let request = CreateToken { name, description, scopes, expiry: expires.unwrap_or_default(), owner };
+            let (owners, now) = (emails(&store.block_on(context.store.list_users())?), context.now);
             let issued = store.block_on(tokens::create(&context, request))?;
-            store.settle(issued, Effect::Grants, printer, |issued, printer| print_issued(&store, issued, printer))
+            store.settle(issued, Effect::Grants, printer, |issued, printer| print_issued(issued, &owners, now, printer))
         }
         TokenCommand::List { search, owner, limit } => {
             let owner = match owner {
@@ -46,22 +47,26 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
         }
         TokenCommand::Get { token } => {
             let record = store.block_on(lookup::any_token(&context, &token))?;
-            print_one(&store, &record, None, printer)
+            let owners = owners(&store, [record.owner])?;
+            print_one(&record, &owners, context.now, None, printer)
         }
         TokenCommand::Revoke { token } => {
             let record = store.block_on(lookup::any_token(&context, &token))?;
+            let (owners, now) = (owners(&store, [record.owner])?, context.now);
             let revoked = store.block_on(tokens::revoke(&context, record.uid))?;
-            store
-                .settle(revoked, Effect::Withdraws, printer, |record, printer| print_one(&store, record, None, printer))
+            store.settle(revoked, Effect::Withdraws, printer, |record, printer| {
+                print_one(record, &owners, now, None, printer)
+            })
         }
         // `perform` has handled it, because it needs no store.
         TokenCommand::Scan { .. } => Ok(()),
         TokenCommand::Rotate { token, overlap } => {
             let record = store.block_on(lookup::any_token(&context, &token))?;
+            let (owners, now) = (owners(&store, [record.owner])?, context.now);
             let rotated = store.block_on(tokens::rotate(&context, record.uid, overlap))?;
             store.settle(rotated, Effect::Withdraws, printer, |(issued, old_until), printer| {
-                print_issued(&store, issued, printer)?;
-                if *old_until <= context.now {
+                print_issued(issued, &owners, now, printer)?;
+                if *old_until <= now {
                     printer.note("The old secret no longer works.");
                 } else {
                     printer.note(&format!("The old secret works until {old_until}."));
@@ -71,6 +76,9 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
         }
     }
 }
+
+/// Of owners.
+type Emails = HashMap<UserId, String>;
 
 /// A token in JSON and YAML.
 #[derive(Serialize)]
@@ -94,8 +102,8 @@ struct List<'a> {
 fn list(store: &OpenStore, filter: &TokenFilter, printer: &mut Printer<'_>) -> Result<(), CliError> {
     let context = store.context();
     let page = store.block_on(context.store.list_tokens(filter))?;
-    let emails = emails(store)?;
-    let view = |record| view(record, context.now, &emails, None);
+    let owners = owners(store, page.items.iter().map(|record| record.owner))?;
+    let view = |record| view(record, context.now, &owners, None);
     let data = List { items: page.items.iter().map(view).collect(), total: page.total };
     printer.answer(&data, || {
         let rows = data.items.iter().map(|item| {
@@ -118,8 +126,8 @@ fn list(store: &OpenStore, filter: &TokenFilter, printer: &mut Printer<'_>) -> R
     Ok(())
 }
 
-fn print_issued(store: &OpenStore, issued: &Issued, printer: &mut Printer<'_>) -> Result<(), CliError> {
-    print_one(store, &issued.record, Some(issued.text.expose()), printer).map_err(|error| match error {
+fn print_issued(issued: &Issued, owners: &Emails, now: Timestamp, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    print_one(&issued.record, owners, now, Some(issued.text.expose()), printer).map_err(|error| match error {
         CliError::BrokenPipe => CliError::new(
             ExitStatus::Failure,
             "the token was created, but it could not be printed",
@@ -134,13 +142,13 @@ fn print_issued(store: &OpenStore, issued: &Issued, printer: &mut Printer<'_>) -
 }
 
 fn print_one(
-    store: &OpenStore,
     record: &TokenRecord,
+    owners: &Emails,
+    now: Timestamp,
     token: Option<&str>,
     printer: &mut Printer<'_>,
 ) -> Result<(), CliError> {
-    let emails = emails(store)?;
-    let view = view(record, store.context().now, &emails, token);
+    let view = view(record, now, owners, token);
     printer.answer(&view, || {
         let mut rows = vec![
             ("uid", record.uid.to_string()),
@@ -159,19 +167,18 @@ fn print_one(
     })
 }
 
-fn view<'a>(
-    record: &'a TokenRecord,
-    now: Timestamp,
-    emails: &'a HashMap<UserId, String>,
-    token: Option<&'a str>,
-) -> View<'a> {
-    let owner_email = emails.get(&record.owner).map(String::as_str);
+fn view<'a>(record: &'a TokenRecord, now: Timestamp, owners: &'a Emails, token: Option<&'a str>) -> View<'a> {
+    let owner_email = owners.get(&record.owner).map(String::as_str);
     View { record, status: record.status(now), owner_email, token }
 }
 
-fn emails(store: &OpenStore) -> Result<HashMap<UserId, String>, CliError> {
-    let users = store.block_on(store.context().store.list_users())?;
-    Ok(users.into_iter().map(|user| (user.id, user.email.to_string())).collect())
+fn owners(store: &OpenStore, ids: impl IntoIterator<Item = UserId>) -> Result<Emails, CliError> {
+    let owners = store.block_on(store.context().store.users(ids))?;
+    Ok(emails(owners.values()))
+}
+
+fn emails<'u>(users: impl IntoIterator<Item = &'u User>) -> Emails {
+    users.into_iter().map(|user| (user.id, user.email.to_string())).collect()
 }
 
 fn or_else(at: Option<Timestamp>, none: &str) -> String {

@@ -50,13 +50,13 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
             })
         }
         UserCommand::Invite { email } => {
-            let management = &store.config.management;
+            let management = store.config.management.clone();
             let user = store.block_on(users::find(context.store, &email))?;
+            let running = store.said_addresses()?.map(|addresses| addresses.console);
             let invited = store.block_on(invitations::invite(&context, &user, management.invitation_lifetime))?;
             let expires_at = context.now.saturating_add(management.invitation_lifetime);
-            let running = store.said_addresses()?.map(|addresses| addresses.console);
             store.settle(invited, Effect::Grants, printer, |code, printer| {
-                let console = running.clone().unwrap_or_else(|| address::management(management, None));
+                let console = running.clone().unwrap_or_else(|| address::management(&management, None));
                 let link = InvitationLink { email, link: address::invitation(&console, code), expires_at };
                 printer.answer(&link, || link.link.clone())?;
                 if running.is_none() {

@@ -1,11 +1,12 @@
 //! `/api/v2/deployments`: what `bentoml deployment` and `bentoml.deployment` use, and more.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Management,
     caller::Caller,
     error::ApiError,
     openapi::Empty,
@@ -16,13 +17,15 @@ use crate::{
     domain::{
         deployment::{DeploymentName, DeploymentSpec, UpstreamUrl},
         host::HostName,
+        timestamp::Timestamp,
+        user::User,
     },
     service::{
-        deployments::{self, Listed, Predecessor, UpdateDeployment, UpdateSettings},
+        deployments::{self, Listed, Placed, Predecessor, Source, UpdateDeployment, UpdateSettings, address::Reach},
         lookup,
         receipt::Receipt,
     },
-    store::{Committed, TouchedToken},
+    store::{Committed, Organization, TouchedToken},
 };
 
 /// The answer to whatever would need the gateway to run a Bento.
@@ -142,8 +145,8 @@ pub async fn list(call: ApiRequest<Caller, ListDeployments>) -> Result<List<Depl
     }
     let total = all.len() as u64;
     let (start, count) = (start.unwrap_or(0), count.unwrap_or(u32::MAX));
-    let page = all.into_iter().skip(start as usize).take(count as usize).collect();
-    let items = views(&call, page).await?;
+    let page: Vec<Listed> = all.into_iter().skip(start as usize).take(count as usize).collect();
+    let items = ViewContext::read(&call).await?.views(page).await;
     Ok(List { start: start.into(), count: items.len() as u64, total, items })
 }
 
@@ -151,7 +154,7 @@ pub async fn get(call: ApiRequest<Caller, InCluster>) -> Result<DeploymentView, 
     if elsewhere(call.query.cluster.as_deref()) {
         return Err(unknown(&call.param));
     }
-    view(&call).await
+    view_of(&call, &call.param).await
 }
 
 pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<Changed<DeploymentView>, ApiError> {
@@ -171,25 +174,15 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<Ch
         settings: settings(body.settings.as_ref())?.apply(call.config().proxy.deployment_defaults.clone()),
         name,
     };
-    let reach = || async { deployments::reach(&call.context(), &call.config().proxy).await };
-    let before = reach().await?;
+    let (context, now) = (ViewContext::read(&call).await?, call.now);
     let added = deployments::add(&call.context(), &spec, Predecessor::None).await?;
-    let mut answer = changed(&call, added.with(spec.clone())).await?;
-    if let Some(lost) = before.lost_default(&reach().await?, &spec.name) {
-        let lost = format!(
-            "{lost} was reached at {} as the only Deployment, and is no longer: PATCH it with hosts or with a listener of \
-             its own, or set proxy.default_deployment = {lost} in the gateway's configuration",
-            before.common(None)
-        );
-        answer.view.notice =
-            Some(answer.view.notice.map_or_else(|| lost.clone(), |notice| format!("{notice}; {lost}")));
-    }
-    Ok(answer)
+    Ok(changed(call, context, Some(now), added).await)
 }
 
 pub async fn created_before(call: ApiRequest<Caller>, name: String) -> Result<Changed<DeploymentView>, ApiError> {
     let view = view_of(&call, &name).await?;
-    let (view, receipt) = call.settle(call.store.committed_before(view).await?).await;
+    let before = call.store.committed_before(view).await?;
+    let (view, receipt) = call.settle(before).await;
     Ok(Changed { view, receipt })
 }
 
@@ -205,12 +198,16 @@ pub async fn update(call: ApiRequest<Caller, Empty, ChangedDeployment>) -> Resul
         // Only what is given is written, so nothing that others have changed meanwhile is lost.
         seen: None,
     };
-    changed(&call, deployments::update(&call.context(), &listed.spec.name, update).await?).await
+    let context = ViewContext::read(&call).await?;
+    let updated = deployments::update(&call.context(), &listed.spec.name, update).await?;
+    Ok(changed(call, context, listed.created_at, updated).await)
 }
 
 pub async fn terminate(call: ApiRequest<Caller, InCluster>) -> Result<Changed<DeploymentView>, ApiError> {
     let listed = find(&call, &call.param).await?;
-    changed(&call, deployments::terminate(&call.context(), &listed.spec.name).await?).await
+    let context = ViewContext::read(&call).await?;
+    let terminated = deployments::terminate(&call.context(), &listed.spec.name).await?;
+    Ok(changed(call, context, listed.created_at, terminated).await)
 }
 
 /// `PUT`, as `bentoml deployment start` does it.
@@ -220,16 +217,17 @@ pub async fn start(call: ApiRequest<Caller, InCluster, Start>) -> Result<Changed
     if call.body.bento.is_some() && !listed.spec.terminated {
         return Err(ApiError::unsupported(NO_BENTO));
     }
-    changed(&call, deployments::start(&call.context(), &listed.spec.name).await?).await
+    let context = ViewContext::read(&call).await?;
+    let started = deployments::start(&call.context(), &listed.spec.name).await?;
+    Ok(changed(call, context, listed.created_at, started).await)
 }
 
 /// Answers with the Deployment, which the `bentoml` client reads.
 pub async fn delete(call: ApiRequest<Caller, InCluster>) -> Result<RemovedView, ApiError> {
     let listed = find(&call, &call.param).await?;
-    let name = listed.spec.name.clone();
-    let mut last = views(&call, vec![listed]).await?;
-    let (touched, receipt) = call.settle(deployments::remove(&call.context(), &name).await?).await;
-    let deployment = last.pop().ok_or_else(|| unknown(&call.param))?;
+    let deployment = ViewContext::read(&call).await?.view(&listed).await;
+    let removed = deployments::remove(&call.context(), &listed.spec.name).await?;
+    let (touched, receipt) = call.settle(removed).await;
     let tokens = touched.into_iter().map(|TouchedToken { uid, name, revoked }| TouchedView {
         uid: uid.to_string(),
         name,
@@ -259,43 +257,74 @@ async fn find<Q, B>(call: &ApiRequest<Caller, Q, B>, name: &str) -> Result<Liste
     Ok(lookup::deployment(&call.context(), name).await?)
 }
 
-/// The Deployment after the change, once every replica decides by it.
-async fn changed<Q, B>(
-    call: &ApiRequest<Caller, Q, B>,
-    committed: Committed<DeploymentSpec>,
-) -> Result<Changed<DeploymentView>, ApiError> {
-    let (spec, receipt) = call.settle(committed).await;
-    Ok(Changed { view: view_of(call, spec.name.as_str()).await?, receipt })
+/// What Deployments are shown with. That of one which is to change is read before, as that of a token is.
+struct ViewContext {
+    management: Arc<Management>,
+    reach: Reach,
+    organization: Organization,
+    viewer: User,
 }
 
-async fn view<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<DeploymentView, ApiError> {
-    view_of(call, &call.param).await
+impl ViewContext {
+    async fn read<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<Self, ApiError> {
+        Ok(Self {
+            management: Arc::clone(&call.management),
+            reach: deployments::reach(&call.context(), &call.config().proxy).await?,
+            organization: super::organization(&call.store).await?,
+            viewer: call.caller.user().clone(),
+        })
+    }
+
+    async fn view(&self, listed: &Listed) -> DeploymentView {
+        let statuses = self.management.statuses(std::slice::from_ref(&listed.spec)).await;
+        self.with_status(listed, statuses.first().copied().unwrap_or("unknown"))
+    }
+
+    /// All are asked for their status at once.
+    async fn views(&self, all: Vec<Listed>) -> Vec<DeploymentView> {
+        let specs: Vec<DeploymentSpec> = all.iter().map(|listed| listed.spec.clone()).collect();
+        let statuses = self.management.statuses(&specs).await;
+        all.iter().zip(statuses).map(|(listed, status)| self.with_status(listed, status)).collect()
+    }
+
+    fn with_status(&self, listed: &Listed, status: &'static str) -> DeploymentView {
+        views::deployment(DeploymentParts {
+            spec: &listed.spec,
+            source: listed.source,
+            created_at: listed.created_at.unwrap_or(self.organization.created_at),
+            status,
+            url: self.reach.deployment(&listed.spec, None).map(|url| url.to_string()),
+            organization: &self.organization,
+            creator: &views::user(&self.viewer),
+            role: self.viewer.role,
+        })
+    }
+}
+
+/// The Deployment after the change, once every replica decides by it. `context` is what was before.
+async fn changed<Q, B>(
+    call: ApiRequest<Caller, Q, B>,
+    mut context: ViewContext,
+    created_at: Option<Timestamp>,
+    committed: Committed<Placed>,
+) -> Changed<DeploymentView> {
+    let (Placed { spec, default_deployment }, receipt) = call.settle(committed).await;
+    let lost = context.reach.lost_default(default_deployment.as_ref(), &spec.name).map(|lost| {
+        format!(
+            "{lost} was reached at {} as the only Deployment, and is no longer: PATCH it with hosts or with a listener of \
+             its own, or set proxy.default_deployment = {lost} in the gateway's configuration",
+            context.reach.common(None)
+        )
+    });
+    context.reach.default_deployment = default_deployment;
+    let mut view = context.view(&Listed { source: Source::Store, shadowed: false, created_at, spec }).await;
+    view.notice = view.notice.into_iter().chain(lost).reduce(|notice, lost| format!("{notice}; {lost}"));
+    Changed { view, receipt }
 }
 
 async fn view_of<Q, B>(call: &ApiRequest<Caller, Q, B>, name: &str) -> Result<DeploymentView, ApiError> {
     let listed = find(call, name).await?;
-    views(call, vec![listed]).await?.pop().ok_or_else(|| unknown(name))
-}
-
-async fn views<Q, B>(call: &ApiRequest<Caller, Q, B>, all: Vec<Listed>) -> Result<Vec<DeploymentView>, ApiError> {
-    let organization = super::organization(&call.store).await?;
-    let creator = views::user(call.caller.user());
-    let specs: Vec<DeploymentSpec> = all.iter().map(|listed| listed.spec.clone()).collect();
-    let statuses = call.management.statuses(&specs).await;
-    let reach = deployments::reach(&call.context(), &call.config().proxy).await?;
-    let view = |(listed, status): (&Listed, &'static str)| {
-        views::deployment(DeploymentParts {
-            spec: &listed.spec,
-            source: listed.source,
-            created_at: listed.created_at.unwrap_or(organization.created_at),
-            status,
-            url: reach.deployment(&listed.spec, None).map(|url| url.to_string()),
-            organization: &organization,
-            creator: &creator,
-            role: call.caller.user().role,
-        })
-    };
-    Ok(all.iter().zip(statuses).map(view).collect())
+    Ok(ViewContext::read(call).await?.view(&listed).await)
 }
 
 fn elsewhere(cluster: Option<&str>) -> bool {

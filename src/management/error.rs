@@ -135,6 +135,12 @@ impl<E: Into<service::Error>> From<E> for ApiError {
                 error!(%error, "a management request failed");
                 Self::store_away()
             }
+            Kind::Uncertain => {
+                error!(%error, "it is not known whether a change was made");
+                let text = "the gateway lost its store while it made the change; whether the change was made is not known: look, \
+                            then make it again if need be";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown", text)
+            }
             Kind::Internal => Self::internal(&error),
         }
     }

@@ -48,6 +48,7 @@ pub async fn report(call: ApiRequest<Anonymous, Empty, Leaked>) -> Result<Report
         }
     }
     let revoked = tokens::revoke_leaked(&call.context(), &live, &call.address.to_string()).await?;
+    let received = tokens.len();
     call.settle(revoked).await;
-    Ok(Reported { received: tokens.len() })
+    Ok(Reported { received })
 }

@@ -85,7 +85,10 @@ impl Entry {
         if self.limited {
             all.push(("429", "Too many requests"));
         }
-        all.push(("503", "The gateway cannot reach its store; nothing was changed"));
+        all.push((
+            "503",
+            "The gateway cannot reach its store; nothing was changed, unless the code is outcome_unknown",
+        ));
         all
     }
 }

@@ -115,8 +115,9 @@ impl<P: Principal, Q, B> ApiRequest<P, Q, B> {
         }
     }
 
-    /// Opens what was committed once every replica decides by it, with its receipt.
-    pub async fn settle<T>(&self, committed: Committed<T>) -> (T, Option<Receipt>) {
+    /// Opens what was committed once every replica decides by it, with its receipt. It takes the request, and with it the
+    /// store: what the answer needs besides is read before the change, since no error may deny it.
+    pub async fn settle<T>(self, committed: Committed<T>) -> (T, Option<Receipt>) {
         self.management.gateway.settle(&self.store, committed).await
     }
 

@@ -58,12 +58,14 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewUser>) -> Result<Changed<
         role: body.role.map_or(Role::Member, Role::from),
         password: body.password.clone(),
     };
-    changed(&call, users::create(&call.context(), request).await?).await
+    let created = users::create(&call.context(), request).await?;
+    changed(call, created).await
 }
 
 pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<Changed<PersonView>, ApiError> {
     let user = find(&call, &uid).await?;
-    changed(&call, call.store.committed_before(user).await?).await
+    let before = call.store.committed_before(user).await?;
+    changed(call, before).await
 }
 
 pub async fn get(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
@@ -73,24 +75,27 @@ pub async fn get(call: ApiRequest<Caller>) -> Result<PersonView, ApiError> {
 pub async fn update(call: ApiRequest<Caller, Empty, ChangedUser>) -> Result<Changed<PersonView>, ApiError> {
     let email = find(&call, &call.param).await?.email;
     let update = UpdateUser { name: call.body.name.clone(), role: call.body.role.map(Role::from) };
-    changed(&call, users::update(&call.context(), &email, update).await?).await
+    let updated = users::update(&call.context(), &email, update).await?;
+    changed(call, updated).await
 }
 
 /// All tokens of the user stop working.
 pub async fn disable(call: ApiRequest<Caller>) -> Result<Changed<PersonView>, ApiError> {
     let email = find(&call, &call.param).await?.email;
-    changed(&call, users::disable(&call.context(), &email).await?).await
+    let disabled = users::disable(&call.context(), &email).await?;
+    changed(call, disabled).await
 }
 
 /// The user's tokens work again, unless revoked or expired.
 pub async fn enable(call: ApiRequest<Caller>) -> Result<Changed<PersonView>, ApiError> {
     let email = find(&call, &call.param).await?.email;
-    changed(&call, users::enable(&call.context(), &email).await?).await
+    let enabled = users::enable(&call.context(), &email).await?;
+    changed(call, enabled).await
 }
 
 /// The user after the change, once every replica decides by it.
 async fn changed<Q, B>(
-    call: &ApiRequest<Caller, Q, B>,
+    call: ApiRequest<Caller, Q, B>,
     committed: Committed<User>,
 ) -> Result<Changed<PersonView>, ApiError> {
     let (user, receipt) = call.settle(committed).await;

@@ -138,6 +138,8 @@ pub enum Kind {
     TooMany,
     /// The store cannot be used at the moment; nothing was changed.
     Unavailable,
+    /// The store was lost during the change, which it has made or not.
+    Uncertain,
     /// The gateway's own fault, or its operator's.
     Internal,
 }
@@ -182,6 +184,7 @@ impl Error {
             | Self::Forbidden(_) => Kind::Forbidden,
             Self::SignInTooOften => Kind::TooMany,
             Self::SignInBusy | Self::Store(StoreError::Unavailable(_) | StoreError::Unusable(_)) => Kind::Unavailable,
+            Self::Store(StoreError::Uncertain(_)) => Kind::Uncertain,
             Self::Hash(_) | Self::NoEntropy(_) | Self::Store(StoreError::Inconsistent(_)) => Kind::Internal,
         }
     }
@@ -205,6 +208,7 @@ impl Error {
             Self::Store(StoreError::Conflict(Conflict::RequestKey)) => {
                 "give each request an Idempotency-Key of its own"
             }
+            Self::Store(StoreError::Uncertain(_)) => "look whether it was made before you make it again",
             Self::Store(StoreError::Inconsistent(_)) => {
                 "undo the last manual change to the database, or restore a backup"
             }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Context, Error, Result, tidy_name, users::password};
+use super::{
+    Context, Error, Result, tidy_name,
+    users::{self, CreateUser, password},
+};
 use crate::{
     domain::{
-        audit::{Action, Actor},
+        audit::{Action, Actor, AuditEvent},
         code::{OneTimeCode, Purpose},
         session::Invitation,
         user::{Email, User},
@@ -23,6 +26,24 @@ pub struct Acceptance {
     pub password: String,
 }
 
+/// A new user who has no password, with the link by which they choose one. The link's code stands in it and nowhere else.
+///
+/// # Errors
+/// Those of [`users::create`].
+pub async fn invite_new(
+    context: &Context<'_>,
+    request: CreateUser,
+    lifetime: Duration,
+) -> Result<Committed<(User, OneTimeCode)>> {
+    let (user, created) = users::new(context, request).await?;
+    let (invitation, code, invited) = invitation(context, &user, lifetime)?;
+    let mut change = context.store.change().await?;
+    change.insert_user(&user).await?;
+    change.record(&created).await?;
+    change.insert_invitation(&invitation).await?;
+    Ok(change.commit(&invited).await?.with((user, code)))
+}
+
 /// A new link for the user; earlier ones stop working. The returned code stands in the link and nowhere else.
 ///
 /// # Errors
@@ -32,6 +53,13 @@ pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> R
         return Err(Error::UserDisabled(user.email.clone()));
     }
     password::may_have_password(context, user)?;
+    let (invitation, code, event) = invitation(context, user, lifetime)?;
+    let mut change = context.store.change().await?;
+    change.insert_invitation(&invitation).await?;
+    Ok(change.commit(&event).await?.with(code))
+}
+
+fn invitation(context: &Context<'_>, user: &User, lifetime: Duration) -> Result<(Invitation, OneTimeCode, AuditEvent)> {
     let code = context.new_code(Purpose::Invitation)?;
     let invitation = Invitation {
         code_hash: code.hash(),
@@ -40,9 +68,7 @@ pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> R
         expires_at: context.now.saturating_add(lifetime),
     };
     let event = context.event(Action::UserInvited, user.id, json!({ "email": user.email }))?;
-    let mut change = context.store.change().await?;
-    change.insert_invitation(&invitation).await?;
-    Ok(change.commit(&event).await?.with(code))
+    Ok((invitation, code, event))
 }
 
 /// The user as they are afterwards. `None`: the link was used before, has expired or never existed.

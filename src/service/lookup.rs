@@ -72,10 +72,10 @@ async fn token_of(context: &Context<'_>, owner: Option<UserId>, text: &str) -> R
         (None, _) => Err(unknown()),
         (Some(record), []) => Ok(record),
         (Some(last), others) => {
-            let owners = context.store.list_users().await?;
-            let owner = |id| owners.iter().find(|user| user.id == id).map(|user| user.email.clone());
-            let all = others.iter().chain([&last]);
-            let tokens = all.filter_map(|record| Some((record.uid, owner(record.owner)?))).collect();
+            let all = || others.iter().chain([&last]);
+            let owners = context.store.users(all().map(|record| record.owner)).await?;
+            let tokens = all().filter_map(|record| Some((record.uid, owners.get(&record.owner)?.email.clone())));
+            let tokens = tokens.collect();
             Err(Error::AmbiguousToken { name: text.to_owned(), tokens })
         }
     }

@@ -18,14 +18,16 @@ use crate::{
 /// How much of the browser's `User-Agent` is kept, characters.
 const MAX_CLIENT_CHARS: usize = 200;
 
-/// Begins a session. It always has a new id, so that an id which somebody planted in the browser before is worthless.
-/// The returned code goes into the cookie. `method` is how the user signed in, for the audit trail.
+/// Begins a session, and ends the `earlier` one of the browser. It always has a new id, so that an id which somebody planted
+/// in the browser before is worthless. The returned code goes into the cookie. `method` is how the user signed in, for the
+/// audit trail.
 ///
 /// # Errors
 /// The store's.
 pub async fn begin(
     context: &Context<'_>,
     user: &User,
+    earlier: Option<&ConsoleSession>,
     address: String,
     client: &str,
     lifetime: Duration,
@@ -42,9 +44,14 @@ pub async fn begin(
         address,
         client,
     };
+    let mut change = context.store.change().await?;
+    if let Some(earlier) = earlier
+        && change.end_session(&earlier.id_hash).await?
+    {
+        change.record(&context.event(Action::SignedOut, earlier.user, json!({}))?).await?;
+    }
     let context = Context { actor: Actor::User(user.id), ..*context };
     let event = context.event(Action::SignedIn, user.id, detail)?;
-    let mut change = context.store.change().await?;
     change.insert_session(&session).await?;
     // Each page asks the store for its session, so no replica needs to learn of it.
     change.commit(&event).await?.unsettled();

@@ -174,18 +174,16 @@ impl<T> Committed<T> {
         Self { value, point: None }
     }
 
+    pub fn is_nothing(&self) -> bool {
+        self.point.is_none()
+    }
+
     pub fn with<U>(self, value: U) -> Committed<U> {
         Committed { value, point: self.point }
     }
 
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Committed<U> {
         Committed { value: change(self.value), point: self.point }
-    }
-
-    /// Both, to be waited for together.
-    pub fn and<U>(self, later: Committed<U>) -> Committed<(T, U)> {
-        let (value, points) = ((self.value, later.value), [self.point, later.point]);
-        Committed { value, point: points.into_iter().flatten().max_by_key(|point| point.seq) }
     }
 
     /// Nobody waits: no replica decides by this, or the caller has no means to wait.

@@ -5,8 +5,7 @@ use std::fmt;
 
 use sqlx::{error::DatabaseError, migrate::MigrateError};
 
-/// Why the store did not do it. Nothing was changed, with one exception that no database can spare us: a connection
-/// that is lost during the commit leaves open whether the change was made.
+/// Why the store did not do it. Nothing was changed, unless it is [`StoreError::Uncertain`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The change contradicts what is there: the caller's mistake.
@@ -16,6 +15,9 @@ pub enum StoreError {
     /// retry. The text never holds the database's URL, whose password it would show.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// It was lost during the commit, which no database can spare us: nobody knows whether the change was made.
+    #[error("the database was lost while it committed the change ({0}); whether the change was made is not known")]
+    Uncertain(String),
     /// The database was reached and will go on refusing: wrong password, no such database, no permission, a newer
     /// schema. A retry without the operator's help is in vain.
     #[error("the database cannot be used: {0}")]
@@ -75,6 +77,14 @@ pub(super) fn of_migration(error: MigrateError, reading: fn(sqlx::Error) -> Stor
 impl StoreError {
     pub fn no_answer() -> Self {
         Self::Unavailable("it did not answer in time".to_owned())
+    }
+
+    /// What it means if it comes in answer to a commit.
+    pub(super) fn of_commit(self) -> Self {
+        match self {
+            Self::Unavailable(text) => Self::Uncertain(text),
+            other => other,
+        }
     }
 }
 

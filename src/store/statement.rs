@@ -163,10 +163,15 @@ impl Connection {
         row.ok_or_else(|| StoreError::Inconsistent("a row that is always there is missing".to_owned()))
     }
 
+    /// # Errors
+    /// [`StoreError::Uncertain`] if PostgreSQL is lost before it answers. SQLite, which is no other process, says whether it
+    /// has committed.
     pub async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(Held::InTransaction(transaction)) => transaction.commit().await.map_err(error::of_sqlite),
-            Self::Postgres(Held::InTransaction(transaction), deadline) => by(deadline, transaction.commit()).await,
+            Self::Postgres(Held::InTransaction(transaction), deadline) => {
+                by(deadline, transaction.commit()).await.map_err(StoreError::of_commit)
+            }
             Self::Sqlite(Held::Pooled(_)) | Self::Postgres(Held::Pooled(_), _) => Ok(()),
         }
     }

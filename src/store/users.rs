@@ -1,5 +1,9 @@
 //! Users, the first start, and requests that their callers have named.
 
+use std::collections::{BTreeSet, HashMap};
+
+use sqlx::types::Json;
+
 use super::{
     Change, Current, Store, StoreError,
     statement::{Connection, Sql, same, statements},
@@ -36,6 +40,12 @@ statements! {
     LIST = same(select_user!("ORDER BY created_at, id"));
 
     FIND = same(select_user!("WHERE id = $1"));
+
+    /// `$1`: a JSON array of ids.
+    FIND_ALL = Sql {
+        sqlite: select_user!("WHERE id IN (SELECT value FROM json_each($1))"),
+        postgres: select_user!("WHERE id IN (SELECT jsonb_array_elements_text($1)::uuid)"),
+    };
 
     FIND_LIVE = same(select_user!("WHERE id = $1 AND disabled_at IS NULL"));
 
@@ -80,6 +90,13 @@ impl Store {
 
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         self.read().await?.user(id).await
+    }
+
+    /// Those of them that there are.
+    pub async fn users(&self, ids: impl IntoIterator<Item = UserId>) -> Result<HashMap<UserId, User>, StoreError> {
+        let ids: BTreeSet<UserId> = ids.into_iter().collect();
+        let users: Vec<User> = self.read().await?.all(FIND_ALL, (Json(ids),)).await?;
+        Ok(users.into_iter().map(|user| (user.id, user)).collect())
     }
 
     /// The token with its owner, whatever has become of them.

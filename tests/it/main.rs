@@ -11,6 +11,7 @@
 
 mod access_log;
 mod addresses;
+mod answers_after_commit;
 mod architecture;
 mod before_decision;
 mod bento;

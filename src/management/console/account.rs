@@ -49,9 +49,10 @@ pub async fn change_password(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -
         .await
     {
         Ok(changed) => {
-            let (_, receipt) = visitor.settle(changed).await;
+            let ((), receipt, afterwards) = visitor.settle(changed).await;
             let done = format!("Your password has been changed. {}", receipt_text(receipt.as_ref()));
-            account_page(&visitor, StatusCode::OK, None, Some(done)).await
+            let show = async |visitor, done| account_page(&visitor, StatusCode::OK, None, Some(done)).await;
+            afterwards.page(done, show).await
         }
         Err(error) if error.status().is_server_error() => Err(error.into()),
         Err(error) => account_page(&visitor, error.status(), Some(sentence(error.text())), None).await,
@@ -76,9 +77,10 @@ async fn new_password(visitor: &SignedIn, current: &str, new: &str, again: &str)
 }
 
 pub async fn sign_out_everywhere(CsrfForm { visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
-    visitor.settle(sessions::end_all(&visitor.context(), visitor.user.id, None).await?).await;
     let mut response = redirect("/sign-in");
     visitor.set_cookie(&mut response, cookie::CONSOLE, "", 0);
+    let ended = sessions::end_all(&visitor.context(), visitor.user.id, None).await?;
+    visitor.settle(ended).await;
     Ok(response)
 }
 

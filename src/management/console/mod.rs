@@ -6,6 +6,7 @@
 
 mod account;
 mod activity;
+mod afterwards;
 mod approve;
 mod charts;
 mod deployments;

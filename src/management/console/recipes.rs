@@ -9,13 +9,15 @@ use super::visitor::SignedIn;
 use crate::{
     domain::{
         deployment::DeploymentSpec,
+        origin::Origin,
         scope::{Scope, ScopeSet},
     },
     management::{
+        Management,
         error::ApiError,
         service_api::{CHAT, Route, ServiceApi},
     },
-    service::deployments,
+    service::deployments::{self, Listed, address::Address},
 };
 
 pub struct Recipe {
@@ -50,42 +52,58 @@ pub struct Calls<'a> {
     pub api: Option<&'a ServiceApi>,
 }
 
-/// The recipes that work with the token's scopes.
-pub async fn recipes(visitor: &SignedIn, token: &str, scopes: &ScopeSet) -> Result<Vec<Recipe>, ApiError> {
-    let mut recipes = Vec::new();
-    let endpoint = scopes.iter().any(|scope| matches!(scope, Scope::Deployment(_)));
-    if endpoint {
-        let listed = deployments::list(&visitor.context()).await?;
-        let reachable =
-            listed.iter().filter(|listed| !listed.shadowed && scopes.opens_deployment(listed.spec.name.as_str()));
-        let reach = deployments::reach(&visitor.context(), &visitor.config.proxy).await?;
-        let found =
-            reachable.filter_map(|listed| Some((&listed.spec, reach.deployment(&listed.spec, visitor.here())?)));
-        let (api, address) = match found.into_iter().next() {
-            Some((spec, address)) => (api(visitor, spec).await, address),
-            None => (None, reach.listener(visitor.here()).into()),
-        };
-        let calls = Calls { url: &address.to_string(), credential: Credential::Token(token), api: api.as_deref() };
-        recipes.extend(calls.recipes());
-    }
-    if scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(_))) {
-        recipes.push(Recipe::new(
-            "cloud",
-            "BentoML CLI",
-            "Logs in the BentoML CLI, so that it manages this gateway. Without the variable, and without --endpoint, the CLI \
-             sends the token to BentoML's own cloud.",
-            vec![format!(
-                "export BENTO_CLOUD_API_ENDPOINT={}\nbentoml cloud login --api-token '{token}'",
-                visitor.console_url()
-            )],
-        ));
-    }
-    Ok(recipes)
+/// Where a token can be used. It is read before the token is made: nothing may come between a new token and its text.
+pub struct Destinations {
+    management: Arc<Management>,
+    /// As the visitor reaches them.
+    deployments: Vec<(DeploymentSpec, Address)>,
+    listener: Origin,
+    console: Origin,
 }
 
-/// What the service of a Deployment says of its routes.
-pub async fn api(visitor: &SignedIn, spec: &DeploymentSpec) -> Option<Arc<ServiceApi>> {
-    visitor.management.service_apis.of(spec).await
+impl Destinations {
+    pub async fn read(visitor: &SignedIn) -> Result<Self, ApiError> {
+        let listed = deployments::list(&visitor.context()).await?;
+        let reach = deployments::reach(&visitor.context(), &visitor.config.proxy).await?;
+        let served = listed.into_iter().filter(|listed| !listed.shadowed);
+        let reached = |listed: Listed| {
+            let address = reach.deployment(&listed.spec, visitor.here())?;
+            Some((listed.spec, address))
+        };
+        Ok(Self {
+            management: Arc::clone(&visitor.management),
+            deployments: served.filter_map(reached).collect(),
+            listener: reach.listener(visitor.here()),
+            console: visitor.console_url(),
+        })
+    }
+
+    /// The recipes that work with the token's scopes.
+    pub async fn recipes(&self, token: &str, scopes: &ScopeSet) -> Vec<Recipe> {
+        let mut recipes = Vec::new();
+        if scopes.iter().any(|scope| matches!(scope, Scope::Deployment(_))) {
+            let opened = self.deployments.iter().find(|(spec, _)| scopes.opens_deployment(spec.name.as_str()));
+            let (api, url) = match opened {
+                Some((spec, address)) => (self.management.service_apis.of(spec).await, address.to_string()),
+                None => (None, self.listener.to_string()),
+            };
+            let calls = Calls { url: &url, credential: Credential::Token(token), api: api.as_deref() };
+            recipes.extend(calls.recipes());
+        }
+        if scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(_))) {
+            recipes.push(Recipe::new(
+                "cloud",
+                "BentoML CLI",
+                "Logs in the BentoML CLI, so that it manages this gateway. Without the variable, and without --endpoint, the \
+                 CLI sends the token to BentoML's own cloud.",
+                vec![format!(
+                    "export BENTO_CLOUD_API_ENDPOINT={}\nbentoml cloud login --api-token '{token}'",
+                    self.console
+                )],
+            ));
+        }
+        recipes
+    }
 }
 
 impl Recipe {

@@ -105,12 +105,10 @@ async fn check_password<'a>(
 
 /// Signs the browser in, with an id that nobody knew before; the session that it had is over.
 pub async fn begin(visitor: &Inside<'_>, user: &User, method: &'static str, next: &str) -> Result<Response, ApiError> {
-    if let Some(earlier) = visitor.session() {
-        sessions::end(&visitor.context(), earlier).await?;
-    }
     let lifetime = visitor.config.management.session_lifetime;
     let address = visitor.address.to_string();
-    let code = sessions::begin(&visitor.context(), user, address, visitor.client(), lifetime, method).await?;
+    let (context, earlier) = (visitor.context(), visitor.session());
+    let code = sessions::begin(&context, user, earlier, address, visitor.client(), lifetime, method).await?;
     // What leads to a Deployment's host may not follow a form directly: browsers hold the page's `form-action` against the
     // whole chain of redirects.
     let mut response =

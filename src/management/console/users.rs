@@ -1,5 +1,7 @@
 //! Users, for admins: invited, given a role, disabled and enabled.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::{extract::Path, http::StatusCode};
 
@@ -12,7 +14,10 @@ use super::{
     words::{Moment, exact, receipt_text, sentence},
 };
 use crate::{
-    domain::user::{Email, Role, User},
+    domain::{
+        code::OneTimeCode,
+        user::{Email, Role, User},
+    },
     management::error::ApiError,
     service::{
         self,
@@ -79,16 +84,17 @@ pub async fn invite(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> Pag
         name: fields.text("name").to_owned(),
         admin: fields.text("role") == "admin",
     };
+    let lifetime = admin.config.management.invitation_lifetime;
     let invited = async {
         let email: Email = typed.email.parse().map_err(|error| ApiError::invalid(format!("Email: {error}")))?;
         // Without a name, the address serves as one until the user chooses another.
         let name = if typed.name.is_empty() { email.to_string() } else { typed.name.clone() };
         let request = CreateUser { email, name, role: role(&fields), password: None };
-        let (user, _) = admin.settle(users::create(&admin.context(), request).await?).await;
-        link_for(&admin, &user).await
+        Ok::<_, ApiError>(invitations::invite_new(&admin.context(), request, lifetime).await?)
     };
     match invited.await {
-        Ok(link) => link_page(&admin, link).await,
+        Ok(invited) => link_page(admin, invited.map(|(user, code)| (user.email, code)), lifetime).await,
+        Err(error) if error.status().is_server_error() => Err(error.into()),
         Err(error) => {
             let flash = Flash { problem: Some(sentence(error.text())), ..Flash::default() };
             users_page(&admin, error.status(), flash, typed).await
@@ -99,8 +105,9 @@ pub async fn invite(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> Pag
 /// A new link, for a user who has lost theirs, or their password.
 pub async fn link(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let user = find(&admin, &id).await?;
-    let link = link_for(&admin, &user).await?;
-    link_page(&admin, link).await
+    let lifetime = admin.config.management.invitation_lifetime;
+    let invited = invitations::invite(&admin.context(), &user, lifetime).await?;
+    link_page(admin, invited.map(|code| (user.email, code)), lifetime).await
 }
 
 pub async fn set_role(Path(id): Path<String>, CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageResult {
@@ -109,7 +116,7 @@ pub async fn set_role(Path(id): Path<String>, CsrfForm { visitor: admin, fields 
     let update = UpdateUser { name: None, role: Some(role) };
     let updated = users::update(&admin.context(), &user.email, update).await;
     let what = if role == Role::Admin { "an admin" } else { "a member" };
-    outcome_page(&admin, updated, &format!("{} is now {what}.", user.email)).await
+    outcome_page(admin, updated, &format!("{} is now {what}.", user.email)).await
 }
 
 /// All tokens and sessions of the user stop working at once.
@@ -117,14 +124,14 @@ pub async fn disable(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: Cs
     let user = find(&admin, &id).await?;
     let disabled = users::disable(&admin.context(), &user.email).await;
     let done = format!("{} has been disabled. Their tokens and sessions no longer work.", user.email);
-    outcome_page(&admin, disabled, &done).await
+    outcome_page(admin, disabled, &done).await
 }
 
 /// The user's tokens work again, unless revoked or expired. Their sessions stay ended.
 pub async fn enable(Path(id): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let user = find(&admin, &id).await?;
     let enabled = users::enable(&admin.context(), &user.email).await;
-    outcome_page(&admin, enabled, &format!("{} has been enabled.", user.email)).await
+    outcome_page(admin, enabled, &format!("{} has been enabled.", user.email)).await
 }
 
 fn role(fields: &FormFields) -> Role {
@@ -135,33 +142,36 @@ async fn find(admin: &Admin, id: &str) -> Result<User, ApiError> {
     Ok(lookup::user(&admin.store, admin.viewer(), id).await?)
 }
 
-async fn link_for(admin: &Admin, user: &User) -> Result<Link, ApiError> {
-    let lifetime = admin.config.management.invitation_lifetime;
-    let (code, _) = admin.settle(invitations::invite(&admin.context(), user, lifetime).await?).await;
-    Ok(Link {
-        email: user.email.to_string(),
-        url: address::invitation(&admin.console_url(), &code),
-        ends: exact(admin.now.saturating_add(lifetime)),
-    })
-}
-
-async fn link_page(admin: &Admin, link: Link) -> PageResult {
-    let flash = Flash { link: Some(link), ..Flash::default() };
-    users_page(admin, StatusCode::OK, flash, Invitation::default()).await
+/// The list with the new link of the user with that address.
+async fn link_page(admin: Admin, invited: Committed<(Email, OneTimeCode)>, lifetime: Duration) -> PageResult {
+    let (console, ends) = (admin.console_url(), exact(admin.now.saturating_add(lifetime)));
+    let ((email, code), _, afterwards) = admin.settle(invited).await;
+    let url = address::invitation(&console, &code);
+    let done = format!("The link for {email}, which works once, until {ends}, and is not shown again: {url}");
+    let link = Link { email: email.to_string(), url, ends };
+    let show = async move |admin, _| {
+        let flash = Flash { link: Some(link), ..Flash::default() };
+        users_page(&admin, StatusCode::OK, flash, Invitation::default()).await
+    };
+    afterwards.page(done, show).await
 }
 
 /// The list with what was done and how far it has come, or why it was not done.
-async fn outcome_page(admin: &Admin, outcome: service::Result<Committed<User>>, done: &str) -> PageResult {
-    let (status, flash) = match outcome.map_err(ApiError::from) {
-        Ok(committed) => {
-            let (_, receipt) = admin.settle(committed).await;
-            let done = format!("{done} {}", receipt_text(receipt.as_ref()));
-            (StatusCode::OK, Flash { done: Some(done), ..Flash::default() })
-        }
+async fn outcome_page(admin: Admin, outcome: service::Result<Committed<User>>, done: &str) -> PageResult {
+    let committed = match outcome.map_err(ApiError::from) {
+        Ok(committed) => committed,
         Err(error) if error.status().is_server_error() => return Err(error.into()),
-        Err(error) => (error.status(), Flash { problem: Some(sentence(error.text())), ..Flash::default() }),
+        Err(error) => {
+            let flash = Flash { problem: Some(sentence(error.text())), ..Flash::default() };
+            return users_page(&admin, error.status(), flash, Invitation::default()).await;
+        }
     };
-    users_page(admin, status, flash, Invitation::default()).await
+    let (_, receipt, afterwards) = admin.settle(committed).await;
+    let show = async |admin, done| {
+        let flash = Flash { done: Some(done), ..Flash::default() };
+        users_page(&admin, StatusCode::OK, flash, Invitation::default()).await
+    };
+    afterwards.page(format!("{done} {}", receipt_text(receipt.as_ref())), show).await
 }
 
 async fn users_page(admin: &Admin, status: StatusCode, flash: Flash, invitation: Invitation) -> PageResult {

@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 
-use super::{page, rejection::PageRejection};
+use super::{afterwards::Afterwards, page, rejection::PageRejection};
 use crate::{
     config::Config,
     domain::{
@@ -272,9 +272,11 @@ impl Inside<'_> {
         &self.browser.store
     }
 
-    /// Opens what was committed once every replica decides by it, with its receipt.
-    pub async fn settle<T>(&self, committed: Committed<T>) -> (T, Option<Receipt>) {
-        self.management.gateway.settle(&self.browser.store, committed).await
+    /// As [`SignedIn::settle`], without the receipt.
+    pub async fn settle<T>(self, committed: Committed<T>) -> (T, Afterwards<Self>) {
+        let (management, store) = (Arc::clone(&self.management), self.browser.store.clone());
+        let (value, _, afterwards) = Afterwards::of(committed, self, &management, &store).await;
+        (value, afterwards)
     }
 }
 
@@ -287,9 +289,11 @@ impl Deref for Inside<'_> {
 }
 
 impl SignedIn {
-    /// Opens what was committed once every replica decides by it, with its receipt.
-    pub async fn settle<T>(&self, committed: Committed<T>) -> (T, Option<Receipt>) {
-        self.management.gateway.settle(&self.store, committed).await
+    /// Opens what was committed once every replica decides by it, with its receipt. It takes the visitor, and with them the
+    /// store: see [`Afterwards`].
+    pub async fn settle<T>(self, committed: Committed<T>) -> (T, Option<Receipt>, Afterwards<Self>) {
+        let (management, store) = (Arc::clone(&self.management), self.store.clone());
+        Afterwards::of(committed, self, &management, &store).await
     }
 
     /// For the verbs of [`service`](crate::service), on behalf of the user.
@@ -303,6 +307,14 @@ impl SignedIn {
 
     pub fn viewer(&self) -> Viewer {
         Viewer::of(&self.user)
+    }
+}
+
+impl Admin {
+    /// As [`SignedIn::settle`].
+    pub async fn settle<T>(self, committed: Committed<T>) -> (T, Option<Receipt>, Afterwards<Self>) {
+        let (management, store) = (Arc::clone(&self.management), self.store.clone());
+        Afterwards::of(committed, self, &management, &store).await
     }
 }
 

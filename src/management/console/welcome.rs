@@ -24,6 +24,7 @@ use crate::{
         invitations::{self, Acceptance},
         users,
     },
+    store::Committed,
 };
 
 #[derive(Template)]
@@ -57,12 +58,17 @@ pub async fn accept(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageRe
     let inside = enter(&visitor)?;
     let Some((code, user)) = invited(&inside, fields.text("code")).await? else { return Ok(used_up()) };
     match introduce(&inside, &code, &user, &fields).await {
-        Ok(Some(user)) => {
-            let mut response = begin(&inside, &user, "link", wanted(&visitor)).await?;
-            if visitor.cookie(cookie::WANTED).is_some() {
-                visitor.set_cookie(&mut response, cookie::WANTED, "", 0);
-            }
-            Ok(response)
+        Ok(Some(accepted)) => {
+            // The sessions of whoever had the password before are over everywhere.
+            let (user, afterwards) = inside.settle(accepted).await;
+            let begin = async |inside: Inside<'_>, _| {
+                let mut response = begin(&inside, &user, "link", wanted(&inside)).await?;
+                if inside.cookie(cookie::WANTED).is_some() {
+                    inside.set_cookie(&mut response, cookie::WANTED, "", 0);
+                }
+                Ok(response)
+            };
+            afterwards.page("Your password has been set. Sign in with it.".to_owned(), begin).await
         }
         Ok(None) => Ok(used_up()),
         Err(error) if error.status().is_server_error() => Err(error.into()),
@@ -79,7 +85,7 @@ async fn introduce(
     code: &OneTimeCode,
     user: &User,
     fields: &FormFields,
-) -> Result<Option<User>, ApiError> {
+) -> Result<Option<Committed<User>>, ApiError> {
     let email = if may_choose_email(user) { fields.text("email").parse() } else { Ok(user.email.clone()) };
     let email = email.map_err(|error: InvalidEmail| ApiError::invalid(error.to_string()))?;
     if fields.exact("password") != fields.exact("password_again") {
@@ -87,10 +93,7 @@ async fn introduce(
     }
     let name = fields.text("name").to_owned();
     let acceptance = Acceptance { name, email, password: fields.exact("password").to_owned() };
-    let Some(accepted) = invitations::accept(&visitor.context(), code, acceptance).await? else { return Ok(None) };
-    // The sessions of whoever had the password before are over everywhere.
-    let (user, _) = visitor.settle(accepted).await;
-    Ok(Some(user))
+    Ok(invitations::accept(&visitor.context(), code, acceptance).await?)
 }
 
 fn enter(visitor: &Anonymous) -> Result<Inside<'_>, ApiError> {

@@ -27,18 +27,17 @@ pub struct NewToken {
 pub async fn create(call: ApiRequest<Caller, Empty, NewToken>) -> Result<ChangedTokenView, ApiError> {
     let NewToken { name, description, scopes, expired_at, owner } = &call.body;
     let owner = match owner {
-        Some(email) => lookup::user(&call.store, call.caller.viewer(), email).await?.email,
-        None => call.caller.user().email.clone(),
+        Some(email) => lookup::user(&call.store, call.caller.viewer(), email).await?,
+        None => call.caller.user().clone(),
     };
+    let context = ViewContext::read(&call, [owner.id]).await?;
     let request = CreateToken {
         name: name.clone(),
         description: description.clone().unwrap_or_default(),
         scopes: scopes.clone(),
         expiry: expired_at.as_deref().map_or(Ok(Expiry::Default), parse_expiry)?,
-        owner: Some(owner),
+        owner: Some(owner.email),
     };
-    // Before the change: nothing may come between a new token and its text, which is shown once.
-    let context = ViewContext::read(&call).await?;
     let issued = tokens::create(&call.context(), request).await;
     let issued = issued.map_err(|error| explained(error, expired_at.as_deref()))?;
     let (issued, receipt) = call.settle(issued).await;
@@ -50,8 +49,9 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewToken>) -> Result<Changed
 /// Answers a repetition, without the text of the token: only the first response has it.
 pub async fn created_before(call: ApiRequest<Caller>, uid: String) -> Result<ChangedTokenView, ApiError> {
     let record = lookup::token(&call.context(), call.caller.viewer(), &uid).await?;
-    let context = ViewContext::read(&call).await?;
-    let mut answer = changed(&call, &context, call.store.committed_before(record).await?).await?;
+    let context = ViewContext::read(&call, [record.owner]).await?;
+    let before = call.store.committed_before(record).await?;
+    let mut answer = changed(call, &context, before).await?;
     answer.view.replayed = true;
     Ok(answer)
 }

@@ -53,7 +53,7 @@ pub async fn list(call: ApiRequest<Caller, ListTokens>) -> Result<List<TokenView
         limit: count,
     };
     let page = call.store.list_tokens(&filter).await?;
-    let context = ViewContext::read(&call).await?;
+    let context = ViewContext::read(&call, page.items.iter().map(|record| record.owner)).await?;
     let mut items = page.items.iter().map(|record| context.view(record)).collect::<Result<Vec<_>, _>>()?;
     if cannot_page && page.total > items.len() as u64 {
         items.extend(items.last().map(|last| left_out(last, page.total - items.len() as u64)));
@@ -89,5 +89,5 @@ fn left_out(last: &TokenView, more: u64) -> TokenView {
 /// To the `bentoml` client a deleted token is gone.
 pub async fn get(call: ApiRequest<Caller>) -> Result<TokenView, ApiError> {
     let record = lookup::live_token(&call.context(), call.caller.viewer(), &call.param).await?;
-    ViewContext::read(&call).await?.view(&record)
+    ViewContext::read(&call, [record.owner]).await?.view(&record)
 }

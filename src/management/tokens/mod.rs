@@ -37,7 +37,8 @@ use crate::{
 /// A token that has changed.
 type ChangedTokenView = Changed<TokenView>;
 
-/// What every token is shown with.
+/// What tokens are shown with. That of a token which is to change is read before: after the change, an answer that the
+/// store is away would be wrong, and so [`ApiRequest::settle`] takes the request.
 struct ViewContext {
     owners: HashMap<UserId, User>,
     organization: Organization,
@@ -45,13 +46,17 @@ struct ViewContext {
 }
 
 impl ViewContext {
-    async fn read<Q, B>(call: &ApiRequest<Caller, Q, B>) -> Result<Self, ApiError> {
-        let owners = call.store.list_users().await?.into_iter().map(|user| (user.id, user)).collect();
+    /// For tokens of these owners.
+    async fn read<Q, B>(
+        call: &ApiRequest<Caller, Q, B>,
+        owners: impl IntoIterator<Item = UserId>,
+    ) -> Result<Self, ApiError> {
+        let owners = call.store.users(owners).await?;
         Ok(Self { owners, organization: super::organization(&call.store).await?, now: call.now })
     }
 
     /// # Errors
-    /// 404 if its owner is not in the store, which the store rules out.
+    /// 404 if it was not read for the token's owner, or the owner is not in the store, which the store rules out.
     fn view(&self, record: &TokenRecord) -> Result<TokenView, ApiError> {
         let owner = self.owners.get(&record.owner);
         let owner = owner.ok_or(service::Error::TokenNotFound(record.uid))?;
@@ -59,10 +64,9 @@ impl ViewContext {
     }
 }
 
-/// The token after the change, once every replica decides by it. `context` was read before the change: after it, an answer
-/// that the store is away would be wrong.
+/// The token after the change, once every replica decides by it.
 async fn changed<Q, B>(
-    call: &ApiRequest<Caller, Q, B>,
+    call: ApiRequest<Caller, Q, B>,
     context: &ViewContext,
     committed: Committed<TokenRecord>,
 ) -> Result<ChangedTokenView, ApiError> {

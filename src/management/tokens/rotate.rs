@@ -31,7 +31,7 @@ pub async fn rotate(call: ApiRequest<Caller, Empty, Rotation>) -> Result<Rotated
     let record = lookup::live_token(&call.context(), call.caller.viewer(), &call.param).await?;
     let overlap = call.body.overlap.as_deref().map(parse_duration).transpose();
     let overlap = overlap.map_err(|error| ApiError::invalid(format!("overlap: {error}")))?;
-    let context = ViewContext::read(&call).await?;
+    let context = ViewContext::read(&call, [record.owner]).await?;
     let rotated = tokens::rotate(&call.context(), record.uid, overlap).await?;
     let ((issued, old_until), receipt) = call.settle(rotated).await;
     let mut token = context.view(&issued.record)?;

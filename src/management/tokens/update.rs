@@ -46,6 +46,7 @@ pub async fn update(call: ApiRequest<Caller, Empty, ChangedToken>) -> Result<Cha
         // Only what is given is written, so nothing that others have changed meanwhile is lost.
         seen: None,
     };
-    let context = ViewContext::read(&call).await?;
-    changed(&call, &context, tokens::update(&call.context(), record.uid, update).await?).await
+    let context = ViewContext::read(&call, [record.owner]).await?;
+    let updated = tokens::update(&call.context(), record.uid, update).await?;
+    changed(call, &context, updated).await
 }

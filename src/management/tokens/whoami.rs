@@ -15,6 +15,6 @@ pub struct WhoamiView {
 }
 
 pub async fn whoami(call: ApiRequest<Caller>) -> Result<WhoamiView, ApiError> {
-    let token = ViewContext::read(&call).await?.view(call.caller.token())?;
+    let token = ViewContext::read(&call, [call.caller.user().id]).await?.view(call.caller.token())?;
     Ok(WhoamiView { token, role: call.caller.user().role.as_str() })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::own_ways;
+use super::{Placed, own_ways};
 use crate::{
     domain::{audit::Action, deployment::DeploymentSpec},
     service::{Context, Error, Result},
@@ -20,7 +20,7 @@ pub enum Predecessor {
 /// # Errors
 /// [`Error::Declared`], [`Error::DeclaredElsewhere`] unless `predecessor` says so, [`Error::NoUpstream`],
 /// [`Error::TakenWay`], [`Error::Forbidden`], and the store's conflicts.
-pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Predecessor) -> Result<Committed> {
+pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Predecessor) -> Result<Committed<Placed>> {
     let name = &spec.name;
     if context.declared.declares(name) {
         return Err(Error::Declared(name.clone()));
@@ -45,5 +45,6 @@ pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Pred
     }
     own_ways(context, &mut change, None, spec).await?;
     change.insert_deployment(spec, context.now).await?;
-    Ok(change.commit(&event).await?)
+    let placed = Placed::read(context, &mut change, spec.clone()).await?;
+    Ok(change.commit(&event).await?.with(placed))
 }

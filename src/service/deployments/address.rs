@@ -102,9 +102,9 @@ impl Reach {
         routing::hosts(spec, self.base_domain.as_ref())
     }
 
-    /// The Deployment that was the default one and, `after` one of that name was added, is no longer.
-    pub fn lost_default(&self, after: &Self, added: &DeploymentName) -> Option<&DeploymentName> {
-        self.default_deployment.as_ref().filter(|lost| *lost != added && after.default_deployment.is_none())
+    /// The Deployment that was the default one and is no longer since another one was `added`. `after`: the default one now.
+    pub fn lost_default(&self, after: Option<&DeploymentName>, added: &DeploymentName) -> Option<&DeploymentName> {
+        self.default_deployment.as_ref().filter(|lost| *lost != added && after.is_none())
     }
 
     /// What the proxy listens on.

@@ -13,9 +13,27 @@ pub use update::{UpdateDeployment, UpdateSettings, start, terminate, update};
 
 use super::{Context, Error, Result};
 use crate::{
-    domain::{deployment::DeploymentSpec, routing::Ways},
+    domain::{
+        deployment::{DeploymentName, DeploymentSpec},
+        routing::Ways,
+    },
     store::Change,
 };
+
+/// A Deployment as a change leaves it.
+#[derive(Debug)]
+pub struct Placed {
+    pub spec: DeploymentSpec,
+    /// The default one then: as [`Declared::default_deployment`](crate::domain::routing::Declared).
+    pub default_deployment: Option<DeploymentName>,
+}
+
+impl Placed {
+    async fn read(context: &Context<'_>, change: &mut Change, spec: DeploymentSpec) -> Result<Self> {
+        let stored = change.deployments().await?;
+        Ok(Self { spec, default_deployment: context.declared.default_deployment(&stored).cloned() })
+    }
+}
 
 /// Whether the ways that are new in `after` lead to nobody else. Those it had before stay as they are, so that what another
 /// Deployment has taken meanwhile keeps nobody from changing the rest. `before` of `None`: it is added.

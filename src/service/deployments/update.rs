@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use serde_json::json;
 
-use super::own_ways;
+use super::{Placed, own_ways};
 use crate::{
     domain::{
         audit::Action,
@@ -80,7 +80,7 @@ pub async fn update(
     context: &Context<'_>,
     name: &DeploymentName,
     update: UpdateDeployment,
-) -> Result<Committed<DeploymentSpec>> {
+) -> Result<Committed<Placed>> {
     let (mut change, mut spec) = begin(context, name).await?;
     let before = DeploymentSpec::clone(&spec);
     Version::of_deployment(&spec).expect_seen(update.seen)?;
@@ -105,7 +105,7 @@ pub async fn update(
 ///
 /// # Errors
 /// [`Error::Declared`], [`Error::DeploymentNotFound`].
-pub async fn terminate(context: &Context<'_>, name: &DeploymentName) -> Result<Committed<DeploymentSpec>> {
+pub async fn terminate(context: &Context<'_>, name: &DeploymentName) -> Result<Committed<Placed>> {
     set_terminated(context, name, true, Action::DeploymentTerminated).await
 }
 
@@ -113,7 +113,7 @@ pub async fn terminate(context: &Context<'_>, name: &DeploymentName) -> Result<C
 ///
 /// # Errors
 /// [`Error::Declared`], [`Error::DeploymentNotFound`].
-pub async fn start(context: &Context<'_>, name: &DeploymentName) -> Result<Committed<DeploymentSpec>> {
+pub async fn start(context: &Context<'_>, name: &DeploymentName) -> Result<Committed<Placed>> {
     set_terminated(context, name, false, Action::DeploymentStarted).await
 }
 
@@ -122,10 +122,11 @@ async fn set_terminated(
     name: &DeploymentName,
     terminated: bool,
     action: Action,
-) -> Result<Committed<DeploymentSpec>> {
-    let (change, mut spec) = begin(context, name).await?;
+) -> Result<Committed<Placed>> {
+    let (mut change, mut spec) = begin(context, name).await?;
     if spec.terminated == terminated {
-        return Ok(change.unchanged(spec.into_inner()));
+        let placed = Placed::read(context, &mut change, spec.into_inner()).await?;
+        return Ok(change.unchanged(placed));
     }
     spec.terminated = terminated;
     write(context, change, spec, action).await
@@ -146,9 +147,10 @@ async fn write(
     mut change: Change,
     spec: Current<DeploymentSpec>,
     action: Action,
-) -> Result<Committed<DeploymentSpec>> {
+) -> Result<Committed<Placed>> {
     let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
     let event = context.event(action, &spec.name, detail)?;
     change.update_deployment(&spec).await?;
-    Ok(change.commit(&event).await?.with(spec.into_inner()))
+    let placed = Placed::read(context, &mut change, spec.into_inner()).await?;
+    Ok(change.commit(&event).await?.with(placed))
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::password;
 use crate::{
     domain::{
-        audit::Action,
+        audit::{Action, AuditEvent},
         user::{Email, Role, User, UserId},
     },
     service::{Context, Error, Result, tidy_name},
@@ -23,6 +23,14 @@ pub struct CreateUser {
 /// # Errors
 /// [`Error::UserName`], [`Error::Password`], and the store's conflict if the address is taken.
 pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<Committed<User>> {
+    let (user, event) = new(context, request).await?;
+    let mut change = context.store.change().await?;
+    change.insert_user(&user).await?;
+    Ok(change.commit(&event).await?.with(user))
+}
+
+/// The user who is to be inserted; the event is for the audit trail.
+pub(in crate::service) async fn new(context: &Context<'_>, request: CreateUser) -> Result<(User, AuditEvent)> {
     let name = tidy_name(&request.name).ok_or(Error::UserName(request.name))?;
     // Argon2 comes after whatever else is refused.
     if context.store.user_by_email(&request.email).await?.is_some() {
@@ -44,7 +52,5 @@ pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<Commit
     };
     let detail = json!({ "email": user.email, "role": user.role });
     let event = context.event(Action::UserCreated, user.id, detail)?;
-    let mut change = context.store.change().await?;
-    change.insert_user(&user).await?;
-    Ok(change.commit(&event).await?.with(user))
+    Ok((user, event))
 }

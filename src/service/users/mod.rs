@@ -7,6 +7,7 @@ mod owner;
 pub(super) mod password;
 mod update;
 
+pub(super) use create::new;
 pub use create::{CreateUser, create};
 pub use disable::disable;
 pub use enable::enable;

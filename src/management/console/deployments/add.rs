@@ -16,7 +16,7 @@ use crate::{
         },
         error::ApiError,
     },
-    service::deployments::{self, Predecessor},
+    service::deployments::{self, Placed, Predecessor},
 };
 
 pub async fn new(admin: Admin) -> PageResult {
@@ -24,24 +24,25 @@ pub async fn new(admin: Admin) -> PageResult {
 }
 
 pub async fn add(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageResult {
-    let reach = || async { deployments::reach(&admin.context(), &admin.config.proxy).await };
-    let before = reach().await?;
+    let before = deployments::reach(&admin.context(), &admin.config.proxy).await?;
     let added = async {
         let spec = read_spec(&admin, &fields)?;
-        Ok::<_, ApiError>(deployments::add(&admin.context(), &spec, Predecessor::None).await?.with(spec.name))
+        Ok::<_, ApiError>(deployments::add(&admin.context(), &spec, Predecessor::None).await?)
     };
     match added.await {
         Ok(added) => {
-            let (name, _) = admin.settle(added).await;
-            let Some(lost) = before.lost_default(&reach().await?, &name).cloned() else {
+            let common = before.common(admin.here());
+            let (Placed { spec: DeploymentSpec { name, .. }, default_deployment }, _, afterwards) =
+                admin.settle(added).await;
+            let Some(lost) = before.lost_default(default_deployment.as_ref(), &name) else {
                 return Ok(redirect(&format!("/deployments/{name}")));
             };
             let text = format!(
-                "Added. {lost} was reached at {} as the only Deployment, and is no longer. Give it a hostname, or set \
-                 proxy.default_deployment = \"{lost}\" in the configuration.",
-                before.common(admin.here())
+                "Added. {lost} was reached at {common} as the only Deployment, and is no longer. Give it a hostname, or set \
+                 proxy.default_deployment = \"{lost}\" in the configuration."
             );
-            deployment_page(&admin, name.as_str(), Some(text)).await
+            let show = async |admin: Admin, text| deployment_page(&admin, name.as_str(), Some(text)).await;
+            afterwards.page(text, show).await
         }
         Err(error) => form_with_error(&admin, true, &fields, &error),
     }

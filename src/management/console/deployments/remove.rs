@@ -35,7 +35,9 @@ pub async fn confirm_remove(admin: Admin, Path(name): Path<String>) -> PageResul
 
 pub async fn remove(Path(name): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let spec = editable(&admin, &name).await?.spec;
-    let (touched, receipt) = admin.settle(deployments::remove(&admin.context(), &spec.name).await?).await;
-    let (shell, receipt) = (AdminShell::new(&admin, "deployments"), receipt_text(receipt.as_ref()));
+    let shell = AdminShell::new(&admin, "deployments");
+    let removed = deployments::remove(&admin.context(), &spec.name).await?;
+    let (touched, receipt, _) = admin.settle(removed).await;
+    let receipt = receipt_text(receipt.as_ref());
     Ok(rendered(StatusCode::OK, &RemovedPage { shell, name, touched, receipt }))
 }

@@ -14,7 +14,7 @@ use crate::{
     management::{
         console::{
             page::rendered,
-            recipes::{self, Calls, Credential, Recipe},
+            recipes::{Calls, Credential, Recipe},
             rejection::PageResult,
             shell::Shell,
             tokens::scope_label,
@@ -85,7 +85,7 @@ pub async fn deployment_page(visitor: &SignedIn, name: &str, done: Option<String
 /// `url` of `None`: it has no address, and so no recipes.
 async fn recipes_of(visitor: &SignedIn, spec: &DeploymentSpec, url: Option<&str>) -> Vec<Recipe> {
     let Some(url) = url else { return Vec::new() };
-    let api = recipes::api(visitor, spec).await;
+    let api = visitor.management.service_apis.of(spec).await;
     let credential = if spec.protected { Credential::Variable } else { Credential::None };
     Calls { url, credential, api: api.as_deref() }.recipes()
 }

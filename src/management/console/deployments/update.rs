@@ -20,8 +20,9 @@ use crate::{
     },
     service::{
         Error, Version,
-        deployments::{self, UpdateDeployment},
+        deployments::{self, Placed, UpdateDeployment},
     },
+    store::Committed,
 };
 
 pub async fn edit(admin: Admin, Path(name): Path<String>) -> PageResult {
@@ -36,10 +37,7 @@ pub async fn update(Path(name): Path<String>, CsrfForm { visitor: admin, fields 
         Err(error) => return form_with_error(&admin, false, &fields, &error),
     };
     match deployments::update(&admin.context(), &spec.name, update).await {
-        Ok(updated) => {
-            let (_, receipt) = admin.settle(updated).await;
-            deployment_page(&admin, &name, Some(format!("Changes saved. {}", receipt_text(receipt.as_ref())))).await
-        }
+        Ok(updated) => changed_page(admin, updated, "Changes saved.").await,
         Err(Error::ChangedMeanwhile) => {
             let stored = editable(&admin, &name).await?.spec;
             form_with_conflict(&admin, &fields, &stored)
@@ -63,14 +61,19 @@ fn read_update(admin: &Admin, fields: &FormFields) -> Result<UpdateDeployment, A
 
 pub async fn terminate(Path(name): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let spec = editable(&admin, &name).await?.spec;
-    let (_, receipt) = admin.settle(deployments::terminate(&admin.context(), &spec.name).await?).await;
-    let done = format!("Terminated. Callers get 503 until you start it again. {}", receipt_text(receipt.as_ref()));
-    deployment_page(&admin, &name, Some(done)).await
+    let terminated = deployments::terminate(&admin.context(), &spec.name).await?;
+    changed_page(admin, terminated, "Terminated. Callers get 503 until you start it again.").await
 }
 
 pub async fn start(Path(name): Path<String>, CsrfForm { visitor: admin, .. }: CsrfForm<Admin>) -> PageResult {
     let spec = editable(&admin, &name).await?.spec;
-    let (_, receipt) = admin.settle(deployments::start(&admin.context(), &spec.name).await?).await;
-    let done = format!("Started. Requests are forwarded again. {}", receipt_text(receipt.as_ref()));
-    deployment_page(&admin, &name, Some(done)).await
+    let started = deployments::start(&admin.context(), &spec.name).await?;
+    changed_page(admin, started, "Started. Requests are forwarded again.").await
+}
+
+/// The Deployment's page with what was done, and how far it has come.
+async fn changed_page(admin: Admin, committed: Committed<Placed>, done: &str) -> PageResult {
+    let (placed, receipt, afterwards) = admin.settle(committed).await;
+    let show = async |admin: Admin, done| deployment_page(&admin, placed.spec.name.as_str(), Some(done)).await;
+    afterwards.page(format!("{done} {}", receipt_text(receipt.as_ref())), show).await
 }

@@ -24,7 +24,7 @@ use super::{
     page::{self, local, redirect},
     rejection::PageResult,
     sign_in,
-    visitor::Anonymous,
+    visitor::{Anonymous, Inside},
 };
 use crate::{
     config::OidcConfig,
@@ -125,8 +125,11 @@ async fn come_back(visitor: &Anonymous, config: &OidcConfig, came: CameBack, beg
         let text = "Your account is not allowed to sign in here. Contact an admin.";
         return Ok(page::message(StatusCode::FORBIDDEN, "Access denied", text));
     };
-    let (user, _) = inside.settle(oidc::user(&inside.context(), &claims).await?).await;
-    Ok(sign_in::begin(&inside, &user, "single sign-on", local(&begun.next)).await?)
+    let known = oidc::user(&inside.context(), &claims).await?;
+    let (user, afterwards) = inside.settle(known).await;
+    let begin =
+        async |inside: Inside<'_>, _| Ok(sign_in::begin(&inside, &user, "single sign-on", local(&begun.next)).await?);
+    afterwards.page("Your account has been updated. Sign in again.".to_owned(), begin).await
 }
 
 fn redirect_uri(visitor: &Anonymous) -> String {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     management::{
-        console::{form::CsrfForm, rejection::PageResult, visitor::SignedIn},
+        console::{form::CsrfForm, recipes::Destinations, rejection::PageResult, visitor::SignedIn},
         error::ApiError,
     },
     service::tokens::{self, CreateToken},
@@ -20,6 +20,7 @@ pub async fn new(visitor: SignedIn) -> PageResult {
 }
 
 pub async fn create(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
+    let destinations = Destinations::read(&visitor).await?;
     let created = async {
         let request = CreateToken {
             name: fields.text("name").to_owned(),
@@ -31,7 +32,7 @@ pub async fn create(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageRes
         Ok::<_, ApiError>(tokens::create(&visitor.context(), request).await?)
     };
     match created.await {
-        Ok(issued) => issued_page(&visitor, issued.map(|issued| (issued, None))).await,
+        Ok(issued) => issued_page(visitor, destinations, issued.map(|issued| (issued, None))).await,
         Err(error) => form_with_error(&visitor, "", &fields, error).await,
     }
 }

@@ -49,9 +49,11 @@ pub async fn delete(Path(uid): Path<String>, CsrfForm { visitor, .. }: CsrfForm<
     if record.revoked_at.is_some() {
         return Ok(redirect("/api_tokens"));
     }
-    let (record, receipt) = visitor.settle(tokens::revoke(&visitor.context(), record.uid).await?).await;
+    let shell = Shell::new(&visitor, "tokens");
+    let revoked = tokens::revoke(&visitor.context(), record.uid).await?;
+    let (record, receipt, _) = visitor.settle(revoked).await;
     let page = DeletedPage {
-        shell: Shell::new(&visitor, "tokens"),
+        shell,
         name: record.name,
         receipt: receipt_text(receipt.as_ref()),
         missing: receipt.map(|receipt| receipt.missing).unwrap_or_default(),

@@ -7,7 +7,7 @@ use crate::{
     domain::timestamp::Timestamp,
     management::console::{
         page::rendered,
-        recipes::{Recipe, recipes},
+        recipes::{Destinations, Recipe},
         rejection::PageResult,
         shell::Shell,
         visitor::SignedIn,
@@ -32,11 +32,16 @@ struct IssuedPage {
 }
 
 /// With until when the old secret works; `None`: the token is a new one.
-pub async fn issued_page(visitor: &SignedIn, committed: Committed<(Issued, Option<Timestamp>)>) -> PageResult {
-    let ((issued, old_until), receipt) = visitor.settle(committed).await;
+pub async fn issued_page(
+    visitor: SignedIn,
+    destinations: Destinations,
+    committed: Committed<(Issued, Option<Timestamp>)>,
+) -> PageResult {
+    let shell = Shell::new(&visitor, "tokens");
+    let ((issued, old_until), receipt, _) = visitor.settle(committed).await;
     let page = IssuedPage {
-        shell: Shell::new(visitor, "tokens"),
-        recipes: recipes(visitor, issued.text.expose(), &issued.record.scopes).await?,
+        shell,
+        recipes: destinations.recipes(issued.text.expose(), &issued.record.scopes).await,
         expires: expiry_text(issued.record.expires_at),
         name: issued.record.name,
         text: issued.text.expose().to_owned(),

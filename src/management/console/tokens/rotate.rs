@@ -11,7 +11,8 @@ use crate::{
     },
     management::{
         console::{
-            form::CsrfForm, page::rendered, rejection::PageResult, shell::Shell, visitor::SignedIn, words::sentence,
+            form::CsrfForm, page::rendered, recipes::Destinations, rejection::PageResult, shell::Shell,
+            visitor::SignedIn, words::sentence,
         },
         error::ApiError,
     },
@@ -39,8 +40,12 @@ pub async fn rotate(Path(uid): Path<String>, CsrfForm { visitor, fields }: CsrfF
         let problem = "Enter a duration such as 0s, 1h, 24h or 7d.".to_owned();
         return rotate_page(&visitor, StatusCode::BAD_REQUEST, &record, Some(problem));
     };
+    let destinations = Destinations::read(&visitor).await?;
     match tokens::rotate(&visitor.context(), record.uid, Some(overlap)).await {
-        Ok(rotated) => issued_page(&visitor, rotated.map(|(issued, old_until)| (issued, Some(old_until)))).await,
+        Ok(rotated) => {
+            let rotated = rotated.map(|(issued, old_until)| (issued, Some(old_until)));
+            issued_page(visitor, destinations, rotated).await
+        }
         Err(error) => {
             let error = ApiError::from(error);
             rotate_page(&visitor, error.status(), &record, Some(sentence(error.text())))

@@ -35,8 +35,9 @@ pub async fn update(Path(uid): Path<String>, CsrfForm { visitor, fields }: CsrfF
     };
     match tokens::update(&visitor.context(), record.uid, update).await {
         Ok(updated) => {
-            let (record, receipt) = visitor.settle(updated).await;
-            token_page(&visitor, &record, Some(format!("Changes saved. {}", receipt_text(receipt.as_ref())))).await
+            let (record, receipt, afterwards) = visitor.settle(updated).await;
+            let show = async |visitor, done| token_page(&visitor, &record, Some(done)).await;
+            afterwards.page(format!("Changes saved. {}", receipt_text(receipt.as_ref())), show).await
         }
         Err(Error::ChangedMeanwhile) => {
             let stored = lookup::live_token(&visitor.context(), visitor.viewer(), &uid).await?;
