@@ -28,6 +28,8 @@ pub struct Entry {
     pub limited: bool,
     /// It may be answered 404 though its path has no parameter.
     pub may_404: bool,
+    /// What is asked for can take a right away.
+    pub urgent: bool,
 }
 
 pub struct Document {
@@ -47,6 +49,7 @@ impl Entry {
             may_409: false,
             limited: false,
             may_404: false,
+            urgent: false,
         }
     }
 

@@ -76,6 +76,13 @@ impl OperationBuilder {
         self
     }
 
+    /// What is asked for can take a right away: what it reads does not wait for ordinary work either. Its verb makes an
+    /// urgent change.
+    pub fn urgent(mut self) -> Self {
+        self.0.urgent = true;
+        self
+    }
+
     /// Its rate is limited by the client's address.
     pub fn limited(mut self) -> Self {
         self.0.limited = true;
@@ -175,12 +182,14 @@ impl Routes {
     {
         let Operation { entry, requirement, .. } = operation;
         let filter = MethodFilter::try_from(entry.method.clone()).unwrap_or(MethodFilter::GET);
-        let idempotent = entry.idempotent;
+        let (idempotent, urgent) = (entry.idempotent, entry.urgent);
         let serve = move |State(management): State<Arc<Management>>, path: RawPathParams, request: Request| {
             let handler = handler.clone();
             async move {
                 let answered = async {
-                    let call = read::<P, Q, B>(management, &path, request, requirement, idempotent).await?;
+                    let priority = if urgent { Priority::Urgent } else { Priority::Ordinary };
+                    let store = management.store()?.at(priority);
+                    let call = read::<P, Q, B>(management, store, &path, request, requirement, idempotent).await?;
                     handler(call).await
                 };
                 answered.await.map_or_else(IntoResponse::into_response, |answer| succeeded(&answer))
@@ -250,6 +259,7 @@ fn succeeded<A: Serialize>(answer: &A) -> Response {
 /// Authorizes first: of a request whose caller may not do this, nothing else is read.
 async fn read<P, Q, B>(
     management: Arc<Management>,
+    store: SharedStore,
     path: &RawPathParams,
     request: Request,
     requirement: P::Requirement,
@@ -261,9 +271,6 @@ where
     B: DeserializeOwned + 'static,
 {
     let (head, body) = request.into_parts();
-    let ordinary = management.store()?;
-    // What is asked for takes a right away.
-    let store = if head.method == Method::DELETE { ordinary.at(Priority::Urgent) } else { ordinary };
     let checked = P::check(&management, &store, &head, requirement).await?;
     let address = management.forwarding(&head).client;
     let query = read_query(head.uri.query().unwrap_or_default())?;

@@ -41,6 +41,7 @@ mod management_fuzz;
 mod management_idempotency;
 mod management_limits;
 mod management_listener;
+mod management_urgent;
 mod narrow_rights;
 mod proxy_connections;
 mod proxy_curl;

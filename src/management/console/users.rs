@@ -138,8 +138,9 @@ fn role(fields: &FormFields) -> Role {
     if fields.text("role") == "admin" { Role::Admin } else { Role::Member }
 }
 
+/// The user whom a form names. It can take rights away.
 async fn find(admin: &Admin, id: &str) -> Result<User, ApiError> {
-    Ok(lookup::user(&admin.store, admin.viewer(), id).await?)
+    Ok(lookup::user(admin.urgent_context().store, admin.viewer(), id).await?)
 }
 
 /// The list with the new link of the user with that address.

@@ -67,6 +67,8 @@ pub struct Inside<'a> {
 pub struct SignedIn {
     browser: Anonymous,
     pub store: SharedStore,
+    /// The same.
+    urgent: SharedStore,
     pub user: User,
     pub session: ConsoleSession,
     csrf: blake3::Hash,
@@ -121,7 +123,8 @@ impl Visitor for SignedIn {
         let mut browser = Anonymous::read(head, management).await?;
         match browser.session.take() {
             Some((code, session, user)) => {
-                Ok(Self { csrf: csrf(&code.expose()), store: browser.store.clone(), browser, user, session })
+                let (store, urgent) = (browser.store.clone(), browser.store.at(Priority::Urgent));
+                Ok(Self { csrf: csrf(&code.expose()), store, urgent, browser, user, session })
             }
             None => {
                 let wanted = head.uri.path_and_query().map(|target| target.as_str().to_owned());
@@ -299,6 +302,11 @@ impl SignedIn {
     /// For the verbs of [`service`](crate::service), on behalf of the user.
     pub fn context(&self) -> Context<'_> {
         self.browser.context_of(Actor::User(self.user.id), Grantor::Person(self.user.role))
+    }
+
+    /// The same for taking a right away, and for what is looked up before: nobody's ordinary work holds it up.
+    pub fn urgent_context(&self) -> Context<'_> {
+        Context { store: &self.urgent, ..self.context() }
     }
 
     pub fn is_admin(&self) -> bool {

@@ -20,6 +20,8 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, Decode, Executor, PgConnection, Postgres, Type};
 
+use tokio::runtime::{Builder, Runtime};
+
 use super::{SOON, relay::Relay, wait_until};
 
 /// What the superuser `gateway` signs in with; a test looks for it in error texts.
@@ -52,6 +54,12 @@ pub struct Cluster {
     port: u16,
     databases: AtomicU32,
     supervisor: Mutex<Supervisor>,
+}
+
+/// A connection in a transaction, which ends with it.
+pub struct TableLock {
+    _connection: PgConnection,
+    _runtime: Runtime,
 }
 
 struct Supervisor {
@@ -242,6 +250,25 @@ impl Cluster {
         ask(url, sql)
     }
 
+    /// Nobody reads or writes the table of that database until the answer is dropped.
+    pub fn lock(url: &str, table: &str) -> TableLock {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let connection = runtime.block_on(async {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            let sql = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+            connection.execute(AssertSqlSafe(sql)).await.unwrap();
+            connection
+        });
+        TableLock { _connection: connection, _runtime: runtime }
+    }
+
+    /// How many connections to that database wait for a lock.
+    pub fn waiting(url: &str) -> i64 {
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        ask(url, sql)
+    }
+
     /// What a statement answers: one value.
     fn ask<T>(&self, sql: &str) -> T
     where
@@ -252,7 +279,7 @@ impl Cluster {
 
     /// The URL of a new database, for tests that are not async.
     pub fn database_url(&self) -> String {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         self.url(&runtime.block_on(self.create_database()))
     }
 
@@ -305,7 +332,7 @@ fn ask<T>(url: &str, sql: &str) -> T
 where
     T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut connection = PgConnection::connect(url).await.unwrap();
         sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut connection).await.unwrap()
