@@ -12,11 +12,11 @@ use bento_gateway::{
     index::routes::RouteKey,
     proxy::{
         credential::{PROTOCOL, PROTOCOL_PREFIX},
-        headers,
         permit::{Gate, Permit},
         record::Record,
         rejection::{Rejection, ReplyContext},
         request::Received,
+        request_id::{RequestId, RequestNumber},
         upstream::request_writer::BodyFraming,
         upstream_request::UpstreamRequest,
     },
@@ -72,8 +72,8 @@ async fn judge(world: &World, request: Request<Incoming>, raw: &[u8]) {
     let (head, body) = request.into_parts();
     let settings = world.gateway.settings.load();
     let connection = world.connection();
-    let mut record = Record::new(world.access.buffer(0), system::now(), connection.peer.address(), None);
-    let id = headers::request_id(&head.headers, || "made-up".to_owned()).into_owned();
+    let mut record = Record::new(world.access.buffer(0), system::now(), &connection.peer, None);
+    let id = RequestId::of(&head.headers, RequestNumber::default);
     let has_body = !body.is_end_stream();
     let received = Received { id: &id, head: &head, has_body, connection: &connection, settings: &settings };
     let request = match received.read(&mut record) {

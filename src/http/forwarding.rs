@@ -17,8 +17,8 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 pub struct Forwarding {
     /// The client's address: the peer's, or the last one that a trusted proxy vouches for.
     pub client: IpAddr,
-    /// The value of `X-Forwarded-For` for the upstream.
-    pub chain: String,
+    /// The value of `X-Forwarded-For` for the upstream. `None`: the peer alone.
+    pub chain: Option<String>,
     pub https: bool,
     /// What a trusted proxy says that the client asked for. `None`: the authority of this request.
     pub host: Option<Authority<'static>>,
@@ -31,7 +31,7 @@ impl Forwarding {
         let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
         let mut client = peer.address();
         if !is_trusted(client) {
-            return Self { client, chain: client.to_string(), https: peer.tls, host: None };
+            return Self { client, chain: None, https: peer.tls, host: None };
         }
         let mut chain = vec![client.to_string()];
         for hop in hops(headers) {
@@ -41,7 +41,8 @@ impl Forwarding {
             chain.push(hop.to_string());
         }
         chain.reverse();
-        Self { client, chain: chain.join(", "), https: is_secure(headers).unwrap_or(peer.tls), host: host(headers) }
+        let chain = Some(chain.join(", "));
+        Self { client, chain, https: is_secure(headers).unwrap_or(peer.tls), host: host(headers) }
     }
 
     /// Whether the request goes to `origin`. `host` is what the request itself asks for, `public` the configured address of
@@ -139,11 +140,15 @@ mod tests {
         ] {
             for peer in ["10.0.0.1:5", "[::ffff:10.0.0.1]:5"] {
                 let read = read(&X_FORWARDED_FOR, values, peer);
-                assert_eq!((read.client.to_string().as_str(), read.chain.as_str()), (client, chain), "{values:?}");
+                assert_eq!(
+                    (read.client.to_string().as_str(), read.chain.as_deref()),
+                    (client, Some(chain)),
+                    "{values:?}"
+                );
             }
             // A peer that is not trusted is the client, whatever it says.
             let read = read(&X_FORWARDED_FOR, values, "203.0.113.9:5");
-            assert_eq!((read.client.to_string().as_str(), read.chain.as_str()), ("203.0.113.9", "203.0.113.9"));
+            assert_eq!((read.client.to_string().as_str(), read.chain), ("203.0.113.9", None));
         }
     }
 

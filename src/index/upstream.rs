@@ -1,6 +1,7 @@
 //! An upstream with what is remembered of it: how much is under way there, and whether it takes connections.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -41,14 +42,14 @@ impl Upstream {
 /// loaded first, then those that took none.
 ///
 /// `now` is asked only if there is an order to choose.
-pub fn in_order(upstreams: &[Arc<Upstream>], now: impl FnOnce() -> Instant) -> Vec<Arc<Upstream>> {
-    let mut upstreams = upstreams.to_vec();
-    if upstreams.len() > 1 {
-        let now = now();
-        // The key is asked for once: `place` hands out the probe.
-        upstreams.sort_by_cached_key(|upstream| (upstream.reachability.place(now), upstream.in_flight.load(Relaxed)));
+pub fn in_order(upstreams: &[Arc<Upstream>], now: impl FnOnce() -> Instant) -> Cow<'_, [Arc<Upstream>]> {
+    if upstreams.len() < 2 {
+        return upstreams.into();
     }
-    upstreams
+    let (mut upstreams, now) = (upstreams.to_vec(), now());
+    // The key is asked for once: `place` hands out the probe.
+    upstreams.sort_by_cached_key(|upstream| (upstream.reachability.place(now), upstream.in_flight.load(Relaxed)));
+    upstreams.into()
 }
 
 /// Whether something takes connections, as far as is known from trying. It takes no lock.

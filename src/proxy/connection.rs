@@ -1,6 +1,16 @@
 //! A downstream connection: TLS or not, HTTP/1.1 or HTTP/2, and how it ends.
 
-use std::{convert::Infallible, fmt, future::poll_fn, io, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, task::Poll};
+use std::{
+    convert::Infallible,
+    fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
 
 use http::{Request, Response};
 use hyper::{
@@ -26,6 +36,8 @@ use super::{
 };
 use crate::{config::LimitConfig, http::peer::Peer};
 
+/// Fields that hyper takes of a request of HTTP/1 if it is not told otherwise.
+const LIBRARYS_MAX_HEADERS: usize = 100;
 /// Streams that one HTTP/2 connection may have at once.
 const MAX_STREAMS: u32 = 100;
 /// What an HTTP/2 caller may send on one stream, and on one connection, before the gateway has read it.
@@ -62,7 +74,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     match (opening, tls) {
         (Opening::ProxyProtocol(version), tls) => {
             let io = DownstreamIo::new(stream, state, connection_slot, Watch::Nothing);
-            let _ = state.guard(server.refuse_proxy_protocol(io, version, tls.is_some())).await;
+            let _ = Box::pin(state.guard(server.refuse_proxy_protocol(io, version, tls.is_some()))).await;
         }
         // Boxed, as all that is large: a connection that rests has none of it.
         (opening, Some(config)) => Box::pin(server.accept_tls(opening, stream, config, connection_slot)).await,
@@ -99,13 +111,7 @@ impl Server<'_> {
     async fn serve<S: Socket>(&self, stream: S, connection_slot: OwnedSemaphorePermit, http2: bool) {
         let state = &self.connection.state;
         if http2 {
-            state.becomes_http2();
-            let streams = Arc::<Streams>::default();
-            let io = DownstreamIo::new(stream, state, connection_slot, Watch::Http2(Arc::clone(&streams)));
-            let service = self.service(Some(Arc::clone(&streams)));
-            let mut serving = Box::pin(self.http2().serve_connection(TokioIo::new(io), service));
-            self.drive(&mut serving, |serving| serving.get_mut().as_mut().graceful_shutdown(), Some(&streams)).await;
-            return;
+            return Box::pin(self.serve_http2(stream, connection_slot)).await;
         }
         let line = RequestLine::first(self.limits.max_uri_bytes, self.worker.next_request_number());
         let mut io = DownstreamIo::new(stream, state, connection_slot, Watch::Http1(line));
@@ -120,6 +126,16 @@ impl Server<'_> {
                 None => return,
             }
         }
+    }
+
+    async fn serve_http2<S: Socket>(&self, stream: S, connection_slot: OwnedSemaphorePermit) {
+        let state = &self.connection.state;
+        state.becomes_http2();
+        let streams = Arc::<Streams>::default();
+        let io = DownstreamIo::new(stream, state, connection_slot, Watch::Http2(Arc::clone(&streams)));
+        let mut serving =
+            pin!(self.http2().serve_connection(TokioIo::new(io), self.service(Some(Arc::clone(&streams)))));
+        self.drive(&mut serving, |serving| serving.get_mut().as_mut().graceful_shutdown(), Some(&streams)).await;
     }
 
     /// Serves HTTP/1 until the connection has ended, or until its caller has been silent for so long after a response that the
@@ -171,7 +187,7 @@ impl Server<'_> {
             );
         }
         if !tls {
-            let id = self.worker.new_request_id();
+            let id = self.worker.next_request_number().id();
             io.write_all(&rejection.on_closing_connection(&id)).await?;
         }
         io.shutdown().await
@@ -195,8 +211,11 @@ impl Server<'_> {
         builder
             // The deadline sweep limits the header, TLS handshake and silence before the first byte included.
             .header_read_timeout(None)
-            .max_headers(self.limits.max_headers)
             .max_header_size(self.limits.max_header_bytes);
+        // For a limit that is not its own the library clears a table at each request.
+        if self.limits.max_headers != LIBRARYS_MAX_HEADERS {
+            builder.max_headers(self.limits.max_headers);
+        }
         builder
     }
 

@@ -41,7 +41,7 @@ pub async fn forward(
     request: &UpstreamRequest<'_>,
     body: Option<Incoming>,
     record: &mut Record,
-) -> Result<(ResponseHead, Exchange), Rejection> {
+) -> Result<(ResponseHead, Box<Exchange>), Rejection> {
     let received = request.request().received;
     let method = &received.head.method;
     let max_body = request.permit().spec().settings.max_body_bytes;
@@ -50,7 +50,8 @@ pub async fn forward(
     loop {
         let (connection, load) = connect(worker, request.permit(), &deadline, reusable).await?;
         writer.start(request.write(load.upstream().url.base_path()));
-        let mut exchange = Exchange::new(connection, writer, deadline, load, Rc::clone(&worker.pool));
+        // Boxed, as it is large and passed on at every stage from here.
+        let mut exchange = Box::new(Exchange::new(connection, writer, deadline, load, Rc::clone(&worker.pool)));
         match exchange.head(method).await {
             Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
                 // Only the response to our own upgrade makes a tunnel.
@@ -89,11 +90,12 @@ async fn connect(
     }
     let timeout = permit.spec().settings.connect_timeout;
     let delay = attempt_delay(timeout);
-    let attempts = upstreams.into_iter().map(|upstream| {
+    let attempts = upstreams.iter().map(|upstream| {
         deadline.arm(Timer::Connect, timeout);
-        open(Rc::clone(&worker.pool), Load::on(&upstream), reusable, delay)
+        open(Rc::clone(&worker.pool), Load::on(upstream), reusable, delay)
     });
-    match deadline.guard(race(attempts, delay)).await? {
+    // Boxed, as it is rare and large: else each request would move it about.
+    match Box::pin(deadline.guard(race(attempts, delay))).await? {
         Some(Ok(connected)) => Ok(connected),
         Some(Err(error)) => Err(UpstreamFailure::Connect(error.kind()).into()),
         None => Err(UpstreamFailure::Connect(ErrorKind::NotFound).into()),

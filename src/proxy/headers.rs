@@ -17,35 +17,15 @@ use http::{
 use super::{identity_fields::claims_identity, rejection::BadRequest};
 use crate::{
     config::LimitConfig,
-    domain::{
-        identity_fields::{IdentityFields, Ruling},
-        token_text,
-    },
+    domain::identity_fields::{IdentityFields, Ruling},
     http::cookie,
 };
 
-pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Longest `X-Request-Id` that is taken over from the caller.
-const MAX_REQUEST_ID: usize = 128;
+static SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
+static SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
 
 /// How many options `Connection` may have. No client has more than three; each is looked for among all fields.
 const MAX_CONNECTION_OPTIONS: usize = 32;
-
-/// The caller's request id if it is harmless, else a new one.
-pub fn request_id<'a>(headers: &'a HeaderMap, new: impl FnOnce() -> String) -> std::borrow::Cow<'a, str> {
-    let harmless = |id: &&str| {
-        (1..=MAX_REQUEST_ID).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(&byte))
-            // It goes to the upstream and into logs, where a token must not.
-            && !id.contains(token_text::PREFIX) && !id.contains(token_text::SESSION_PREFIX)
-    };
-    let mut fields = headers.get_all(&X_REQUEST_ID).iter();
-    match (fields.next().and_then(|id| id.to_str().ok()).filter(harmless), fields.next()) {
-        (Some(id), None) => id.into(),
-        _ => new().into(),
-    }
-}
 
 /// Refuses a header of HTTP/2 that is beyond the limits. On HTTP/1 hyper does, with a line in the log; on HTTP/2 it does not
 /// count fields, and the library refuses only what is twice as large.
@@ -87,7 +67,7 @@ pub fn check_message(headers: &HeaderMap, identity_fields: &IdentityFields) -> R
         return Err(BadRequest::Connection);
     }
     // Browsers say so of every script that is to stand between pages of an origin and its server.
-    if headers.contains_key("service-worker") {
+    if headers.contains_key(&SERVICE_WORKER) {
         return Err(BadRequest::ServiceWorker);
     }
     Ok(())
@@ -99,7 +79,7 @@ pub fn check_message(headers: &HeaderMap, identity_fields: &IdentityFields) -> R
 /// [`BadRequest::Pickle`], [`BadRequest::PayloadField`].
 pub fn check_pickle(headers: &HeaderMap) -> Result<(), BadRequest> {
     let names_pickle =
-        |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().windows(6).any(|part| part == b"pickle");
+        |value: &HeaderValue| value.as_bytes().windows(6).any(|part| part.eq_ignore_ascii_case(b"pickle"));
     match () {
         () if headers.get_all(CONTENT_TYPE).iter().any(names_pickle) => Err(BadRequest::Pickle),
         () if headers.keys().any(|name| name.as_str().starts_with("payload-")) => Err(BadRequest::PayloadField),
@@ -142,7 +122,7 @@ pub fn put_field(out: &mut BytesMut, name: &str, value: &[u8]) {
 
 /// Takes our own cookies out of what a service says to a browser: with one it could sign somebody in as another.
 pub fn strip_response(headers: &mut HeaderMap) {
-    headers.remove("service-worker-allowed");
+    headers.remove(&SERVICE_WORKER_ALLOWED);
     if !headers.contains_key(SET_COOKIE) {
         return;
     }
@@ -346,16 +326,5 @@ mod tests {
         ] {
             assert_eq!(check(&headers(fields)), Err(BadRequest::TransferEncoding), "{fields:?}");
         }
-    }
-
-    #[test]
-    fn request_ids_are_taken_over_if_harmless() {
-        let id = |fields: &[_]| request_id(&headers(fields), || "new".to_owned()).into_owned();
-        assert_eq!(id(&[("x-request-id", "abc-1.2:3")]), "abc-1.2:3");
-        assert_eq!(id(&[]), "new");
-        assert_eq!(id(&[("x-request-id", "a b")]), "new");
-        assert_eq!(id(&[("x-request-id", "")]), "new");
-        assert_eq!(id(&[("x-request-id", "bgw_secret")]), "new");
-        assert_eq!(id(&[("x-request-id", "a"), ("x-request-id", "b")]), "new");
     }
 }

@@ -26,6 +26,7 @@ mod refused_streams;
 pub mod rejection;
 pub mod reply;
 pub mod request;
+pub mod request_id;
 mod request_line;
 pub mod state;
 pub mod target;

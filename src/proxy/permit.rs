@@ -2,7 +2,7 @@
 //!
 //! Forwarding takes a [`Permit`] and its fields are private here: a path that forgets to ask does not compile.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use super::credential::{BadCredential, Presented};
 use crate::{
@@ -111,7 +111,8 @@ impl<'g> Gate<'g> {
             match self.decide(route, presented, system::now())? {
                 Admission::Permitted(permit) => return Ok(permit),
                 Admission::Unproven(token) => {
-                    let proven = self.verifier.prove(&self.index.tokens, token, from).await;
+                    // Boxed, as it is rare and large.
+                    let proven = Box::pin(self.verifier.prove(&self.index.tokens, token, from)).await;
                     proven.map_err(|reason| not_proven(reason, presented))?;
                     *route = self.index.route(route.key);
                 }
@@ -198,7 +199,7 @@ impl Permit {
     }
 
     /// Where the request may go, in the order in which it is tried.
-    pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
+    pub fn upstreams(&self) -> Cow<'_, [Arc<Upstream>]> {
         upstream::in_order(&self.deployment.upstreams, Instant::now)
     }
 

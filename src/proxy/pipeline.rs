@@ -18,6 +18,7 @@ use super::{
     rejection::Rejection,
     reply,
     request::{Received, Routed},
+    request_id::{RequestId, X_REQUEST_ID},
     state::{Connection, Worker},
     upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead},
     upstream_request::UpstreamRequest,
@@ -31,19 +32,20 @@ pub async fn handle(
     request: http::Request<Incoming>,
 ) -> Response<ResponseBody> {
     let (head, body) = request.into_parts();
-    let id = headers::request_id(&head.headers, || worker.new_request_id()).into_owned();
+    let id = RequestId::of(&head.headers, || worker.next_request_number());
+    let id: &str = &id;
     let has_body = !body.is_end_stream();
     let mut record = worker.record(&connection, !has_body || head.headers.contains_key(TRANSFER_ENCODING));
-    record.request(&id, &head.method, head.uri.path());
+    record.request(id, &head.method, head.uri.path());
     let settings = worker.gateway.settings.load();
     record.persistent(headers::is_persistent(&head));
     if !has_body {
         record.request_ended();
     }
-    let received = Received { id: &id, head: &head, has_body, connection: &connection, settings: &settings };
+    let received = Received { id, head: &head, has_body, connection: &connection, settings: &settings };
     let mut response = respond(&worker, received, body, record).await;
-    if let Ok(id) = HeaderValue::try_from(id) {
-        response.headers_mut().insert(headers::X_REQUEST_ID.clone(), id);
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(X_REQUEST_ID.clone(), id);
     }
     response
 }
@@ -58,7 +60,7 @@ async fn respond(
     let mut body = Some(body);
     let request = match received.read(&mut record) {
         Ok(request) => request,
-        Err(rejection) => return reply::reject(worker, rejection, received, None, body, record).await,
+        Err(rejection) => return Box::pin(reply::reject(worker, rejection, received, None, body, record)).await,
     };
     let mut routed = request.route(&worker.gateway.index);
     match serve(worker, &mut routed, &mut body, &mut record).await {
@@ -67,14 +69,14 @@ async fn respond(
         }
         Ok(Served::ByService(response, exchange)) => reply::stream(response, exchange, record),
         Ok(Served::ByGateway(response)) => reply::own(response, record),
-        Err(rejection) => reply::reject(worker, rejection, received, Some(&routed), body, record).await,
+        // Boxed, as in `serve`.
+        Err(rejection) => Box::pin(reply::reject(worker, rejection, received, Some(&routed), body, record)).await,
     }
 }
 
 /// Whose response it is.
-#[expect(clippy::large_enum_variant, reason = "the large one is every request's, which need not pay for a box")]
 enum Served {
-    ByService(ResponseHead, Exchange),
+    ByService(ResponseHead, Box<Exchange>),
     ByGateway(Response<Bytes>),
 }
 

@@ -13,6 +13,7 @@ use http::Method;
 use super::{connection_state::Active, deadlines::Cut, rejection::Rejection};
 use crate::{
     domain::{deployment::DeploymentSpec, timestamp::Timestamp, token::TokenUid},
+    http::peer::Peer,
     telemetry::{
         access_log::AccessBuffer,
         line::{Line, RequestOutcome, Span},
@@ -20,25 +21,32 @@ use crate::{
     },
 };
 
+/// Room for all texts of most lines, bytes.
+const TEXTS: usize = 160;
+
 /// The growing record of one request.
 pub struct Record {
     buffer: Arc<AccessBuffer>,
     line: Line,
     /// All texts of the line, in one allocation; its spans say where each is.
     text: String,
+    /// As far as it is known yet.
+    client: IpAddr,
     started: Instant,
     /// Keeps the downstream connection from counting as idle.
     active: Option<Active>,
 }
 
 impl Record {
-    pub fn new(buffer: Arc<AccessBuffer>, at: Timestamp, client: IpAddr, active: Option<Active>) -> Self {
-        let line = Line { at, client, ..Line::default() };
-        Self { buffer, line, text: String::new(), started: Instant::now(), active }
+    pub fn new(buffer: Arc<AccessBuffer>, at: Timestamp, peer: &Peer, active: Option<Active>) -> Self {
+        let line = Line { at, ..Line::default() };
+        let text = String::with_capacity(TEXTS);
+        let mut record = Self { buffer, line, text, client: peer.address(), started: Instant::now(), active };
+        record.line.client = record.append(peer.address_text());
+        record
     }
 
     pub fn request(&mut self, request_id: &str, method: &Method, path: &str) {
-        self.text.reserve(request_id.len() + path.len() + 64);
         self.line.request_id = self.append(request_id);
         self.line.path = self.append(path);
         self.line.method = Some(method.clone());
@@ -55,12 +63,15 @@ impl Record {
 
     /// The client's address, as far as it is known yet.
     pub fn client_address(&self) -> IpAddr {
-        self.line.client
+        self.client
     }
 
     /// The client as trusted proxies name it.
     pub fn client(&mut self, client: IpAddr) {
-        self.line.client = client;
+        if self.client != client {
+            self.client = client;
+            self.line.client = self.append_shown(client);
+        }
     }
 
     /// The Deployment that the request was permitted to.
@@ -90,10 +101,7 @@ impl Record {
 
     /// In words that hold nothing secret.
     pub fn because_of(&mut self, cause: impl fmt::Display) {
-        let start = self.text.len();
-        // Into a `String`, which takes everything.
-        let _ = write!(self.text, "{cause}");
-        self.line.cause = Span::new(start, self.text.len());
+        self.line.cause = self.append_shown(cause);
     }
 
     /// Whether the caller asks for the connection to be kept.
@@ -131,6 +139,13 @@ impl Record {
     /// The last call counts. Without any, the caller has left.
     pub fn ended(&mut self, outcome: RequestOutcome) {
         self.line.outcome = outcome;
+    }
+
+    fn append_shown(&mut self, shown: impl fmt::Display) -> Span {
+        let start = self.text.len();
+        // Into a `String`, which takes everything.
+        let _ = write!(self.text, "{shown}");
+        Span::new(start, self.text.len())
     }
 
     fn append(&mut self, text: &str) -> Span {

@@ -37,7 +37,7 @@ const ON_HTTP1: Discard = Discard { bytes: 64 * 1024, time: Duration::from_milli
 const ON_HTTP2: Discard = Discard { bytes: 256 * 1024, time: Duration::from_secs(1) };
 
 /// The service's response, from which the gateway has taken what concerned the upstream's connection only.
-pub fn stream(response: ResponseHead, exchange: Exchange, mut record: Record) -> Response<ResponseBody> {
+pub fn stream(response: ResponseHead, exchange: Box<Exchange>, mut record: Record) -> Response<ResponseBody> {
     record.responded(response.status.as_u16(), "");
     record.first_byte();
     let mut streamed = Response::new(ResponseBody::streamed(exchange, record));

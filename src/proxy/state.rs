@@ -14,6 +14,7 @@ use super::{
     local_executor,
     readyz_tarpit::Tarpit,
     record::Record,
+    request_id::RequestNumber,
     upstream::pool::Pool,
 };
 use crate::{
@@ -46,22 +47,9 @@ pub struct Worker {
     /// One for each downstream connection that may be open.
     pub connection_slots: Arc<Semaphore>,
     access: Arc<AccessBuffer>,
-    /// Random per worker, so that request ids do not repeat between processes.
+    /// As [`RequestNumber::prefix`].
     id_prefix: u64,
     next_id: Cell<u64>,
-}
-
-/// What a request id of our own is made of.
-#[derive(Clone, Copy, Default)]
-pub struct RequestNumber {
-    prefix: u64,
-    number: u64,
-}
-
-impl fmt::Display for RequestNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:016x}", self.prefix, self.number)
-    }
 }
 
 /// The downstream connection that a request came on.
@@ -88,11 +76,6 @@ impl Worker {
         }
     }
 
-    pub fn new_request_id(&self) -> String {
-        self.next_request_number().to_string()
-    }
-
-    /// The same, before it is known whether it is needed.
     pub fn next_request_number(&self) -> RequestNumber {
         let number = self.next_id.get();
         self.next_id.set(number + 1);
@@ -102,7 +85,7 @@ impl Worker {
     /// The record of a request that begins now. `ends_with_line`: see [`ConnectionState::begin`].
     pub fn record(&self, connection: &Connection, ends_with_line: bool) -> Record {
         let active = connection.state.begin(ends_with_line);
-        Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), Some(active))
+        Record::new(Arc::clone(&self.access), system::now(), &connection.peer, Some(active))
     }
 
     /// Records that hyper has answered what it could not read: it was not HTTP, or its header was too large.
@@ -122,7 +105,7 @@ impl Worker {
         reason: &'static str,
         cause: impl fmt::Display,
     ) {
-        let mut record = Record::new(Arc::clone(&self.access), system::now(), connection.peer.address(), None);
+        let mut record = Record::new(Arc::clone(&self.access), system::now(), &connection.peer, None);
         record.responded(status, reason);
         record.because_of(cause);
         record.ended(RequestOutcome::Complete);

@@ -7,6 +7,7 @@ use http::{
     request::Parts,
 };
 use hyper::body::{Body, Incoming};
+use uuid::fmt::Hyphenated;
 
 use super::{
     credential,
@@ -130,7 +131,9 @@ impl<'a> UpstreamRequest<'a> {
     fn write_our_fields(&self, out: &mut BytesMut) {
         match self.framing {
             BodyFraming::None => {}
-            BodyFraming::Length(length) => put_field(out, "content-length", length.to_string().as_bytes()),
+            BodyFraming::Length(length) => {
+                put_field(out, "content-length", itoa::Buffer::new().format(length).as_bytes())
+            }
             BodyFraming::Chunked => put_field(out, "transfer-encoding", b"chunked"),
         }
         if self.head().headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
@@ -147,13 +150,15 @@ impl<'a> UpstreamRequest<'a> {
         self.write_forwarding(out);
         put_field(out, "x-bento-gateway-deployment", self.permit.spec().name.as_str().as_bytes());
         if let Some(uid) = self.permit.token_uid() {
-            put_field(out, "x-bento-gateway-token-uid", uid.to_string().as_bytes());
+            let uid = uid.0.hyphenated();
+            put_field(out, "x-bento-gateway-token-uid", uid.encode_lower(&mut [0; Hyphenated::LENGTH]).as_bytes());
         }
     }
 
     fn write_forwarding(&self, out: &mut BytesMut) {
         let Request { target, forwarding, .. } = self.request;
-        put_field(out, "x-forwarded-for", forwarding.chain.as_bytes());
+        let peer = &self.request.received.connection.peer;
+        put_field(out, "x-forwarded-for", forwarding.chain.as_deref().unwrap_or(peer.address_text()).as_bytes());
         put_field(out, "x-forwarded-proto", if forwarding.https { b"https" } else { b"http" });
         out.put_slice(b"x-forwarded-host: ");
         put_authority(out, forwarding.host.as_ref().unwrap_or(&target.authority));
@@ -180,7 +185,8 @@ fn framing(head: &Parts, body: Option<&Incoming>) -> BodyFraming {
 fn put_authority(out: &mut BytesMut, authority: &Authority<'_>) {
     out.put_slice(authority.host.as_bytes());
     if let Some(port) = authority.port {
-        out.put_slice(format!(":{port}").as_bytes());
+        out.put_slice(b":");
+        out.put_slice(itoa::Buffer::new().format(port).as_bytes());
     }
 }
 

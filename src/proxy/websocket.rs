@@ -39,7 +39,12 @@ const GOING_AWAY: u16 = 1001;
 const POLICY_VIOLATION: u16 = 1008;
 
 /// Answers 101 and carries the bytes from then on.
-pub fn tunnel(head: &Parts, upgraded: ResponseHead, exchange: Exchange, mut record: Record) -> Response<ResponseBody> {
+pub fn tunnel(
+    head: &Parts,
+    upgraded: ResponseHead,
+    exchange: Box<Exchange>,
+    mut record: Record,
+) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::none());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = upgraded.headers;
@@ -58,7 +63,7 @@ pub fn tunnel(head: &Parts, upgraded: ResponseHead, exchange: Exchange, mut reco
     response
 }
 
-async fn carry(downstream: OnUpgrade, exchange: Exchange, mut record: Record) {
+async fn carry(downstream: OnUpgrade, exchange: Box<Exchange>, mut record: Record) {
     // The load counts as long as the tunnel stands.
     let (upstream, early, deadline, _load) = exchange.into_tunnel();
     deadline.leave_downstream();

@@ -159,7 +159,7 @@ fn write_pretty(line: &Line, text: &str, out: &mut Vec<u8>) {
     let path = without_tokens(line.path.of(text));
     let method = line.method.as_ref().map_or("-", Method::as_str);
     let status = line.status.map_or("-".to_owned(), |status| status.to_string());
-    let _ = write!(out, "{} {} {method} {host}{} {status}", line.at, line.client, path.escape_debug());
+    let _ = write!(out, "{} {} {method} {host}{} {status}", line.at, line.client.of(text), path.escape_debug());
     for (name, value) in [("deployment", deployment), ("reason", line.reason)] {
         if !value.is_empty() {
             let _ = write!(out, " {name}={value}");

@@ -1,6 +1,6 @@
 //! What the access log knows of one request at its end.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use http::Method;
 
@@ -16,7 +16,8 @@ pub const CALLER_TOOK_NOTHING: &str = "the caller took nothing of the response (
 #[derive(Debug)]
 pub struct Line {
     pub at: Timestamp,
-    pub client: IpAddr,
+    /// Its address.
+    pub client: Span,
     /// `None`: what came was not HTTP.
     pub method: Option<Method>,
     pub request_id: Span,
@@ -97,7 +98,7 @@ impl Default for Line {
     fn default() -> Self {
         Self {
             at: Timestamp::from_millis(0),
-            client: IpAddr::from([0, 0, 0, 0]),
+            client: Span::default(),
             method: None,
             request_id: Span::default(),
             host: Span::default(),

@@ -2,7 +2,7 @@
 //! no request anything, and written to the store every few seconds.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -26,14 +26,10 @@ pub const REFUSED: &str = "refused.";
 
 /// Counts since they were last taken.
 #[derive(Default)]
-pub struct TrafficCounts(Mutex<HashMap<Key, Counts>>);
+pub struct TrafficCounts(Mutex<BTreeMap<i64, Minute>>);
 
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
-    minute: i64,
-    /// Empty: refused before a Deployment was found.
-    deployment: Box<str>,
-}
+/// By the name of the Deployment. Empty: refused before one was found.
+type Minute = HashMap<Box<str>, Counts>;
 
 #[derive(Default)]
 struct Counts {
@@ -49,7 +45,11 @@ struct Counts {
 impl TrafficCounts {
     pub fn count(&self, line: &Line, deployment: &str) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = all.entry(Key { minute: minute(line.at), deployment: deployment.into() }).or_default();
+        let minute = all.entry(minute(line.at)).or_default();
+        let counts = match minute.get_mut(deployment) {
+            Some(counts) => counts,
+            None => minute.entry(deployment.into()).or_default(),
+        };
         match (line.status, line.reason) {
             (Some(status), "") => {
                 counts.requests += 1;
@@ -66,7 +66,8 @@ impl TrafficCounts {
     pub fn take(&self) -> Vec<Traffic> {
         let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut traffic = Vec::new();
-        for (Key { minute, deployment }, counts) in counts {
+        let by_minute = |(minute, counts): (i64, Minute)| counts.into_iter().map(move |counts| (minute, counts));
+        for (minute, (deployment, counts)) in counts.into_iter().flat_map(by_minute) {
             let mut add = |metric: String, total: u64| {
                 if total > 0 {
                     traffic.push(Traffic { minute, metric, subject: deployment.to_string(), total });

@@ -1,4 +1,4 @@
-//! The stock `bentoml` CLI and SDK, newest and oldest, against the management listener on both stores.
+//! The stock `bentoml` CLI and SDK against the management listener: the newest on both stores, the oldest on SQLite.
 //!
 //! `tests/sdk/cloud_contract.py` says what must hold; this module starts what it needs.
 
@@ -22,17 +22,22 @@ const PASSWORD: &str = "correct horse battery staple";
 const CODE_LIFETIME: u32 = 12;
 
 #[test]
-fn the_stock_client_manages_a_gateway_on_sqlite() {
-    contract(None);
+fn the_newest_client_manages_a_gateway_on_sqlite() {
+    contract(None, &[]);
 }
 
 #[test]
-fn the_stock_client_manages_a_gateway_on_postgresql() {
-    contract(Some(&Cluster::shared().database_url()));
+fn the_newest_client_manages_a_gateway_on_postgresql() {
+    contract(Some(&Cluster::shared().database_url()), &[]);
 }
 
-/// The newest client first.
-fn contract(store: Option<&str>) {
+#[test]
+fn the_oldest_client_manages_a_gateway() {
+    contract(None, &["--oldest"]);
+}
+
+/// `environment`: as `scripts/python-env` takes it.
+fn contract(store: Option<&str>, environment: &[&str]) {
     let service = Service::start();
     let mut setup = Setup::new("").env("MANAGEMENT__LOGIN_CODE_LIFETIME", &format!("{CODE_LIFETIME}s"));
     if let Some(url) = store {
@@ -42,9 +47,7 @@ fn contract(store: Option<&str>) {
     add_deployment(&gateway, "summarization", &format!("http://{}", service.address));
     add_deployment(&gateway, "down", &format!("http://{}", free_address()));
     create_admin(&gateway);
-    for environment in [&[][..], &["--oldest"]] {
-        run_contract(&gateway, &python(environment));
-    }
+    run_contract(&gateway, &python(environment));
 }
 
 fn add_deployment(gateway: &Gateway, name: &str, upstream: &str) {

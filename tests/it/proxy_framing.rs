@@ -108,6 +108,17 @@ fn a_refusal_is_readable_during_an_upload_of_10_mib() {
 }
 
 #[test]
+fn as_many_fields_pass_as_are_set_where_nobody_has_set_it() {
+    let pair = Pair::with(Upstream::named("a"), "", "");
+    for (fields, status) in [(98, 200), (99, 431)] {
+        let mut caller = pair.gateway.connect();
+        // Beside host and authorization.
+        caller.send(format!("{}{}\r\n", pair.start("GET /x HTTP/1.1"), "x-a: 1\r\n".repeat(fields)));
+        assert_eq!(caller.head().status, status, "{fields}");
+    }
+}
+
+#[test]
 fn limits_of_heads_and_bodies() {
     let limits = "[proxy.limits]\nmax_header_bytes = \"8 KiB\"\nmax_headers = 20\nmax_uri_bytes = \"1 KiB\"";
     let pair = Pair::with(Upstream::named("a"), limits, "max_body_bytes = \"1000\"");

@@ -52,7 +52,7 @@ impl Rejection {
 }
 
 /// Written at once: a refusal should cost next to nothing. All that it is made of is plain ASCII without quotes: sentences,
-/// codes, and ids as [`request_id`](crate::proxy::headers::request_id) takes them.
+/// codes, and ids as [`RequestId`](crate::proxy::request_id::RequestId) takes them.
 fn problem(row: &Row, detail: &str, request_id: &str) -> String {
     let (status, code) = (row.status, row.code);
     [

@@ -21,7 +21,7 @@ use crate::{
 /// Carries the record of its request, which is handed on when the body is dropped.
 pub struct ResponseBody {
     /// `None`: complete, or all that is left is in `ready`.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     ready: Bytes,
     /// It broke off, and what came before is still on its way downstream.
     failure: Option<Rejection>,
@@ -38,7 +38,7 @@ pub struct BrokenOff;
 
 impl ResponseBody {
     /// An upstream's response.
-    pub fn streamed(exchange: Exchange, record: Record) -> Self {
+    pub fn streamed(exchange: Box<Exchange>, record: Record) -> Self {
         let mut body = Self::new(Some(exchange), Bytes::new(), Some(record), RequestOutcome::Complete);
         body.finish_if_done();
         body
@@ -54,7 +54,7 @@ impl ResponseBody {
         Self::new(None, Bytes::new(), None, RequestOutcome::Complete)
     }
 
-    fn new(exchange: Option<Exchange>, ready: Bytes, record: Option<Record>, outcome: RequestOutcome) -> Self {
+    fn new(exchange: Option<Box<Exchange>>, ready: Bytes, record: Option<Record>, outcome: RequestOutcome) -> Self {
         Self { exchange, ready, failure: None, record, outcome }
     }
 
@@ -83,7 +83,7 @@ impl ResponseBody {
             Rejection::BadRequest(_) => RequestOutcome::CallerLeft,
             _ => RequestOutcome::UpstreamCut,
         };
-        let starving = self.exchange.as_ref().is_some_and(Exchange::is_starving);
+        let starving = self.exchange.as_ref().is_some_and(|exchange| exchange.is_starving());
         self.record(|record| {
             because(record, failure, starving);
             record.ended(outcome);

@@ -261,6 +261,8 @@ impl Exchange {
     /// Reads once, with room for at least `missing` bytes; how many came. 0: the upstream closed its side.
     fn poll_fill(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<Result<usize, Rejection>> {
         let Connection { stream, buffer, .. } = &mut self.connection;
+        // No room is taken while there is nothing to read: a silent stream costs none.
+        ready!(stream.poll_read_ready(cx)).map_err(|_| UpstreamFailure::Closed(Closed::Reset))?;
         buffer.reserve(missing.max(self.read_size));
         let room = buffer.capacity() - buffer.len();
         let read =
@@ -275,7 +277,10 @@ impl Exchange {
         let buffer = &mut self.connection.buffer;
         match &mut self.decoder {
             Decoder::Done => Ok(Taken::End),
-            Decoder::Close | Decoder::Length(_) if buffer.is_empty() => Ok(Taken::Missing(1)),
+            Decoder::Close if buffer.is_empty() => Ok(Taken::Missing(1)),
+            Decoder::Length(left) if buffer.is_empty() => {
+                Ok(Taken::Missing(usize::try_from(*left).unwrap_or(MAX_READ).min(MAX_READ)))
+            }
             Decoder::Close => Ok(Taken::Data(buffer.split().freeze())),
             Decoder::Length(left) => {
                 let size = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());

@@ -1,10 +1,13 @@
 //! Reads the head of a response, strictly: a response that could be read in two ways is refused.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
 };
+use httparse::ParserConfig;
 
 use crate::proxy::{
     headers,
@@ -45,9 +48,10 @@ pub enum ResponseFraming {
 /// # Errors
 /// [`Malformed`].
 pub(super) fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, Malformed> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut answer = httparse::Response::new(&mut fields);
-    let length = match answer.parse(buffer).map_err(|error| fault(error, buffer))? {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut answer = httparse::Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut answer, buffer, &mut fields);
+    let length = match parsed.map_err(|error| fault(error, buffer))? {
         httparse::Status::Complete(length) => length,
         httparse::Status::Partial if buffer.len() < MAX_HEAD => return Ok(None),
         httparse::Status::Partial => return Err(Malformed::HeadTooLarge),
@@ -55,16 +59,13 @@ pub(super) fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<Resp
     let (is_http_11, status) = (answer.version == Some(1), answer.code.unwrap_or(0));
     // Offsets instead of slices, so that the values can share the buffer's memory.
     let base = buffer.as_ptr() as usize;
-    let places: Vec<(HeaderName, usize, usize)> = answer
-        .headers
-        .iter()
-        .map(|field| {
-            let name = field.name.as_bytes();
-            let name = HeaderName::from_bytes(name).map_err(|_| Malformed::FieldName(Excerpt::of(name)))?;
-            let start = field.value.as_ptr() as usize - base;
-            Ok((name, start, start + field.value.len()))
-        })
-        .collect::<Result<_, Malformed>>()?;
+    let mut places: Vec<(HeaderName, usize, usize)> = Vec::with_capacity(answer.headers.len());
+    for field in answer.headers {
+        let name = field.name.as_bytes();
+        let name = HeaderName::from_bytes(name).map_err(|_| Malformed::FieldName(Excerpt::of(name)))?;
+        let start = field.value.as_ptr() as usize - base;
+        places.push((name, start, start + field.value.len()));
+    }
     let bytes = buffer.split_to(length).freeze();
     let headers = HeaderMap::with_capacity(places.len() + 1);
     let mut fields = Fields { headers, named: named_by_connection(&places, &bytes), ..Fields::default() };

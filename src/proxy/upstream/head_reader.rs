@@ -46,9 +46,9 @@ impl HeadReader {
     }
 
     fn is_due(&mut self, bytes: &[u8]) -> bool {
-        let ends = self.finds_end(bytes);
         let has_doubled = bytes.len() > self.parsed && bytes.len() >= 2 * self.parsed;
-        ends || has_doubled || bytes.len() >= MAX_HEAD
+        // Most heads come whole, and their end need not be looked for before they are parsed.
+        has_doubled || bytes.len() >= MAX_HEAD || self.finds_end(bytes)
     }
 
     /// Whether an empty line came, with CRLF or a line feed for its end.

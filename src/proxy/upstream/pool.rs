@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::BTreeMap,
     io,
     mem::MaybeUninit,
     rc::Rc,
@@ -29,7 +29,7 @@ pub struct Connection {
 
 #[derive(Default)]
 pub struct Pool {
-    idle: RefCell<HashMap<u64, Vec<Idle>>>,
+    idle: RefCell<BTreeMap<u64, Vec<Idle>>>,
     addresses: Rc<Addresses>,
 }
 

@@ -1,6 +1,7 @@
 //! Writes a request: the head and what there is of the body in one system call, then the body as the caller sends it.
 
 use std::{
+    fmt::Write,
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
@@ -164,7 +165,7 @@ impl RequestWriter {
             BodyFraming::Length(length) if self.received > length => return Err(WriteError::BodyMalformed),
             // An empty chunk would end the body.
             BodyFraming::Chunked if !data.is_empty() => {
-                self.lead.put_slice(format!("{:x}\r\n", data.len()).as_bytes());
+                let _ = write!(self.lead, "{:x}\r\n", data.len());
                 self.tail = b"\r\n";
             }
             _ => {}

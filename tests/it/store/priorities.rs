@@ -18,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{StoreUnderTest, behaviours, event, insert, owner, token, verbs::Verbs};
+use super::{StoreUnderTest, all_secrets, behaviours, event, insert, owner, token, verbs::Verbs};
 
 behaviours!(
     readers_of_one_priority_take_no_connections_of_another,
@@ -65,31 +65,26 @@ async fn an_urgent_change_comes_before_all_that_queue(under_test: StoreUnderTest
     insert(&store, &record).await;
 
     let first = store.change().await.unwrap();
-    let (mut queue, committed) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+    let mut queue = JoinSet::new();
     for number in 0..QUEUE {
-        let (store, committed) = (store.clone(), committed.clone());
-        queue.spawn(async move {
-            insert(&store, &token(owner, &number.to_string())).await;
-            committed.fetch_add(1, SeqCst);
-        });
+        let store = store.clone();
+        queue.spawn(async move { insert(&store, &token(owner, &number.to_string())).await });
     }
     sleep(Duration::from_millis(200)).await;
     let urgent = store.at(Priority::Urgent);
     urgent.change_seq().await.expect("it connects");
-    let revoking = tokio::spawn({
-        let committed = committed.clone();
-        async move {
-            urgent.revoke_token(record.uid, system::now(), &event(Action::TokenRevoked)).await.unwrap();
-            committed.load(SeqCst)
-        }
+    let revoking = tokio::spawn(async move {
+        urgent.revoke_token(record.uid, system::now(), &event(Action::TokenRevoked)).await.unwrap();
     });
     sleep(Duration::from_millis(200)).await;
     drop(first);
 
-    let before = revoking.await.unwrap();
+    revoking.await.unwrap();
+    assert_eq!(queue.join_all().await.len(), QUEUE);
+    // In the order of their changes, whenever each of their tasks came to know.
+    let all = all_secrets(&store, Cursor::after(-1)).await;
+    let before = all.iter().position(|secret| secret.uid == record.uid).unwrap();
     assert!(before <= 2, "{before} of {QUEUE} came first");
-    queue.join_all().await;
-    assert_eq!(committed.load(SeqCst), QUEUE);
 }
 
 /// More than there are connections for urgent work.
