@@ -55,6 +55,8 @@ pub fn load(certificate: &Path, key: &Path, http2: bool) -> Result<Arc<ServerCon
             rustls::Error::InconsistentKeys(_) => TlsError::Pair(error),
             other => TlsError::Refused(other),
         })?;
+    // The library's own cache is of 256 sessions. `docs/decisions/0029-sessions-of-tls.md`.
+    server.ticketer = ring::Ticketer::new()?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     if http2 {
         server.alpn_protocols.insert(0, b"h2".to_vec());

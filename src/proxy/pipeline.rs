@@ -55,7 +55,7 @@ async fn respond(
     worker: &Worker,
     received: Received<'_>,
     body: Incoming,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<ResponseBody> {
     let mut body = Some(body);
     let request = match received.read(&mut record) {

@@ -37,7 +37,7 @@ const ON_HTTP1: Discard = Discard { bytes: 64 * 1024, time: Duration::from_milli
 const ON_HTTP2: Discard = Discard { bytes: 256 * 1024, time: Duration::from_secs(1) };
 
 /// The service's response, from which the gateway has taken what concerned the upstream's connection only.
-pub fn stream(response: ResponseHead, exchange: Box<Exchange>, mut record: Record) -> Response<ResponseBody> {
+pub fn stream(response: ResponseHead, exchange: Box<Exchange>, mut record: Box<Record>) -> Response<ResponseBody> {
     record.responded(response.status.as_u16(), "");
     record.first_byte();
     let mut streamed = Response::new(ResponseBody::streamed(exchange, record));
@@ -47,7 +47,7 @@ pub fn stream(response: ResponseHead, exchange: Box<Exchange>, mut record: Recor
 }
 
 /// A page of the gateway's own, or its response to a preflight.
-pub fn own(response: Response<Bytes>, mut record: Record) -> Response<ResponseBody> {
+pub fn own(response: Response<Bytes>, mut record: Box<Record>) -> Response<ResponseBody> {
     record.responded(response.status().as_u16(), OWN_PAGE);
     with_body(response, record, RequestOutcome::Complete)
 }
@@ -61,7 +61,7 @@ pub async fn reject(
     received: Received<'_>,
     routed: Option<&Routed<'_>>,
     body: Option<Incoming>,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<ResponseBody> {
     let head = received.head;
     if readyz_tarpit::applies_to(&head.method, head.uri.path())
@@ -114,7 +114,7 @@ fn respond(worker: &Worker, rejection: Rejection, routed: &Routed<'_>, login: Op
     response
 }
 
-fn with_body(response: Response<Bytes>, mut record: Record, outcome: RequestOutcome) -> Response<ResponseBody> {
+fn with_body(response: Response<Bytes>, mut record: Box<Record>, outcome: RequestOutcome) -> Response<ResponseBody> {
     if record.is_for_head() || response.body().is_empty() {
         // hyper never asks for this body.
         record.ended(outcome);

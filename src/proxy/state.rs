@@ -83,9 +83,11 @@ impl Worker {
     }
 
     /// The record of a request that begins now. `ends_with_line`: see [`ConnectionState::begin`].
-    pub fn record(&self, connection: &Connection, ends_with_line: bool) -> Record {
+    ///
+    /// Boxed, as it is passed on from stage to stage and goes with the response into the library.
+    pub fn record(&self, connection: &Connection, ends_with_line: bool) -> Box<Record> {
         let active = connection.state.begin(ends_with_line);
-        Record::new(Arc::clone(&self.access), system::now(), &connection.peer, Some(active))
+        Box::new(Record::new(Arc::clone(&self.access), system::now(), &connection.peer, Some(active)))
     }
 
     /// Records that hyper has answered what it could not read: it was not HTTP, or its header was too large.

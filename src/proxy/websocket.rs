@@ -43,7 +43,7 @@ pub fn tunnel(
     head: &Parts,
     upgraded: ResponseHead,
     exchange: Box<Exchange>,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::none());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -63,7 +63,7 @@ pub fn tunnel(
     response
 }
 
-async fn carry(downstream: OnUpgrade, exchange: Box<Exchange>, mut record: Record) {
+async fn carry(downstream: OnUpgrade, exchange: Box<Exchange>, mut record: Box<Record>) {
     // The load counts as long as the tunnel stands.
     let (upstream, early, deadline, _load) = exchange.into_tunnel();
     deadline.leave_downstream();

@@ -12,9 +12,10 @@ use rcgen::{CertifiedKey, KeyPair};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+        ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion,
         crypto::ring,
         pki_types::{CertificateDer, ServerName},
+        version::{TLS12, TLS13},
     },
 };
 
@@ -46,12 +47,20 @@ impl Certificate {
 }
 
 pub fn client(trusted: &[&Certificate], protocols: &[&str]) -> Arc<ClientConfig> {
+    by_version(trusted, protocols, &[&TLS13, &TLS12])
+}
+
+fn by_version(
+    trusted: &[&Certificate],
+    protocols: &[&str],
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
         roots.add(certificate.der().clone()).unwrap();
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_protocol_versions(versions).unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Arc::new(config)
@@ -136,6 +145,36 @@ fn clear_text_and_silence_get_nowhere_on_a_tls_port() {
     // Who only looks whether the port is open has failed at nothing.
     let failed = gateway.stderr().iter().filter(|line| line.contains("a TLS handshake failed")).count();
     assert_eq!(failed, 2);
+}
+
+/// However many others have come between, and by either version. `docs/decisions/0029-sessions-of-tls.md`.
+#[test]
+fn a_caller_that_comes_back_resumes_its_session() {
+    // More than a library that keeps sessions in memory keeps.
+    const OTHERS: usize = 300;
+    let (upstream, first, second) = (Upstream::named("a"), Certificate::new(), Certificate::new());
+    let gateway = with_tls(&upstream, &first);
+    let handshake = |config: &Arc<ClientConfig>| {
+        let mut caller = by_tls(&gateway, config);
+        assert_eq!(caller.ask(get(HOST, "/", "unused")).status, 200);
+        caller.stream.conn.handshake_kind().unwrap()
+    };
+    let callers = [&[&TLS13][..], &[&TLS12]].map(|versions| by_version(&[&first, &second], &[], versions));
+    for caller in &callers {
+        assert_eq!(handshake(caller), HandshakeKind::Full);
+    }
+    for _ in 0..OTHERS {
+        assert_eq!(handshake(&client(&[&first, &second], &[])), HandshakeKind::Full);
+    }
+    for caller in &callers {
+        assert_eq!(handshake(caller), HandshakeKind::Resumed);
+    }
+    // With the certificate the keys of the tickets are replaced, too.
+    second.write(&gateway.path(""));
+    wait_until("a full handshake", SOON, || handshake(&callers[0]) == HandshakeKind::Full);
+    let mut caller = by_tls(&gateway, &callers[1]);
+    assert_eq!(caller.ask(get(HOST, "/", "unused")).status, 200);
+    assert_eq!(&caller.stream.conn.peer_certificates().unwrap()[0], second.der());
 }
 
 /// New connections get the new certificate, running ones go on, and a broken file changes nothing.

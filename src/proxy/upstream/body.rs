@@ -26,7 +26,7 @@ pub struct ResponseBody {
     /// It broke off, and what came before is still on its way downstream.
     failure: Option<Rejection>,
     /// `None`: a tunnel has it.
-    record: Option<Record>,
+    record: Option<Box<Record>>,
     /// How the request has ended once `ready` is taken.
     outcome: RequestOutcome,
 }
@@ -38,14 +38,14 @@ pub struct BrokenOff;
 
 impl ResponseBody {
     /// An upstream's response.
-    pub fn streamed(exchange: Box<Exchange>, record: Record) -> Self {
+    pub fn streamed(exchange: Box<Exchange>, record: Box<Record>) -> Self {
         let mut body = Self::new(Some(exchange), Bytes::new(), Some(record), RequestOutcome::Complete);
         body.finish_if_done();
         body
     }
 
     /// A response of our own. The request has this outcome once hyper has taken the body.
-    pub fn own(bytes: Bytes, record: Record, outcome: RequestOutcome) -> Self {
+    pub fn own(bytes: Bytes, record: Box<Record>, outcome: RequestOutcome) -> Self {
         Self::new(None, bytes, Some(record), outcome)
     }
 
@@ -54,7 +54,12 @@ impl ResponseBody {
         Self::new(None, Bytes::new(), None, RequestOutcome::Complete)
     }
 
-    fn new(exchange: Option<Box<Exchange>>, ready: Bytes, record: Option<Record>, outcome: RequestOutcome) -> Self {
+    fn new(
+        exchange: Option<Box<Exchange>>,
+        ready: Bytes,
+        record: Option<Box<Record>>,
+        outcome: RequestOutcome,
+    ) -> Self {
         Self { exchange, ready, failure: None, record, outcome }
     }
 
