@@ -44,7 +44,7 @@ use crate::{
     service,
     store::StoreError,
     system::{NoEntropy, System},
-    telemetry::{self, Style, access_log::AccessLog},
+    telemetry::{self, OwnLog, Style, access_log::AccessLog},
 };
 
 /// Threads for the management listener and signals. They are idle nearly always.
@@ -77,7 +77,8 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`], where trying again would not help. If the store cannot be reached, the gateway waits for it instead.
 pub fn serve(config: Config, sources: Sources, system: Arc<dyn System>) -> Result<(), ServeError> {
-    telemetry::start(&config.log).map_err(ServeError::LogFilter)?;
+    let log = OwnLog::start()?;
+    telemetry::start(&config.log, &log).map_err(ServeError::LogFilter)?;
     let runtime =
         |name, threads| Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build();
     let background = runtime("background", BACKGROUND_THREADS)?;
@@ -86,6 +87,7 @@ pub fn serve(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
     let served = background.block_on(run(config, sources, system, feed.handle().clone()));
     background.shutdown_background();
     feed.shutdown_background();
+    drop(log);
     served
 }
 

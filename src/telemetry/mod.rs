@@ -3,9 +3,12 @@
 pub mod access_log;
 mod json_line;
 pub mod line;
+mod own_log;
 mod redact;
 pub mod traffic;
 pub mod unsent;
+
+pub use own_log::OwnLog;
 
 use std::io::IsTerminal;
 
@@ -31,15 +34,15 @@ impl Style {
     }
 }
 
-/// Sends what the program says to standard error. A second call changes nothing.
+/// Sends what the program says to standard error, by `log`. A second call changes nothing.
 ///
 /// # Errors
 /// The sentence of the filter's parser, if `log.filter` is not a filter.
-pub fn start(config: &LogConfig) -> Result<(), String> {
+pub fn start(config: &LogConfig, log: &OwnLog) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.filter).map_err(|error| error.to_string())?;
     let colours = std::io::stderr().is_terminal();
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
+    let layer = fmt::layer().with_writer(log.lines()).with_ansi(colours).with_target(false);
     let _ = match Style::of(config.format) {
         Style::Json => registry.with(layer.json().flatten_event(true)).try_init(),
         Style::Pretty => registry.with(layer).try_init(),

@@ -1,6 +1,11 @@
 //! One line for each request, however it ended.
 
-use std::{collections::BTreeSet, thread::sleep, time::Duration};
+use std::{
+    collections::BTreeSet,
+    process::{Child, Stdio},
+    thread::sleep,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -45,6 +50,32 @@ fn upstream() -> Upstream {
         }
         peer.await_close();
     })
+}
+
+/// What the program says of itself comes from the threads that serve, too.
+#[test]
+fn nobody_has_to_read_the_log_for_requests_to_be_answered() {
+    let upstream = upstream();
+    let (mut gateway, token) = start(&upstream);
+    gateway.kill();
+    let mut command = gateway.cli_command(&["serve"]);
+    let _unread = Killed(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
+    wait_until("it is ready", SOON, || gateway.readyz() == Some(200));
+    let status = |host: &str| gateway.ask(&get(host, "/complete", &token.text)).status;
+    // More than a pipe holds.
+    (0..1000).for_each(|_| assert_eq!(gateway.ask(&get("b.test", "/", "nonsense")).status, 401));
+    assert_eq!(status("dead.test"), 502, "of which there is a warning");
+    assert_eq!(status(HOST), 201, "by the same thread");
+}
+
+/// Also if the test fails.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn start(upstream: &Upstream) -> (Gateway, Token) {

@@ -1,0 +1,112 @@
+//! What the program says of itself, written by a thread of its own: whoever says it does not wait for standard error, which
+//! nobody may be reading.
+
+use std::{
+    io::Write,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Bytes that may wait to be written; what is said beyond them is dropped and counted.
+const MAX_WAITING: usize = 1 << 20;
+/// How long the end of the program waits for what is left to be written.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Writes until it is dropped, and then what is left.
+pub struct OwnLog(Arc<Waiting>);
+
+/// Where lines are left.
+#[derive(Clone)]
+pub struct Lines(Arc<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    said: Mutex<Said>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Said {
+    text: Vec<u8>,
+    dropped: u64,
+    /// Nothing more will be said.
+    ended: bool,
+    /// And all that was said is written.
+    written: bool,
+}
+
+impl OwnLog {
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub fn start() -> std::io::Result<Self> {
+        let waiting = Arc::<Waiting>::default();
+        let writing = Arc::clone(&waiting);
+        std::thread::Builder::new().name("own-log".to_owned()).spawn(move || writing.write_all())?;
+        Ok(Self(waiting))
+    }
+
+    pub fn lines(&self) -> Lines {
+        Lines(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for OwnLog {
+    fn drop(&mut self) {
+        let mut said = self.0.said();
+        said.ended = true;
+        self.0.changed.notify_all();
+        let _ = self.0.changed.wait_timeout_while(said, PATIENCE, |said| !said.written);
+    }
+}
+
+impl Waiting {
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all(&self) {
+        loop {
+            let nothing = |said: &mut Said| said.text.is_empty() && !said.ended;
+            let mut said = self.changed.wait_while(self.said(), nothing).unwrap_or_else(PoisonError::into_inner);
+            let Said { text, dropped, ended, .. } = &mut *said;
+            let (text, dropped, ended) = (std::mem::take(text), std::mem::take(dropped), *ended);
+            drop(said);
+            // Nobody is left to be told if standard error is gone.
+            let _ = std::io::stderr().lock().write_all(&text);
+            if dropped > 0 {
+                tracing::warn!(dropped, "lines of the log were dropped: standard error was not read fast enough");
+            } else if ended {
+                self.said().written = true;
+                return self.changed.notify_all();
+            }
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> &'a Self {
+        self
+    }
+}
+
+impl Write for &Lines {
+    /// A line is written by one call.
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let mut said = self.0.said();
+        if said.text.len() + line.len() > MAX_WAITING {
+            said.dropped += 1;
+        } else {
+            said.text.extend_from_slice(line);
+            self.0.changed.notify_all();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
