@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     fleet::{Fleet, ask},
-    flood,
+    flood::{self, Load},
 };
 use crate::harness::{gateway::Token, http::get, postgres::Cluster};
 
@@ -33,9 +33,10 @@ fn measure(fleet: &Fleet) {
     let (alone, flooded): (Vec<_>, Vec<_>) = (tokens.by_ref().take(number).collect(), tokens.collect());
 
     report("alone", revoke_all(fleet, &alone));
-    let (times, answers) = flood::during(fleet, || revoke_all(fleet, &flooded));
-    let seconds = times.iter().sum::<Duration>().as_secs_f64();
-    report(&format!("in a flood of {:.0} answers a second", answers as f64 / seconds), times);
+    let begun = Instant::now();
+    let (times, Load { answers, busy }) = flood::during(fleet, || revoke_all(fleet, &flooded));
+    let rate = answers as f64 / begun.elapsed().as_secs_f64();
+    report(&format!("in a flood of {rate:.0} answers a second, with {busy} % of the processors in use"), times);
 }
 
 /// The time of each. Every gateway has to have acknowledged it, and to refuse it afterwards.
