@@ -106,19 +106,27 @@ take_pinned_toolchain() {
   done
 }
 
-# What looks at the dependencies: into target/tools, for a minute the first time.
-cargo_deny_version=0.20.2
-
+# What looks at the dependencies.
 need_cargo_deny() {
-  local tools=$root/target/tools
+  need_cargo_tool cargo-deny 0.20.2 "looks at the dependencies"
+}
+
+# What has libFuzzer run our targets.
+need_cargo_fuzz() {
+  need_cargo_tool cargo-fuzz 0.13.2 "has libFuzzer run our targets"
+}
+
+# need_cargo_tool NAME VERSION WHAT: a program of the package registry, into target/tools, for a minute the first time.
+need_cargo_tool() {
+  local name=$1 version=$2 what=$3 tools=$root/target/tools
   PATH="$tools/bin:$PATH"
-  case $(cargo deny --version 2>/dev/null) in
-    "cargo-deny $cargo_deny_version") return 0 ;;
+  case $(cargo "${name#cargo-}" --version 2>/dev/null) in
+    "$name $version") return 0 ;;
   esac
-  say "Installing cargo-deny $cargo_deny_version, which looks at the dependencies, into target/tools"
+  say "Installing $name $version, which $what, into target/tools"
   # Without optimisation: it is built once and runs for seconds.
-  CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --debug --root "$tools" "cargo-deny@$cargo_deny_version" ||
-    die "cargo could not install cargo-deny; its message is above. Is the package registry reachable?"
+  CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --debug --root "$tools" "$name@$version" ||
+    die "cargo could not install $name; its message is above. Is the package registry reachable?"
   rm -rf "$tools/build"
 }
 
