@@ -12,6 +12,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,12 +25,9 @@ use bento_gateway::{
         user::UserId,
     },
     http::network::Network,
-    index::{
-        tokens::{TokenIndex, TokenWriter},
-        verify::Verifier,
-    },
+    index::{token_writer::TokenWriter, tokens::TokenIndex, verify::Verifier},
     secret_hash::{Argon2Cost, SecretHasher},
-    store::ChangedSecret,
+    store::IndexedSecret,
     system,
 };
 use sqlx::{Connection, SqliteConnection, types::uuid::fmt::Hyphenated};
@@ -73,13 +71,13 @@ fn index() {
     let mut left = INDEXED;
     while left > 0 {
         let page = left.min(50_000);
-        let new = (0..page).map(|_| changed(&system::new_token_text().unwrap(), &hash)).collect();
-        index.replace(writer.entries(new));
+        let new = (0..page).map(|_| indexed(&system::new_token_text().unwrap(), &hash));
+        index.replace(writer.entries(new).collect());
         left -= page;
     }
     println!("bytes per token in an index of {INDEXED}: {}", (resident_bytes() - before) / INDEXED as u64);
 
-    index.replace(writer.entries(vec![changed(&known, &hash)]));
+    index.replace(writer.entries([indexed(&known, &hash)]).collect());
     let from = Network::of(Ipv4Addr::LOCALHOST.into());
     runtime.block_on(verifier.prove(&index, known.presented(), from)).unwrap();
     let unknown = system::new_token_text().unwrap();
@@ -102,9 +100,8 @@ fn nanoseconds(what: &str, work: impl Fn()) {
     println!("nanoseconds to look up {what}: {}", begun.elapsed().as_nanos() / u128::from(ROUNDS));
 }
 
-fn changed(token: &TokenText, hash: &str) -> ChangedSecret {
-    ChangedSecret {
-        seq: 1,
+fn indexed(token: &TokenText, hash: &str) -> IndexedSecret {
+    IndexedSecret {
         secret: SecretRecord {
             lookup_id: token.presented().lookup_id(),
             hash: hash.into(),
@@ -113,7 +110,7 @@ fn changed(token: &TokenText, hash: &str) -> ChangedSecret {
         },
         uid: TokenUid(system::new_id(system::now()).unwrap()),
         owner: UserId(uuid::Uuid::nil()),
-        scopes: ScopeSet::parse(["deployment:*"]).unwrap(),
+        scopes: Arc::new(ScopeSet::parse(["deployment:*"]).unwrap()),
         expires_at: Some(Timestamp::MAX),
         revoked_at: None,
     }

@@ -3,6 +3,8 @@
 //! A token's secret has 256 random bits and cannot be guessed whatever a guess costs; its hash is cheap on purpose. A
 //! password is human-chosen and gets OWASP's parameters. `docs/decisions/0003-hash-cost.md` has the numbers.
 
+mod packed;
+
 use argon2::{
     Algorithm, Argon2, KeyId, Params, ParamsBuilder, Version,
     password_hash::{CustomizedPasswordHasher, PasswordVerifier, phc::PasswordHash},
@@ -12,6 +14,8 @@ use crate::{
     domain::{secret::Secret, token_text::PresentedToken},
     system::{self, NoEntropy},
 };
+
+pub use packed::{HashBytes, HashForm};
 
 /// Cost of Argon2id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

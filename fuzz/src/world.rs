@@ -19,13 +19,10 @@ use bento_gateway::{
     },
     gateway::Gateway,
     http::{network::Network, peer::Peer},
-    index::{
-        routes::RoutingTable,
-        tokens::{TokenIndex, TokenWriter},
-    },
+    index::{routes::RoutingTable, token_writer::TokenWriter, tokens::TokenIndex},
     proxy::{connection_state::ConnectionState, state::Connection},
     secret_hash::SecretHasher,
-    store::ChangedSecret,
+    store::IndexedSecret,
     telemetry::{Style, access_log::AccessLog},
 };
 use tokio::runtime::Runtime;
@@ -39,20 +36,21 @@ path_prefix_sessions = true
 default_deployment = "narrow"
 trusted_proxies = ["127.0.0.0/8"]
 [deployments.public]
-upstream = "http://127.0.0.1:9"
+upstream = "@UPSTREAM@"
 hosts = ["public.test"]
 protected = false
 allow_pickle = true
 [deployments.narrow]
-upstream = "http://127.0.0.1:9"
+upstream = "@UPSTREAM@"
 hosts = ["narrow.test"]
 [deployments.open]
-upstream = "http://127.0.0.1:9"
+upstream = "@UPSTREAM@"
 hosts = ["open.test", "[::1]"]
 forward_authorization = true
 "#;
 
 pub struct World {
+    pub config: Config,
     pub gateway: Arc<Gateway>,
     pub access: AccessLog,
     pub tokens: Vec<Known>,
@@ -71,7 +69,7 @@ pub struct Known {
 }
 
 /// The same for every run of a process: what it remembers of requests decides about none.
-pub static WORLD: LazyLock<World> = LazyLock::new(World::new);
+pub static WORLD: LazyLock<World> = LazyLock::new(|| World::new("http://127.0.0.1:9"));
 
 struct Kind {
     name: &'static str,
@@ -101,10 +99,11 @@ const KINDS: [Kind; 5] = [
 ];
 
 impl World {
-    fn new() -> Self {
+    /// `upstream`: where all Deployments lead.
+    pub fn new(upstream: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("gateway.toml");
-        std::fs::write(&file, CONFIG).unwrap();
+        std::fs::write(&file, CONFIG.replace("@UPSTREAM@", upstream)).unwrap();
         let config = config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let gateway = {
@@ -121,7 +120,7 @@ impl World {
             runtime.block_on(gateway.verifier.prove(&gateway.index.tokens, presented, from)).unwrap();
         }
         let access = AccessLog::start(1, false, Style::Json).unwrap();
-        Self { gateway, access, tokens, started: std::time::Instant::now(), _runtime: runtime }
+        Self { config, gateway, access, tokens, started: std::time::Instant::now(), _runtime: runtime }
     }
 
     /// A connection from a proxy that is trusted.
@@ -152,8 +151,7 @@ fn tokens(config: &Config, index: &TokenIndex) -> Vec<Known> {
             std::array::from_fn(|at| (at as u8).wrapping_mul(7).wrapping_add(number) % 200);
         let text = TokenText::from_random(prefix, &random).unwrap();
         let uid = TokenUid(Uuid::from_u128(number.into()));
-        let secret = ChangedSecret {
-            seq: 1,
+        let secret = IndexedSecret {
             secret: SecretRecord {
                 lookup_id: text.presented().lookup_id(),
                 hash: hasher.hash_token(text.presented()).unwrap(),
@@ -162,11 +160,11 @@ fn tokens(config: &Config, index: &TokenIndex) -> Vec<Known> {
             },
             uid,
             owner: UserId(Uuid::nil()),
-            scopes: ScopeSet::parse([kind.scope]).unwrap(),
+            scopes: Arc::new(ScopeSet::parse([kind.scope]).unwrap()),
             expires_at: kind.expires_at.map(Timestamp::from_millis),
             revoked_at: kind.revoked_at.map(Timestamp::from_millis),
         };
-        index.replace(writer.entries(vec![secret]));
+        index.replace(writer.entries([secret]).collect());
         Known { name: kind.name, text: text.expose().to_owned(), uid, opens: kind.opens }
     });
     all.collect()

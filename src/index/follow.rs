@@ -20,7 +20,8 @@ use super::{
     freshness::Freshness,
     history::Step,
     routes::{Route, RouteKey, RoutingTable},
-    tokens::{TokenIndex, TokenWriter},
+    token_writer::TokenWriter,
+    tokens::TokenIndex,
 };
 use crate::{
     config::StoreConfig,
@@ -28,10 +29,10 @@ use crate::{
         deployment::{DeploymentName, DeploymentSpec},
         routing::Declared,
     },
-    store::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Point, SharedStore, Snapshot, StoreError},
+    store::{ChangedDeployment, ChangedUser, Cursor, Point, SharedStore, Snapshot, StoreError},
 };
 
-/// Secrets read at once: large enough that loading copies few shards twice, small enough in memory.
+/// Changed secrets read at once, which are in memory twice then.
 const PAGE: u32 = 50_000;
 /// Longest pause between two tries to reach a store that is away.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
@@ -122,28 +123,16 @@ pub struct Follower {
     applied: Option<Point>,
 }
 
-/// What one look has read. Nothing of it is decided by before all of it is there.
+/// What one look has read beside the secrets. Nothing of it is decided by before all of it is there.
 struct News {
     users: Vec<ChangedUser>,
     deployments: Vec<ChangedDeployment>,
 }
 
 impl News {
-    /// `take` gets the secrets, page by page.
-    async fn read(
-        mut snapshot: Snapshot,
-        since: i64,
-        mut take: impl FnMut(Vec<ChangedSecret>) + Send,
-    ) -> Result<Self, StoreError> {
+    async fn read(snapshot: &mut Snapshot, since: i64) -> Result<Self, StoreError> {
         let deployments = snapshot.changed_deployments(since).await?;
-        let users = snapshot.changed_users(since).await?;
-        let mut cursor = Cursor::after(since);
-        loop {
-            let secrets = snapshot.changed_secrets(cursor, PAGE).await?;
-            let Some(last) = secrets.last() else { return Ok(Self { users, deployments }) };
-            cursor = last.cursor();
-            take(secrets);
-        }
+        Ok(Self { users: snapshot.changed_users(since).await?, deployments })
     }
 }
 
@@ -233,13 +222,18 @@ impl Follower {
         }
     }
 
-    async fn apply_changes(&mut self, snapshot: Snapshot, since: i64, latest: Point) -> Result<(), StoreError> {
-        let mut pages = Vec::new();
-        let writer = &mut self.writer;
-        let news = News::read(snapshot, since, |secrets| pages.push(writer.entries(secrets))).await?;
+    async fn apply_changes(&mut self, mut snapshot: Snapshot, since: i64, latest: Point) -> Result<(), StoreError> {
+        let news = News::read(&mut snapshot, since).await?;
+        let (mut changed, mut cursor) = (Vec::new(), Cursor::after(since));
+        loop {
+            let page = snapshot.changed_secrets(cursor, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            cursor = last.cursor();
+            changed.extend(self.writer.entries(page.into_iter().map(|changed| changed.now)));
+        }
 
         self.writer.apply_users(&news.users);
-        pages.into_iter().for_each(|page| self.index.tokens.replace(page));
+        self.index.tokens.replace(changed);
         let routes_changed = !news.deployments.is_empty();
         self.store_deployments(news.deployments);
         if routes_changed {
@@ -251,7 +245,7 @@ impl Follower {
 
     /// Builds everything beside what there is and swaps it. Until then known tokens go on; unknown ones may be of the
     /// history that is being read.
-    async fn replace_everything(&mut self, snapshot: Snapshot, latest: Point) -> Result<(), StoreError> {
+    async fn replace_everything(&mut self, mut snapshot: Snapshot, latest: Point) -> Result<(), StoreError> {
         if let Some(applied) = &self.applied {
             warn!(
                 seq = latest.seq,
@@ -260,12 +254,13 @@ impl Follower {
             );
             self.index.freshness.mark_stale();
         }
-        let (whole, mut writer) = (TokenIndex::new(), TokenWriter::default());
-        let news = News::read(snapshot, -1, |secrets| whole.replace(writer.entries(secrets))).await?;
+        let news = News::read(&mut snapshot, -1).await?;
+        let (mut whole, mut writer) = (Vec::new(), TokenWriter::default());
+        snapshot.every_secret(|secrets| whole.extend(writer.entries(secrets))).await?;
 
         writer.apply_users(&news.users);
         self.writer = writer;
-        self.index.tokens.take_over(&whole);
+        self.index.tokens.take_over(whole);
         self.stored.clear();
         self.store_deployments(news.deployments);
         self.rebuild_routes();

@@ -3,10 +3,13 @@
 //! Request paths only read here. The one writer is [`follow`], which keeps this like the store. Start with
 //! [`tokens`], then [`verify`], which alone can say that a secret is proven.
 
+pub mod entry;
 pub mod follow;
 pub mod freshness;
 pub mod history;
 pub mod routes;
+mod shard;
+pub mod token_writer;
 pub mod tokens;
 pub mod upstream;
 pub mod usage;

@@ -1,35 +1,20 @@
 //! Every token of the store, by lookup id.
 //!
-//! Immutable shards behind one atomic pointer each: a reader takes no lock, and a change copies one shard (250 entries
-//! at a million tokens), never the whole index.
+//! Immutable shards behind one atomic pointer each: a reader takes no lock, and a change copies one shard's list of
+//! pointers (250 of them at a million tokens), never the whole index.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
+use super::{
+    entry::Entry,
+    shard::{Place, SHARDS, Shard},
+};
 use crate::{
-    domain::{
-        decision::Holder,
-        deployment::DeploymentName,
-        scope::ScopeSet,
-        timestamp::Timestamp,
-        token::TokenUid,
-        token_text::{LOOKUP_ID_LEN, LookupId},
-        user::UserId,
-    },
-    store::{ChangedSecret, ChangedUser},
+    domain::{timestamp::Timestamp, token_text::LookupId},
     system,
 };
-
-/// One per pair of leading characters of a lookup id. They are random, so the shards fill evenly.
-const SHARDS: usize = 62 * 62;
 
 /// How long a browser session that has ended stays in the index.
 const REMEMBERED: Duration = Duration::from_secs(3600);
@@ -39,42 +24,18 @@ pub struct TokenIndex {
     shards: Box<[ArcSwap<Shard>]>,
 }
 
-type Shard = HashMap<LookupId, Arc<Entry>>;
-
-/// One secret and all that a decision needs of its token.
-#[derive(Debug)]
-pub struct Entry {
-    pub uid: TokenUid,
-    lookup_id: LookupId,
-    /// PHC string.
-    pub(super) hash: Box<str>,
-    /// Keyed hash of the secret, once it was proven.
-    pub(super) fingerprint: OnceLock<blake3::Hash>,
-    scopes: Arc<ScopeSet>,
-    owner: Arc<Owner>,
-    expires_at: Option<Timestamp>,
-    revoked_at: Option<Timestamp>,
-    retires_at: Option<Timestamp>,
-    /// A browser session of this Deployment. `None`: the token itself.
-    session: Option<Box<DeploymentName>>,
-    /// Second of the last use that was noted, so that a busy token is noted once a second.
-    pub(super) used_second: AtomicI64,
-    /// Requests that were let through and are not written yet.
-    pub(super) uses: AtomicU32,
-}
-
-#[derive(Debug)]
-struct Owner {
-    disabled: AtomicBool,
-}
+/// An entry with what the index finds it by.
+pub type Listed = (LookupId, Arc<Entry>);
 
 impl TokenIndex {
     pub fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| ArcSwap::default()).collect() }
+        let empty = Arc::<Shard>::default();
+        Self { shards: (0..SHARDS).map(|_| ArcSwap::new(Arc::clone(&empty))).collect() }
     }
 
     pub fn find(&self, id: LookupId) -> Option<Arc<Entry>> {
-        self.shards[shard_of(id)].load().get(&id).cloned()
+        let Place { shard, key } = Place::of(id);
+        self.shards[shard].load().find(key).cloned()
     }
 
     pub fn len(&self) -> usize {
@@ -85,39 +46,35 @@ impl TokenIndex {
         self.len() == 0
     }
 
-    /// Becomes like `whole`, which was built beside it: at no moment is a token missing that both know. Secrets whose hash
-    /// is the same stay proven. For the one writer.
-    pub fn take_over(&self, whole: &Self) {
-        for (shard, new) in self.shards.iter().zip(&whole.shards) {
-            let (earlier, new) = (shard.load(), new.load_full());
-            for (id, entry) in new.iter() {
-                if let Some(earlier) = earlier.get(id) {
+    /// Becomes `whole`. At no moment is a token missing that both know, and secrets whose hash is the same stay proven. For
+    /// the one writer.
+    pub fn take_over(&self, whole: Vec<Listed>) {
+        let mut whole = placed(whole).into_iter().peekable();
+        for (number, shard) in self.shards.iter().enumerate() {
+            let mut new = Vec::new();
+            while let Some((Place { key, .. }, entry)) = whole.next_if(|(place, _)| place.shard == number) {
+                new.push((key, entry));
+            }
+            let earlier = shard.load();
+            for (key, entry) in &new {
+                if let Some(earlier) = earlier.find(*key) {
                     entry.inherit(earlier);
                 }
             }
-            shard.store(new);
+            if earlier.len() > 0 || !new.is_empty() {
+                shard.store(Arc::new(Shard::default().with(new.into_iter(), |_| true)));
+            }
         }
     }
 
     /// Puts the entries in, in place of earlier ones with their lookup ids. For the one writer: two concurrent calls
     /// would lose entries.
-    pub fn replace(&self, entries: Vec<Entry>) {
+    pub fn replace(&self, entries: Vec<Listed>) {
         let now = system::now();
-        let mut by_shard: HashMap<usize, Vec<Entry>> = HashMap::new();
-        for entry in entries {
-            by_shard.entry(shard_of(entry.lookup_id)).or_default().push(entry);
-        }
-        for (at, entries) in by_shard {
-            let mut shard = Shard::clone(&self.shards[at].load());
-            shard.retain(|_, entry| !entry.is_spent(now));
-            for entry in entries {
-                if let Some(earlier) = shard.get(&entry.lookup_id) {
-                    entry.inherit(earlier);
-                }
-                shard.insert(entry.lookup_id, Arc::new(entry));
-            }
-            shard.shrink_to_fit();
-            self.shards[at].store(Arc::new(shard));
+        for of_shard in placed(entries).chunk_by(|one, other| one.0.shard == other.0.shard) {
+            let shard = &self.shards[of_shard[0].0.shard];
+            let changed = of_shard.iter().map(|(place, entry)| (place.key, Arc::clone(entry)));
+            shard.store(Arc::new(shard.load().with(changed, |entry| !is_spent(entry, now))));
         }
     }
 }
@@ -128,106 +85,129 @@ impl Default for TokenIndex {
     }
 }
 
-impl Entry {
-    pub fn holder(&self) -> Holder<'_> {
-        Holder {
-            scopes: &self.scopes,
-            expires_at: self.expires_at,
-            revoked_at: self.revoked_at,
-            retires_at: self.retires_at,
-            owner_disabled: self.owner.disabled.load(Relaxed),
-        }
-    }
-
-    /// Whether what was shown is good there: a session's secret at its own Deployment, and at no other.
-    pub fn is_session_of(&self, deployment: &DeploymentName) -> bool {
-        self.session.as_deref() == Some(deployment)
-    }
-
-    /// A browser session that ended so long ago that its browser need not be told any more.
-    fn is_spent(&self, now: Timestamp) -> bool {
-        self.session.is_some() && self.retires_at.is_some_and(|end| now.since(end) > REMEMBERED)
-    }
-
-    pub fn lookup_id(&self) -> LookupId {
-        self.lookup_id
-    }
-
-    /// A secret that was proven stays so while its hash is the same.
-    fn inherit(&self, earlier: &Self) {
-        self.used_second.store(earlier.used_second.load(Relaxed), Relaxed);
-        self.uses.store(earlier.uses.swap(0, Relaxed), Relaxed);
-        if earlier.hash == self.hash
-            && let Some(fingerprint) = earlier.fingerprint.get()
-        {
-            let _ = self.fingerprint.set(*fingerprint);
-        }
-    }
+/// In the order of shards and keys. What was later stays later.
+fn placed(entries: Vec<Listed>) -> Vec<(Place, Arc<Entry>)> {
+    let mut placed: Vec<_> = entries.into_iter().map(|(id, entry)| (Place::of(id), entry)).collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed
 }
 
-fn shard_of(id: LookupId) -> usize {
-    let [first, second, ..]: [u8; LOOKUP_ID_LEN] = *id.as_bytes();
-    digit(first) * 62 + digit(second)
+/// A browser session that ended so long ago that its browser need not be told any more.
+fn is_spent(entry: &Entry, now: Timestamp) -> bool {
+    entry.session().is_some() && entry.retires_at().is_some_and(|end| now.since(end) > REMEMBERED)
 }
 
-fn digit(character: u8) -> usize {
-    usize::from(match character {
-        b'0'..=b'9' => character - b'0',
-        b'A'..=b'Z' => character - b'A' + 10,
-        b'a'..=b'z' => character - b'a' + 36,
-        _ => 0,
-    })
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
 
-// === the writer's side ===
+    use proptest::prelude::*;
+    use uuid::Uuid;
 
-/// Turns the store's rows into entries, sharing what many tokens have in common. There is one, in the follower.
-#[derive(Default)]
-pub struct TokenWriter {
-    owners: HashMap<UserId, Arc<Owner>>,
-    scopes: HashSet<Arc<ScopeSet>>,
-}
+    use super::*;
+    use crate::{
+        domain::{
+            scope::ScopeSet,
+            token::{SecretRecord, TokenUid},
+            token_text::LookupId,
+            user::UserId,
+        },
+        index::token_writer::TokenWriter,
+        store::IndexedSecret,
+    };
 
-impl TokenWriter {
-    pub fn entries(&mut self, changed: Vec<ChangedSecret>) -> Vec<Entry> {
-        changed.into_iter().map(|secret| self.entry(secret)).collect()
+    /// The last characters differ, so that some stand in one shard.
+    fn lookup_id(number: u8) -> LookupId {
+        LookupId::from_stored(&format!("{:02}00000000{:02}", number % 3, number / 3)).unwrap()
     }
 
-    /// Takes effect on every token of the user at once, since they share the flag.
-    pub fn apply_users(&mut self, changed: &[ChangedUser]) {
-        for user in changed {
-            self.owner(user.id).disabled.store(user.disabled, Relaxed);
+    fn secret(number: u8, uid: u128, hash: &str) -> IndexedSecret {
+        let secret = SecretRecord { lookup_id: lookup_id(number), hash: hash.into(), retires_at: None, session: None };
+        let scopes = Arc::new(ScopeSet::parse(["deployment:*"]).unwrap());
+        let (uid, owner) = (TokenUid(Uuid::from_u128(uid)), UserId(Uuid::nil()));
+        IndexedSecret { secret, uid, owner, scopes, expires_at: None, revoked_at: None }
+    }
+
+    fn uid(index: &TokenIndex, number: u8) -> Option<u128> {
+        index.find(lookup_id(number)).map(|entry| entry.uid.0.as_u128())
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Replace(Vec<(u8, u128)>),
+        TakeOver(Vec<(u8, u128)>),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let entries = || proptest::collection::vec((0u8..60, any::<u128>()), 0..40);
+        let step = prop_oneof![entries().prop_map(Step::Replace), entries().prop_map(Step::TakeOver)];
+        proptest::collection::vec(step, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn is_what_was_said_last(steps in steps()) {
+            let (index, mut writer, mut expected) = (TokenIndex::new(), TokenWriter::default(), HashMap::new());
+            for step in steps {
+                let (Step::Replace(entries) | Step::TakeOver(entries)) = &step;
+                let listed = writer.entries(entries.iter().map(|(number, uid)| secret(*number, *uid, "$x"))).collect();
+                match step {
+                    Step::Replace(_) => index.replace(listed),
+                    Step::TakeOver(_) => {
+                        expected.clear();
+                        index.take_over(listed);
+                    }
+                }
+                expected.extend(entries.iter().copied());
+                prop_assert_eq!(index.len(), expected.len());
+                for number in 0..60 {
+                    prop_assert_eq!(uid(&index, number), expected.get(&number).copied());
+                }
+            }
         }
     }
 
-    fn entry(&mut self, changed: ChangedSecret) -> Entry {
-        Entry {
-            uid: changed.uid,
-            lookup_id: changed.secret.lookup_id,
-            hash: changed.secret.hash,
-            fingerprint: OnceLock::new(),
-            scopes: self.shared_scopes(changed.scopes),
-            owner: self.owner(changed.owner),
-            expires_at: changed.expires_at,
-            revoked_at: changed.revoked_at,
-            retires_at: changed.secret.retires_at,
-            session: changed.secret.session.map(Box::new),
-            used_second: AtomicI64::new(0),
-            uses: AtomicU32::new(0),
+    #[test]
+    fn a_proof_and_its_uses_stay_with_the_hash() {
+        let (index, mut writer) = (TokenIndex::new(), TokenWriter::default());
+        let replaces = |index: &TokenIndex, listed: Vec<Listed>| index.replace(listed);
+        let takes_over = |index: &TokenIndex, listed: Vec<Listed>| index.take_over(listed);
+        for change in [&replaces as &dyn Fn(&TokenIndex, Vec<Listed>), &takes_over] {
+            let mut put = |uid, hash| change(&index, writer.entries([secret(1, uid, hash)]).collect());
+            let found = || index.find(lookup_id(1)).unwrap();
+            put(1, "$before");
+            assert!(found().fingerprint().is_none() && !found().count_use(5) && found().take_uses() == 0);
+            let fingerprint = blake3::hash(b"");
+            found().prove(fingerprint);
+            let before = found();
+            assert!(before.count_use(5) && !before.count_use(5));
+
+            put(2, "$before");
+            assert_eq!((found().uid.0.as_u128(), found().fingerprint()), (2, Some(&fingerprint)));
+            before.count_use(5);
+            assert_eq!(found().take_uses(), 3, "also of a request that still holds the entry from before");
+            assert!(found().count_use(5), "noted again after it was taken");
+
+            put(3, "$after");
+            assert!(found().fingerprint().is_none(), "another secret has to be proven");
         }
     }
 
-    fn owner(&mut self, id: UserId) -> Arc<Owner> {
-        let owner = self.owners.entry(id).or_insert_with(|| Arc::new(Owner { disabled: AtomicBool::new(false) }));
-        Arc::clone(owner)
-    }
-
-    fn shared_scopes(&mut self, scopes: ScopeSet) -> Arc<ScopeSet> {
-        if let Some(shared) = self.scopes.get(&scopes) {
-            return Arc::clone(shared);
+    #[test]
+    fn what_many_have_in_common_is_kept_once_and_not_for_ever() {
+        let mut writer = TokenWriter::default();
+        let named = |number: u32| IndexedSecret {
+            scopes: Arc::new(ScopeSet::parse([format!("deployment:a{number}")]).unwrap()),
+            ..secret(0, 0, "$x")
+        };
+        let listed: Vec<Listed> = writer.entries([named(0), named(0), named(1)]).collect();
+        let shared = |one: usize, other: usize| Arc::ptr_eq(&listed[one].1.common, &listed[other].1.common);
+        assert!(shared(0, 1) && !shared(0, 2));
+        for number in 0..20_000 {
+            drop(writer.entries([named(number)]).collect::<Vec<_>>());
         }
-        let shared = Arc::new(scopes);
-        self.scopes.insert(Arc::clone(&shared));
-        shared
+        assert!(writer.kept() < 5_000, "{} kept for three entries", writer.kept());
+        let again: Vec<Listed> = writer.entries([named(1)]).collect();
+        assert!(Arc::ptr_eq(&again[0].1.common, &listed[2].1.common), "what is in use stays");
     }
 }

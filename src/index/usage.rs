@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Mutex, PoisonError},
 };
 
 use super::{tokens::TokenIndex, verify::ProvenToken};
@@ -24,13 +24,10 @@ struct Pending {
 
 impl Usage {
     pub fn note(&self, token: &ProvenToken, now: Timestamp) {
-        let second = now.as_millis() / 1000;
         let entry = token.entry();
-        entry.uses.fetch_add(1, Relaxed);
-        if entry.used_second.load(Relaxed) != second {
-            entry.used_second.store(second, Relaxed);
+        if entry.count_use(now.as_millis() / 1000) {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            pending.used.insert(entry.lookup_id(), (entry.uid, now));
+            pending.used.insert(token.lookup_id(), (entry.uid, now));
         }
     }
 
@@ -39,12 +36,7 @@ impl Usage {
         let Pending { used, unwritten } =
             std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
         let used = used.into_iter().map(|(lookup_id, (uid, at))| {
-            // The entry of now: a change of the token has moved the count on.
-            let requests = index.find(lookup_id).map_or(0, |entry| {
-                // What is counted from now on is noted again, also within this second.
-                entry.used_second.store(0, Relaxed);
-                entry.uses.swap(0, Relaxed)
-            });
+            let requests = index.find(lookup_id).map_or(0, |entry| entry.take_uses());
             TokenUse { uid, at, requests: requests.into() }
         });
         unwritten.into_values().chain(used).collect()

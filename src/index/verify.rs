@@ -9,15 +9,16 @@ use std::sync::Arc;
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
+    entry::Entry,
     follow::Index,
-    tokens::{Entry, TokenIndex},
+    tokens::TokenIndex,
     waiting_room::{Full, WaitingRoom},
 };
 use crate::{
     domain::{
         decision,
         timestamp::Timestamp,
-        token_text::{PresentedToken, TOKEN_LEN},
+        token_text::{LookupId, PresentedToken, TOKEN_LEN},
     },
     http::{limit::Limit, network::Network},
     secret_hash::SecretHasher,
@@ -30,11 +31,18 @@ const ENDED_AT_ONCE: u32 = 20;
 
 /// An entry whose secret the caller has shown. Only [`Verifier`] makes one.
 #[derive(Clone, Debug)]
-pub struct ProvenToken(Arc<Entry>);
+pub struct ProvenToken {
+    lookup_id: LookupId,
+    entry: Arc<Entry>,
+}
 
 impl ProvenToken {
     pub fn entry(&self) -> &Entry {
-        &self.0
+        &self.entry
+    }
+
+    pub fn lookup_id(&self) -> LookupId {
+        self.lookup_id
     }
 }
 
@@ -158,9 +166,10 @@ impl Verifier {
     pub fn look_up(&self, index: &TokenIndex, token: PresentedToken<'_>) -> Lookup {
         let fingerprint = self.fingerprint(token);
         // `blake3::Hash` compares in constant time, and an unknown token is compared with something too.
-        match index.find(token.lookup_id()) {
-            Some(entry) => match entry.fingerprint.get() {
-                Some(expected) if fingerprint == *expected => Lookup::Proven(ProvenToken(entry)),
+        let lookup_id = token.lookup_id();
+        match index.find(lookup_id) {
+            Some(entry) => match entry.fingerprint() {
+                Some(expected) if fingerprint == *expected => Lookup::Proven(ProvenToken { lookup_id, entry }),
                 Some(_) => Lookup::WrongSecret,
                 None => Lookup::Unproven(entry),
             },
@@ -198,10 +207,10 @@ impl Verifier {
         if !self.run_argon2(token, &entry).await? {
             return Ok(false);
         }
-        let _ = entry.fingerprint.set(fingerprint);
+        entry.prove(fingerprint);
         // The entry that the follower has put in its place meanwhile need not be verified again.
-        if let Some(current) = index.find(token.lookup_id()).filter(|current| current.hash == entry.hash) {
-            let _ = current.fingerprint.set(fingerprint);
+        if let Some(current) = index.find(token.lookup_id()) {
+            current.inherit(&entry);
         }
         Ok(true)
     }
@@ -210,7 +219,7 @@ impl Verifier {
         let broken = |error: &dyn std::fmt::Display| VerifyError::Broken(error.to_string());
         let _slot = self.slots.acquire().await.map_err(|error| broken(&error))?;
         let (text, entry, hasher) = (token.to_text(), Arc::clone(entry), self.hasher.clone());
-        let work = self.runtime.spawn_blocking(move || hasher.verify_token(text.presented(), &entry.hash));
+        let work = self.runtime.spawn_blocking(move || hasher.verify_token(text.presented(), &entry.phc()));
         work.await.map_err(|error| broken(&error))?.map_err(|error| broken(&error))
     }
 

@@ -225,7 +225,7 @@ impl Permit {
     pub fn still_holds(&self, index: &TokenIndex, now: Timestamp) -> Result<(), Reason> {
         let Some(token) = &self.token else { return Ok(()) };
         let destination = Destination::Deployment(self.deployment.spec.name.as_str());
-        match index.find(token.entry().lookup_id()) {
+        match index.find(token.lookup_id()) {
             Some(entry) => decision::decide(entry.holder(), destination, now),
             // A browser session that ended long ago, or a token that the store does not have any more.
             None => decision::decide(token.entry().holder(), destination, now).and(Err(Reason::Gone)),

@@ -80,15 +80,20 @@ pub struct Cursor {
     pub lookup_id: String,
 }
 
-/// A secret with all that the decision needs of its token.
 #[derive(Clone, Debug)]
 pub struct ChangedSecret {
     /// Of the token's last change.
     pub seq: i64,
+    pub now: IndexedSecret,
+}
+
+/// A secret with all that the decision needs of its token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexedSecret {
     pub secret: SecretRecord,
     pub uid: TokenUid,
     pub owner: UserId,
-    pub scopes: ScopeSet,
+    pub scopes: Arc<ScopeSet>,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
 }
@@ -116,7 +121,7 @@ impl Cursor {
 
 impl ChangedSecret {
     pub fn cursor(&self) -> Cursor {
-        Cursor { seq: self.seq, lookup_id: self.secret.lookup_id.as_str().to_owned() }
+        Cursor { seq: self.seq, lookup_id: self.now.secret.lookup_id.as_str().to_owned() }
     }
 }
 
@@ -191,7 +196,7 @@ impl Snapshot {
     }
 
     /// Each statement gets the patience that a statement gets: a large store takes many.
-    fn connection(&mut self) -> &mut Connection {
+    pub(super) fn connection(&mut self) -> &mut Connection {
         if let (Connection::Postgres(_, deadline), Database::Postgres(server)) =
             (&mut self.connection, &self.shared.database)
         {

@@ -35,12 +35,13 @@ mod token_names;
 mod tokens;
 mod traffic;
 mod users;
+mod whole;
 
 pub use audit::{EventFilter, StoredEvent};
 pub use change::{Change, Committed, Current};
 pub use deployments::{StoredDeployment, TouchedToken};
 pub use error::{Conflict, StoreError};
-pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Head, Snapshot};
+pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Head, IndexedSecret, Snapshot};
 pub use point::Point;
 pub use priority::Priority;
 pub use replicas::{Replica, ReplicaId};
@@ -188,6 +189,7 @@ pub fn statements() -> Statements {
         tokens::STATEMENTS,
         traffic::STATEMENTS,
         users::STATEMENTS,
+        whole::STATEMENTS,
     ]
     .concat();
     let sqlite = all.iter().map(|sql| sql.sqlite).collect();

@@ -1,10 +1,10 @@
 //! From rows to values of the domain, the same for both databases. How a column is spelled: [`super::columns`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{FromRow, Row, postgres::PgRow, sqlite::SqliteRow, types::Json};
 
-use super::{ChangedSecret, Replica, StoredDeployment, StoredEvent, columns::Id};
+use super::{ChangedSecret, IndexedSecret, Replica, StoredDeployment, StoredEvent, columns::Id};
 use crate::domain::{
     device_login::{DeviceLogin, LoginDecision},
     session::{ConsoleSession, Invitation},
@@ -49,12 +49,13 @@ record!(SecretRecord, row => Self {
     session: row.try_get("deployment")?,
 });
 
-record!(ChangedSecret, row => Self {
-    seq: row.try_get("changed_seq")?,
+record!(ChangedSecret, row => Self { seq: row.try_get("changed_seq")?, now: IndexedSecret::from_row(row)? });
+
+record!(IndexedSecret, row => Self {
     secret: SecretRecord::from_row(row)?,
     uid: row.try_get("id")?,
     owner: row.try_get("owner_id")?,
-    scopes: row.try_get("scopes")?,
+    scopes: Arc::new(row.try_get("scopes")?),
     expires_at: row.try_get("expires_at")?,
     revoked_at: row.try_get("revoked_at")?,
 });

@@ -136,7 +136,7 @@ impl OwnPage<'_> {
             && let Ok(proven) = self.gateway.verifier.authenticate(&self.gateway.index, session.token, shown).await
             && self.route.deployment.as_ref().is_some_and(|here| proven.entry().is_session_of(&here.spec.name))
         {
-            let (session, token) = (proven.entry().lookup_id(), proven.entry().uid);
+            let (session, token) = (proven.lookup_id(), proven.entry().uid);
             let ended =
                 self.in_store(async move |store| browser_sessions::sign_out(&store.context(), session, token).await);
             if let Err(error) = ended.await {

@@ -63,16 +63,16 @@ async fn a_browser_session_is_a_secret_of_its_token(under_test: StoreUnderTest) 
     assert!(store.insert_browser_session(record.uid, &browser, Timestamp::from_millis(0), &begun).await.unwrap());
     let told = store.snapshot().await.unwrap().changed_secrets(Cursor::after(seq), 10).await.unwrap();
     assert_eq!(told.len(), 1);
-    assert_eq!((told[0].uid, &told[0].secret), (record.uid, &browser));
+    assert_eq!((told[0].now.uid, &told[0].now.secret), (record.uid, &browser));
 
     let ended = event(Action::BrowserSignedOut);
     assert!(store.end_browser_session(browser.lookup_id, &ended).await.unwrap());
     assert!(!store.end_browser_session(browser.lookup_id, &event(Action::BrowserSignedOut)).await.unwrap());
     let told = store.snapshot().await.unwrap().changed_secrets(Cursor::after(seq + 1), 10).await.unwrap();
-    assert_eq!(told[0].secret.retires_at, Some(ended.at));
+    assert_eq!(told[0].now.secret.retires_at, Some(ended.at));
     // What is no session is not ended so.
     let own = store.snapshot().await.unwrap().changed_secrets(Cursor::after(-1), 10).await.unwrap();
-    let own = own.iter().find(|changed| changed.secret.session.is_none()).unwrap().secret.lookup_id;
+    let own = own.iter().find(|changed| changed.now.secret.session.is_none()).unwrap().now.secret.lookup_id;
     assert!(!store.end_browser_session(own, &event(Action::BrowserSignedOut)).await.unwrap());
 
     store.revoke_token(record.uid, system::now(), &event(Action::TokenRevoked)).await.unwrap();
@@ -91,6 +91,6 @@ async fn spent_browser_sessions_are_forgotten(under_test: StoreUnderTest) {
         assert!(store.insert_browser_session(record.uid, &browser_secret(until), forget, &begun).await.unwrap());
     }
     let left = store.snapshot().await.unwrap().changed_secrets(Cursor::after(-1), 10).await.unwrap();
-    let sessions: Vec<_> = left.iter().filter(|changed| changed.secret.session.is_some()).collect();
-    assert_eq!(sessions.iter().map(|changed| changed.secret.retires_at).collect::<Vec<_>>(), [Some(later(now))]);
+    let sessions: Vec<_> = left.iter().filter(|changed| changed.now.secret.session.is_some()).collect();
+    assert_eq!(sessions.iter().map(|changed| changed.now.secret.retires_at).collect::<Vec<_>>(), [Some(later(now))]);
 }

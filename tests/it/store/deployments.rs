@@ -116,7 +116,7 @@ async fn removal_ends_exact_scopes(under_test: StoreUnderTest) {
         assert_eq!((after.scopes, after.revoked_at), (texts, revoked_at), "{name}");
     }
     let changed = all_secrets(&store, Cursor::after(before)).await;
-    let changed: BTreeSet<TokenUid> = changed.iter().map(|changed| changed.uid).collect();
+    let changed: BTreeSet<TokenUid> = changed.iter().map(|changed| changed.now.uid).collect();
     assert_eq!(changed, touched.values().map(|&(uid, _)| uid).collect());
 
     // A later one of that name is closed to them, and the revoked one's name is free.

@@ -8,18 +8,26 @@ use std::{
 use bento_gateway::{
     domain::{
         audit::Action,
+        timestamp::Timestamp,
         token::{TokenRecord, TokenUid},
     },
-    store::{ChangedSecret, Cursor},
+    store::{ChangedSecret, Cursor, StoreError},
     system,
 };
 
 use super::verbs::Verbs;
 use super::{
-    StoreUnderTest, all_secrets, behaviours, deployments::add, event, insert, owner, scopes, secret, spec, token, user,
+    StoreUnderTest, all_secrets, behaviours, browser_sessions::browser_secret, deployments::add, event, insert, owner,
+    scopes, secret, spec, token, user,
 };
 
-behaviours!(every_change_has_its_own_sequence, a_follower_misses_nothing, pages_of_secrets_are_complete,);
+behaviours!(
+    every_change_has_its_own_sequence,
+    a_follower_misses_nothing,
+    pages_of_secrets_are_complete,
+    all_at_once_is_what_the_changes_say,
+    what_was_edited_beyond_reading_is_nobodys,
+);
 
 async fn every_change_has_its_own_sequence(under_test: StoreUnderTest) {
     let store = under_test.open().await;
@@ -82,7 +90,7 @@ async fn a_follower_misses_nothing(under_test: StoreUnderTest) {
         last_seq = seq;
         for changed in all_secrets(follower, applied.clone()).await {
             applied = changed.cursor();
-            assert!(seen.insert(changed.uid, changed.seq).is_none(), "told twice");
+            assert!(seen.insert(changed.now.uid, changed.seq).is_none(), "told twice");
         }
         assert!(applied.seq >= seq || seq == 1, "{seq} was committed, {} is what could be read", applied.seq);
         assert!(before.iter().all(|uid| seen.contains_key(uid)), "a committed change was not told");
@@ -110,7 +118,7 @@ async fn pages_of_secrets_are_complete(under_test: StoreUnderTest) {
         }
     }
     let check = |all: &[ChangedSecret]| {
-        let order: Vec<_> = all.iter().map(|changed| (changed.seq, changed.secret.lookup_id)).collect();
+        let order: Vec<_> = all.iter().map(|changed| (changed.seq, changed.now.secret.lookup_id)).collect();
         assert!(order.is_sorted(), "upper case before lower case, as bytes are");
         assert_eq!(order.iter().map(|&(_, id)| id).collect::<BTreeSet<_>>(), expected);
         assert_eq!(order.len(), expected.len(), "each once");
@@ -127,4 +135,74 @@ async fn pages_of_secrets_are_complete(under_test: StoreUnderTest) {
     assert!(all_secrets(&store, Cursor::after(before + 1)).await.is_empty());
     let from_first = Cursor { seq: before + 1, lookup_id: String::new() };
     check(&all_secrets(&store, from_first).await);
+}
+
+async fn all_at_once_is_what_the_changes_say(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    let [ada, bob] = [owner(&store).await, owner(&store).await];
+    let rights = [&["deployment:*"][..], &["api", "deployment:a", "deployment:team-*"]].map(scopes);
+    for number in 0..60 {
+        let record = TokenRecord {
+            scopes: rights[number % 2].clone(),
+            expires_at: (number % 3 > 0).then(|| Timestamp::from_millis(1_700_000_000_123 + number as i64)),
+            ..token([ada, bob][number / 3 % 2], &number.to_string())
+        };
+        insert(&store, &record).await;
+        if number % 5 == 0 {
+            store.rotate_token(record.uid, &secret(), system::now(), &event(Action::TokenRotated)).await.unwrap();
+        }
+        if number % 7 == 0 {
+            store.revoke_token(record.uid, system::now(), &event(Action::TokenRevoked)).await.unwrap();
+        }
+        if number % 11 == 0 {
+            let session = browser_secret(Timestamp::from_millis(5_000_000_000_001));
+            let begun = event(Action::BrowserSignedIn);
+            store.insert_browser_session(record.uid, &session, Timestamp::from_millis(0), &begun).await.unwrap();
+        }
+    }
+    under_test.execute("UPDATE token_secrets SET hash = '$ edited,\n\t\"ä\"' WHERE deployment IS NOT NULL").await;
+    let seen = "UPDATE api_tokens SET expired_at = expires_at WHERE expires_at IS NOT NULL AND name LIKE '%1'";
+    assert!(under_test.execute(seen).await > 2);
+
+    let mut expected =
+        all_secrets(&store, Cursor::after(-1)).await.into_iter().map(|changed| changed.now).collect::<Vec<_>>();
+    let mut all = Vec::new();
+    store.snapshot().await.unwrap().every_secret(|secrets| all.extend(secrets)).await.unwrap();
+    for secrets in [&mut expected, &mut all] {
+        secrets.sort_by_key(|indexed| indexed.secret.lookup_id);
+    }
+    assert_eq!(all.len(), 60 + 12 + 5, "each secret once; no session of a token that was revoked");
+    assert_eq!(all, expected);
+}
+
+async fn what_was_edited_beyond_reading_is_nobodys(under_test: StoreUnderTest) {
+    let store = under_test.open().await;
+    let owner = owner(&store).await;
+    for name in ["one", "other"] {
+        insert(&store, &token(owner, name)).await;
+    }
+    let read = async || {
+        let mut all = Vec::new();
+        let done = store.snapshot().await.unwrap().every_secret(|secrets| all.extend(secrets)).await;
+        done.map(|()| all.len())
+    };
+    assert_eq!(read().await.unwrap(), 2);
+    for (edit, mend) in [
+        // Twelve characters, and more bytes.
+        (
+            "UPDATE token_secrets SET lookup_id = 'äöü' || substr(lookup_id, 4)",
+            "UPDATE token_secrets SET lookup_id = 'abc' || substr(lookup_id, 4)",
+        ),
+        (
+            "UPDATE token_secrets SET lookup_id = '+' || substr(lookup_id, 2)",
+            "UPDATE token_secrets SET lookup_id = 'a' || substr(lookup_id, 2)",
+        ),
+        ("UPDATE token_secrets SET deployment = 'No Name'", "UPDATE token_secrets SET deployment = NULL"),
+    ] {
+        under_test.execute(edit).await;
+        let error = read().await.unwrap_err();
+        assert!(matches!(error, StoreError::Inconsistent(_)), "{error}");
+        under_test.execute(mend).await;
+        assert_eq!(read().await.unwrap(), 2);
+    }
 }

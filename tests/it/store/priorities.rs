@@ -83,7 +83,7 @@ async fn an_urgent_change_comes_before_all_that_queue(under_test: StoreUnderTest
     assert_eq!(queue.join_all().await.len(), QUEUE);
     // In the order of their changes, whenever each of their tasks came to know.
     let all = all_secrets(&store, Cursor::after(-1)).await;
-    let before = all.iter().position(|secret| secret.uid == record.uid).unwrap();
+    let before = all.iter().position(|changed| changed.now.uid == record.uid).unwrap();
     assert!(before <= 2, "{before} of {QUEUE} came first");
 }
 

@@ -84,10 +84,10 @@ async fn all_sessions_of_a_user_end(under_test: StoreUnderTest) {
     assert!(is_signed_in(&store, &kept).await && is_signed_in(&store, &others).await);
     assert!(!is_signed_in(&store, &ended).await);
     let told = store.snapshot().await.unwrap().changed_secrets(Cursor::after(-1), 100).await.unwrap();
-    let of = |lookup_id| told.iter().find(|changed| changed.secret.lookup_id == lookup_id).unwrap();
-    assert_eq!(of(browser.lookup_id).secret.retires_at, Some(now.at));
+    let of = |lookup_id| told.iter().find(|changed| changed.now.secret.lookup_id == lookup_id).unwrap();
+    assert_eq!(of(browser.lookup_id).now.secret.retires_at, Some(now.at));
     // The token itself goes on.
-    assert!(told.iter().any(|changed| changed.secret.session.is_none() && changed.secret.retires_at.is_none()));
+    assert!(told.iter().any(|changed| changed.now.secret.session.is_none() && changed.now.secret.retires_at.is_none()));
 
     // A new password ends them as well.
     store.set_password(mine, "$argon2id$new", None, &event(Action::UserPasswordSet)).await.unwrap();

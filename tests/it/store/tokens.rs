@@ -52,10 +52,10 @@ async fn a_token_comes_back_as_it_was(under_test: StoreUnderTest) {
     assert_eq!(store.token(revoked.uid).await.unwrap(), Some(revoked.clone()));
 
     let changed = all_secrets(&store, Cursor::after(0)).await;
-    let changed = changed.iter().find(|changed| changed.uid == revoked.uid).unwrap();
-    assert_eq!(changed.secret, stored);
-    assert_eq!((changed.owner, &changed.scopes), (owner, &revoked.scopes));
-    assert_eq!((changed.expires_at, changed.revoked_at), (revoked.expires_at, revoked.revoked_at));
+    let changed = changed.iter().find(|changed| changed.now.uid == revoked.uid).unwrap();
+    assert_eq!(changed.now.secret, stored);
+    assert_eq!((changed.now.owner, &*changed.now.scopes), (owner, &revoked.scopes));
+    assert_eq!((changed.now.expires_at, changed.now.revoked_at), (revoked.expires_at, revoked.revoked_at));
 
     assert_eq!(store.token(token(owner, "never stored").uid).await.unwrap(), None);
 }
@@ -149,7 +149,7 @@ async fn revoking_twice_changes_nothing(under_test: StoreUnderTest) {
     let after = store.change_seq().await.unwrap();
     assert_eq!(after, before + 1);
     let changed = all_secrets(&store, Cursor::after(before)).await;
-    assert_eq!((changed.len(), changed[0].revoked_at), (1, Some(at)));
+    assert_eq!((changed.len(), changed[0].now.revoked_at), (1, Some(at)));
 
     let later = Timestamp::from_millis(at.as_millis() + 1);
     let again = store.revoke_token(record.uid, later, &event(Action::TokenRevoked)).await.unwrap();
@@ -180,7 +180,7 @@ async fn rotation_retires_older_secrets(under_test: StoreUnderTest) {
     let ends: BTreeMap<String, Option<Timestamp>> = all_secrets(&store, Cursor::after(before))
         .await
         .into_iter()
-        .map(|changed| (changed.secret.lookup_id.as_str().to_owned(), changed.secret.retires_at))
+        .map(|changed| (changed.now.secret.lookup_id.as_str().to_owned(), changed.now.secret.retires_at))
         .collect();
     let expected = [(&first, Some(at(1000))), (&second, Some(at(5000))), (&third, None)];
     assert_eq!(ends, expected.map(|(secret, end)| (secret.lookup_id.as_str().to_owned(), end)).into());
@@ -188,7 +188,7 @@ async fn rotation_retires_older_secrets(under_test: StoreUnderTest) {
     // A shorter one, such as none, shortens.
     store.rotate_token(record.uid, &secret(), at(10), &event(Action::TokenRotated)).await.unwrap().unwrap();
     let ends = all_secrets(&store, Cursor::after(before)).await;
-    assert_eq!(ends.iter().filter(|changed| changed.secret.retires_at == Some(at(10))).count(), 3);
+    assert_eq!(ends.iter().filter(|changed| changed.now.secret.retires_at == Some(at(10))).count(), 3);
 
     let unknown = token(record.owner, "unknown").uid;
     assert_eq!(store.rotate_token(unknown, &secret(), at(1), &event(Action::TokenRotated)).await.unwrap(), None);
@@ -216,7 +216,7 @@ async fn a_token_is_changed(under_test: StoreUnderTest) {
     let told =
         store.snapshot().await.unwrap().changed_secrets(bento_gateway::store::Cursor::after(seq), 10).await.unwrap();
     assert_eq!(
-        told.iter().map(|changed| (changed.uid, &changed.scopes)).collect::<Vec<_>>(),
+        told.iter().map(|changed| (changed.now.uid, &*changed.now.scopes)).collect::<Vec<_>>(),
         [(record.uid, &record.scopes)]
     );
     let search = |text: &str| TokenFilter {
