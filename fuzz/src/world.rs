@@ -50,7 +50,6 @@ forward_authorization = true
 "#;
 
 pub struct World {
-    pub config: Config,
     pub gateway: Arc<Gateway>,
     pub access: AccessLog,
     pub tokens: Vec<Known>,
@@ -120,7 +119,7 @@ impl World {
             runtime.block_on(gateway.verifier.prove(&gateway.index.tokens, presented, from)).unwrap();
         }
         let access = AccessLog::start(1, false, Style::Json).unwrap();
-        Self { config, gateway, access, tokens, started: std::time::Instant::now(), _runtime: runtime }
+        Self { gateway, access, tokens, started: std::time::Instant::now(), _runtime: runtime }
     }
 
     /// A connection from a proxy that is trusted.

@@ -9,12 +9,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, post},
 };
-use serde_json::Value;
 
 use super::{
     Management, console, deployments, device_login,
     error::ApiError,
     leaked,
+    openapi::Document,
     operation::{Routes, operation},
     tokens, users,
 };
@@ -31,7 +31,7 @@ const DELETE: Method = Method::DELETE;
 
 /// Everything that a token is asked for, and what is open; with the document that describes it.
 #[rustfmt::skip]
-pub fn routes() -> (Router<Arc<Management>>, Value) {
+pub fn routes() -> (Router<Arc<Management>>, Document) {
     use Permission::{Management as AnyScope, ReadCluster, ReadOrganization, ReadUsers, Token, WriteCluster, WriteOrganization, WriteUsers};
     let (router, document) = Routes::new()
         // Logging in.
@@ -82,7 +82,7 @@ pub fn routes() -> (Router<Arc<Management>>, Value) {
         .route("/api/v1/org_secrets/{*rest}", any(|| unsupported(NO_SECRETS)))
         .route("/api/v2/deployments/{name}/{*rest}", any(|| unsupported(NO_INSIDE)))
         .route("/ws/{*rest}", any(|| unsupported(NO_INSIDE)));
-    (router, document.finish())
+    (router, document)
 }
 
 const NO_MODEL: &str = "bento-gateway stores no models: keep them where the Bento runs, or in a registry of your own";

@@ -26,7 +26,11 @@ mod views;
 
 pub use console::{Audience, Page, table as console_pages};
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -114,7 +118,7 @@ impl Management {
 /// All routes.
 fn router(management: Arc<Management>) -> Router {
     let (api, document) = api::routes();
-    let document: Arc<Value> = Arc::new(document);
+    let document = Arc::new(LazyLock::new(move || document.write()));
     let header = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
@@ -135,7 +139,7 @@ fn router(management: Arc<Management>) -> Router {
 
 /// The OpenAPI document, as `/openapi.json` serves it.
 pub fn openapi() -> Value {
-    api::routes().1
+    api::routes().1.write()
 }
 
 /// # Errors

@@ -32,7 +32,16 @@ pub struct Entry {
     pub urgent: bool,
 }
 
+/// What the document will say. It is made when it is asked for: schemas take longer than all else of the start.
+#[derive(Default)]
 pub struct Document {
+    operations: Vec<(Entry, Describe)>,
+}
+
+/// [`Writer::add`] for an operation's types.
+type Describe = fn(&mut Writer, Entry);
+
+struct Writer {
     paths: Map<String, Value>,
     schemas: SchemaGenerator,
 }
@@ -97,7 +106,21 @@ impl Entry {
 }
 
 impl Document {
-    pub fn new() -> Self {
+    pub fn add<Q: JsonSchema, B: JsonSchema + 'static, A: JsonSchema>(&mut self, entry: Entry) {
+        self.operations.push((entry, Writer::add::<Q, B, A>));
+    }
+
+    pub fn write(self) -> Value {
+        let mut writer = Writer::new();
+        for (entry, add) in self.operations {
+            add(&mut writer, entry);
+        }
+        writer.finish()
+    }
+}
+
+impl Writer {
+    fn new() -> Self {
         let settings = SchemaSettings::draft2020_12().with(|settings| {
             settings.definitions_path = "/components/schemas".into();
             settings.meta_schema = None;
@@ -105,7 +128,7 @@ impl Document {
         Self { paths: Map::new(), schemas: settings.into_generator() }
     }
 
-    pub fn add<Q: JsonSchema, B: JsonSchema + 'static, A: JsonSchema>(&mut self, entry: Entry) {
+    fn add<Q: JsonSchema, B: JsonSchema + 'static, A: JsonSchema>(&mut self, entry: Entry) {
         let has_body = TypeId::of::<B>() != TypeId::of::<Empty>();
         let mut operation = Map::new();
         operation.insert("operationId".to_owned(), entry.id.into());
@@ -165,7 +188,7 @@ impl Document {
         all
     }
 
-    pub fn finish(mut self) -> Value {
+    fn finish(mut self) -> Value {
         json!({
             "openapi": "3.1.0",
             "info": {

@@ -168,7 +168,7 @@ pub struct Routes {
 
 impl Routes {
     pub fn new() -> Self {
-        Self { router: Router::new(), document: Document::new() }
+        Self { router: Router::new(), document: Document::default() }
     }
 
     pub fn add<P, Q, B, A, F, H>(mut self, operation: Operation<P>, handler: H) -> Self

@@ -5,7 +5,7 @@ mod file;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection as _, SqliteConnection, SqlitePool,
+    Connection as _, SqliteConnection, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -54,12 +54,6 @@ impl SqliteFile {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
 
-        // Held until the schema stands: SQLite does not wait where two processes switch a new file to WAL.
-        let alone = file::lock_directory(&path).await?;
-        file::create(&path)?;
-        migrate(&options).await.map_err(|error| file::name_path(error, &path))?;
-        drop(alone);
-
         let pool = || {
             SqlitePoolOptions::new()
                 .acquire_timeout(config.acquire_timeout)
@@ -68,6 +62,13 @@ impl SqliteFile {
                 .before_acquire(|connection, _| Box::pin(is_as_new(connection)))
         };
         let writer = pool().max_connections(1).connect_lazy_with(options.clone());
+
+        // Held until the schema stands: SQLite does not wait where two processes switch a new file to WAL.
+        let alone = file::lock_directory(&path).await?;
+        file::create(&path)?;
+        migrate(&writer).await.map_err(|error| file::name_path(error, &path))?;
+        drop(alone);
+
         let options = options.pragma("query_only", "on");
         let readers = |number| pool().max_connections(number).connect_lazy_with(options.clone());
         let (urgent_readers, feed_reader) = (readers(URGENT_READERS), readers(1));
@@ -105,9 +106,10 @@ pub(super) fn newest_migration() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
-async fn migrate(options: &SqliteConnectOptions) -> Result<(), StoreError> {
-    let mut connection = read(options.connect().await)?;
-    let mut transaction = read(connection.begin_with(BEGIN).await)?;
+/// On the connection that stays: SQLite writes the whole log into the file when the last one is closed, and begins a new
+/// log for the next.
+async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
+    let mut transaction = read(writer.begin_with(BEGIN).await)?;
 
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     // Migrations of a later release: the file may be opened by an older command line.
@@ -116,8 +118,7 @@ async fn migrate(options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let migrated = migrator.run_direct(None, &mut *transaction, false).await;
     migrated.map_err(|error| error::of_migration(error, error::of_sqlite))?;
 
-    read(transaction.commit().await)?;
-    read(connection.close().await)
+    read(transaction.commit().await)
 }
 
 /// Whether the next one may have this connection; if not, it gets a new one. A full disk makes SQLite roll back by itself,
