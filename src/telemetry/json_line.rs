@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use http::Method;
+use uuid::fmt::Hyphenated;
+
 use super::{line::Line, redact::without_tokens};
 use crate::domain::timestamp::Timestamp;
 
@@ -31,24 +34,16 @@ impl JsonLines {
         let mut members = Members { out, number: &mut self.number };
         members.plain("request_id", line.request_id.of(text));
         members.plain("client", line.client.of(text));
-        match &line.method {
-            Some(method) => members.plain("method", method.as_str()),
-            None => members.null("method"),
-        }
+        members.plain_or_null("method", line.method.as_ref().map(Method::as_str));
         members.text("host", line.host.of(text));
         members.text("path", &without_tokens(line.path.of(text)));
-        match line.deployment.of(text) {
-            "" => members.null("deployment"),
-            deployment => members.plain("deployment", deployment),
-        }
+        members.plain_or_null("deployment", Some(line.deployment.of(text)).filter(|name| !name.is_empty()));
         match line.status {
             Some(status) => members.number("status", status.into()),
             None => members.null("status"),
         }
-        match line.token {
-            Some(token) => members.plain("token", token.0.hyphenated().encode_lower(&mut [0; 36])),
-            None => members.null("token"),
-        }
+        let mut uid = [0; Hyphenated::LENGTH];
+        members.plain_or_null("token", line.token.map(|token| &*token.0.hyphenated().encode_lower(&mut uid)));
         members.plain("reason", line.reason);
         match line.cause.of(text) {
             "" => members.null("cause"),
@@ -105,6 +100,13 @@ impl Members<'_> {
         self.out.push(b'"');
     }
 
+    fn plain_or_null(&mut self, key: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.plain(key, value),
+            None => self.null(key),
+        }
+    }
+
     fn number(&mut self, key: &str, value: u64) {
         self.key(key);
         self.out.extend_from_slice(self.number.format(value).as_bytes());
@@ -126,7 +128,6 @@ fn thousandths(number: u16, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
     use serde_json::{Value, json};
     use uuid::Uuid;
 

@@ -16,7 +16,7 @@ pub const CALLER_TOOK_NOTHING: &str = "the caller took nothing of the response (
 #[derive(Debug)]
 pub struct Line {
     pub at: Timestamp,
-    /// Its address.
+    /// The client's address, as far as it can be believed.
     pub client: Span,
     /// `None`: what came was not HTTP.
     pub method: Option<Method>,
