@@ -33,7 +33,7 @@ impl From<ExitStatus> for std::process::ExitCode {
 impl From<Kind> for ExitStatus {
     fn from(kind: Kind) -> Self {
         match kind {
-            Kind::Invalid | Kind::Conflict | Kind::Forbidden => Self::Refused,
+            Kind::Invalid | Kind::Conflict | Kind::Ended | Kind::Forbidden => Self::Refused,
             Kind::NotFound => Self::NotFound,
             Kind::Unavailable | Kind::Uncertain | Kind::TooMany => Self::Unreachable,
             Kind::Internal => Self::Failure,

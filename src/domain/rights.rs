@@ -4,14 +4,17 @@
 //! never makes a token that may do more than itself.
 
 use super::{
+    code::CodeHash,
     deployment::DeploymentSpec,
     scope::{Scope, ScopeSet},
     timestamp::{DAY, Timestamp},
+    token::TokenUid,
+    token_text::LookupId,
     user::Role,
 };
 
 /// A token's scopes with the role of its owner.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights<'a> {
     pub role: Role,
     pub scopes: &'a ScopeSet,
@@ -19,16 +22,43 @@ pub struct Rights<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Who grants scopes: no verb makes a token that may do more than its grantor.
-#[derive(Clone, Copy, Debug)]
+/// Who grants scopes: no verb makes a token that may do more than its grantor. What it says is what was known as the
+/// request came; each change asks the store once more.
+#[derive(Clone, Copy)]
 pub enum Grantor<'a> {
     /// Somebody with access to the store itself.
     Operator,
-    /// A person who has signed in: all that their role allows.
-    Person(Role),
-    Token(Rights<'a>),
+    Person(Person<'a>),
+    Token(Credential<'a>),
     /// The request carries no credential.
     Nobody,
+}
+
+/// Somebody who has signed in at the console: they may do all that their role allows.
+#[derive(Clone, Copy)]
+pub struct Person<'a> {
+    pub role: Role,
+    pub session: &'a CodeHash,
+}
+
+/// A token by the secret that was shown.
+#[derive(Clone, Copy)]
+pub struct Credential<'a> {
+    pub rights: Rights<'a>,
+    pub token: TokenUid,
+    pub secret: LookupId,
+}
+
+/// Why somebody may no longer do what they could when their request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lapse {
+    #[error("the token or session of this request has ended in the meantime; nothing was changed")]
+    Ended,
+    #[error(
+        "what the token or session of this request may do was changed in the meantime; nothing was changed by the \
+         request: make it again"
+    )]
+    Changed,
 }
 
 /// What an operation requires of its caller.
@@ -134,7 +164,7 @@ impl Grantor<'_> {
     pub fn grant(&self, scopes: &ScopeSet) -> Result<(), Forbidden> {
         match self {
             Self::Operator | Self::Person(_) => Ok(()),
-            Self::Token(rights) => rights.grant(scopes),
+            Self::Token(token) => token.rights.grant(scopes),
             Self::Nobody => Err(Forbidden::Management),
         }
     }
@@ -142,7 +172,7 @@ impl Grantor<'_> {
     /// When the latest ends that it may grant. `None`: there is no such time.
     pub fn latest(&self) -> Option<Timestamp> {
         match self {
-            Self::Token(rights) => rights.expires_at,
+            Self::Token(token) => token.rights.expires_at,
             Self::Operator | Self::Person(_) | Self::Nobody => None,
         }
     }
@@ -174,8 +204,8 @@ impl Grantor<'_> {
     pub fn shape(&self, before: Option<&DeploymentSpec>, after: &DeploymentSpec) -> Result<(), Forbidden> {
         match (self, boundary(before, after)) {
             (_, Some(what)) => self.weaken(what),
-            (Self::Operator | Self::Person(Role::Admin) | Self::Token(_), None) => Ok(()),
-            (Self::Person(Role::Member), None) => Err(Forbidden::Admin),
+            (Self::Person(Person { role: Role::Member, .. }), None) => Err(Forbidden::Admin),
+            (Self::Operator | Self::Person(_) | Self::Token(_), None) => Ok(()),
             (Self::Nobody, None) => Err(Forbidden::Management),
         }
     }
@@ -189,9 +219,9 @@ impl Grantor<'_> {
     /// [`Forbidden`].
     pub fn weaken(&self, what: &'static str) -> Result<(), Forbidden> {
         match self {
-            Self::Operator | Self::Person(Role::Admin) => Ok(()),
-            Self::Person(Role::Member) => Err(Forbidden::Admin),
-            Self::Token(rights) if rights.has(&Scope::Api) => Ok(()),
+            Self::Person(Person { role: Role::Member, .. }) => Err(Forbidden::Admin),
+            Self::Operator | Self::Person(_) => Ok(()),
+            Self::Token(token) if token.rights.has(&Scope::Api) => Ok(()),
             Self::Token(_) => Err(Forbidden::Boundary(what)),
             Self::Nobody => Err(Forbidden::Management),
         }

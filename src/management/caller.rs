@@ -10,9 +10,9 @@ use crate::{
     domain::{
         audit::Actor,
         decision,
-        rights::{Forbidden, Grantor, Permission, Rights},
+        rights::{Credential, Forbidden, Grantor, Permission, Rights},
         token::{TokenRecord, TokenStatus},
-        token_text::PresentedToken,
+        token_text::{LookupId, PresentedToken},
         user::User,
     },
     http::{
@@ -30,6 +30,8 @@ static X_YATAI_API_TOKEN: HeaderName = HeaderName::from_static("x-yatai-api-toke
 /// Somebody who holds a live token that allows what the operation needs.
 #[derive(Clone)]
 pub struct Caller {
+    /// Of the secret that was presented.
+    secret: LookupId,
     token: TokenRecord,
     user: User,
 }
@@ -117,7 +119,7 @@ impl Principal for Caller {
     }
 
     fn grantor(&self) -> Grantor<'_> {
-        Grantor::Token(self.rights())
+        Grantor::Token(Credential { rights: self.rights(), token: self.token.uid, secret: self.secret })
     }
 }
 
@@ -155,7 +157,7 @@ impl Caller {
             return Err(decision::Reason::OwnerDisabled.into());
         }
         management.gateway.usage.note(&proven, now);
-        Ok(Self { token, user })
+        Ok(Self { secret: proven.lookup_id(), token, user })
     }
 
     pub fn rights(&self) -> Rights<'_> {

@@ -128,6 +128,7 @@ impl<E: Into<service::Error>> From<E> for ApiError {
         match error.kind() {
             Kind::Invalid => said(StatusCode::BAD_REQUEST, "invalid"),
             Kind::Conflict => said(StatusCode::CONFLICT, "conflict"),
+            Kind::Ended => said(StatusCode::UNAUTHORIZED, "credential_ended"),
             Kind::Forbidden => said(StatusCode::FORBIDDEN, "forbidden"),
             Kind::TooMany => said(StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             Kind::NotFound => Self::not_found(error.to_string()),

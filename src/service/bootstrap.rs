@@ -62,7 +62,7 @@ pub async fn bootstrap(
         expires_at: context.now.saturating_add(link_lifetime),
     };
 
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     if !change.found(organization, context.now).await? {
         return Ok(None);
     }

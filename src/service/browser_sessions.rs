@@ -49,7 +49,7 @@ pub async fn sign_in(
     lifetime: Duration,
 ) -> Result<Committed<BrowserSession>> {
     let secret = context.new_session_secret(deployment).await?;
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     let opens = |token: &TokenRecord| {
         token.status(context.now) == TokenStatus::Active && token.scopes.opens_deployment(deployment.as_str())
     };
@@ -96,7 +96,7 @@ async fn insert_hand_over(
     let code = context.new_code(Purpose::HandOver)?;
     let expires_at = context.now.saturating_add(HAND_OVER_LIFETIME);
     let hand_over = HandOver { code_hash: code.hash(), nonce_hash, user, token, deployment, expires_at };
-    context.store.insert_hand_over(&hand_over, context.now).await?;
+    context.store.insert_hand_over(&hand_over, &context.grantor, context.now).await?;
     Ok(code)
 }
 
@@ -122,7 +122,7 @@ pub async fn redeem(
     let name = format!("Browser: {deployment}");
     let (text, secret) = context.new_session_secret(deployment).await?;
 
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     if let Some(known) = change.token_by_name(user.id, &name).await? {
         if known.status(context.now) == TokenStatus::Active && known.scopes.opens_deployment(deployment.as_str()) {
             return add(context, change, &known, (text, secret), deployment, lifetime).await;
@@ -145,7 +145,7 @@ pub async fn redeem(
 /// The store's.
 pub async fn sign_out(context: &Context<'_>, session: LookupId, token: TokenUid) -> Result<Committed> {
     let event = context.event(Action::BrowserSignedOut, token, json!({}))?;
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     if change.end_browser_session(session, context.now).await? {
         Ok(change.commit(&event).await?)
     } else {

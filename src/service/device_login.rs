@@ -93,7 +93,7 @@ async fn decide(
 ) -> Result<()> {
     let context = Context { actor: Actor::User(by), ..*context };
     let event = context.event(action, by, detail)?;
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     if !change.decide_login(&code.hash(), &decision, context.now).await? {
         return Err(Error::DeviceLoginOver);
     }
@@ -125,7 +125,7 @@ pub async fn claim(context: &Context<'_>, code: &OneTimeCode) -> Result<Claim> {
         expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
     };
     let (issued, secret, event) = context.issue(draft).await?;
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     if !change.claim_login(&code.hash(), context.now).await? {
         return Ok(Claim::Over);
     }

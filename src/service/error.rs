@@ -6,7 +6,7 @@ use crate::{
         deployment::DeploymentName,
         password::InvalidPassword,
         quoted::quoted,
-        rights::Forbidden,
+        rights::{Forbidden, Lapse},
         routing::TakenWay,
         scope::InvalidScopeSet,
         timestamp::Timestamp,
@@ -106,6 +106,9 @@ pub enum Error {
     EmailNotVerified,
     #[error("your account is disabled; ask an admin to enable it")]
     AccountDisabled,
+    /// Its password, above all: who knows the old one only must not get in by having been quick.
+    #[error("your account was changed while you signed in; sign in again")]
+    AccountChanged,
 
     // === any verb ===
     /// What a request names does not exist, or is not the viewer's to see.
@@ -131,6 +134,8 @@ pub enum Kind {
     Invalid,
     /// The request contradicts what exists.
     Conflict,
+    /// The caller's credential has ended while the request was under way.
+    Ended,
     NotFound,
     /// The caller may not do it; somebody else may.
     Forbidden,
@@ -170,7 +175,9 @@ impl Error {
             | Self::TakenWay(_)
             | Self::DeviceLoginOver
             | Self::ChangedMeanwhile
-            | Self::Store(StoreError::Conflict(_)) => Kind::Conflict,
+            | Self::AccountChanged
+            | Self::Store(StoreError::Conflict(_) | StoreError::Lapsed(Lapse::Changed)) => Kind::Conflict,
+            Self::Store(StoreError::Lapsed(Lapse::Ended)) => Kind::Ended,
             Self::Unknown { .. }
             | Self::TokenDeleted(_)
             | Self::TokenNotFound(_)

@@ -37,7 +37,7 @@ pub async fn invite_new(
 ) -> Result<Committed<(User, OneTimeCode)>> {
     let (user, created) = users::new(context, request).await?;
     let (invitation, code, invited) = invitation(context, &user, lifetime)?;
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     change.insert_user(&user).await?;
     change.record(&created).await?;
     change.insert_invitation(&invitation).await?;
@@ -49,12 +49,13 @@ pub async fn invite_new(
 /// # Errors
 /// [`Error::UserDisabled`], [`Error::NoPasswords`].
 pub async fn invite(context: &Context<'_>, user: &User, lifetime: Duration) -> Result<Committed<OneTimeCode>> {
+    let mut change = context.change().await?;
+    let user = change.user(user.id).await?.ok_or_else(|| Error::UserNotFound(user.email.clone()))?;
     if user.disabled_at.is_some() {
         return Err(Error::UserDisabled(user.email.clone()));
     }
-    password::may_have_password(context, user)?;
-    let (invitation, code, event) = invitation(context, user, lifetime)?;
-    let mut change = context.store.change().await?;
+    password::may_have_password(context, &user)?;
+    let (invitation, code, event) = invitation(context, &user, lifetime)?;
     change.insert_invitation(&invitation).await?;
     Ok(change.commit(&event).await?.with(code))
 }
@@ -86,7 +87,7 @@ pub async fn accept(
     let name = tidy_name(&name).ok_or(Error::UserName(name))?;
     let password_hash = Some(password::hash(context, password).await?.into_string());
 
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     let Some(mut user) = change.use_invitation(&code.hash(), context.now).await? else { return Ok(None) };
     password::may_have_password(context, &user)?;
     *user = User { name, email, password_hash, ..user.clone() };

@@ -94,9 +94,13 @@ impl Context<'_> {
         Ok(AuditEvent { id, at: self.now, action, actor: self.actor, target: target.to_string(), detail, request })
     }
 
+    async fn change(&self) -> Result<Change> {
+        Ok(self.store.change(&self.grantor, self.now).await?)
+    }
+
     /// For a verb that can take a right away: nobody else's change holds it up.
     async fn urgent_change(&self) -> Result<Change> {
-        Ok(self.store.urgent_change(self.actor).await?)
+        Ok(self.store.urgent_change(self.actor, &self.grantor, self.now).await?)
     }
 
     fn new_code(&self, purpose: Purpose) -> Result<OneTimeCode> {

@@ -54,7 +54,7 @@ pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<Committed<Us
 /// Links the identity to the user with its address, who is made if there is none.
 async fn link(context: &Context<'_>, claims: &Claims) -> Result<Committed<User>> {
     let email: Email = claims.email.as_deref().and_then(|text| text.parse().ok()).ok_or(Error::NoEmail)?;
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     // Another tab of the same browser may have come first.
     if let Some(user) = change.user_by_identity(&claims.identity).await? {
         return Ok(change.unchanged(user.into_inner()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Context, Result};
+use super::{Context, Error, Result};
 use crate::{
     domain::{
         audit::{Action, Actor},
@@ -23,7 +23,7 @@ const MAX_CLIENT_CHARS: usize = 200;
 /// audit trail.
 ///
 /// # Errors
-/// The store's.
+/// [`Error::AccountDisabled`], [`Error::AccountChanged`] if `user` is not as it was when they showed who they are.
 pub async fn begin(
     context: &Context<'_>,
     user: &User,
@@ -44,7 +44,11 @@ pub async fn begin(
         address,
         client,
     };
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
+    let now = change.user(user.id).await?.filter(|now| now.disabled_at.is_none()).ok_or(Error::AccountDisabled)?;
+    if now.password_hash != user.password_hash {
+        return Err(Error::AccountChanged);
+    }
     if let Some(earlier) = earlier
         && change.end_session(&earlier.id_hash).await?
     {

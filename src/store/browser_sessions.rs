@@ -7,6 +7,7 @@ use super::{
 use crate::domain::{
     code::CodeHash,
     deployment::DeploymentName,
+    rights::Grantor,
     session::HandOver,
     timestamp::Timestamp,
     token::TokenUid,
@@ -48,10 +49,19 @@ statements! {
 }
 
 impl Store {
-    /// Forgets those that are over at `now`, too.
-    pub async fn insert_hand_over(&self, hand_over: &HandOver, now: Timestamp) -> Result<(), StoreError> {
+    /// Forgets those that are over at `now`, too. `by` must still have its rights.
+    ///
+    /// # Errors
+    /// [`StoreError::Lapsed`].
+    pub async fn insert_hand_over(
+        &self,
+        hand_over: &HandOver,
+        by: &Grantor<'_>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let HandOver { code_hash, nonce_hash, user, token, deployment, expires_at } = hand_over;
         let mut writing = self.begin().await?;
+        writing.expect(by, now).await?;
         writing.execute(FORGET_HAND_OVERS, (now,)).await?;
         writing.execute(INSERT_HAND_OVER, (code_hash, nonce_hash, user, token, deployment, expires_at)).await?;
         writing.commit().await

@@ -13,6 +13,8 @@ use super::{
 };
 use crate::domain::{
     audit::{Actor, AuditEvent},
+    rights::Grantor,
+    timestamp::Timestamp,
     user::UserId,
 };
 
@@ -65,25 +67,26 @@ pub struct Committed<T = ()> {
 }
 
 impl Store {
-    /// Waits for the writers before it.
+    /// Waits for the writers before it. `by` must still have its rights then.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], here as in all that is done with the change.
-    pub async fn change(&self) -> Result<Change, StoreError> {
-        Self::bump(self.begin().await?).await
+    /// [`StoreError::Lapsed`]; [`StoreError::Unavailable`], here as in all that is done with the change.
+    pub async fn change(&self, by: &Grantor<'_>, now: Timestamp) -> Result<Change, StoreError> {
+        Self::bump(self.begin().await?, by, now).await
     }
 
     /// A change that takes a right away: it waits for the actor's own ones before it, and for nobody else's that wait.
     ///
     /// # Errors
     /// As [`Self::change`].
-    pub async fn urgent_change(&self, actor: Actor) -> Result<Change, StoreError> {
-        let urgent = self.at(Priority::Urgent);
-        Self::bump(urgent.begin_in(urgent.urgent_turn(actor).await?).await?).await
+    pub async fn urgent_change(&self, actor: Actor, by: &Grantor<'_>, now: Timestamp) -> Result<Change, StoreError> {
+        let turn = self.urgent_turn(actor).await?;
+        Self::bump(self.begin_in(Priority::Urgent, turn).await?, by, now).await
     }
 
-    async fn bump(mut connection: Writing) -> Result<Change, StoreError> {
+    async fn bump(mut connection: Writing, by: &Grantor<'_>, now: Timestamp) -> Result<Change, StoreError> {
         let (seq,) = connection.one(BUMP, ()).await?;
+        connection.expect(by, now).await?;
         Ok(Change { connection, seq })
     }
 

@@ -5,12 +5,17 @@ use std::fmt;
 
 use sqlx::{error::DatabaseError, migrate::MigrateError};
 
+use crate::domain::rights::Lapse;
+
 /// Why the store did not do it. Nothing was changed, unless it is [`StoreError::Uncertain`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The change contradicts what is there: the caller's mistake.
     #[error("{0} already exists")]
     Conflict(Conflict),
+    /// Whoever asks for the change has no right to it any more.
+    #[error(transparent)]
+    Lapsed(Lapse),
     /// The database cannot be reached, did not answer in time or refused the work: the operator's trouble, and worth a
     /// retry. The text never holds the database's URL, whose password it would show.
     #[error("the database is not available: {0}")]

@@ -20,6 +20,7 @@ mod device_logins;
 mod error;
 mod expiry;
 mod feed;
+mod grantor;
 mod invitations;
 mod point;
 mod postgres;
@@ -150,20 +151,21 @@ impl Store {
         let turn = self.turn().await?;
         let connection = match &self.shared.database {
             Database::Sqlite(file) => file.writer().await,
-            Database::Postgres(server) => server.connection(self.priority).await,
+            Database::Postgres(server) => server.connection(self.priority.of_writing()).await,
         };
         Ok(Writing::new(connection?, turn))
     }
 
     /// A transaction of which no follower needs to know; any other one is a [`Change`].
     async fn begin(&self) -> Result<Writing, StoreError> {
-        self.begin_in(self.turn().await?).await
+        let turn = self.turn().await?;
+        self.begin_in(self.priority.of_writing(), turn).await
     }
 
-    async fn begin_in(&self, turn: Turn) -> Result<Writing, StoreError> {
+    async fn begin_in(&self, priority: Priority, turn: Turn) -> Result<Writing, StoreError> {
         let connection = match &self.shared.database {
             Database::Sqlite(file) => file.begin().await,
-            Database::Postgres(server) => server.begin(self.priority).await,
+            Database::Postgres(server) => server.begin(priority).await,
         };
         Ok(Writing::new(connection?, turn))
     }
@@ -181,6 +183,7 @@ pub fn statements() -> Statements {
         device_logins::STATEMENTS,
         expiry::STATEMENTS,
         feed::STATEMENTS,
+        grantor::STATEMENTS,
         invitations::STATEMENTS,
         release::STATEMENTS,
         replicas::STATEMENTS,

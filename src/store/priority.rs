@@ -25,6 +25,16 @@ pub enum Priority {
     Feed,
 }
 
+impl Priority {
+    /// Of a change that takes no right away: it queues with the ordinary ones, whatever was read before it.
+    pub(super) fn of_writing(self) -> Self {
+        match self {
+            Self::Feed => Self::Feed,
+            Self::Ordinary | Self::Urgent => Self::Ordinary,
+        }
+    }
+}
+
 /// The right to write with a priority; the next one who takes turns with this writer waits for it to be dropped.
 pub(super) type Turn = Option<OwnedMutexGuard<()>>;
 
@@ -42,10 +52,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] if those before it take too long.
     pub(super) async fn turn(&self) -> Result<Turn, StoreError> {
-        if self.priority != Priority::Ordinary {
-            return Ok(None);
+        match self.priority.of_writing() {
+            Priority::Ordinary => self.turn_at(Arc::clone(&self.shared.ordinary_writer)).await,
+            _ => Ok(None),
         }
-        self.turn_at(Arc::clone(&self.shared.ordinary_writer)).await
     }
 
     /// As [`Self::turn`], for an actor's urgent change.

@@ -2,7 +2,7 @@
 
 use super::{
     Change, Store, StoreError,
-    statement::{same, statements},
+    statement::{Connection, same, statements},
 };
 use crate::domain::{
     code::CodeHash,
@@ -33,6 +33,11 @@ statements! {
 
     END_ALL = same("DELETE FROM console_sessions WHERE user_id = $1 AND id_hash <> $2");
 
+    END_HAND_OVERS = same("DELETE FROM hand_overs WHERE user_id = $1");
+
+    /// A login that is decided, and approved by nobody, was refused.
+    END_LOGINS = same("UPDATE logins SET approved_by = NULL, scopes = NULL WHERE approved_by = $1 AND claimed_at IS NULL");
+
     END_BROWSER_SESSIONS = same(
         "UPDATE token_secrets SET retires_at = $2, changed_seq = $3
         WHERE deployment IS NOT NULL AND retires_at > $2
@@ -45,7 +50,7 @@ impl Store {
     pub async fn session(&self, id: &CodeHash, now: Timestamp) -> Result<Option<(ConsoleSession, User)>, StoreError> {
         let reading = async {
             let mut reading = self.read().await?;
-            let Some(session) = reading.optional::<ConsoleSession>(FIND, (id, now)).await? else { return Ok(None) };
+            let Some(session) = reading.session(id, now).await? else { return Ok(None) };
             let user = reading.live_user(session.user).await?;
             Ok(user.map(|user| (session, user)))
         };
@@ -71,7 +76,8 @@ impl Change {
         self.connection.changes(END, (id,)).await
     }
 
-    /// Ends the user's console sessions but `keep`, and the browser sessions of all their tokens.
+    /// Ends the user's console sessions but `keep`, the browser sessions of all their tokens, and what any of them has begun:
+    /// hand-overs to Deployments, and approved logins of the command line.
     pub async fn end_sessions(
         &mut self,
         user: UserId,
@@ -79,6 +85,19 @@ impl Change {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         self.connection.execute(END_ALL, (user, keep.map_or("", CodeHash::as_str))).await?;
+        self.connection.execute(END_HAND_OVERS, (user,)).await?;
+        self.connection.execute(END_LOGINS, (user,)).await?;
         self.connection.execute(END_BROWSER_SESSIONS, (user, at, self.seq)).await.map(drop)
+    }
+}
+
+impl Connection {
+    /// `None`: there is none, or it is over at `now`.
+    pub(super) async fn session(
+        &mut self,
+        id: &CodeHash,
+        now: Timestamp,
+    ) -> Result<Option<ConsoleSession>, StoreError> {
+        self.optional(FIND, (id, now)).await
     }
 }

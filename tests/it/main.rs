@@ -64,6 +64,7 @@ mod proxy_upstreams;
 mod proxy_websocket;
 mod proxy_websocket_end;
 mod quick_start;
+mod rights_that_lapse;
 mod second_start;
 mod secrecy;
 mod shutdown;

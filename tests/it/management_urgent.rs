@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     SOON, api,
-    console::{Browser, csrf},
+    console::{Browser, PASSWORD, csrf},
     gateway::{Gateway, Setup},
     http::{Client, Response},
     postgres::Cluster,
@@ -20,6 +20,8 @@ use crate::harness::{
 const HELD_UP: Duration = Duration::from_secs(10);
 /// Long enough on a busy machine, and much shorter than that.
 const AT_ONCE: Duration = Duration::from_secs(3);
+
+const OTHER_PASSWORD: &str = "another battery staple";
 
 /// Runs `act` while the gateway's only ordinary connection waits for a lock, and others wait for that connection.
 fn while_ordinary_work_waits(gateway: &Gateway, url: &str, admin: &str, act: impl FnOnce()) {
@@ -63,6 +65,8 @@ fn a_right_is_taken_away_while_all_ordinary_connections_are_in_use() {
     let token = || gateway.token(&["api"]);
     let (posted, deleted, narrowed, own, leaked, at_console) = (token(), token(), token(), token(), token(), token());
     api::post(&gateway, &admin, "/api/v1/users", json!({ "email": "bob@example.com", "name": "Bob" }));
+    let carol = json!({ "email": "carol@example.com", "name": "Carol", "role": "admin" });
+    let carol = api::post(&gateway, &admin, "/api/v1/users", carol).1["uid"].as_str().unwrap().to_owned();
     for name in ["one", "two"] {
         let body = json!({ "name": name, "upstreams": ["http://127.0.0.1:1"], "hosts": [format!("{name}.test")] });
         assert_eq!(api::post(&gateway, &admin, "/api/v2/deployments", body).0, 200);
@@ -92,10 +96,27 @@ fn a_right_is_taken_away_while_all_ordinary_connections_are_in_use() {
         ] {
             at_once(&format!("{method} {path}"), &mut || api::ask(&gateway, token, method, &path, Some(&body)));
         }
-        for path in [format!("/api_tokens/{}/delete", at_console.uid), "/deployments/two/remove".to_owned()] {
-            at_once(&path, &mut || {
-                let page = ada.post(&path, &[("csrf", &form)]);
-                (page.status, json!(page.text()))
+        let of = |verb: &str| format!("/api_tokens/{}{verb}", at_console.uid);
+        let edited = [("name", "narrowed"), ("endpoint", "1"), ("reach", "all"), ("expires", "30")];
+        let upstream = [("upstreams", "http://127.0.0.1:2"), ("access", "protected")];
+        let password = [("current", PASSWORD), ("password", OTHER_PASSWORD), ("password_again", OTHER_PASSWORD)];
+        let forms: &[(&str, &[(&str, &str)])] = &[
+            (&of(""), &edited),
+            (&of("/rotate"), &[("overlap", "0s")]),
+            (&of("/delete"), &[]),
+            ("/deployments/two", &upstream),
+            ("/deployments/two/terminate", &[]),
+            ("/deployments/two/remove", &[]),
+            (&format!("/users/{carol}/role"), &[("role", "member")]),
+            (&format!("/users/{carol}/disable"), &[]),
+            ("/account/password", &password),
+            ("/account/sign-out-everywhere", &[]),
+        ];
+        for (path, fields) in forms {
+            at_once(path, &mut || {
+                let fields: Vec<_> = [("csrf", &*form)].into_iter().chain(fields.iter().copied()).collect();
+                let page = ada.post(path, &fields);
+                (if page.status == 303 { 200 } else { page.status }, json!(page.text()))
             });
         }
     });

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use super::{
     form::CsrfForm,
     page::{redirect, rendered},
-    rejection::PageResult,
+    rejection::{PageResult, about_the_form},
     shell::Shell,
     visitor::SignedIn,
     words::{Moment, receipt_text, sentence},
@@ -54,8 +54,10 @@ pub async fn change_password(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -
             let show = async |visitor, done| account_page(&visitor, StatusCode::OK, None, Some(done)).await;
             afterwards.page(done, show).await
         }
-        Err(error) if error.status().is_server_error() => Err(error.into()),
-        Err(error) => account_page(&visitor, error.status(), Some(sentence(error.text())), None).await,
+        Err(error) => {
+            let error = about_the_form(error)?;
+            account_page(&visitor, error.status(), Some(sentence(error.text())), None).await
+        }
     }
 }
 
@@ -90,7 +92,7 @@ async fn account_page(
     problem: Option<String>,
     done: Option<String>,
 ) -> PageResult {
-    let sessions = visitor.store.sessions_of(visitor.user.id, visitor.now).await?;
+    let sessions = visitor.store().sessions_of(visitor.user.id, visitor.now).await?;
     let row = |session: &crate::domain::session::ConsoleSession| SessionRow {
         here: session.id_hash == visitor.session.id_hash,
         address: session.address.clone(),

@@ -79,7 +79,7 @@ pub async fn list(visitor: SignedIn, Query(query): Query<ActivityQuery>) -> Page
         before: Uuid::try_parse(&query.before).ok(),
         limit: PER_PAGE + 1,
     };
-    let mut events = visitor.store.events(&filter).await?;
+    let mut events = visitor.store().events(&filter).await?;
     let more = events.len() > PER_PAGE as usize;
     events.truncate(PER_PAGE as usize);
     let older = events.last().filter(|_| more).map(|last| {
@@ -87,7 +87,7 @@ pub async fn list(visitor: SignedIn, Query(query): Query<ActivityQuery>) -> Page
             [("kind", kind), ("who", &*query.who), ("target", query.target.trim()), ("before", &last.id.to_string())];
         format!("/activity?{}", serde_urlencoded::to_string(pairs).unwrap_or_default())
     });
-    let everyone = visitor.store.list_users().await?;
+    let everyone = visitor.store().list_users().await?;
     let names = AuditNames::of(&visitor, &everyone, &events).await?;
     let person = |user: &User| (user.id.to_string(), user.email.to_string(), actor == Some(user.id));
     let page = ActivityPage {
@@ -114,7 +114,7 @@ impl AuditNames {
             |event: &&StoredEvent| event.action.starts_with("token.") || event.action.starts_with("browser.");
         let uids: Vec<TokenUid> =
             events.iter().filter(of_tokens).filter_map(|event| event.target.parse().ok()).collect();
-        let tokens = visitor.store.names_of(&uids, None).await?;
+        let tokens = visitor.store().names_of(&uids, None).await?;
         let tokens = tokens.into_iter().map(|(uid, name)| (uid.to_string(), name)).collect();
         Ok(Self { users, tokens })
     }

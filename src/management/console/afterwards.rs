@@ -1,6 +1,9 @@
 //! What a page may show once a change was made.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
+use tokio::time::timeout;
 
 use super::{
     page,
@@ -11,6 +14,9 @@ use crate::{
     service::receipt::Receipt,
     store::{Committed, Store},
 };
+
+/// How long somebody waits for a page when all they need to know is that the change was made.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A visitor whose change was made. What settled the change has taken the visitor, and with them the store: what is shown
 /// with a secret is read before the change, and what is read afterwards may be missing.
@@ -33,18 +39,18 @@ impl<V> Afterwards<V> {
         (value, receipt, Self { visitor, changed })
     }
 
-    /// The page that `show` makes of what the store has now. If the store is away by now, a page that says what was `done`:
-    /// an error would deny it.
+    /// The page that `show` makes of what the store has now. If the store is away by now, or busy, a page that says what was
+    /// `done`: an error would deny it.
     pub async fn page<F: Future<Output = PageResult>>(
         self,
         done: String,
         show: impl FnOnce(V, String) -> F,
     ) -> PageResult {
-        match show(self.visitor, done.clone()).await {
-            Err(PageRejection::Error(error)) if self.changed && error.status().is_server_error() => {
-                Ok(page::message(StatusCode::OK, "Done", &done))
-            }
-            shown => shown,
+        let says_it = || Ok(page::message(StatusCode::OK, "Done", &done));
+        match timeout(PATIENCE, show(self.visitor, done.clone())).await {
+            Ok(Err(PageRejection::Error(error))) if self.changed && error.status().is_server_error() => says_it(),
+            Ok(shown) => shown,
+            Err(_) => says_it(),
         }
     }
 }

@@ -66,5 +66,5 @@ pub async fn decide(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageRes
 }
 
 fn read(visitor: &SignedIn, text: &str) -> service::Result<OneTimeCode> {
-    visitor.store.codes().open(Purpose::DeviceLogin, text).ok_or(service::Error::DeviceLoginOver)
+    visitor.store().codes().open(Purpose::DeviceLogin, text).ok_or(service::Error::DeviceLoginOver)
 }

@@ -41,6 +41,8 @@ impl<V: Visitor> FromRequest<Arc<Management>> for CsrfForm<V> {
             }));
         }
         let body = body::read(body).await?;
+        // Which may have taken its time: who has signed out meanwhile is shown nothing.
+        let visitor = V::extract(&mut head, management).await?;
         let fields = FormFields::parse(&body);
         // Hashes compare in constant time.
         if blake3::Hash::from_hex(fields.text(CSRF_FIELD)).ok() != Some(visitor.csrf()) {

@@ -53,7 +53,7 @@ pub async fn show(visitor: SignedIn, Query(range): Query<Range>) -> PageResult {
     let (minutes, step) = if day { (24 * 60, 30) } else { (60, 2) };
     let last = traffic::minute(visitor.now).div_euclid(step) * step;
     let first = last - minutes + step;
-    let sums = visitor.store.traffic(first, step).await?;
+    let sums = visitor.store().traffic(first, step).await?;
     let slots: Vec<i64> = (0..minutes / step).map(|at| first + at * step).collect();
 
     let total = |metric: &str| -> u64 { of(&sums, metric).map(|sum| sum.total).sum() };
@@ -165,7 +165,7 @@ async fn tokens(visitor: &SignedIn, sums: &[Traffic]) -> Result<Vec<Share>, ApiE
         totals.into_iter().filter_map(|(uid, total)| Some((uid.parse().ok()?, total))).collect();
     let uids: Vec<TokenUid> = totals.iter().map(|(uid, _)| *uid).collect();
     let owner = (!visitor.is_admin()).then_some(visitor.user.id);
-    let mut names = visitor.store.names_of(&uids, owner).await?;
+    let mut names = visitor.store().names_of(&uids, owner).await?;
     let row = |(uid, total): (TokenUid, u64)| Some((names.remove(&uid)?, format!("/api_tokens/{uid}"), total));
     Ok(charts::shares(totals.into_iter().filter_map(row).take(MOST).collect()))
 }

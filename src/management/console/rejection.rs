@@ -17,9 +17,21 @@ pub enum PageRejection {
     Error(ApiError),
 }
 
+/// The error, if it is about what was typed: then the form is shown once more with it.
+///
+/// # Errors
+/// Any other one: our own trouble, or that of a session that has ended.
+pub fn about_the_form(error: impl Into<ApiError>) -> Result<ApiError, PageRejection> {
+    let error = error.into();
+    let is_other = error.status().is_server_error() || error.status() == StatusCode::UNAUTHORIZED;
+    if is_other { Err(error.into()) } else { Ok(error) }
+}
+
 impl<E: Into<ApiError>> From<E> for PageRejection {
     fn from(error: E) -> Self {
-        Self::Error(error.into())
+        let error = error.into();
+        // Of a session that was there when the request came.
+        if error.status() == StatusCode::UNAUTHORIZED { Self::SignIn(None) } else { Self::Error(error) }
     }
 }
 

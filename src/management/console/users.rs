@@ -8,7 +8,7 @@ use axum::{extract::Path, http::StatusCode};
 use super::{
     form::{CsrfForm, FormFields},
     page::rendered,
-    rejection::PageResult,
+    rejection::{PageResult, about_the_form},
     shell::AdminShell,
     visitor::Admin,
     words::{Moment, exact, receipt_text, sentence},
@@ -94,8 +94,8 @@ pub async fn invite(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> Pag
     };
     match invited.await {
         Ok(invited) => link_page(admin, invited.map(|(user, code)| (user.email, code)), lifetime).await,
-        Err(error) if error.status().is_server_error() => Err(error.into()),
         Err(error) => {
+            let error = about_the_form(error)?;
             let flash = Flash { problem: Some(sentence(error.text())), ..Flash::default() };
             users_page(&admin, error.status(), flash, typed).await
         }
@@ -138,9 +138,9 @@ fn role(fields: &FormFields) -> Role {
     if fields.text("role") == "admin" { Role::Admin } else { Role::Member }
 }
 
-/// The user whom a form names. It can take rights away.
+/// The user whom a form names.
 async fn find(admin: &Admin, id: &str) -> Result<User, ApiError> {
-    Ok(lookup::user(admin.urgent_context().store, admin.viewer(), id).await?)
+    Ok(lookup::user(admin.store(), admin.viewer(), id).await?)
 }
 
 /// The list with the new link of the user with that address.
@@ -159,10 +159,10 @@ async fn link_page(admin: Admin, invited: Committed<(Email, OneTimeCode)>, lifet
 
 /// The list with what was done and how far it has come, or why it was not done.
 async fn outcome_page(admin: Admin, outcome: service::Result<Committed<User>>, done: &str) -> PageResult {
-    let committed = match outcome.map_err(ApiError::from) {
+    let committed = match outcome {
         Ok(committed) => committed,
-        Err(error) if error.status().is_server_error() => return Err(error.into()),
         Err(error) => {
+            let error = about_the_form(error)?;
             let flash = Flash { problem: Some(sentence(error.text())), ..Flash::default() };
             return users_page(&admin, error.status(), flash, Invitation::default()).await;
         }
@@ -176,7 +176,7 @@ async fn outcome_page(admin: Admin, outcome: service::Result<Committed<User>>, d
 }
 
 async fn users_page(admin: &Admin, status: StatusCode, flash: Flash, invitation: Invitation) -> PageResult {
-    let users = admin.store.list_users().await?;
+    let users = admin.store().list_users().await?;
     let page = UsersPage {
         shell: AdminShell::new(admin, "users"),
         rows: users.iter().map(|user| row(admin, user)).collect(),

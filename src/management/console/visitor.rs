@@ -16,7 +16,7 @@ use crate::{
         audit::Actor,
         code::{CodeKey, Nonce, OneTimeCode, Purpose},
         origin::Origin,
-        rights::{Forbidden, Grantor},
+        rights::{Forbidden, Grantor, Person},
         session::ConsoleSession,
         timestamp::{DAY, Timestamp},
         user::{Role, User},
@@ -66,9 +66,6 @@ pub struct Inside<'a> {
 /// A browser with a session of the console.
 pub struct SignedIn {
     browser: Anonymous,
-    pub store: SharedStore,
-    /// The same.
-    urgent: SharedStore,
     pub user: User,
     pub session: ConsoleSession,
     csrf: blake3::Hash,
@@ -123,8 +120,11 @@ impl Visitor for SignedIn {
         let mut browser = Anonymous::read(head, management).await?;
         match browser.session.take() {
             Some((code, session, user)) => {
-                let (store, urgent) = (browser.store.clone(), browser.store.at(Priority::Urgent));
-                Ok(Self { csrf: csrf(&code.expose()), store, urgent, browser, user, session })
+                // A form can take a right away: nobody's ordinary work holds up what is looked up for it.
+                if head.method == Method::POST {
+                    browser.store = browser.store.at(Priority::Urgent);
+                }
+                Ok(Self { csrf: csrf(&code.expose()), browser, user, session })
             }
             None => {
                 let wanted = head.uri.path_and_query().map(|target| target.as_str().to_owned());
@@ -220,7 +220,7 @@ impl Anonymous {
         Ok(Inside { browser: self, _place: lane.enter(key)? })
     }
 
-    fn context_of(&self, actor: Actor, grantor: Grantor<'static>) -> Context<'_> {
+    fn context_of<'a>(&'a self, actor: Actor, grantor: Grantor<'a>) -> Context<'a> {
         Context {
             store: &self.store,
             tokens: &self.config.tokens,
@@ -295,18 +295,18 @@ impl SignedIn {
     /// Opens what was committed once every replica decides by it, with its receipt. It takes the visitor, and with them the
     /// store: see [`Afterwards`].
     pub async fn settle<T>(self, committed: Committed<T>) -> (T, Option<Receipt>, Afterwards<Self>) {
-        let (management, store) = (Arc::clone(&self.management), self.store.clone());
+        let (management, store) = (Arc::clone(&self.management), self.browser.store.clone());
         Afterwards::of(committed, self, &management, &store).await
     }
 
     /// For the verbs of [`service`](crate::service), on behalf of the user.
     pub fn context(&self) -> Context<'_> {
-        self.browser.context_of(Actor::User(self.user.id), Grantor::Person(self.user.role))
+        let person = Person { role: self.user.role, session: &self.session.id_hash };
+        self.browser.context_of(Actor::User(self.user.id), Grantor::Person(person))
     }
 
-    /// The same for taking a right away, and for what is looked up before: nobody's ordinary work holds it up.
-    pub fn urgent_context(&self) -> Context<'_> {
-        Context { store: &self.urgent, ..self.context() }
+    pub fn store(&self) -> &SharedStore {
+        &self.browser.store
     }
 
     pub fn is_admin(&self) -> bool {
@@ -321,7 +321,7 @@ impl SignedIn {
 impl Admin {
     /// As [`SignedIn::settle`].
     pub async fn settle<T>(self, committed: Committed<T>) -> (T, Option<Receipt>, Afterwards<Self>) {
-        let (management, store) = (Arc::clone(&self.management), self.store.clone());
+        let (management, store) = (Arc::clone(&self.management), self.browser.store.clone());
         Afterwards::of(committed, self, &management, &store).await
     }
 }

@@ -31,7 +31,7 @@ pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Pred
     context.grantor.shape(None, spec)?;
     let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
     let event = context.event(Action::DeploymentAdded, name, detail)?;
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     if predecessor == Predecessor::None && change.is_declared(name).await? {
         return Err(Error::DeclaredElsewhere(name.clone()));
     }

@@ -38,7 +38,7 @@ pub async fn create(context: &Context<'_>, request: CreateToken) -> Result<Commi
     let expires_at = expires_at(context, request.expiry)?;
     let (text, secret) = context.new_secret().await?;
 
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     grant(context, &mut change, &scopes).await?;
     let owner = users::owner(&mut change, request.owner.as_ref()).await?.id;
     let draft = Draft { uid: context.new_uid()?, name, description, scopes, owner, expires_at };

@@ -26,7 +26,7 @@ pub async fn record_expiry(context: &Context<'_>) -> Result<bool> {
     if !context.store.has_ended(due).await? {
         return Ok(false);
     }
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     let tokens = change.end_tokens(due, context.now, AT_ONCE).await?;
     let secrets = change.end_secrets(due, AT_ONCE).await?;
     // Another gateway may have been faster.

@@ -24,7 +24,7 @@ pub struct CreateUser {
 /// [`Error::UserName`], [`Error::Password`], and the store's conflict if the address is taken.
 pub async fn create(context: &Context<'_>, request: CreateUser) -> Result<Committed<User>> {
     let (user, event) = new(context, request).await?;
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     change.insert_user(&user).await?;
     Ok(change.commit(&event).await?.with(user))
 }

@@ -16,7 +16,7 @@ use crate::{
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::UserNotDisabled`].
 pub async fn enable(context: &Context<'_>, email: &Email) -> Result<Committed<User>> {
-    let mut change = context.store.change().await?;
+    let mut change = context.change().await?;
     let mut user = super::current(&mut change, email).await?;
     user.disabled_at.take().ok_or_else(|| Error::UserNotDisabled(email.clone()))?;
     let event = context.event(Action::UserEnabled, user.id, json!({}))?;

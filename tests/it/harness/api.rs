@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{gateway::Gateway, http::Client};
+use super::{
+    gateway::Gateway,
+    http::{Client, EXPECTS, Held},
+};
 
 /// Asks with whole header lines, which end in `\r\n`. `None` as body sends none. The status, and what the body says.
 pub fn ask_with(gateway: &Gateway, method: &str, path: &str, fields: &str, body: Option<&Value>) -> (u16, Value) {
@@ -11,13 +14,22 @@ pub fn ask_with(gateway: &Gateway, method: &str, path: &str, fields: &str, body:
 
 /// The same with a body to the letter.
 pub fn ask_text(gateway: &Gateway, method: &str, path: &str, fields: &str, body: &str) -> (u16, Value) {
-    let request = format!(
+    let answer = Client::connect(gateway.management).ask(request(method, path, fields, body));
+    (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
+}
+
+fn request(method: &str, path: &str, fields: &str, body: &str) -> String {
+    format!(
         "{method} {path} HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
          connection: close\r\n{fields}\r\n{body}",
         body.len()
-    );
-    let answer = Client::connect(gateway.management).ask(request);
-    (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
+    )
+}
+
+/// With a token, and without the body for now.
+pub fn hold(gateway: &Gateway, token: &str, method: &str, path: &str, body: &Value) -> Held {
+    let fields = format!("x-yatai-api-token: {token}\r\n{EXPECTS}\r\n");
+    Held::send(gateway.management, &request(method, path, &fields, &body.to_string()))
 }
 
 /// Asks with a token.

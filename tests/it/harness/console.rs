@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Write, net::SocketAddr, process::Stdio};
 
 use super::{
     gateway::Gateway,
-    http::{Client, Response},
+    http::{Client, EXPECTS, Held, Response},
 };
 
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -15,11 +15,13 @@ pub struct Browser {
     /// What goes into `Host`.
     pub host: String,
     pub cookies: BTreeMap<String, String>,
+    /// As a trusted proxy in front names it. Empty: there is none.
+    pub client: String,
 }
 
 impl Browser {
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, host: address.to_string(), cookies: BTreeMap::new() }
+        Self { address, host: address.to_string(), cookies: BTreeMap::new(), client: String::new() }
     }
 
     /// Makes a user by the CLI and signs them in at the console.
@@ -61,15 +63,7 @@ impl Browser {
     }
 
     pub fn ask(&mut self, method: &str, path: &str, fields: &[&str], body: &str) -> Response {
-        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let cookie = if cookies.is_empty() { String::new() } else { format!("cookie: {}\r\n", cookies.join("; ")) };
-        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{fields}{cookie}content-length: {}\r\nconnection: close\r\n\r\n{body}",
-            self.host,
-            body.len()
-        );
-        let answer = Client::connect(self.address).ask(request);
+        let answer = Client::connect(self.address).ask(self.request(method, path, fields, body));
         for set in answer.all("set-cookie") {
             let (name, rest) = set.split_once('=').unwrap();
             let value = rest.split(';').next().unwrap();
@@ -79,6 +73,27 @@ impl Browser {
             };
         }
         answer
+    }
+
+    fn request(&self, method: &str, path: &str, fields: &[&str], body: &str) -> String {
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookie = if cookies.is_empty() { String::new() } else { format!("cookie: {}\r\n", cookies.join("; ")) };
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        let client =
+            if self.client.is_empty() { String::new() } else { format!("x-forwarded-for: {}\r\n", self.client) };
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{fields}{client}{cookie}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            self.host,
+            body.len()
+        )
+    }
+
+    /// As [`Self::post`], without the body for now.
+    pub fn hold(&self, path: &str, fields: &[(&str, &str)]) -> Held {
+        let origin = format!("origin: http://{}", self.host);
+        let head = [&*origin, "content-type: application/x-www-form-urlencoded", EXPECTS];
+        let body = serde_urlencoded::to_string(fields).unwrap();
+        Held::send(self.address, &self.request("POST", path, &head, &body))
     }
 }
 

@@ -25,6 +25,30 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
+/// Has the server say when it wants the body (RFC 9110 § 10.1.1), which our listeners do once they know who asks.
+pub const EXPECTS: &str = "expect: 100-continue";
+
+/// A request that was let in, and whose body was not sent yet.
+pub struct Held {
+    client: Client,
+    body: String,
+}
+
+impl Held {
+    /// `request`: whole, with [`EXPECTS`] among its fields.
+    pub fn send(address: SocketAddr, request: &str) -> Self {
+        let end = request.find("\r\n\r\n").unwrap() + 4;
+        let mut client = Client::connect(address);
+        client.send(&request[..end]);
+        assert_eq!(client.head().status, 100, "{request}");
+        Self { client, body: request[end..].to_owned() }
+    }
+
+    pub fn finish(mut self) -> Response {
+        self.client.ask(&self.body)
+    }
+}
+
 /// How reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadEnd {

@@ -1,7 +1,7 @@
 //! Browsers at a Deployment, and their way there from the console.
 
 use bento_gateway::{
-    domain::{audit::Action, session::HandOver, timestamp::Timestamp, token::SecretRecord},
+    domain::{audit::Action, rights::Grantor, session::HandOver, timestamp::Timestamp, token::SecretRecord},
     store::Cursor,
     system,
 };
@@ -33,7 +33,7 @@ async fn a_hand_over_is_good_once_for_its_browser(under_test: StoreUnderTest) {
             deployment: "summarization".parse().unwrap(),
             expires_at,
         };
-        store.insert_hand_over(&hand_over, now).await.unwrap();
+        store.insert_hand_over(&hand_over, &Grantor::Operator, now).await.unwrap();
         (code.hash(), nonce.hash())
     };
     let name = "summarization".parse().unwrap();

@@ -9,7 +9,10 @@ use std::{
 };
 
 use bento_gateway::{
-    domain::audit::{Action, Actor},
+    domain::{
+        audit::{Action, Actor},
+        rights::Grantor,
+    },
     store::{Cursor, Priority, SharedStore, Snapshot},
     system,
 };
@@ -18,7 +21,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{StoreUnderTest, all_secrets, behaviours, event, insert, owner, token, verbs::Verbs};
+use super::{
+    StoreUnderTest, all_secrets, behaviours, event, insert, owner, token,
+    verbs::{Verbs, begin},
+};
 
 behaviours!(
     readers_of_one_priority_take_no_connections_of_another,
@@ -64,7 +70,7 @@ async fn an_urgent_change_comes_before_all_that_queue(under_test: StoreUnderTest
     let record = token(owner, "laptop");
     insert(&store, &record).await;
 
-    let first = store.change().await.unwrap();
+    let first = begin(&store).await.unwrap();
     let mut queue = JoinSet::new();
     for number in 0..QUEUE {
         let store = store.clone();
@@ -92,12 +98,12 @@ async fn nobody_queues_urgent_changes_before_all_others(under_test: StoreUnderTe
     const QUEUE: usize = 20;
     let store = under_test.open().await;
     let (greedy, other) = (Actor::User(owner(&store).await), Actor::Cli);
-    let first = store.change().await.unwrap();
+    let first = begin(&store).await.unwrap();
     let (mut queue, done) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
     for _ in 0..QUEUE {
         let (store, done) = (store.clone(), done.clone());
         queue.spawn(async move {
-            drop(store.urgent_change(greedy).await.unwrap());
+            drop(store.urgent_change(greedy, &Grantor::Operator, system::now()).await.unwrap());
             done.fetch_add(1, SeqCst);
         });
     }
@@ -105,7 +111,7 @@ async fn nobody_queues_urgent_changes_before_all_others(under_test: StoreUnderTe
     let changing = tokio::spawn({
         let (store, done) = (store.clone(), done.clone());
         async move {
-            let change = store.urgent_change(other).await.unwrap();
+            let change = store.urgent_change(other, &Grantor::Operator, system::now()).await.unwrap();
             let before = done.load(SeqCst);
             drop(change);
             before

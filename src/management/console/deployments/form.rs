@@ -8,7 +8,12 @@ use crate::{
     domain::deployment::DeploymentSpec,
     management::{
         console::{
-            form::FormFields, page::rendered, rejection::PageResult, shell::AdminShell, visitor::Admin, words::sentence,
+            form::FormFields,
+            page::rendered,
+            rejection::{PageResult, about_the_form},
+            shell::AdminShell,
+            visitor::Admin,
+            words::sentence,
         },
         error::ApiError,
     },
@@ -33,7 +38,8 @@ pub fn form_page(admin: &Admin, new: bool, values: FormValues) -> PageResult {
 }
 
 /// The form once more, with what was typed and what is wrong with it.
-pub fn form_with_error(admin: &Admin, new: bool, fields: &FormFields, error: &ApiError) -> PageResult {
+pub fn form_with_error(admin: &Admin, new: bool, fields: &FormFields, error: ApiError) -> PageResult {
+    let error = about_the_form(error)?;
     let page = DeploymentForm {
         shell: AdminShell::new(admin, "deployments"),
         new,

@@ -25,12 +25,12 @@ use crate::{
     },
 };
 
-/// A Deployment that can be changed here. Changing one can take rights away.
+/// A Deployment that can be changed here.
 ///
 /// # Errors
 /// 404, and 409 for one of the configuration.
 async fn editable(admin: &Admin, name: &str) -> Result<Listed, ApiError> {
-    let listed = lookup::deployment(&admin.urgent_context(), name).await?;
+    let listed = lookup::deployment(&admin.context(), name).await?;
     match listed.source {
         Source::Store => Ok(listed),
         Source::Configuration => Err(service::Error::Declared(listed.spec.name).into()),

@@ -39,7 +39,7 @@ pub async fn rows(visitor: &SignedIn, listed: &[Listed]) -> Result<Vec<Row>, Api
     let statuses = visitor.management.statuses(&specs).await;
     let reach = deployments::reach(&visitor.context(), &visitor.config.proxy).await?;
     let since = traffic::minute(visitor.now) - MINUTES;
-    let sums = visitor.store.traffic(since, i64::MAX).await?;
+    let sums = visitor.store().traffic(since, i64::MAX).await?;
     let requests: HashMap<&str, u64> = sums
         .iter()
         .filter(|sum| sum.metric == traffic::REQUESTS)

@@ -92,7 +92,7 @@ async fn recipes_of(visitor: &SignedIn, spec: &DeploymentSpec, url: Option<&str>
 
 async fn tokens_opening(visitor: &SignedIn, name: &DeploymentName) -> Result<Page<TokenRecord>, ApiError> {
     let owner = (!visitor.is_admin()).then_some(visitor.user.id);
-    Ok(visitor.store.tokens_opening(name, owner, visitor.now, MAX_TOKENS).await?)
+    Ok(visitor.store().tokens_opening(name, owner, visitor.now, MAX_TOKENS).await?)
 }
 
 fn token_line(token: &TokenRecord) -> TokenLine {

@@ -45,12 +45,12 @@ pub async fn confirm_delete(visitor: SignedIn, Path(uid): Path<String>) -> PageR
 }
 
 pub async fn delete(Path(uid): Path<String>, CsrfForm { visitor, .. }: CsrfForm<SignedIn>) -> PageResult {
-    let record = lookup::token(&visitor.urgent_context(), visitor.viewer(), &uid).await?;
+    let record = lookup::token(&visitor.context(), visitor.viewer(), &uid).await?;
     if record.revoked_at.is_some() {
         return Ok(redirect("/api_tokens"));
     }
     let shell = Shell::new(&visitor, "tokens");
-    let revoked = tokens::revoke(&visitor.urgent_context(), record.uid).await?;
+    let revoked = tokens::revoke(&visitor.context(), record.uid).await?;
     let (record, receipt, _) = visitor.settle(revoked).await;
     let page = DeletedPage {
         shell,

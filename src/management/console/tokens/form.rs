@@ -20,7 +20,7 @@ use crate::{
         console::{
             form::FormFields,
             page::rendered,
-            rejection::PageResult,
+            rejection::{PageResult, about_the_form},
             shell::Shell,
             visitor::SignedIn,
             words::{date, sentence},
@@ -191,9 +191,7 @@ impl FormValues {
 
 /// The form once more, with what was typed and what is wrong with it. `uid` is empty for a new token.
 pub async fn form_with_error(visitor: &SignedIn, uid: &str, fields: &FormFields, error: ApiError) -> PageResult {
-    if error.status().is_server_error() {
-        return Err(error.into());
-    }
+    let error = about_the_form(error)?;
     form_page(visitor, error.status(), uid, FormValues::typed(fields), Some(sentence(error.text()))).await
 }
 

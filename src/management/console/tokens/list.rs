@@ -60,7 +60,7 @@ pub async fn list(visitor: SignedIn, Query(query): Query<ListQuery>) -> PageResu
         offset: query.page.saturating_mul(PER_PAGE),
         limit: PER_PAGE,
     };
-    let found = visitor.store.list_tokens(&filter).await?;
+    let found = visitor.store().list_tokens(&filter).await?;
     let context = TokenListContext::read(&visitor, &found.items).await?;
     let rows: Vec<Row> = found.items.iter().map(|record| context.row(record)).collect();
     let (first, last) = (u64::from(filter.offset) + 1, u64::from(filter.offset) + rows.len() as u64);

@@ -9,12 +9,14 @@ use crate::{
         token::TokenRecord,
         units::{format_duration, parse_duration},
     },
-    management::{
-        console::{
-            form::CsrfForm, page::rendered, recipes::Destinations, rejection::PageResult, shell::Shell,
-            visitor::SignedIn, words::sentence,
-        },
-        error::ApiError,
+    management::console::{
+        form::CsrfForm,
+        page::rendered,
+        recipes::Destinations,
+        rejection::{PageResult, about_the_form},
+        shell::Shell,
+        visitor::SignedIn,
+        words::sentence,
     },
     service::{lookup, tokens},
 };
@@ -47,7 +49,7 @@ pub async fn rotate(Path(uid): Path<String>, CsrfForm { visitor, fields }: CsrfF
             issued_page(visitor, destinations, rotated).await
         }
         Err(error) => {
-            let error = ApiError::from(error);
+            let error = about_the_form(error)?;
             rotate_page(&visitor, error.status(), &record, Some(sentence(error.text())))
         }
     }

@@ -56,10 +56,10 @@ pub struct TokenListContext {
 
 impl TokenListContext {
     pub async fn read(visitor: &SignedIn, records: &[TokenRecord]) -> Result<Self, ApiError> {
-        let owners = visitor.store.users(records.iter().map(|record| record.owner)).await?;
+        let owners = visitor.store().users(records.iter().map(|record| record.owner)).await?;
         let Day(today) = Day::from(visitor.now);
         let uids: Vec<TokenUid> = records.iter().map(|record| record.uid).collect();
-        let usage = visitor.store.usage_of(&uids, Day(today - USAGE_DAYS + 1)).await?;
+        let usage = visitor.store().usage_of(&uids, Day(today - USAGE_DAYS + 1)).await?;
         Ok(Self { owners, usage, now: visitor.now })
     }
 

@@ -39,7 +39,7 @@ pub async fn show(visitor: SignedIn, Path(uid): Path<String>) -> PageResult {
 pub async fn token_page(visitor: &SignedIn, record: &TokenRecord, done: Option<String>) -> PageResult {
     let Day(today) = Day::from(visitor.now);
     let first = today - USAGE_DAYS + 1;
-    let days = visitor.store.token_usage(record.uid, Day(first)).await?;
+    let days = visitor.store().token_usage(record.uid, Day(first)).await?;
     let by_day: HashMap<i32, u64> = days.iter().map(|day| (day.day.0, day.requests)).collect();
     let series = (first..=today).map(|day| (Day(day).to_string(), by_day.get(&day).copied().unwrap_or(0)));
     let context = TokenListContext::read(visitor, std::slice::from_ref(record)).await?;
