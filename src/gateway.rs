@@ -7,17 +7,17 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, SemaphorePermit},
-};
+use tokio::runtime::Handle;
 
 use crate::{
     config::{LimitConfig, ManagementConfig, TokenConfig},
-    domain::{identity_fields::IdentityFields, origin::Origin, token::TokenUid},
-    http::limit::Limit,
+    domain::{identity_fields::IdentityFields, origin::Origin, token::TokenUid, user::UserId},
+    http::{lane::Lane, limit::Limit, network::Network},
     index::{follow::Index, usage::Usage, verify::Verifier},
-    service::receipt::{self, Receipt},
+    service::{
+        self,
+        receipt::{self, Receipt},
+    },
     store::{Committed, Priority, SharedStore, Store},
 };
 
@@ -49,27 +49,39 @@ impl Gateway {
 
 /// Bounds what callers of the proxy make the store do, which is signing browsers in and out.
 pub struct SignIns {
-    /// As many at once; the next one is told to come again.
-    slots: Semaphore,
+    pub signing_in: Lane<Network>,
+    /// Apart from those: nobody is kept signed in because others sign in.
+    pub signing_out: Lane<Network>,
     of_token: Limit<TokenUid>,
+    of_person: Limit<UserId>,
 }
 
 impl SignIns {
-    const AT_ONCE: usize = 8;
-
-    pub fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        self.slots.try_acquire().ok()
+    /// Whether a browser may sign in with this token now.
+    ///
+    /// # Errors
+    /// [`service::Error::SignInTooOften`].
+    pub fn allow(&self, token: TokenUid) -> service::Result<()> {
+        if self.of_token.allows(token) { Ok(()) } else { Err(service::Error::SignInTooOften) }
     }
 
-    /// Whether a browser may sign in with this token now.
-    pub fn allow(&self, token: TokenUid) -> bool {
-        self.of_token.allows(token)
+    /// The same for somebody who is signed in at the console.
+    ///
+    /// # Errors
+    /// [`service::Error::SignInTooOften`].
+    pub fn allow_person(&self, user: UserId) -> service::Result<()> {
+        if self.of_person.allows(user) { Ok(()) } else { Err(service::Error::SignInTooOften) }
     }
 }
 
 impl Default for SignIns {
     fn default() -> Self {
-        Self { slots: Semaphore::new(Self::AT_ONCE), of_token: Limit::per_minute(6, 30) }
+        Self {
+            signing_in: Lane::new(8, 4),
+            signing_out: Lane::new(8, 4),
+            of_token: Limit::per_minute(6, 30),
+            of_person: Limit::per_minute(6, 30),
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::{collections::HashSet, fmt};
 
 use data_encoding::HEXLOWER;
 
+use super::{deployment::DeploymentName, timestamp::Timestamp};
+
 /// Random bytes of a code. 120 bits, because whoever holds the code may do what it is for, and nobody may guess it.
 pub const CODE_BYTES: usize = 15;
 /// Of the tag. Guessing its 40 bits gains one look into the store. Both together are 40 characters, so that the link that
@@ -18,13 +20,14 @@ pub const NONCE_BYTES: usize = 20;
 
 /// What a code is for. A code for one purpose does not pass for one for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum Purpose<'a> {
     /// A browser's session at the console.
     ConsoleSession,
     /// A link to set one's password.
     Invitation,
-    /// From the console back to a Deployment.
-    HandOver,
+    /// From the console back to this Deployment, in the browser that has the nonce. It is over at `until`: what no store is
+    /// asked about ends by itself.
+    HandOver { deployment: &'a DeploymentName, nonce: &'a CodeHash, until: Timestamp },
     /// `bentoml cloud login`.
     DeviceLogin,
 }
@@ -57,12 +60,12 @@ impl CodeKey {
         Some(Self { key: bytes.try_into().ok()?, untagged })
     }
 
-    pub fn seal(&self, purpose: Purpose, random: [u8; CODE_BYTES]) -> OneTimeCode {
+    pub fn seal(&self, purpose: Purpose<'_>, random: [u8; CODE_BYTES]) -> OneTimeCode {
         OneTimeCode { tag: self.tag(purpose, &random), random }
     }
 
     /// `None`: nobody who has this key has made the text for this purpose.
-    pub fn open(&self, purpose: Purpose, text: &str) -> Option<OneTimeCode> {
+    pub fn open(&self, purpose: Purpose<'_>, text: &str) -> Option<OneTimeCode> {
         let bytes: [u8; CODE_BYTES + TAG_BYTES] = HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()?;
         let (random, tag) = bytes.split_first_chunk::<CODE_BYTES>()?;
         let code = OneTimeCode { random: *random, tag: tag.try_into().ok()? };
@@ -84,15 +87,22 @@ impl CodeKey {
         blake3::keyed_hash(&key, begun.as_bytes())
     }
 
-    fn tag(&self, purpose: Purpose, random: &[u8; CODE_BYTES]) -> [u8; TAG_BYTES] {
-        let purpose = match purpose {
+    fn tag(&self, purpose: Purpose<'_>, random: &[u8; CODE_BYTES]) -> [u8; TAG_BYTES] {
+        let letter = match purpose {
             Purpose::ConsoleSession => b's',
             Purpose::Invitation => b'i',
-            Purpose::HandOver => b'h',
+            Purpose::HandOver { .. } => b'h',
             Purpose::DeviceLogin => b'l',
         };
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(&[letter]).update(random);
+        if let Purpose::HandOver { deployment, nonce, until } = purpose {
+            // Both other parts have one length.
+            hasher.update(&until.as_millis().to_le_bytes()).update(nonce.0.as_bytes());
+            hasher.update(deployment.as_str().as_bytes());
+        }
         let mut tag = [0; TAG_BYTES];
-        blake3::Hasher::new_keyed(&self.key).update(&[purpose]).update(random).finalize_xof().fill(&mut tag);
+        hasher.finalize_xof().fill(&mut tag);
         tag
     }
 }
@@ -162,26 +172,40 @@ mod tests {
     #[test]
     fn a_code_reads_back() {
         let key = CodeKey::from_stored(&[7; 32], HashSet::new()).unwrap();
-        let code = key.seal(Purpose::HandOver, [0xa7; CODE_BYTES]);
+        let code = key.seal(Purpose::Invitation, [0xa7; CODE_BYTES]);
         let text = code.expose();
-        assert_eq!(key.open(Purpose::HandOver, &text).unwrap().hash(), code.hash());
+        assert_eq!(key.open(Purpose::Invitation, &text).unwrap().hash(), code.hash());
         for wrong in ["", "a7", &text.to_uppercase(), &format!("{text}0"), &text.replace('a', "é")] {
-            assert!(key.open(Purpose::HandOver, wrong).is_none(), "{wrong:?}");
+            assert!(key.open(Purpose::Invitation, wrong).is_none(), "{wrong:?}");
         }
     }
 
     #[test]
     fn an_invented_code_is_none() {
         let key = CodeKey::from_stored(&[7; 32], HashSet::new()).unwrap();
-        let text = key.seal(Purpose::HandOver, [0xa7; CODE_BYTES]).expose();
-        for other in [Purpose::ConsoleSession, Purpose::Invitation, Purpose::DeviceLogin] {
+        let text = key.seal(Purpose::Invitation, [0xa7; CODE_BYTES]).expose();
+        for other in [Purpose::ConsoleSession, Purpose::DeviceLogin] {
             assert!(key.open(other, &text).is_none(), "{other:?}");
         }
-        assert!(CodeKey::from_stored(&[8; 32], HashSet::new()).unwrap().open(Purpose::HandOver, &text).is_none());
+        assert!(CodeKey::from_stored(&[8; 32], HashSet::new()).unwrap().open(Purpose::Invitation, &text).is_none());
         for place in 0..text.len() {
             let mut changed = text.clone().into_bytes();
             changed[place] = if changed[place] == b'0' { b'1' } else { b'0' };
-            assert!(key.open(Purpose::HandOver, std::str::from_utf8(&changed).unwrap()).is_none(), "{place}");
+            assert!(key.open(Purpose::Invitation, std::str::from_utf8(&changed).unwrap()).is_none(), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_hand_over_is_for_one_browser_and_one_deployment_and_ends() {
+        let key = CodeKey::from_stored(&[7; 32], HashSet::new()).unwrap();
+        let (here, there): (DeploymentName, DeploymentName) = ("here".parse().unwrap(), "there".parse().unwrap());
+        let (mine, theirs) = (Nonce::from_random([1; NONCE_BYTES]).hash(), Nonce::from_random([2; NONCE_BYTES]).hash());
+        let at =
+            |deployment, nonce, millis| Purpose::HandOver { deployment, nonce, until: Timestamp::from_millis(millis) };
+        let text = key.seal(at(&here, &mine, 1000), [0xa7; CODE_BYTES]).expose();
+        assert!(key.open(at(&here, &mine, 1000), &text).is_some());
+        for other in [at(&there, &mine, 1000), at(&here, &theirs, 1000), at(&here, &mine, 1001), Purpose::Invitation] {
+            assert!(key.open(other, &text).is_none(), "{other:?}");
         }
     }
 

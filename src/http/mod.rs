@@ -11,6 +11,7 @@ pub mod egress;
 pub mod form;
 pub mod forwarding;
 pub mod keepalive;
+pub mod lane;
 pub mod limit;
 pub mod network;
 pub mod page;

@@ -37,8 +37,8 @@ pub fn routes() -> (Router<Arc<Management>>, Document) {
         // Logging in.
         .add(operation(GET, "/api/v1/auth/current", "getCurrentUser", "The owner of the token").requires(AnyScope), device_login::current)
         .add(operation(GET, "/api/v1/current_org", "getOrganization", "The organization").requires(AnyScope), device_login::current_organization)
-        .add(operation(GET, "/api/v1/auth/code", "beginLogin", "Start a login in the browser").limited().anonymous(), device_login::code)
-        .add(operation(GET, "/api/v1/auth/token", "claimLogin", "Claim the token of an approved login, once").may_404().limited().anonymous(), device_login::claim)
+        .add(operation(GET, "/api/v1/auth/code", "beginLogin", "Start a login in the browser").limited().anonymous(|limits| &limits.logins), device_login::code)
+        .add(operation(GET, "/api/v1/auth/token", "claimLogin", "Claim the token of an approved login, once").may_404().limited().anonymous(|limits| &limits.logins), device_login::claim)
         // Tokens.
         .add(operation(GET, "/api/v1/api_tokens", "listApiTokens", "List API tokens, newest first").may_404().requires(ReadOrganization), tokens::list)
         .add_idempotent(operation(POST, "/api/v1/api_tokens", "createApiToken", "Create an API token; its text is in this response only").may_404().requires(WriteOrganization), tokens::create, tokens::created_before)
@@ -52,7 +52,7 @@ pub fn routes() -> (Router<Arc<Management>>, Document) {
         .add(operation(GET, "/api/v1/whoami", "whoami", "The presented token").requires(Token), tokens::whoami)
         .add(operation(GET, "/api/v1/whoami/usage", "getOwnUsage", "Usage of the presented token, by day").requires(Token), tokens::own_usage)
         .add(operation(POST, "/api/v1/whoami/revoke", "revokeOwn", "Revoke the presented token").urgent().requires(Token), tokens::revoke_own)
-        .add(operation(POST, "/api/v1/leaked_tokens", "reportLeakedTokens", "Revoke leaked tokens").urgent().limited().anonymous(), leaked::report)
+        .add(operation(POST, "/api/v1/leaked_tokens", "reportLeakedTokens", "Revoke leaked tokens").urgent().limited().anonymous(|limits| &limits.reporting), leaked::report)
         // Deployments.
         .add(operation(GET, "/api/v2/deployments", "listDeployments", "List Deployments, by name").requires(ReadCluster), deployments::list)
         .add_idempotent(operation(POST, "/api/v2/deployments", "createDeployment", "Add a Deployment").requires(WriteCluster), deployments::create, deployments::created_before)

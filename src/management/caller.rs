@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderName, header, request::Parts};
 
-use super::{Management, error::ApiError, lane::Place};
+use super::{Management, error::ApiError, limits::Limits};
 use crate::{
     domain::{
         audit::Actor,
@@ -17,6 +17,7 @@ use crate::{
     },
     http::{
         bearer::{self, NotBearer},
+        lane::{Lane, Place},
         network::Network,
     },
     index::verify::Shown,
@@ -43,7 +44,7 @@ pub struct Anonymous {
 
 /// How an operation gets to know who calls it.
 pub trait Principal: Sized + Send + 'static {
-    /// What the operation requires: a [`Permission`] of a [`Caller`], nothing of [`Anonymous`].
+    /// What the operation requires: a [`Permission`] of a [`Caller`], a free place in its lane of [`Anonymous`].
     type Requirement: Copy + Send + Sync + 'static;
 
     /// What is known before the body is read.
@@ -67,15 +68,21 @@ pub trait Principal: Sized + Send + 'static {
 }
 
 impl Principal for Anonymous {
-    type Requirement = ();
-    type Checked = ();
+    type Requirement = fn(&Limits) -> &Lane<Network>;
+    type Checked = Self::Requirement;
 
-    async fn check(_: &Management, _: &SharedStore, _: &Parts, (): ()) -> Result<(), ApiError> {
-        Ok(())
+    async fn check(
+        _: &Management,
+        _: &SharedStore,
+        _: &Parts,
+        lane: Self::Requirement,
+    ) -> Result<Self::Checked, ApiError> {
+        Ok(lane)
     }
 
-    fn enter((): (), management: &Management, address: IpAddr) -> Result<Self, ApiError> {
-        Ok(Self { _place: management.limits.strangers.enter(Network::of(address))? })
+    fn enter(lane: Self::Checked, management: &Management, address: IpAddr) -> Result<Self, ApiError> {
+        let place = lane(&management.limits).enter(Network::of(address));
+        Ok(Self { _place: place.ok_or_else(ApiError::busy)? })
     }
 
     fn actor(&self) -> Actor {

@@ -65,6 +65,12 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
     }
 
+    /// All places in a [`Lane`](crate::http::lane::Lane) are taken.
+    pub fn busy() -> Self {
+        let text = "the gateway is busy with other requests of this kind; try again in a moment";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text)
+    }
+
     pub fn store_away() -> Self {
         let text = "the gateway cannot reach its store; nothing was changed, try again in a moment";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_away", text)

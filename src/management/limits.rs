@@ -3,10 +3,10 @@
 
 use std::hash::Hash;
 
-use super::{error::ApiError, lane::Lane};
+use super::error::ApiError;
 use crate::{
     domain::user::{Email, UserId},
-    http::{limit::Limit, network::Network},
+    http::{lane::Lane, limit::Limit, network::Network},
 };
 
 /// A browser in which an account has signed in before, by the number in its cookie.
@@ -31,8 +31,14 @@ pub struct Limits {
     /// Sign-ins by browsers that the account has signed in with before: strangers have no part in it.
     pub known_browsers: Limit<KnownBrowser>,
     pub password_changes: Limit<UserId>,
-    /// What strangers make the store do.
-    pub strangers: Lane<Network>,
+    /// What strangers make the store do: signing in with a password or token,
+    pub signing_in: Lane<Network>,
+    /// setting a password by a link,
+    pub accepting: Lane<Network>,
+    /// `bentoml cloud login`,
+    pub logins: Lane<Network>,
+    /// and reports of leaked tokens.
+    pub reporting: Lane<Network>,
     /// What strangers make the provider of single sign-on do, which may be slow.
     pub provider: Lane<Network>,
     /// What known browsers make the store do before they are signed in.
@@ -52,7 +58,10 @@ impl Limits {
             accounts: Limit::per_minute(5, 10),
             known_browsers: Limit::per_minute(5, 10),
             password_changes: Limit::per_minute(5, 10),
-            strangers: Lane::new(16, 8),
+            signing_in: Lane::new(16, 8),
+            accepting: Lane::new(8, 4),
+            logins: Lane::new(16, 8),
+            reporting: Lane::new(8, 4),
             provider: Lane::new(16, 8),
             known: Lane::new(8, 2),
         }

@@ -11,7 +11,6 @@ mod deployments;
 mod device_login;
 mod error;
 mod hints;
-mod lane;
 mod leaked;
 mod limits;
 pub mod listener;

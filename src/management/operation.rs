@@ -20,12 +20,13 @@ use super::{
     Management,
     caller::{Anonymous, Caller, Principal},
     error::ApiError,
+    limits::Limits,
     openapi::{Document, Empty, Entry},
 };
 use crate::{
     config::Config,
     domain::{audit::RequestKey, rights::Permission, timestamp::Timestamp},
-    http::{network::Network, single::Single},
+    http::{lane::Lane, network::Network, single::Single},
     service::{Context, idempotency::earlier_result, receipt::Receipt},
     store::{Committed, Priority, SharedStore},
 };
@@ -59,9 +60,9 @@ impl OperationBuilder {
         Operation { entry: self.0.requires(permission), requirement: permission, principal: PhantomData }
     }
 
-    /// For everybody: no token is asked for.
-    pub fn anonymous(self) -> Operation<Anonymous> {
-        Operation { entry: self.0, requirement: (), principal: PhantomData }
+    /// For everybody: no token is asked for. `lane`: of what strangers may ask for at once.
+    pub fn anonymous(self, lane: fn(&Limits) -> &Lane<Network>) -> Operation<Anonymous> {
+        Operation { entry: self.0, requirement: lane, principal: PhantomData }
     }
 
     /// What is asked for may contradict what exists.

@@ -58,6 +58,13 @@ pub async fn sign_in(
     add(context, change, &record, secret, deployment, lifetime).await
 }
 
+/// What takes a browser from the console to a Deployment.
+pub struct Handed {
+    pub code: OneTimeCode,
+    /// Goes with the code, which is tied to it.
+    pub until: Timestamp,
+}
+
 /// A code for which the browser that has the nonce gets a session for the Deployment, of the token that the user has for
 /// browsers there.
 ///
@@ -68,7 +75,7 @@ pub async fn hand_over(
     user: UserId,
     deployment: DeploymentName,
     nonce_hash: CodeHash,
-) -> Result<OneTimeCode> {
+) -> Result<Handed> {
     insert_hand_over(context, user, None, deployment, nonce_hash).await
 }
 
@@ -81,7 +88,7 @@ pub async fn hand_over_of(
     token: TokenUid,
     deployment: DeploymentName,
     nonce_hash: CodeHash,
-) -> Result<OneTimeCode> {
+) -> Result<Handed> {
     let record = context.store.token(token).await?.ok_or(Error::TokenRevoked(token))?;
     insert_hand_over(context, record.owner, Some(token), deployment, nonce_hash).await
 }
@@ -92,12 +99,12 @@ async fn insert_hand_over(
     token: Option<TokenUid>,
     deployment: DeploymentName,
     nonce_hash: CodeHash,
-) -> Result<OneTimeCode> {
-    let code = context.new_code(Purpose::HandOver)?;
-    let expires_at = context.now.saturating_add(HAND_OVER_LIFETIME);
-    let hand_over = HandOver { code_hash: code.hash(), nonce_hash, user, token, deployment, expires_at };
+) -> Result<Handed> {
+    let until = context.now.saturating_add(HAND_OVER_LIFETIME);
+    let code = context.new_code(Purpose::HandOver { deployment: &deployment, nonce: &nonce_hash, until })?;
+    let hand_over = HandOver { code_hash: code.hash(), nonce_hash, user, token, deployment, expires_at: until };
     context.store.insert_hand_over(&hand_over, &context.grantor, context.now).await?;
-    Ok(code)
+    Ok(Handed { code, until })
 }
 
 /// Begins the session that `code` stands for. It belongs to the token that was shown at the console, or else to the one that
@@ -145,7 +152,7 @@ pub async fn redeem(
 /// The store's.
 pub async fn sign_out(context: &Context<'_>, session: LookupId, token: TokenUid) -> Result<Committed> {
     let event = context.event(Action::BrowserSignedOut, token, json!({}))?;
-    let mut change = context.change().await?;
+    let mut change = context.urgent_change().await?;
     if change.end_browser_session(session, context.now).await? {
         Ok(change.commit(&event).await?)
     } else {

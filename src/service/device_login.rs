@@ -14,13 +14,10 @@ use crate::domain::{
     code::{OneTimeCode, Purpose},
     device_login::{DeviceLogin, LoginDecision, LoginState},
     scope::ScopeSet,
-    timestamp::DAY,
     user::{User, UserId},
 };
 use crate::store::Committed;
 
-/// How long the store remembers a login that has ended, so that a command line that still polls learns of it.
-const REMEMBERED: Duration = DAY;
 /// How much of the client's `User-Agent` is kept, characters.
 const MAX_CLIENT_CHARS: usize = 120;
 
@@ -54,7 +51,7 @@ pub async fn begin(
         decision: None,
         claimed_at: None,
     };
-    context.store.insert_login(&login, context.now.saturating_sub(REMEMBERED)).await?;
+    context.store.insert_login(&login).await?;
     Ok(code)
 }
 

@@ -103,7 +103,7 @@ impl Context<'_> {
         Ok(self.store.urgent_change(self.actor, &self.grantor, self.now).await?)
     }
 
-    fn new_code(&self, purpose: Purpose) -> Result<OneTimeCode> {
+    fn new_code(&self, purpose: Purpose<'_>) -> Result<OneTimeCode> {
         let mut random = [0; CODE_BYTES];
         self.system.fill(&mut random)?;
         Ok(self.store.codes().seal(purpose, random))

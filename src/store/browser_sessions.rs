@@ -16,8 +16,6 @@ use crate::domain::{
 };
 
 statements! {
-    FORGET_HAND_OVERS = same("DELETE FROM hand_overs WHERE expires_at <= $1");
-
     INSERT_HAND_OVER = same(
         "INSERT INTO hand_overs (code_hash, nonce_hash, user_id, token_id, deployment, expires_at)
         VALUES ($1, $2, $3, $4, $5, $6)",
@@ -49,7 +47,7 @@ statements! {
 }
 
 impl Store {
-    /// Forgets those that are over at `now`, too. `by` must still have its rights.
+    /// `by` must still have its rights.
     ///
     /// # Errors
     /// [`StoreError::Lapsed`].
@@ -62,7 +60,6 @@ impl Store {
         let HandOver { code_hash, nonce_hash, user, token, deployment, expires_at } = hand_over;
         let mut writing = self.begin().await?;
         writing.expect(by, now).await?;
-        writing.execute(FORGET_HAND_OVERS, (now,)).await?;
         writing.execute(INSERT_HAND_OVER, (code_hash, nonce_hash, user, token, deployment, expires_at)).await?;
         writing.commit().await
     }

@@ -11,8 +11,6 @@ use crate::domain::{
 };
 
 statements! {
-    FORGET = same("DELETE FROM logins WHERE expires_at < $1");
-
     INSERT = same(
         "INSERT INTO logins (code_hash, asked_from, asked_with, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
     );
@@ -34,13 +32,11 @@ statements! {
 }
 
 impl Store {
-    /// Keeps an undecided login, and forgets those that ran out before `forget`.
-    pub async fn insert_login(&self, login: &DeviceLogin, forget: Timestamp) -> Result<(), StoreError> {
+    /// Keeps an undecided login.
+    pub async fn insert_login(&self, login: &DeviceLogin) -> Result<(), StoreError> {
         let DeviceLogin { code_hash, asked_from, asked_with, created_at, expires_at, .. } = login;
-        let mut writing = self.begin().await?;
-        writing.execute(FORGET, (forget,)).await?;
-        writing.execute(INSERT, (code_hash, asked_from, asked_with, created_at, expires_at)).await?;
-        writing.commit().await
+        let values = (code_hash, asked_from, asked_with, created_at, expires_at);
+        self.write().await?.execute(INSERT, values).await.map(drop)
     }
 
     /// `None`: no such code, or it is forgotten.

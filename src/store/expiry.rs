@@ -54,7 +54,25 @@ macro_rules! end_secrets {
     };
 }
 
+/// What stands for itself is deleted once it is over.
+macro_rules! forget {
+    ($table:literal) => {
+        Sql {
+            sqlite: concat!("DELETE FROM ", $table, " WHERE expires_at <= $1"),
+            postgres: concat!("DELETE FROM ", $table, " WHERE expires_at <= least($1, now())"),
+        }
+    };
+}
+
 statements! {
+    FORGET_SESSIONS = forget!("console_sessions");
+
+    FORGET_INVITATIONS = forget!("invitations");
+
+    FORGET_LOGINS = forget!("logins");
+
+    FORGET_HAND_OVERS = forget!("hand_overs");
+
     /// `$1`: what ended by then. PostgreSQL's own clock has to say so, too.
     EXISTS = Sql {
         sqlite: exists!(expired!("$1"), retired!("0", "$1")),
@@ -92,6 +110,16 @@ impl Store {
     pub async fn has_ended(&self, due: Timestamp) -> Result<bool, StoreError> {
         let (exists,) = self.read().await?.one(EXISTS, (due,)).await?;
         Ok(exists)
+    }
+
+    /// Forgets sessions at the console, links, logins of the command line and hand-overs that were over by `due`. No replica
+    /// needs to learn of it, since each use of one asks the store.
+    pub async fn forget_ended(&self, due: Timestamp) -> Result<(), StoreError> {
+        let mut writing = self.begin().await?;
+        for statement in [FORGET_SESSIONS, FORGET_INVITATIONS, FORGET_LOGINS, FORGET_HAND_OVERS] {
+            writing.execute(statement, (due,)).await?;
+        }
+        writing.commit().await
     }
 }
 

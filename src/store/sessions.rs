@@ -12,8 +12,6 @@ use crate::domain::{
 };
 
 statements! {
-    FORGET = same("DELETE FROM console_sessions WHERE expires_at <= $1");
-
     INSERT = same(
         "INSERT INTO console_sessions (id_hash, user_id, created_at, expires_at, address, client)
         VALUES ($1, $2, $3, $4, $5, $6)",
@@ -64,10 +62,8 @@ impl Store {
 }
 
 impl Change {
-    /// Forgets all that are over at the time at which this one begins, too.
     pub async fn insert_session(&mut self, session: &ConsoleSession) -> Result<(), StoreError> {
         let ConsoleSession { id_hash, user, created_at, expires_at, address, client } = session;
-        self.connection.execute(FORGET, (created_at,)).await?;
         self.connection.execute(INSERT, (id_hash, user, created_at, expires_at, address, client)).await.map(drop)
     }
 

@@ -3,7 +3,7 @@
 
 use crate::harness::{
     SOON,
-    console::{Browser, PASSWORD, create_user},
+    console::{Browser, PASSWORD, create_user, way_back},
     gateway::{Gateway, Setup, Token, deployment, free_address},
     http::Client,
     upstream::{Upstream, response},
@@ -256,15 +256,7 @@ fn the_console_hands_a_session_over_to_the_browser_that_asked() {
     let site = ProtectedSite::new();
     let mut console = Browser::signed_in(&site.gateway, "ada@example.com", true);
     let mut browser = site.browser(HOST);
-    let asked = browser.get("/-/console?to=/docs");
-    let location = asked.header("location").unwrap().to_owned();
-    let open = location.strip_prefix(&format!("http://{}", site.gateway.management)).unwrap().to_owned();
-    // The Deployment is reached by a host that the test has no name server for; its port is the listener's.
-    let port = site.gateway.proxy.port();
-    let open = open.replace("at=http%3A%2F%2Fa.test", &format!("at=http%3A%2F%2Fa.test%3A{port}"));
-    let handed = console.get(&open);
-    let back = handed.header("location").unwrap_or_else(|| panic!("{}", handed.text())).to_owned();
-    let path = back.strip_prefix(&format!("http://a.test:{port}")).unwrap().to_owned();
+    let path = way_back(&site.gateway, &mut console, &mut browser, "/docs");
 
     let mut stranger = site.browser(HOST);
     assert_eq!(stranger.get(&path).status, 400, "another browser's link");

@@ -43,6 +43,42 @@ fn silent_connections_keep_nobody_out() {
     let _newer = silent(gateway.management, 60);
     assert_eq!(gateway.readyz(), Some(200));
     assert_ne!(idle.rest().1, ReadEnd::TimedOut);
+    // Nor those whose request has come, but for its body: anybody may begin these.
+    let forms = "content-type: application/x-www-form-urlencoded";
+    for (path, kind) in [("/api/v1/leaked_tokens", "content-type: application/json"), ("/sign-in", forms)] {
+        let origin = format!("origin: http://{}\r\nhost: {}", gateway.management, gateway.management);
+        let head = format!("POST {path} HTTP/1.1\r\n{origin}\r\n{kind}\r\ncontent-length: 20\r\n\r\n{{");
+        let mut kept: Vec<_> = (0..60)
+            .map(|_| {
+                let mut client = Client::connect(gateway.management);
+                let _ = client.try_send(head.as_bytes());
+                client
+            })
+            .collect();
+        for _ in 0..20 {
+            assert_eq!(gateway.readyz(), Some(200), "{path}");
+        }
+        assert_ne!(kept[0].rest().1, ReadEnd::TimedOut);
+    }
+}
+
+/// An answer that is still on its way takes a place that nobody else gets.
+#[test]
+fn a_slow_reader_gets_its_whole_answer() {
+    let limits = "[management.limits]\nmax_connections = 4\nkeep_alive_timeout = \"1s\"\n";
+    let gateway = Gateway::start(limits);
+    let asks = "GET /openapi.json HTTP/1.1\r\nhost: gateway\r\n\r\n";
+    let whole = Client::connect(gateway.management).ask(asks).body;
+    // More answers than the two sockets hold.
+    let mut slow = Client::connect(gateway.management);
+    let answers = 120;
+    slow.send(asks.repeat(answers));
+    std::thread::sleep(Duration::from_secs(3));
+    let _silent = silent(gateway.management, 20);
+    assert_eq!(gateway.readyz(), Some(200));
+    for answer in 0..answers {
+        assert_eq!(slow.response(false).body.len(), whole.len(), "{answer}");
+    }
 }
 
 #[test]

@@ -13,18 +13,19 @@ use super::{
 };
 use crate::{
     domain::{
-        code::{CodeHash, OneTimeCode},
+        code::CodeHash,
         decision::{self, Destination, Reason},
-        deployment::{DeploymentName, DeploymentSpec},
+        deployment::DeploymentSpec,
         host::HostName,
         origin::Origin,
-        token::TokenUid,
+        timestamp::Timestamp,
         token_text::PresentedToken,
     },
-    index::verify::Shown,
+    index::verify::{ProvenToken, Shown},
     management::error::ApiError,
     service::{
-        self, Context, browser_sessions,
+        self, Context,
+        browser_sessions::{self, Handed},
         deployments::{
             self,
             address::{self, Address},
@@ -46,9 +47,10 @@ pub struct Asked {
 
 pub async fn open(visitor: SignedIn, Query(asked): Query<Asked>) -> PageResult {
     let Some(nonce) = CodeHash::parse(&asked.nonce) else { return Ok(invalid_link()) };
+    visitor.management.gateway.sign_ins.allow_person(visitor.user.id)?;
     let Some((spec, address)) = asked_for(&visitor, &visitor.context(), &asked.at).await? else { return Ok(nowhere()) };
-    let code = browser_sessions::hand_over(&visitor.context(), visitor.user.id, spec.name, nonce).await?;
-    Ok(redirect(&way_back(&address, &code, &asked.to)))
+    let handed = browser_sessions::hand_over(&visitor.context(), visitor.user.id, spec.name, nonce).await?;
+    Ok(redirect(&way_back(&address, &handed, &asked.to)))
 }
 
 /// The same with a pasted token in place of an account. It is typed here because the Deployment's own scripts could read it
@@ -58,33 +60,51 @@ pub async fn with_token(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> Pa
     let Some(nonce) = CodeHash::parse(&asked.nonce) else { return Ok(invalid_link()) };
     let limits = &visitor.management.limits;
     limits.sign_ins.allow(visitor.network())?;
-    let inside = visitor.enter(&limits.strangers, visitor.network())?;
-    let Some((spec, address)) = asked_for(&visitor, &inside.context(), &asked.at).await? else { return Ok(nowhere()) };
-    let token = match opened_by(&visitor, fields.text("token"), &spec.name).await {
-        Ok(token) => token,
-        Err(problem) => return Ok(sign_in::refused_token(&visitor, fields.text("next"), problem)),
+    let inside = visitor.enter(&limits.signing_in, visitor.network())?;
+    let refused = |problem| Ok(sign_in::refused_token(&visitor, fields.text("next"), problem));
+    // Before anything is looked up: who has no token learns nothing of Deployments, and costs the store nothing.
+    let proven = match proven(&visitor, fields.text("token")).await {
+        Ok(proven) => proven,
+        Err(problem) => return refused(problem),
     };
-    let code = browser_sessions::hand_over_of(&inside.context(), token, spec.name, nonce).await?;
-    Ok(page::rendered(StatusCode::OK, &ContinuePage { next: &way_back(&address, &code, &asked.to) }))
+    let found = asked_for(&visitor, &inside.context(), &asked.at).await?;
+    if let Err(reason) = opens(&proven, found.as_ref().map(|(spec, _)| spec), visitor.now) {
+        return if reason == Reason::NoSuchDeployment { Ok(nowhere()) } else { refused(refusal(reason)) };
+    }
+    let Some((spec, address)) = found else { return Ok(nowhere()) };
+    let token = proven.entry().uid;
+    visitor.management.gateway.sign_ins.allow(token)?;
+    let handed = browser_sessions::hand_over_of(&inside.context(), token, spec.name, nonce).await?;
+    Ok(page::rendered(StatusCode::OK, &ContinuePage { next: &way_back(&address, &handed, &asked.to) }))
 }
 
-/// The pasted token, if it opens the Deployment.
-async fn opened_by(visitor: &Anonymous, pasted: &str, name: &DeploymentName) -> Result<TokenUid, ApiError> {
+async fn proven(visitor: &Anonymous, pasted: &str) -> Result<ProvenToken, ApiError> {
     let not_a_token = "This is not an API token. API tokens start with bgw_ and have 66 characters.";
     let token = PresentedToken::parse(pasted.as_bytes()).map_err(|_| ApiError::invalid(not_a_token))?;
     let gateway = &visitor.management.gateway;
     let shown = Shown { from: visitor.network(), at: visitor.now };
-    let proven = gateway.verifier.authenticate(&gateway.index, token, shown).await?;
-    let destination = Destination::Deployment(name.as_str());
-    decision::decide(proven.entry().holder(), destination, visitor.now).map_err(|reason| match reason {
+    Ok(gateway.verifier.authenticate(&gateway.index, token, shown).await?)
+}
+
+/// Whether the token opens what is at the address. `None`: nothing is. As at the proxy, the scope decides before existence
+/// does.
+fn opens(proven: &ProvenToken, found: Option<&DeploymentSpec>, now: Timestamp) -> Result<(), Reason> {
+    let destination = match found {
+        Some(spec) => Destination::Deployment(spec.name.as_str()),
+        None => Destination::Unknown(None),
+    };
+    decision::decide(proven.entry().holder(), destination, now)
+}
+
+fn refusal(reason: Reason) -> ApiError {
+    match reason {
         Reason::OutOfScope => ApiError::new(
             StatusCode::FORBIDDEN,
             "insufficient_scope",
             "this API token does not open the Deployment that you came from",
         ),
         _ => ApiError::unauthorized("token_over", "this API token was revoked or has expired"),
-    })?;
-    Ok(proven.entry().uid)
+    }
 }
 
 /// The Deployment at the address that the browser comes from. `None`: there is none.
@@ -99,8 +119,10 @@ async fn asked_for(
     Ok(served.find_map(|spec| reach.asked(&spec, visitor.here(), at).map(|at| (spec, at))))
 }
 
-fn way_back(address: &Address, code: &OneTimeCode, to: &str) -> String {
-    let query = serde_urlencoded::to_string([("code", &*code.expose()), ("to", to)]).unwrap_or_default();
+fn way_back(address: &Address, Handed { code, until }: &Handed, to: &str) -> String {
+    let until = until.as_millis().to_string();
+    let query = [("code", &*code.expose()), ("until", &*until), ("to", to)];
+    let query = serde_urlencoded::to_string(query).unwrap_or_default();
     format!("{address}/-/hand-over?{query}")
 }
 

@@ -96,7 +96,7 @@ async fn check_password<'a>(
             limits.sign_ins.allow(visitor.network())?;
             let account = account.ok_or_else(wrong)?;
             limits.accounts.allow(account.clone())?;
-            (account, visitor.enter(&limits.strangers, visitor.network())?)
+            (account, visitor.enter(&limits.signing_in, visitor.network())?)
         }
     };
     let user = users::sign_in(&inside.context(), &account, password.to_owned()).await?.ok_or_else(wrong)?;

@@ -21,12 +21,13 @@ use crate::{
         timestamp::{DAY, Timestamp},
         user::{Role, User},
     },
-    http::{authority, cookie, network::Network, same_origin::Initiator},
-    management::{
-        Management,
-        error::ApiError,
+    http::{
+        authority, cookie,
         lane::{Lane, Place},
+        network::Network,
+        same_origin::Initiator,
     },
+    management::{Management, error::ApiError},
     service::{Context, lookup::Viewer, receipt::Receipt},
     store::{Committed, Priority, SharedStore},
 };
@@ -217,7 +218,7 @@ impl Anonymous {
         lane: &Lane<K>,
         key: K,
     ) -> Result<Inside<'_>, ApiError> {
-        Ok(Inside { browser: self, _place: lane.enter(key)? })
+        Ok(Inside { browser: self, _place: lane.enter(key).ok_or_else(ApiError::busy)? })
     }
 
     fn context_of<'a>(&'a self, actor: Actor, grantor: Grantor<'a>) -> Context<'a> {

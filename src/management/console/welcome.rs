@@ -99,7 +99,7 @@ async fn introduce(
 fn enter(visitor: &Anonymous) -> Result<Inside<'_>, ApiError> {
     let limits = &visitor.management.limits;
     limits.links.allow(visitor.network())?;
-    visitor.enter(&limits.strangers, visitor.network())
+    visitor.enter(&limits.accepting, visitor.network())
 }
 
 async fn invited(visitor: &Inside<'_>, text: &str) -> Result<Option<(OneTimeCode, User)>, ApiError> {

@@ -9,10 +9,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::ConnectInfo,
+};
 use http::{Request, Response};
 use hyper::{
-    body::{Frame, Incoming, SizeHint},
+    body::{Body as _, Frame, Incoming, SizeHint},
     server::conn::http1,
     service::service_fn,
 };
@@ -86,7 +90,7 @@ impl Server<'_> {
             _ = &mut serving => return,
             () = self.draining.cancelled() => {}
         }
-        if self.patience.waiting_since().is_some() {
+        if self.patience.is_between_requests() {
             return;
         }
         serving.as_mut().graceful_shutdown();
@@ -94,8 +98,12 @@ impl Server<'_> {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
-        self.patience.serving();
-        let mut request = request.map(Body::new);
+        self.patience.begun();
+        if request.body().is_end_stream() {
+            self.patience.received_all();
+        }
+        let asking = |body| Body::new(Asking { body, patience: Arc::clone(self.patience) });
+        let mut request = request.map(asking);
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let patience = Arc::clone(self.patience);
         let response = self.router.clone().call(request).await?;
@@ -123,11 +131,47 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noticing<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        // The library flushes once it has written all that it has.
+        self.patience.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A request's body: tells when all of it has come, or whoever reads it wants no more.
+struct Asking {
+    body: Incoming,
+    patience: Arc<Patience>,
+}
+
+impl hyper::body::Body for Asking {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.patience.received_all();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.patience.received_all();
     }
 }
 

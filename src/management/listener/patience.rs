@@ -27,8 +27,12 @@ enum Phase {
     Idle,
     /// The header is not complete.
     Header,
+    /// The header is, and not all of the body has come.
+    Body,
     /// A request is being answered.
     Serving,
+    /// All of the answer was handed on, and not all of it has left.
+    Leaving,
 }
 
 impl Patience {
@@ -44,26 +48,43 @@ impl Patience {
     }
 
     /// The header is complete.
-    pub fn serving(&self) {
-        self.change(|_| Some(Standing::new(Phase::Serving, SERVING)));
+    pub fn begun(&self) {
+        self.change(|_| Some(Standing::new(Phase::Body, SERVING)));
+    }
+
+    /// All of the request has come, or nobody wants more of it.
+    pub fn received_all(&self) {
+        self.change(|standing| {
+            (standing.phase == Phase::Body).then_some(Standing { phase: Phase::Serving, ..*standing })
+        });
     }
 
     /// The last of the answer was handed on.
     pub fn answered(&self) {
-        self.change(|_| Some(Standing::new(Phase::Idle, self.keep_alive)));
+        self.change(|standing| Some(Standing { phase: Phase::Leaving, ..*standing }));
+    }
+
+    /// The socket has taken all that it was given.
+    pub fn flushed(&self) {
+        self.change(|standing| (standing.phase == Phase::Leaving).then(|| Standing::new(Phase::Idle, self.keep_alive)));
     }
 
     /// Ends the connection, unless a request is being answered.
     pub fn give_up(&self) {
         self.change(|standing| {
-            (standing.phase != Phase::Serving).then(|| Standing { until: Instant::now(), ..*standing })
+            standing.phase.waits_for_caller().then(|| Standing { until: Instant::now(), ..*standing })
         });
     }
 
-    /// Since when nothing of a request is being answered. `None`: one is.
+    /// Since when the caller has kept the gateway waiting. `None`: it does not.
     pub fn waiting_since(&self) -> Option<Instant> {
         let standing = self.standing.borrow();
-        (standing.phase != Phase::Serving).then_some(standing.since)
+        standing.phase.waits_for_caller().then_some(standing.since)
+    }
+
+    /// Whether no request has begun.
+    pub fn is_between_requests(&self) -> bool {
+        matches!(self.standing.borrow().phase, Phase::Idle | Phase::Header)
     }
 
     /// Returns when the time is over.
@@ -87,6 +108,12 @@ impl Patience {
             }
             None => false,
         });
+    }
+}
+
+impl Phase {
+    fn waits_for_caller(self) -> bool {
+        matches!(self, Self::Idle | Self::Header | Self::Body)
     }
 }
 

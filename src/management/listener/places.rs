@@ -1,5 +1,5 @@
-//! A bounded number of open connections. When all places are taken, a newcomer gets that of the connection that has waited
-//! longest without a request: silent connections, however many, keep nobody out.
+//! A bounded number of open connections. When all places are taken, a newcomer gets that of the connection whose caller has
+//! kept the gateway waiting longest, for a request or for its body: silent connections, however many, keep nobody out.
 
 use std::{
     collections::HashMap,

@@ -8,10 +8,15 @@ use http::{Response, StatusCode};
 use super::{OwnPage, redirect, return_path};
 use crate::{
     domain::{
-        code::{Nonce, Purpose},
+        code::{Nonce, OneTimeCode, Purpose},
+        deployment::DeploymentName,
         origin::Origin,
+        timestamp::Timestamp,
     },
-    http::cookie::{self, NONCE},
+    http::{
+        cookie::{self, NONCE},
+        form::FormFields,
+    },
     service::{
         self, browser_sessions,
         deployments::address::{self, Address},
@@ -40,20 +45,29 @@ impl OwnPage<'_> {
     pub(super) async fn hand_over(&self) -> Response<Bytes> {
         let query = self.query();
         let to = return_path(query.text("to"));
-        let codes = self.gateway.opened.get().map(|store| store.codes());
-        // One that was invented ends here.
-        let code = codes.and_then(|codes| codes.open(Purpose::HandOver, query.text("code")));
-        let nonce = cookie::get(&self.head.headers, self.forwarding.https, NONCE).and_then(Nonce::parse);
-        let name = self.route.deployment.as_ref().map(|deployment| deployment.spec.name.clone());
-        let (Some(code), Some(nonce), Some(name)) = (code, nonce, name) else {
+        let Some((code, nonce, name)) = self.handed(&query) else {
             return self.denied_text(&service::Error::SignInOver.to_string(), StatusCode::BAD_REQUEST, to);
         };
         let lifetime = self.settings.browser.session_lifetime;
         let deployment = name.clone();
-        let begun = self.in_store(async move |store| {
+        let place = self.gateway.sign_ins.signing_in.enter(self.network());
+        let begun = self.in_store(place, async move |store| {
             browser_sessions::redeem(&store.context(), &code, &nonce, &deployment, lifetime).await
         });
         self.begun(begun.await, &name, to)
+    }
+
+    /// The code that the browser brings, its nonce, and the Deployment here. `None`: the code was invented, is over, or is
+    /// another browser's or Deployment's. The store is not asked: neither its state nor its time shows whether there is a
+    /// Deployment.
+    fn handed(&self, query: &FormFields) -> Option<(OneTimeCode, Nonce, DeploymentName)> {
+        let codes = self.gateway.opened.get()?.codes();
+        let nonce = cookie::get(&self.head.headers, self.forwarding.https, NONCE).and_then(Nonce::parse)?;
+        let deployment = self.route.deployment.as_ref()?.spec.name.clone();
+        let until = Timestamp::from_millis(query.text("until").parse().ok()?);
+        let purpose = Purpose::HandOver { deployment: &deployment, nonce: &nonce.hash(), until };
+        let code = codes.open(purpose, query.text("code")).filter(|_| until > system::now())?;
+        Some((code, nonce, deployment))
     }
 
     /// Where this browser reaches the console. `None`: it listens on another machine's loopback, as far as we know.

@@ -8,15 +8,20 @@ use super::OwnPage;
 use crate::{
     config::TokenConfig,
     domain::{audit::Actor, rights::Grantor, routing::Declared, user::SingleSignOn},
+    http::lane::Place,
     service::{self, Context},
     store::{Committed, SharedStore, StoreError},
     system::{Os, System},
 };
 
 impl OwnPage<'_> {
-    /// Works with the store, if not too many do so already, until every gateway decides by what was done: the next request
+    /// Works with the store, if there was a `place` for it, until every gateway decides by what was done: the next request
     /// may go to any. The threads of the proxy do not wait for it.
-    pub(super) async fn in_store<T, F>(&self, work: impl FnOnce(Arc<Opened>) -> F) -> service::Result<T>
+    pub(super) async fn in_store<T, F>(
+        &self,
+        place: Option<Place>,
+        work: impl FnOnce(Arc<Opened>) -> F,
+    ) -> service::Result<T>
     where
         T: Send + 'static,
         F: Future<Output = service::Result<Committed<T>>> + Send + 'static,
@@ -26,7 +31,7 @@ impl OwnPage<'_> {
         let opened =
             Arc::new(Opened { store, tokens: self.settings.browser.tokens.clone(), declared: Declared::default() });
         let (gateway, work) = (Arc::clone(self.gateway), work(Arc::clone(&opened)));
-        let _slot = self.gateway.sign_ins.slot().ok_or(service::Error::SignInBusy)?;
+        let _place = place.ok_or(service::Error::SignInBusy)?;
         // Dropped with the request: nobody works for a caller who has left.
         let mut task = JoinSet::new();
         let work = async move {

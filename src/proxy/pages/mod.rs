@@ -117,7 +117,12 @@ impl<'a> OwnPage<'a> {
     /// Asks for a permit on the route of now: reading the form may have taken long.
     async fn admit(&self, presented: Presented<'_>) -> Result<Permit, Denied> {
         let mut route = self.gateway.index.route(self.route.key);
-        Gate::of(self.gateway).admit(&mut route, presented, Network::of(self.forwarding.client)).await
+        Gate::of(self.gateway).admit(&mut route, presented, self.network()).await
+    }
+
+    /// The key of limits.
+    fn network(&self) -> Network {
+        Network::of(self.forwarding.client)
     }
 
     /// Whether browsers may sign in at this address: not where Deployments share an origin, and so each other's sessions.

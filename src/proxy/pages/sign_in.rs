@@ -12,7 +12,6 @@ use crate::{
     domain::{deployment::DeploymentName, token_text::PresentedToken},
     http::{
         cookie,
-        network::Network,
         page::{self, Scripts},
     },
     index::verify::Shown,
@@ -119,11 +118,13 @@ impl OwnPage<'_> {
         };
         let lifetime = self.settings.browser.session_lifetime;
         let deployment = name.clone();
-        if !self.gateway.sign_ins.allow(uid) {
-            return self.begun(Err(service::Error::SignInTooOften), &name, to);
+        if let Err(error) = self.gateway.sign_ins.allow(uid) {
+            return self.begun(Err(error), &name, to);
         }
-        let begun = self
-            .in_store(async move |store| browser_sessions::sign_in(&store.context(), uid, &deployment, lifetime).await);
+        let place = self.gateway.sign_ins.signing_in.enter(self.network());
+        let begun = self.in_store(place, async move |store| {
+            browser_sessions::sign_in(&store.context(), uid, &deployment, lifetime).await
+        });
         self.begun(begun.await, &name, to)
     }
 
@@ -131,14 +132,15 @@ impl OwnPage<'_> {
     /// does not show.
     pub(super) async fn sign_out(&self) -> Response<Bytes> {
         let (headers, https) = (&self.head.headers, self.forwarding.https);
-        let shown = Shown { from: Network::of(self.forwarding.client), at: system::now() };
+        let shown = Shown { from: self.network(), at: system::now() };
         if let Some(session) = self.session()
             && let Ok(proven) = self.gateway.verifier.authenticate(&self.gateway.index, session.token, shown).await
             && self.route.deployment.as_ref().is_some_and(|here| proven.entry().is_session_of(&here.spec.name))
         {
             let (session, token) = (proven.lookup_id(), proven.entry().uid);
-            let ended =
-                self.in_store(async move |store| browser_sessions::sign_out(&store.context(), session, token).await);
+            let place = self.gateway.sign_ins.signing_out.enter(self.network());
+            let ended = self
+                .in_store(place, async move |store| browser_sessions::sign_out(&store.context(), session, token).await);
             if let Err(error) = ended.await {
                 return self.denied_text(&error.to_string(), status(&error), "/");
             }

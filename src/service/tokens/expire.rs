@@ -16,13 +16,14 @@ pub const GRACE: Duration = Duration::from_secs(60);
 /// Tokens in one change, which others wait for.
 const AT_ONCE: u32 = 500;
 
-/// Writes down which tokens, old secrets and browser sessions ended more than [`GRACE`] ago: a clock that is set back does
-/// not revive them then. `false`: there was nothing to write down.
+/// Writes down which tokens, old secrets and browser sessions ended more than [`GRACE`] ago, and forgets sessions at the
+/// console, links and logins that did: a clock that is set back does not revive them then. `false`: there was nothing to write down.
 ///
 /// # Errors
 /// The store's.
 pub async fn record_expiry(context: &Context<'_>) -> Result<bool> {
     let due = context.now.saturating_sub(GRACE);
+    context.store.forget_ended(due).await?;
     if !context.store.has_ended(due).await? {
         return Ok(false);
     }

@@ -97,6 +97,24 @@ impl Browser {
     }
 }
 
+/// The link to the console by which the browser at a Deployment's address signs in there, as the console takes it. The
+/// Deployment is reached by a host that the test has no name server for; its port is the listener's.
+pub fn way_to_console(gateway: &Gateway, browser: &mut Browser, to: &str) -> String {
+    let asked = browser.get(&format!("/-/console?to={to}"));
+    let location = asked.header("location").unwrap().to_owned();
+    let open = location.strip_prefix(&format!("http://{}", gateway.management)).unwrap();
+    let at = format!("at=http%3A%2F%2F{}", browser.host);
+    open.replace(&at, &format!("{at}%3A{}", gateway.proxy.port()))
+}
+
+/// The path of the link by which the console sends the browser back, which one that is signed in there gets.
+pub fn way_back(gateway: &Gateway, console: &mut Browser, browser: &mut Browser, to: &str) -> String {
+    let handed = console.get(&way_to_console(gateway, browser, to));
+    let back = handed.header("location").unwrap_or_else(|| panic!("{}", handed.text()));
+    let address = format!("http://{}:{}", browser.host, gateway.proxy.port());
+    back.strip_prefix(&address).unwrap().to_owned()
+}
+
 pub fn create_user(gateway: &Gateway, email: &str, admin: bool) {
     let mut arguments = vec!["user", "create", "--email", email, "--name", "Somebody", "--password-stdin"];
     arguments.extend(admin.then_some("--admin"));

@@ -7,6 +7,7 @@ use bento_gateway::{
         audit::Action,
         code::{NONCE_BYTES, Nonce},
         device_login::{DeviceLogin, LoginDecision},
+        session::ConsoleSession,
         timestamp::Timestamp,
     },
     store::{TokenFilter, TokenOrder},
@@ -16,7 +17,7 @@ use bento_gateway::{
 use super::verbs::Verbs;
 use super::{StoreUnderTest, behaviours, event, owner, scopes, secret, token};
 
-behaviours!(a_login_is_decided_once, a_login_is_claimed_once, old_logins_are_forgotten,);
+behaviours!(a_login_is_decided_once, a_login_is_claimed_once, what_stands_for_itself_is_forgotten_once_it_is_over,);
 
 fn login(number: u8, expires_at: Timestamp) -> DeviceLogin {
     DeviceLogin {
@@ -38,9 +39,8 @@ async fn a_login_is_decided_once(under_test: StoreUnderTest) {
     let store = under_test.open().await;
     let by = owner(&store).await;
     let (waiting, over) = (login(1, later()), login(2, Timestamp::from_millis(2_000)));
-    let never = Timestamp::from_millis(0);
-    store.insert_login(&waiting, never).await.unwrap();
-    store.insert_login(&over, never).await.unwrap();
+    store.insert_login(&waiting).await.unwrap();
+    store.insert_login(&over).await.unwrap();
     assert_eq!(store.login(&waiting.code_hash).await.unwrap(), Some(waiting.clone()));
     assert_eq!(store.login(&login(3, later()).code_hash).await.unwrap(), None);
 
@@ -55,7 +55,7 @@ async fn a_login_is_decided_once(under_test: StoreUnderTest) {
     assert_eq!(read.decision, Some(approved));
 
     let refused = login(4, later());
-    store.insert_login(&refused, never).await.unwrap();
+    store.insert_login(&refused).await.unwrap();
     assert!(decide(&refused, &LoginDecision::Refused).await);
     assert_eq!(store.login(&refused.code_hash).await.unwrap().unwrap().decision, Some(LoginDecision::Refused));
     let claimed = store.claim_login(&refused.code_hash, &token(by, "x"), &secret(), &event(Action::TokenCreated)).await;
@@ -66,7 +66,7 @@ async fn a_login_is_claimed_once(under_test: StoreUnderTest) {
     let store = under_test.open().await;
     let by = owner(&store).await;
     let login = login(1, later());
-    store.insert_login(&login, Timestamp::from_millis(0)).await.unwrap();
+    store.insert_login(&login).await.unwrap();
     let claim = |number: usize| {
         let (store, code) = (store.clone(), login.code_hash.clone());
         let record = token(by, &format!("claim {number}"));
@@ -92,11 +92,30 @@ async fn a_login_is_claimed_once(under_test: StoreUnderTest) {
     assert_eq!(store.list_tokens(&filter).await.unwrap().total, 1);
 }
 
-async fn old_logins_are_forgotten(under_test: StoreUnderTest) {
+/// So that a clock which is set back does not revive it.
+async fn what_stands_for_itself_is_forgotten_once_it_is_over(under_test: StoreUnderTest) {
     let store = under_test.open().await;
-    let (old, new) = (login(1, Timestamp::from_millis(2_000)), login(2, Timestamp::from_millis(9_000)));
-    store.insert_login(&old, Timestamp::from_millis(0)).await.unwrap();
-    store.insert_login(&new, Timestamp::from_millis(2_001)).await.unwrap();
-    assert_eq!(store.login(&old.code_hash).await.unwrap(), None);
-    assert!(store.login(&new.code_hash).await.unwrap().is_some());
+    let user = owner(&store).await;
+    let now = system::now();
+    let (ended, before) = (now.saturating_sub(Duration::from_secs(60)), now.saturating_sub(Duration::from_secs(120)));
+    let [over, goes_on] = [(1, ended), (2, later())];
+    for (number, expires_at) in [over, goes_on] {
+        store.insert_login(&login(number, expires_at)).await.unwrap();
+        let session = ConsoleSession {
+            id_hash: login(number, expires_at).code_hash,
+            user,
+            created_at: before,
+            expires_at,
+            address: String::new(),
+            client: String::new(),
+        };
+        store.insert_session(&session, &event(Action::SignedIn)).await.unwrap();
+    }
+    store.forget_ended(now).await.unwrap();
+    for ((number, expires_at), is_there) in [(over, false), (goes_on, true)] {
+        let code = login(number, expires_at).code_hash;
+        assert_eq!(store.login(&code).await.unwrap().is_some(), is_there);
+        // By a clock that goes wrong.
+        assert_eq!(store.session(&code, before).await.unwrap().is_some(), is_there);
+    }
 }

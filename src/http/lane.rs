@@ -7,10 +7,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use axum::http::StatusCode;
-
-use super::error::ApiError;
-
 pub struct Lane<K> {
     places: usize,
     /// Of these, for one key.
@@ -38,17 +34,16 @@ impl<K: Copy + Eq + Hash + Send + Sync + 'static> Lane<K> {
         Self { places, share, taken: Arc::new(Mutex::new(Taken { all: 0, by_key: HashMap::new() })) }
     }
 
-    /// # Errors
-    /// 503.
-    pub fn enter(&self, key: K) -> Result<Place, ApiError> {
+    /// `None`: all places are taken, or the key's share of them.
+    pub fn enter(&self, key: K) -> Option<Place> {
         let mut taken = locked(&self.taken);
         let of_key = taken.by_key.get(&key).copied().unwrap_or(0);
         if taken.all >= self.places || of_key >= self.share {
-            return Err(busy());
+            return None;
         }
         taken.all += 1;
         taken.by_key.insert(key, of_key + 1);
-        Ok(Place { _given_back: Box::new(GiveBack { key, taken: Arc::clone(&self.taken) }) })
+        Some(Place { _given_back: Box::new(GiveBack { key, taken: Arc::clone(&self.taken) }) })
     }
 }
 
@@ -67,11 +62,6 @@ fn locked<K>(taken: &Mutex<Taken<K>>) -> MutexGuard<'_, Taken<K>> {
     taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn busy() -> ApiError {
-    let text = "the gateway is busy with other requests of this kind; try again in a moment";
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,12 +69,12 @@ mod tests {
     #[test]
     fn nobody_has_more_than_their_share_and_all_is_given_back() {
         let lane = Lane::new(3, 2);
-        let one: Vec<_> = (0..2).filter_map(|_| lane.enter(1).ok()).collect();
-        assert!(one.len() == 2 && lane.enter(1).is_err());
-        let other = lane.enter(2).ok();
-        assert!(other.is_some() && lane.enter(3).is_err(), "all places are taken");
+        let one: Vec<_> = (0..2).filter_map(|_| lane.enter(1)).collect();
+        assert!(one.len() == 2 && lane.enter(1).is_none());
+        let other = lane.enter(2);
+        assert!(other.is_some() && lane.enter(3).is_none(), "all places are taken");
         drop(one);
-        assert!(lane.enter(1).is_ok());
+        assert!(lane.enter(1).is_some());
         drop(other);
         assert_eq!(locked(&lane.taken).all, 0);
         assert!(locked(&lane.taken).by_key.is_empty());
