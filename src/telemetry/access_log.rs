@@ -10,13 +10,15 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    thread::JoinHandle,
     time::Duration,
 };
 
 use http::Method;
 
-use super::{Style, json_line::JsonLines, line::Line, redact::without_tokens, traffic::TrafficCounts};
+use super::{
+    Style, json_line::JsonLines, line::Line, redact::without_tokens, traffic::TrafficCounts,
+    writing_thread::WritingThread,
+};
 
 /// How long a line may wait to be written.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
@@ -42,7 +44,7 @@ pub struct AccessLog {
     pub traffic: Arc<TrafficCounts>,
     buffers: Vec<Arc<AccessBuffer>>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: WritingThread,
 }
 
 impl AccessBuffer {
@@ -83,11 +85,9 @@ impl AccessLog {
             spare: Batch::default(),
             out: Vec::new(),
         };
-        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn({
-            let stop = Arc::clone(&stop);
-            move || writer.run(&stop)
-        })?;
-        Ok(Self { traffic, buffers, stop, thread: Some(thread) })
+        let stops = Arc::clone(&stop);
+        let thread = WritingThread::start("access-log", move || writer.run(&stops))?;
+        Ok(Self { traffic, buffers, stop, thread })
     }
 
     pub fn buffer(&self, worker: usize) -> Arc<AccessBuffer> {
@@ -96,13 +96,10 @@ impl AccessLog {
 }
 
 impl Drop for AccessLog {
-    /// Waits until everything is written.
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
+        self.thread.unpark();
+        self.thread.wait();
     }
 }
 

@@ -7,6 +7,7 @@ mod own_log;
 mod redact;
 pub mod traffic;
 pub mod unsent;
+mod writing_thread;
 
 pub use own_log::OwnLog;
 

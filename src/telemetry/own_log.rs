@@ -4,18 +4,19 @@
 use std::{
     io::Write,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::writing_thread::WritingThread;
+
 /// Bytes that may wait to be written; what is said beyond them is dropped and counted.
 const MAX_WAITING: usize = 1 << 20;
-/// How long the end of the program waits for what is left to be written.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// Writes until it is dropped, and then what is left.
-pub struct OwnLog(Arc<Waiting>);
+pub struct OwnLog {
+    waiting: Arc<Waiting>,
+    thread: WritingThread,
+}
 
 /// Where lines are left.
 #[derive(Clone)]
@@ -33,8 +34,6 @@ struct Said {
     dropped: u64,
     /// Nothing more will be said.
     ended: bool,
-    /// And all that was said is written.
-    written: bool,
 }
 
 impl OwnLog {
@@ -43,21 +42,20 @@ impl OwnLog {
     pub fn start() -> std::io::Result<Self> {
         let waiting = Arc::<Waiting>::default();
         let writing = Arc::clone(&waiting);
-        std::thread::Builder::new().name("own-log".to_owned()).spawn(move || writing.write_all())?;
-        Ok(Self(waiting))
+        let thread = WritingThread::start("own-log", move || writing.write_all())?;
+        Ok(Self { waiting, thread })
     }
 
     pub fn lines(&self) -> Lines {
-        Lines(Arc::clone(&self.0))
+        Lines(Arc::clone(&self.waiting))
     }
 }
 
 impl Drop for OwnLog {
     fn drop(&mut self) {
-        let mut said = self.0.said();
-        said.ended = true;
-        self.0.changed.notify_all();
-        let _ = self.0.changed.wait_timeout_while(said, PATIENCE, |said| !said.written);
+        self.waiting.said().ended = true;
+        self.waiting.changed.notify_all();
+        self.thread.wait();
     }
 }
 
@@ -70,7 +68,7 @@ impl Waiting {
         loop {
             let nothing = |said: &mut Said| said.text.is_empty() && !said.ended;
             let mut said = self.changed.wait_while(self.said(), nothing).unwrap_or_else(PoisonError::into_inner);
-            let Said { text, dropped, ended, .. } = &mut *said;
+            let Said { text, dropped, ended } = &mut *said;
             let (text, dropped, ended) = (std::mem::take(text), std::mem::take(dropped), *ended);
             drop(said);
             // Nobody is left to be told if standard error is gone.
@@ -78,8 +76,7 @@ impl Waiting {
             if dropped > 0 {
                 tracing::warn!(dropped, "lines of the log were dropped: standard error was not read fast enough");
             } else if ended {
-                self.said().written = true;
-                return self.changed.notify_all();
+                return;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::Duration,
 };
@@ -59,13 +59,16 @@ fn nobody_has_to_read_the_log_for_requests_to_be_answered() {
     let (mut gateway, token) = start(&upstream);
     gateway.kill();
     let mut command = gateway.cli_command(&["serve"]);
-    let _unread = Killed(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
+    let mut unread = Killed(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
     wait_until("it is ready", SOON, || gateway.readyz() == Some(200));
     let status = |host: &str| gateway.ask(&get(host, "/complete", &token.text)).status;
     // More than a pipe holds.
     (0..1000).for_each(|_| assert_eq!(gateway.ask(&get("b.test", "/", "nonsense")).status, 401));
     assert_eq!(status("dead.test"), 502, "of which there is a warning");
     assert_eq!(status(HOST), 201, "by the same thread");
+    // Nor for the program to end.
+    assert!(Command::new("kill").arg(unread.0.id().to_string()).status().unwrap().success());
+    wait_until("it has ended", SOON, || unread.0.try_wait().unwrap().is_some());
 }
 
 /// Also if the test fails.
