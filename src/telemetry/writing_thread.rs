@@ -3,7 +3,10 @@
 use std::{
     convert::Infallible,
     io,
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, channel},
+    },
     thread::{Builder, Thread},
     time::Duration,
 };
@@ -14,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// One such thread.
 pub struct WritingThread {
     thread: Thread,
-    /// Nothing is ever sent: it ends with the thread.
-    ended: Receiver<Infallible>,
+    /// Nothing is ever sent: it ends with the thread. The lock is for whoever shares this.
+    ended: Mutex<Receiver<Infallible>>,
 }
 
 impl WritingThread {
@@ -28,7 +31,7 @@ impl WritingThread {
             run();
         };
         let thread = Builder::new().name(name.to_owned()).spawn(run)?.thread().clone();
-        Ok(Self { thread, ended })
+        Ok(Self { thread, ended: Mutex::new(ended) })
     }
 
     /// Has it look for what there is to do, if it is parked.
@@ -38,6 +41,6 @@ impl WritingThread {
 
     /// Waits until it has ended, and not for ever.
     pub fn wait(&self) {
-        let _ = self.ended.recv_timeout(PATIENCE);
+        let _ = self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(PATIENCE);
     }
 }
