@@ -92,9 +92,7 @@ fn operations(gateway: &Gateway, spare: &str) -> Vec<(String, String, Value)> {
 fn no_operation_goes_on_with_a_right_that_was_lost() {
     on_each_store(|gateway| {
         let admin = gateway.token(&["api"]).text;
-        for email in ["there@example.com"] {
-            api::post(gateway, &admin, "/api/v1/users", json!({ "email": email, "name": "There" }));
-        }
+        api::post(gateway, &admin, "/api/v1/users", json!({ "email": "there@example.com", "name": "There" }));
         let upstreams = json!({ "name": "there", "upstreams": ["http://127.0.0.1:1"] });
         assert_eq!(api::post(gateway, &admin, "/api/v2/deployments", upstreams).0, 200);
         let spare = gateway.token(&["deployment:*"]).uid;

@@ -126,7 +126,7 @@ impl Verbs for Store {
     }
 
     async fn revoke_token(&self, uid: TokenUid, at: Timestamp, event: &AuditEvent) -> Done<Option<TokenRecord>> {
-        let mut change = begin(self).await?;
+        let mut change = self.urgent_change(event.actor, &Grantor::Operator, at).await?;
         let Some(token) = change.token(uid).await? else { return Ok(None) };
         let live = token.revoked_at.is_none();
         let token = change.revoke_token(token, at).await?;
