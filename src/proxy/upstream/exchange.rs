@@ -18,7 +18,7 @@ use super::{
     chunked::{Chunked, Step},
     head::{ResponseFraming, ResponseHead},
     head_reader::HeadReader,
-    pool::{Connection, Pool},
+    pool::{Connection, FIRST_READ, Pool},
     request_writer::{RequestWriter, WriteError},
 };
 use crate::{
@@ -29,8 +29,7 @@ use crate::{
     },
 };
 
-/// Room for the first read, bytes; doubled while reads fill it, up to [`MAX_READ`].
-const FIRST_READ: usize = 8 * 1024;
+/// Most of a body that one read takes, bytes.
 const MAX_READ: usize = 64 * 1024;
 
 pub struct Exchange {
@@ -40,9 +39,10 @@ pub struct Exchange {
     deadline: Deadline,
     load: Load,
     pool: Rc<Pool>,
+    /// Room for a read, bytes; doubled while reads fill it, up to [`MAX_READ`].
     read_size: usize,
-    /// Whether a byte of the response came.
-    response_begun: bool,
+    /// Bytes of the response that came, its head included.
+    response_bytes: u64,
     head: HeadReader,
     /// Whether its head is complete, which may be before the request is sent.
     head_complete: bool,
@@ -94,14 +94,14 @@ impl Drop for Load {
 impl Exchange {
     pub fn new(connection: Connection, writer: RequestWriter, deadline: Deadline, load: Load, pool: Rc<Pool>) -> Self {
         Self {
+            read_size: connection.read_size,
             connection,
             writer,
             sending: Sending::Running { progress: u64::MAX },
             deadline,
             load,
             pool,
-            read_size: FIRST_READ,
-            response_begun: false,
+            response_bytes: 0,
             head: HeadReader::default(),
             head_complete: false,
             decoder: Decoder::Done,
@@ -118,6 +118,8 @@ impl Exchange {
         let head = poll_fn(|cx| self.poll_head(cx, method)).await?;
         self.deadline.arm(Timer::UpstreamIdle, self.deadline.permit().spec().settings.idle_timeout);
         self.head_complete = true;
+        // What the last response took says nothing of how this one's body comes.
+        self.read_size = FIRST_READ;
         self.keep_alive = head.keep_alive;
         self.decoder = match head.framing {
             ResponseFraming::None | ResponseFraming::Length(0) => Decoder::Done,
@@ -142,10 +144,9 @@ impl Exchange {
             }
             if ready!(self.poll_fill(cx, 1))? == 0 {
                 self.head.check_rest(&mut self.connection.buffer, method)?;
-                let how = if self.response_begun { Closed::WithinResponse } else { Closed::BeforeResponse };
+                let how = if self.response_bytes > 0 { Closed::WithinResponse } else { Closed::BeforeResponse };
                 return Poll::Ready(Err(UpstreamFailure::Closed(how).into()));
             }
-            self.response_begun = true;
         }
     }
 
@@ -202,7 +203,7 @@ impl Exchange {
     pub fn may_be_sent_again(&self, failure: Rejection, method: &Method) -> bool {
         let closed = matches!(failure, Rejection::Upstream(UpstreamFailure::Closed(_)));
         let harmless = self.writer.written == 0 || method.is_idempotent();
-        self.connection.reused && closed && !self.response_begun && harmless && self.writer.is_repeatable()
+        self.connection.reused && closed && self.response_bytes == 0 && harmless && self.writer.is_repeatable()
     }
 
     /// Whether the upstream is who is waited for, and not the caller.
@@ -225,8 +226,9 @@ impl Exchange {
     }
 
     /// Puts the connection into the pool if it can carry another exchange. For a response whose body is complete.
-    pub fn finish(self) {
+    pub fn finish(mut self) {
         if self.is_done() && self.keep_alive && self.sending == Sending::Done {
+            self.connection.read_size = room_for(self.response_bytes);
             self.pool.put(&self.load.0, self.connection);
         }
     }
@@ -262,11 +264,20 @@ impl Exchange {
     fn poll_fill(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<Result<usize, Rejection>> {
         let Connection { stream, buffer, .. } = &mut self.connection;
         // No room is taken while there is nothing to read: a silent stream costs none.
-        ready!(stream.poll_read_ready(cx)).map_err(|_| UpstreamFailure::Closed(Closed::Reset))?;
-        buffer.reserve(missing.max(self.read_size));
+        let Poll::Ready(readable) = stream.poll_read_ready(cx) else {
+            if buffer.is_empty() {
+                *buffer = BytesMut::new();
+            }
+            return Poll::Pending;
+        };
+        readable.map_err(|_| UpstreamFailure::Closed(Closed::Reset))?;
+        // A read that does not fill its room tells tokio that there is no more: without the one byte, the next exchange would
+        // begin with a read of nothing.
+        buffer.reserve((missing + 1).max(self.read_size));
         let room = buffer.capacity() - buffer.len();
         let read =
             ready!(poll_read_buf(Pin::new(stream), cx, buffer)).map_err(|_| UpstreamFailure::Closed(Closed::Reset))?;
+        self.response_bytes += read as u64;
         if read == room {
             self.read_size = (self.read_size * 2).min(MAX_READ);
         }
@@ -304,6 +315,13 @@ impl Exchange {
             },
         }
     }
+}
+
+/// Room for the first read of a response on a connection whose last one took `bytes`: somewhat more, as the next one is
+/// seldom of the very same size.
+fn room_for(bytes: u64) -> usize {
+    let taken = usize::try_from(bytes).unwrap_or(MAX_READ).min(MAX_READ);
+    (taken / FIRST_READ + 1) * FIRST_READ
 }
 
 enum Taken {

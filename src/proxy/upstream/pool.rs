@@ -18,6 +18,8 @@ use crate::index::upstream::Upstream;
 
 /// Idle connections that are kept per upstream and worker.
 const MAX_IDLE: usize = 512;
+/// Room for the first read of a response while nothing is known of what the upstream sends, bytes.
+pub const FIRST_READ: usize = 8 * 1024;
 
 /// A connection to an upstream, and what was read from it and not used yet.
 pub struct Connection {
@@ -25,6 +27,8 @@ pub struct Connection {
     pub buffer: BytesMut,
     /// Whether it has carried an exchange before: then it may be closing without our knowing.
     pub reused: bool,
+    /// Room for the first read of the next response, bytes: what the last one took.
+    pub read_size: usize,
 }
 
 #[derive(Default)]
@@ -35,6 +39,7 @@ pub struct Pool {
 
 struct Idle {
     stream: TcpStream,
+    read_size: usize,
     since: Instant,
 }
 
@@ -44,9 +49,9 @@ impl Pool {
     pub fn take(&self, upstream: &Upstream, keep_alive: Duration) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&upstream.id)?;
-        while let Some(Idle { stream, since }) = connections.pop() {
+        while let Some(Idle { stream, read_size, since }) = connections.pop() {
             if is_silent(&stream) && since.elapsed() < keep_alive {
-                return Some(Connection { stream, buffer: BytesMut::new(), reused: true });
+                return Some(Connection { stream, buffer: BytesMut::new(), reused: true, read_size });
             }
         }
         None
@@ -58,7 +63,7 @@ impl Pool {
     /// The upstream's name has no address, or none of them takes a connection.
     pub async fn connect(&self, upstream: &Upstream, delay: Duration) -> io::Result<Connection> {
         let stream = Rc::clone(&self.addresses).connect(&upstream.url, delay).await?;
-        Ok(Connection { stream, buffer: BytesMut::new(), reused: false })
+        Ok(Connection { stream, buffer: BytesMut::new(), reused: false, read_size: FIRST_READ })
     }
 
     /// Keeps a connection whose exchange is over and left nothing behind.
@@ -67,7 +72,8 @@ impl Pool {
             let mut idle = self.idle.borrow_mut();
             let connections = idle.entry(upstream.id).or_default();
             if connections.len() < MAX_IDLE {
-                connections.push(Idle { stream: connection.stream, since: Instant::now() });
+                let Connection { stream, read_size, .. } = connection;
+                connections.push(Idle { stream, read_size, since: Instant::now() });
             }
         }
     }
