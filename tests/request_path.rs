@@ -58,7 +58,7 @@ const FORWARDED: usize = 21;
 /// The same for one whose answer is large: read whole, into one buffer, from the second on a connection on.
 const LARGE: usize = 21;
 /// The same for one that is refused.
-const REFUSED: usize = 17;
+const REFUSED: usize = 16;
 
 /// In a round.
 const CALLS: usize = 200;

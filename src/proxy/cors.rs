@@ -33,15 +33,19 @@ pub enum Cors {
     Allowed(HeaderValue),
 }
 
-/// Lets the page that asked read a refusal of ours, whichever page it is: the refusal holds nothing that the page could not get
+/// Says that a response depends on the page that asks.
+pub fn vary(headers: &mut HeaderMap) {
+    headers.append(VARY, HeaderValue::from_static("origin"));
+}
+
+/// Lets the page that asked read a refusal of ours, which [varies](vary) by it, whichever page it is: the refusal holds nothing that the page could not get
 /// without a browser, and what it says depends on the request alone, so that nobody learns from it whether there is a
 /// Deployment. A preflight that is refused is told nothing.
 pub fn readable(response: &mut Response<Bytes>, head: &Parts) {
-    let headers = response.headers_mut();
-    headers.append(VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = head.headers.get(ORIGIN)
         && !asks_before(head)
     {
+        let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
     }
@@ -88,7 +92,7 @@ impl Cors {
         if let Self::Upstream = self {
             return;
         }
-        headers.append(VARY, HeaderValue::from_static("origin"));
+        vary(headers);
         if let Self::Allowed(origin) = self {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));

@@ -101,7 +101,7 @@ pub async fn reject(
 /// `login` of `None`: it is no step of a login of the command line.
 fn respond(worker: &Worker, rejection: Rejection, routed: &Routed<'_>, login: Option<Step>) -> Response<Bytes> {
     let context = routed.reply_context();
-    let mut response = rejection.respond(&context);
+    let mut response = worker.prepared.respond(rejection, &context);
     if let Some(step) = login {
         step.answer(&mut response, &OwnPage::new(&worker.gateway, routed));
     } else if rejection.asks_to_sign_in() && pages::navigates(routed.head()) {

@@ -14,6 +14,7 @@ use super::{
     local_executor,
     readyz_tarpit::Tarpit,
     record::Record,
+    rejection::PreparedResponses,
     request_id::RequestNumber,
     upstream::pool::Pool,
 };
@@ -40,6 +41,7 @@ pub struct Worker {
     pub sweep: Rc<DeadlineSweep>,
     pub pool: Rc<Pool>,
     pub tarpit: Rc<Tarpit>,
+    pub prepared: PreparedResponses,
     /// Messages on connections that come to nothing.
     pub complaints: Complaints,
     /// `None`: clear text. A reload replaces it.
@@ -67,6 +69,7 @@ impl Worker {
             sweep: DeadlineSweep::new(),
             pool: Rc::default(),
             tarpit: Rc::default(),
+            prepared: PreparedResponses::default(),
             complaints: Complaints::default(),
             tls: parts.tls,
             connection_slots: Arc::new(Semaphore::new(parts.max_connections)),

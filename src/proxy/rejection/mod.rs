@@ -3,6 +3,7 @@
 //! response of them.
 
 mod cause;
+mod prepared;
 mod response;
 mod sentence;
 #[cfg(test)]
@@ -11,7 +12,10 @@ mod upstream_failure;
 
 use http::StatusCode;
 
-pub use self::upstream_failure::{Closed, Excerpt, Malformed, UpstreamFailure};
+pub use self::{
+    prepared::PreparedResponses,
+    upstream_failure::{Closed, Excerpt, Malformed, UpstreamFailure},
+};
 use super::{
     credential::BadCredential,
     deadlines::{Cut, Timer},

@@ -5,24 +5,30 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderValue, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use super::{Challenge, Rejection, ReplyContext, Row};
 
-impl Rejection {
-    pub fn respond(self, context: &ReplyContext<'_>) -> Response<Bytes> {
-        let row = self.row();
-        let detail = self.sentence(context.named_deployment);
-        let body = problem(&row, &detail, context.request_id);
-        let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = row.status;
-        let headers = response.headers_mut();
+/// A rejection's response but for the request's id: the same for all requests that are rejected in the same words.
+pub(super) struct Template {
+    status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body_before_id: String,
+    body_behind_id: String,
+}
+
+impl Template {
+    /// `realm` and `named_deployment`: as in the [`ReplyContext`].
+    pub(super) fn new(rejection: Rejection, realm: &str, named_deployment: Option<&str>) -> Self {
+        let row = rejection.row();
+        let detail = rejection.sentence(named_deployment);
+        let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = row.challenge
-            && let Ok(value) = HeaderValue::try_from(challenge_text(challenge, &detail, context))
+            && let Ok(value) = HeaderValue::try_from(challenge_text(challenge, &detail, realm, named_deployment))
         {
             headers.insert(WWW_AUTHENTICATE, value);
         }
@@ -32,7 +38,22 @@ impl Rejection {
         if row.retry {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        let (body_before_id, body_behind_id) = problem(&row, &detail);
+        Self { status: row.status, headers, body_before_id, body_behind_id }
+    }
+
+    pub(super) fn fill(&self, request_id: &str) -> Response<Bytes> {
+        let body = [&self.body_before_id, request_id, &self.body_behind_id].concat();
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers.clone();
         response
+    }
+}
+
+impl Rejection {
+    pub fn respond(self, context: &ReplyContext<'_>) -> Response<Bytes> {
+        Template::new(self, context.realm, context.named_deployment).fill(context.request_id)
     }
 }
 
@@ -51,40 +72,28 @@ impl Rejection {
     }
 }
 
-/// Written at once: a refusal should cost next to nothing. All that it is made of is plain ASCII without quotes: sentences,
-/// codes, and ids as [`RequestId`](crate::proxy::request_id::RequestId) takes them.
-fn problem(row: &Row, detail: &str, request_id: &str) -> String {
+/// What stands before the request's id, and what behind it. All that it is made of is plain ASCII without quotes:
+/// sentences, codes, and ids as [`RequestId`](crate::proxy::request_id::RequestId) takes them.
+fn problem(row: &Row, detail: &str) -> (String, String) {
     let (status, code) = (row.status, row.code);
-    [
-        "{\"detail\":\"",
-        detail,
-        "\",\"code\":\"",
-        code,
-        "\",\"status\":",
-        status.as_str(),
-        ",\"title\":\"",
-        status.canonical_reason().unwrap_or_default(),
-        "\",\"request_id\":\"",
-        request_id,
-        "\",\"error\":{\"message\":\"",
-        detail,
-        "\",\"type\":\"",
-        error_type(status),
-        "\",\"code\":\"",
-        code,
-        "\"}}",
-    ]
-    .concat()
+    let title = status.canonical_reason().unwrap_or_default();
+    let kind = error_type(status);
+    let before_id = format!(
+        r#"{{"detail":"{detail}","code":"{code}","status":{},"title":"{title}","request_id":""#,
+        status.as_str()
+    );
+    let behind_id = format!(r#"","error":{{"message":"{detail}","type":"{kind}","code":"{code}"}}}}"#);
+    (before_id, behind_id)
 }
 
-fn challenge_text(challenge: Challenge, detail: &str, context: &ReplyContext<'_>) -> String {
-    let mut text = String::with_capacity(128 + context.realm.len() + detail.len());
+fn challenge_text(challenge: Challenge, detail: &str, realm: &str, named_deployment: Option<&str>) -> String {
+    let mut text = String::with_capacity(128 + realm.len() + detail.len());
     text.push_str("Bearer realm=\"");
-    text.extend(context.realm.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)));
+    text.extend(realm.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)));
     text.push('"');
     if let Challenge::Error(error) = challenge {
         text.extend([", error=\"", error, "\", error_description=\"", detail, "\""]);
-        if let (true, Some(name)) = (error == "insufficient_scope", context.named_deployment) {
+        if let (true, Some(name)) = (error == "insufficient_scope", named_deployment) {
             text.extend([", scope=\"deployment:", name, "\""]);
         }
     }
