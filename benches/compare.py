@@ -94,6 +94,8 @@ workers = 1
 default_deployment = "compare"
 [management]
 listen = "127.0.0.1:{management}"
+[telemetry]
+listen = ""
 [store]
 url = "sqlite:{self.directory}/gateway.db"
 [tokens]

@@ -74,6 +74,7 @@ fn start(directory: &Path, store: &str, proxy: SocketAddr, management: SocketAdd
     let mut child = Command::new(env!("CARGO_BIN_EXE_bento-gateway"))
         .args(["serve", "--deployment", "summarization=http://127.0.0.1:9"])
         .args(["--listen", &proxy.to_string(), "--management-listen", &management.to_string()])
+        .args(["--telemetry-listen", ""])
         .env("BENTO_GATEWAY__STORE__URL", store)
         .env("BENTO_GATEWAY__TOKENS__FIRST_TOKEN", "false")
         .current_dir(directory)

@@ -185,6 +185,7 @@ fn start(store: &Path, [proxy, management]: [u16; 2]) -> Running {
         .args(["serve", "--deployment", "bench=http://127.0.0.1:9", "--store"])
         .arg(format!("sqlite:{}", store.display()))
         .args(["--listen", &format!("127.0.0.1:{proxy}"), "--management-listen", &format!("127.0.0.1:{management}")])
+        .args(["--telemetry-listen", ""])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

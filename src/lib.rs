@@ -7,9 +7,10 @@
 //! - [`config`], [`system`], [`secret_hash`]: settings as plain data; time and chance; Argon2.
 //! - [`store`]: SQLite and PostgreSQL behind one set of traits.
 //! - [`index`]: tokens and routes in memory, kept like the store by one task.
-//! - [`telemetry`]: logs, and one line per request.
+//! - [`telemetry`]: logs, one line per request, and what is counted.
 //! - [`service`]: what people do with a gateway, one verb a file.
 //! - [`gateway`]: what both listeners share.
+//! - [`metrics`]: the listener for Prometheus.
 //! - [`proxy`]: the path of a request. Read [`proxy::pipeline`] top to bottom.
 //! - [`management`]: the listener for operators.
 //! - [`app`]: the composition root.
@@ -23,6 +24,7 @@ pub mod gateway;
 pub mod http;
 pub mod index;
 pub mod management;
+pub mod metrics;
 pub mod proxy;
 pub mod secret_hash;
 pub mod service;

@@ -90,7 +90,7 @@ fn the_decision_allocates_nothing() {
     let _alone = alone();
     let world = World::new("http://127.0.0.1:9");
     let (connection, settings) = (world.connection(), world.gateway.settings.load());
-    let mut record = Record::new(world.access.buffer(0), system::now(), &connection.peer, None);
+    let mut record = Record::new(Arc::clone(&world.access.workers()[0]), system::now(), &connection.peer, None);
     let unknown = system::new_token_text().unwrap().expose().to_owned();
     let texts = world.tokens.iter().map(|token| (token.name, token.text.clone()));
     let texts: Vec<_> = texts.chain([("unknown", unknown), ("no token", "bgw_0".to_owned())]).collect();
@@ -229,7 +229,7 @@ impl Caller {
     fn connect(world: &World) -> Self {
         let parts = WorkerParts {
             gateway: Arc::clone(&world.gateway),
-            access: world.access.buffer(0),
+            telemetry: Arc::clone(&world.access.workers()[0]),
             tls: Arc::new(ArcSwapOption::empty()),
             max_connections: 10,
         };

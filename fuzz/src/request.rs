@@ -4,7 +4,10 @@
 use std::{
     convert::Infallible,
     pin::pin,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use bento_gateway::{
@@ -72,7 +75,7 @@ async fn judge(world: &World, request: Request<Incoming>, raw: &[u8]) {
     let (head, body) = request.into_parts();
     let settings = world.gateway.settings.load();
     let connection = world.connection();
-    let mut record = Record::new(world.access.buffer(0), system::now(), &connection.peer, None);
+    let mut record = Record::new(Arc::clone(&world.access.workers()[0]), system::now(), &connection.peer, None);
     let id = RequestId::of(&head.headers, RequestNumber::default);
     let has_body = !body.is_end_stream();
     let received = Received { id: &id, head: &head, has_body, connection: &connection, settings: &settings };

@@ -5,7 +5,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 
-/// What the process itself needs: files, runtimes, listeners, resolving names.
+/// What the process itself needs: files, runtimes, listeners, resolving names, connections of the telemetry listener.
 const RESERVE: usize = 64;
 /// What a connection from a caller can need: its own, and one to an upstream.
 const PER_CALLER: usize = 2;

@@ -15,6 +15,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -30,12 +31,13 @@ use self::{follow::Follow, listeners::Listeners, reload::Reloader, shutdown::Shu
 use crate::{
     config::{Config, ProxyConfig, Sources},
     gateway::{BrowserSettings, Gateway, Settings, SignIns},
-    http::tls::{self, TlsError},
-    index::{follow::Index, usage::Usage, verify::Verifier},
-    management::{
-        Management,
-        listener::{Listener, Parts},
+    http::{
+        listener::{Listener, Parts, Times},
+        tls::{self, TlsError},
     },
+    index::{follow::Index, usage::Usage, verify::Verifier},
+    management::{self, Management},
+    metrics,
     proxy::{
         state::WorkerParts,
         worker::{self, WorkerHandle},
@@ -49,6 +51,8 @@ use crate::{
 
 /// Threads for the management listener and signals. They are idle nearly always.
 const BACKGROUND_THREADS: usize = 2;
+/// What a scrape that runs at the end gets to be answered.
+const TELEMETRY_GRACE: Duration = Duration::from_secs(1);
 
 /// Why the gateway could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -102,24 +106,42 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>, feed: Ha
     let workers = start_workers(&config.proxy, &gateway, &access_log, shares.proxy)?;
     let drain_timeout = config.proxy.drain_timeout;
     let (declared, follow_declared) = watch::channel(config.declared.clone());
-    let management = bind_management(config.management.listen).await?;
+    let management = bind("the management listener", "--management-listen", config.management.listen).await?;
 
     let listeners = Listeners::open(&config.proxy, &workers, Arc::clone(&gateway.index))?;
     let followed = listeners.followed();
     feed.spawn(listeners.follow_routes());
+    let telemetry = match config.telemetry.listen {
+        Some(address) => Some(bind("the telemetry listener", "--telemetry-listen", address).await?),
+        None => None,
+    };
     let manager = Arc::new(Management::new(Arc::clone(&gateway), config.clone(), Arc::clone(&system)));
     let management_tls = Arc::new(ArcSwapOption::from(management_certificate(&config)?));
     let management = Listener::start(Parts {
+        name: "the management listener",
         socket: management,
-        management: Arc::clone(&manager),
+        router: management::router(Arc::clone(&manager)),
         tls: Arc::clone(&management_tls),
         max_connections: shares.management,
+        times: Box::new({
+            let manager = Arc::clone(&manager);
+            move || management_times(&manager.config.load())
+        }),
     });
+    let scraped = metrics::Scraped {
+        gateway: Arc::clone(&gateway),
+        workers: access_log.workers().to_vec(),
+        started: system.now(),
+    };
+    let telemetry = telemetry.map(|socket| start_telemetry(socket, scraped));
     let certificates = Certificates { proxy: Arc::clone(&workers.tls), management: management_tls };
     let program = welcome::program(&sources);
     let reloader = Reloader::new(&config, sources, Arc::clone(&manager), declared, certificates)?;
     tokio::spawn(reloader.run());
-    info!(proxy = %config.proxy.listen, management = %config.management.listen, "listening");
+    let telemetry_address = config.telemetry.listen.map(tracing::field::display);
+    info!(
+        proxy = %config.proxy.listen, management = %config.management.listen, telemetry = telemetry_address, "listening"
+    );
 
     let shutdown = Shutdown::default();
     let traffic = Arc::clone(&access_log.traffic);
@@ -147,6 +169,10 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>, feed: Ha
     tokio::select! {
         () = shutdown.finish() => {}
         _ = interrupt.recv() => warn!("interrupted: the last uses of tokens are not written"),
+    }
+    // Last of all: what was done until then can be scraped.
+    if let Some(telemetry) = telemetry {
+        telemetry.drain(Instant::now() + TELEMETRY_GRACE).await;
     }
     // Writes the last lines.
     drop(access_log);
@@ -221,7 +247,7 @@ fn start_workers(
     let start = |number| {
         let parts = WorkerParts {
             gateway: Arc::clone(gateway),
-            access: access_log.buffer(number),
+            telemetry: Arc::clone(&access_log.workers()[number]),
             tls: Arc::clone(&tls),
             max_connections: max_connections.div_ceil(proxy.workers),
         };
@@ -231,8 +257,28 @@ fn start_workers(
     Ok(Workers { handles, tls })
 }
 
-async fn bind_management(address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {
-    let refused =
-        |error| ServeError::Bind { listener: "the management listener", flag: "--management-listen", address, error };
+async fn bind(
+    listener: &'static str,
+    flag: &'static str,
+    address: SocketAddr,
+) -> Result<tokio::net::TcpListener, ServeError> {
+    let refused = |error| ServeError::Bind { listener, flag, address, error };
     tokio::net::TcpListener::bind(address).await.map_err(refused)
+}
+
+fn management_times(config: &Config) -> Times {
+    let limits = &config.management.limits;
+    Times { header: limits.header_timeout, keep_alive: limits.keep_alive_timeout }
+}
+
+/// In clear text: a scrape says nothing secret, and takes no credential.
+fn start_telemetry(socket: tokio::net::TcpListener, scraped: metrics::Scraped) -> Listener {
+    Listener::start(Parts {
+        name: "the telemetry listener",
+        socket,
+        router: metrics::router(scraped),
+        tls: Arc::default(),
+        max_connections: metrics::MAX_CONNECTIONS,
+        times: Box::new(|| metrics::TIMES),
+    })
 }

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use super::Workers;
-use crate::{management::listener::Listener, proxy::worker::Command};
+use crate::{http::listener::Listener, proxy::worker::Command};
 
 /// How long workers that must end at once may take, so that each request can still log how it ended.
 const FORCED_EXIT_GRACE: Duration = Duration::from_secs(1);

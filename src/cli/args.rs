@@ -102,6 +102,9 @@ pub struct ServeArgs {
     /// Address of the management listener, for the console, the API and probes
     #[arg(long, value_name = "IP:PORT")]
     pub management_listen: Option<String>,
+    /// Address of the telemetry listener, for Prometheus; "" for none
+    #[arg(long, value_name = "IP:PORT")]
+    pub telemetry_listen: Option<String>,
     /// Domain whose subdomains are the Deployments: NAME.DOMAIN reaches the Deployment NAME
     #[arg(long, value_name = "DOMAIN")]
     pub base_domain: Option<String>,

@@ -13,6 +13,7 @@ pub fn run(args: ServeArgs, environment: &Environment) -> Result<(), CliError> {
         deployments: args.deployments,
         listen: args.listen,
         management_listen: args.management_listen,
+        telemetry_listen: args.telemetry_listen,
         // From the flag that every command has.
         store: None,
         base_domain: args.base_domain,

@@ -171,6 +171,7 @@ pub(super) fn flags(sources: &Sources) -> Layer {
     layer.put_flag(&["proxy", "tls", "certificate"], given.tls_certificate.as_deref(), "--tls-certificate");
     layer.put_flag(&["proxy", "tls", "key"], given.tls_key.as_deref(), "--tls-key");
     layer.put_flag(&["management", "listen"], given.management_listen.as_deref(), "--management-listen");
+    layer.put_flag(&["telemetry", "listen"], given.telemetry_listen.as_deref(), "--telemetry-listen");
     layer.put_flag(&["store", "url"], given.store.as_deref(), "--store");
     layer.put_flag(&["log", "format"], given.log_format.as_deref(), "--log-format");
     layer

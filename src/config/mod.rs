@@ -42,6 +42,7 @@ pub struct Config {
     pub organization: String,
     pub proxy: ProxyConfig,
     pub management: ManagementConfig,
+    pub telemetry: TelemetryConfig,
     pub store: StoreConfig,
     pub tokens: TokenConfig,
     pub log: LogConfig,
@@ -77,6 +78,11 @@ pub struct ProxyConfig {
     pub limits: LimitConfig,
     pub identity_fields: IdentityFields,
     pub deployment_defaults: DeploymentSettings,
+}
+
+/// What the gateway itself listens on.
+fn own_listeners(proxy: &ProxyConfig, management: &ManagementConfig, telemetry: &TelemetryConfig) -> Vec<SocketAddr> {
+    [proxy.listen, management.listen].into_iter().chain(telemetry.listen).collect()
 }
 
 /// PEM files, re-read when they change.
@@ -127,6 +133,12 @@ pub struct ManagementLimitConfig {
     pub header_timeout: Duration,
     /// How long a connection may stay without a request.
     pub keep_alive_timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TelemetryConfig {
+    /// `None`: there is no such listener.
+    pub listen: Option<SocketAddr>,
 }
 
 impl ManagementConfig {

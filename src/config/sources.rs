@@ -21,6 +21,7 @@ pub struct Overrides {
     pub deployments: Vec<String>,
     pub listen: Option<String>,
     pub management_listen: Option<String>,
+    pub telemetry_listen: Option<String>,
     pub store: Option<String>,
     pub base_domain: Option<String>,
     pub log_format: Option<String>,

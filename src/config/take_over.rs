@@ -4,7 +4,10 @@
 //! value of which another part does not know. All fields are named here, so that a new one does not compile before it is
 //! decided which of the two it is.
 
-use super::{Config, LimitConfig, ManagementConfig, ManagementLimitConfig, ProxyConfig, TlsConfig, TokenConfig};
+use super::{
+    Config, LimitConfig, ManagementConfig, ManagementLimitConfig, ProxyConfig, TelemetryConfig, TlsConfig, TokenConfig,
+    own_listeners,
+};
 use crate::domain::routing::Declared;
 
 /// Keys whose new value has to wait for a restart.
@@ -30,15 +33,18 @@ impl Config {
     /// `new`, with what is fixed as it is in `self`, and the keys of fixed settings that are different in `new`.
     pub fn take_over(&self, new: Self) -> (Self, Vec<&'static str>) {
         let mut kept = Kept::default();
-        let Self { organization, proxy, management, store, tokens, log, declared } = new;
+        let Self { organization, proxy, management, telemetry, store, tokens, log, declared } = new;
         let proxy = proxy_of(&self.proxy, proxy, &mut kept);
         let management = management_of(&self.management, management, &mut kept);
         let Declared { deployments, mut rules } = declared;
-        rules.listeners = vec![proxy.listen, management.listen];
+        let TelemetryConfig { listen } = telemetry;
+        let telemetry = TelemetryConfig { listen: kept.fixed("telemetry.listen", &self.telemetry.listen, listen) };
+        rules.listeners = own_listeners(&proxy, &management, &telemetry);
         let config = Self {
             organization,
             proxy,
             management,
+            telemetry,
             store: kept.fixed("store", &self.store, store),
             tokens: tokens_of(&self.tokens, tokens, &mut kept),
             log: kept.fixed("log", &self.log, log),
@@ -154,7 +160,7 @@ mod tests {
     use crate::config::{Sources, load};
 
     /// Every setting with another value, and what keeps the old one. `None`: it is taken over.
-    const CHANGED: [(&str, &str, Option<&str>); 55] = [
+    const CHANGED: [(&str, &str, Option<&str>); 56] = [
         ("organization", "\"other\"", None),
         ("proxy.listen", "\"127.0.0.1:9080\"", Some("proxy.listen")),
         ("proxy.workers", "63", Some("proxy.workers")),
@@ -195,6 +201,7 @@ mod tests {
         ("management.limits.max_connections", "7", Some("management.limits.max_connections")),
         ("management.limits.header_timeout", "\"7s\"", None),
         ("management.limits.keep_alive_timeout", "\"7s\"", None),
+        ("telemetry.listen", "\"127.0.0.1:9465\"", Some("telemetry.listen")),
         ("store.url", "\"sqlite:other.db\"", Some("store")),
         ("store.max_connections", "7", Some("store")),
         ("store.acquire_timeout", "\"7s\"", Some("store")),

@@ -165,6 +165,7 @@ fn contradictions_between_sound_values() {
         ("[proxy]\ndefault_deployment = \"c\"\n[deployments.a]\nupstream = \"http://a\"", "proxy.default_deployment"),
         ("[proxy.tls]\nkey = \"key.pem\"", "proxy.tls.certificate"),
         ("[management]\nlisten = \"127.0.0.1:8080\"", "management.listen"),
+        ("[telemetry]\nlisten = \"127.0.0.1:8081\"", "telemetry.listen"),
         ("[tokens]\ndefault_lifetime = \"\"\nmax_lifetime = \"1d\"", "tokens.default_lifetime"),
         ("[tokens.argon2]\nmemory_kib = 8\nparallelism = 4", "tokens.argon2"),
         ("[deployments.a]\nupstream = \"http://a\"\nupstreams = [\"http://a\"]", "deployments.a.upstream"),

@@ -1,7 +1,7 @@
 //! How HTTP is read and answered on both listeners: TLS, the peer's address and network, the forwarded chain, the host,
 //! credentials, cookies, which page asks, forms, pages. The proxy and the management listener must not read one request in
-//! two ways, so neither has a reading of its own. Beside them are limits of how often, and the client for what the gateway
-//! itself asks.
+//! two ways, so neither has a reading of its own. Beside them are the listener that serves a router, limits of how often,
+//! and the client for what the gateway itself asks.
 
 pub mod authority;
 pub mod bearer;
@@ -13,6 +13,7 @@ pub mod forwarding;
 pub mod keepalive;
 pub mod lane;
 pub mod limit;
+pub mod listener;
 pub mod network;
 pub mod page;
 pub mod peer;

@@ -3,11 +3,14 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use super::upstream::Upstream;
-use crate::domain::{
-    decision::Destination,
-    deployment::{DeploymentName, DeploymentSpec},
-    host::HostName,
-    routing::{Declared, RouteRules, TakenWay, Way, Ways},
+use crate::{
+    domain::{
+        decision::Destination,
+        deployment::{DeploymentName, DeploymentSpec, UpstreamUrl},
+        host::HostName,
+        routing::{Declared, RouteRules, TakenWay, Way, Ways},
+    },
+    telemetry::{request_metrics::DeploymentMetrics, upstream_metrics::UpstreamMetrics},
 };
 
 /// What begins a path that names its Deployment.
@@ -18,6 +21,8 @@ const PATH_PREFIX: &str = "/deployments/";
 pub struct Deployment {
     pub spec: DeploymentSpec,
     pub upstreams: Box<[Arc<Upstream>]>,
+    /// Those of the Deployment of this name before it was changed go on.
+    pub metrics: Arc<DeploymentMetrics>,
 }
 
 /// Immutable: a change replaces it as a whole.
@@ -71,7 +76,7 @@ impl RoutingTable {
             }
             let deployment = match earlier.by_name.get(&spec.name) {
                 Some(same) if same.spec == *spec => Arc::clone(same),
-                _ => Arc::new(Deployment::new(spec.clone())),
+                earlier => Arc::new(Deployment::new(spec.clone(), earlier.map(Arc::as_ref))),
             };
             table.put(deployment, &ways);
         }
@@ -123,8 +128,13 @@ impl RoutingTable {
 
     /// All that are served, by name.
     pub fn deployments(&self) -> Vec<&DeploymentSpec> {
-        let mut all: Vec<&DeploymentSpec> = self.by_name.values().map(|deployment| &deployment.spec).collect();
-        all.sort_by(|one, other| one.name.cmp(&other.name));
+        self.served().into_iter().map(|deployment| &deployment.spec).collect()
+    }
+
+    /// The same, with what is remembered of them.
+    pub fn served(&self) -> Vec<&Deployment> {
+        let mut all: Vec<&Deployment> = self.by_name.values().map(Arc::as_ref).collect();
+        all.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
         all
     }
 
@@ -164,9 +174,18 @@ impl Route<'_> {
 }
 
 impl Deployment {
-    fn new(spec: DeploymentSpec) -> Self {
-        let upstreams = spec.upstreams.iter().map(|url| Arc::new(Upstream::new(url))).collect();
-        Self { upstreams, spec }
+    /// `earlier`: the one of this name before.
+    fn new(spec: DeploymentSpec, earlier: Option<&Self>) -> Self {
+        let metrics = earlier.map(|earlier| Arc::clone(&earlier.metrics)).unwrap_or_default();
+        let counted = |url| earlier.and_then(|earlier| earlier.counted(url)).unwrap_or_default();
+        let upstreams = spec.upstreams.iter().map(|url| Arc::new(Upstream::new(url, counted(url)))).collect();
+        Self { upstreams, spec, metrics }
+    }
+
+    /// What is counted of an upstream. `None`: it has none of this URL.
+    fn counted(&self, url: &UpstreamUrl) -> Option<Arc<UpstreamMetrics>> {
+        let same = self.upstreams.iter().find(|upstream| upstream.url == *url);
+        same.map(|upstream| Arc::clone(&upstream.metrics))
     }
 }
 

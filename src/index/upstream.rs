@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::domain::deployment::UpstreamUrl;
+use crate::{domain::deployment::UpstreamUrl, telemetry::upstream_metrics::UpstreamMetrics};
 
 /// How long after the first failure the next attempt is made; doubled with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -24,16 +24,19 @@ pub struct Upstream {
     /// Requests under way, over all workers, those that wait for a connection included.
     pub in_flight: AtomicUsize,
     pub reachability: Reachability,
+    pub metrics: Arc<UpstreamMetrics>,
 }
 
 impl Upstream {
-    pub fn new(url: &UpstreamUrl) -> Self {
+    /// `metrics`: of this URL, if it was an upstream of the Deployment before.
+    pub fn new(url: &UpstreamUrl, metrics: Arc<UpstreamMetrics>) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
             url: url.clone(),
             in_flight: AtomicUsize::new(0),
             reachability: Reachability::default(),
+            metrics,
         }
     }
 }
@@ -85,6 +88,10 @@ impl Reachability {
         }
         self.failures.store(failures + 1, Relaxed);
         Place::Probe
+    }
+
+    pub fn is_reachable(&self) -> bool {
+        self.failures.load(Relaxed) == 0
     }
 
     /// Returns whether it was unreachable until now.
@@ -150,7 +157,8 @@ mod tests {
     #[test]
     fn the_order_is_probe_then_load_then_what_failed() {
         LazyLock::force(&START);
-        let upstream = |port: u16| Arc::new(Upstream::new(&format!("http://127.0.0.1:{port}").parse().unwrap()));
+        let upstream =
+            |port: u16| Arc::new(Upstream::new(&format!("http://127.0.0.1:{port}").parse().unwrap(), Arc::default()));
         let all = [upstream(1), upstream(2), upstream(3)];
         let order = |now| -> Vec<u16> { in_order(&all, || now).iter().map(|upstream| upstream.url.port()).collect() };
         let now = Instant::now();

@@ -13,7 +13,6 @@ mod error;
 mod hints;
 mod leaked;
 mod limits;
-pub mod listener;
 mod openapi;
 mod operation;
 mod probe;
@@ -115,7 +114,7 @@ impl Management {
 }
 
 /// All routes.
-fn router(management: Arc<Management>) -> Router {
+pub fn router(management: Arc<Management>) -> Router {
     let (api, document) = api::routes();
     let document = Arc::new(LazyLock::new(move || document.write()));
     let header = |name: HeaderName, value: &'static str| {

@@ -187,9 +187,11 @@ impl Deadline {
         &self.slot.permit
     }
 
-    /// Ends the exchange unless [`Deadline::arm`] or [`Deadline::disarm`] is called within `limit`.
-    pub fn arm(&self, timer: Timer, limit: Duration) {
-        self.slot.deadline.set(Instant::now().checked_add(limit).map(|deadline| (deadline, timer)));
+    /// Ends the exchange unless [`Deadline::arm`] or [`Deadline::disarm`] is called within `limit`. Returns the time of now.
+    pub fn arm(&self, timer: Timer, limit: Duration) -> Instant {
+        let now = Instant::now();
+        self.slot.deadline.set(now.checked_add(limit).map(|deadline| (deadline, timer)));
+        now
     }
 
     /// The sweep leaves the downstream to whoever has the exchange: a tunnel ends it with a close frame.

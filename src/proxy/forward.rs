@@ -47,12 +47,18 @@ pub async fn forward(
     let max_body = request.permit().spec().settings.max_body_bytes;
     let mut reusable = Some(received.settings.upstream_keep_alive);
     let mut writer = RequestWriter::new(body, request.framing(), max_body, &received.settings.identity_fields);
+    record.forwards();
     loop {
         let (connection, load) = connect(worker, request.permit(), &deadline, reusable).await?;
         writer.start(request.write(load.upstream().url.base_path()));
         // Boxed, as it is large and passed on at every stage from here.
         let mut exchange = Box::new(Exchange::new(connection, writer, deadline, load, Rc::clone(&worker.pool)));
-        match exchange.head(method).await {
+        let head = exchange.head(method).await;
+        let head = head.map(|(response, at)| {
+            exchange.upstream().metrics.answered(worker.telemetry.number(), record.waited_until(at));
+            response
+        });
+        match head {
             Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
                 // Only the response to our own upgrade makes a tunnel.
                 let expected = request.request().websocket && response.websocket;
@@ -125,7 +131,10 @@ fn note(upstream: &Upstream, connected: bool) {
     let url = &upstream.url;
     if connected && upstream.reachability.connected() {
         tracing::info!(upstream = %url, "an upstream takes connections again");
-    } else if !connected && upstream.reachability.failed(Instant::now()) {
-        tracing::warn!(upstream = %url, "an upstream takes no connection; it is tried last until it does");
+    } else if !connected {
+        upstream.metrics.took_no_connection();
+        if upstream.reachability.failed(Instant::now()) {
+            tracing::warn!(upstream = %url, "an upstream takes no connection; it is tried last until it does");
+        }
     }
 }

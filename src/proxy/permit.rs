@@ -25,6 +25,7 @@ use crate::{
         verify::{NotProven, ProvenToken, Verifier, VerifyError},
     },
     system,
+    telemetry::request_metrics::DeploymentMetrics,
 };
 
 /// Allowed: this request to this Deployment, by this token or because the Deployment is public.
@@ -196,6 +197,10 @@ impl Permit {
 
     pub fn spec(&self) -> &DeploymentSpec {
         &self.deployment.spec
+    }
+
+    pub fn metrics(&self) -> &DeploymentMetrics {
+        &self.deployment.metrics
     }
 
     /// Where the request may go, in the order in which it is tried.

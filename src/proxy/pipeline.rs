@@ -96,7 +96,7 @@ async fn serve(
         return Ok(Served::ByGateway(response));
     }
     let permit = routed.admit(&Gate::of(&worker.gateway)).await?;
-    record.deployment(permit.spec());
+    record.deployment(permit.spec(), permit.metrics());
     record.token(permit.token_uid());
 
     let request = UpstreamRequest::new(routed.request, &permit, body.as_ref())?;

@@ -1,11 +1,11 @@
-//! What the access log will say of one request. The stages fill it in, in any order; dropping it hands it on, so that there
+//! What the access log will say of one request, and what is counted of it. The stages fill it in, in any order; dropping it hands it on, so that there
 //! is a line whatever happens, also when the caller has left.
 
 use std::{
     fmt::{self, Write},
     net::IpAddr,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::Method;
@@ -15,9 +15,10 @@ use crate::{
     domain::{deployment::DeploymentSpec, timestamp::Timestamp, token::TokenUid},
     http::peer::Peer,
     telemetry::{
-        access_log::AccessBuffer,
         line::{Line, RequestOutcome, Span},
+        request_metrics::{DeploymentMetrics, RequestMetrics},
         unsent::UnsentLine,
+        worker::WorkerTelemetry,
     },
 };
 
@@ -26,22 +27,31 @@ const TEXTS: usize = 160;
 
 /// The growing record of one request.
 pub struct Record {
-    buffer: Arc<AccessBuffer>,
+    worker: Arc<WorkerTelemetry>,
+    /// What the worker counts of the Deployment. `None`: permitted to none yet.
+    deployment: Option<Arc<RequestMetrics>>,
     line: Line,
     /// All texts of the line, in one allocation; its spans say where each is.
     text: String,
     /// As far as it is known yet.
     client: IpAddr,
     started: Instant,
+    /// When the gateway turned to the upstreams. `None`: not yet.
+    forwarded: Option<Instant>,
+    /// From then to the head of the service's response. `None`: there is none yet.
+    waited: Option<Duration>,
     /// Keeps the downstream connection from counting as idle.
     active: Option<Active>,
 }
 
 impl Record {
-    pub fn new(buffer: Arc<AccessBuffer>, at: Timestamp, peer: &Peer, active: Option<Active>) -> Self {
+    pub fn new(worker: Arc<WorkerTelemetry>, at: Timestamp, peer: &Peer, active: Option<Active>) -> Self {
+        worker.begun();
         let line = Line { at, ..Line::default() };
         let text = String::with_capacity(TEXTS);
-        let mut record = Self { buffer, line, text, client: peer.address(), started: Instant::now(), active };
+        let (client, started) = (peer.address(), Instant::now());
+        let (forwarded, waited) = (None, None);
+        let mut record = Self { worker, deployment: None, line, text, client, started, forwarded, waited, active };
         record.line.client = record.append(peer.address_text());
         record
     }
@@ -75,7 +85,8 @@ impl Record {
     }
 
     /// The Deployment that the request was permitted to.
-    pub fn deployment(&mut self, spec: &DeploymentSpec) {
+    pub fn deployment(&mut self, spec: &DeploymentSpec, metrics: &DeploymentMetrics) {
+        self.deployment = Some(self.worker.of(metrics));
         self.line.deployment = self.append(spec.name.as_str());
         if let Some(active) = &mut self.active {
             active.idle_timeout = spec.settings.idle_timeout;
@@ -131,9 +142,28 @@ impl Record {
         }
     }
 
-    /// The head of the response is on its way.
-    pub fn first_byte(&mut self) {
-        self.line.first_byte.get_or_insert_with(|| self.started.elapsed());
+    /// The gateway turns to the upstreams.
+    pub fn forwards(&mut self) {
+        self.forwarded = Some(Instant::now());
+    }
+
+    /// The head of the service's response was complete at `at`. How long it was waited for.
+    pub fn waited_until(&mut self, at: Instant) -> Duration {
+        let waited = self.forwarded.map_or(Duration::ZERO, |forwarded| at.saturating_duration_since(forwarded));
+        self.waited = Some(waited);
+        waited
+    }
+
+    /// The head of the service's response is on its way.
+    pub fn answered(&mut self) {
+        let first_byte = self.first_byte();
+        if let (Some(deployment), Some(waited)) = (&self.deployment, self.waited) {
+            self.worker.answered(deployment, first_byte, first_byte.saturating_sub(waited));
+        }
+    }
+
+    fn first_byte(&mut self) -> Duration {
+        *self.line.first_byte.get_or_insert_with(|| self.started.elapsed())
     }
 
     /// The last call counts. Without any, the caller has left.
@@ -158,7 +188,8 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let line = UnsentLine {
-            buffer: Arc::clone(&self.buffer),
+            worker: Arc::clone(&self.worker),
+            deployment: self.deployment.take(),
             line: std::mem::take(&mut self.line),
             text: std::mem::take(&mut self.text),
             started: self.started,

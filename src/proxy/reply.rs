@@ -39,7 +39,7 @@ const ON_HTTP2: Discard = Discard { bytes: 256 * 1024, time: Duration::from_secs
 /// The service's response, from which the gateway has taken what concerned the upstream's connection only.
 pub fn stream(response: ResponseHead, exchange: Box<Exchange>, mut record: Box<Record>) -> Response<ResponseBody> {
     record.responded(response.status.as_u16(), "");
-    record.first_byte();
+    record.answered();
     let mut streamed = Response::new(ResponseBody::streamed(exchange, record));
     *streamed.status_mut() = response.status;
     *streamed.headers_mut() = response.headers;

@@ -22,13 +22,13 @@ use crate::{
     gateway::Gateway,
     http::peer::Peer,
     system,
-    telemetry::{access_log::AccessBuffer, line::RequestOutcome},
+    telemetry::{line::RequestOutcome, worker::WorkerTelemetry},
 };
 
 /// What a worker is started with.
 pub struct WorkerParts {
     pub gateway: Arc<Gateway>,
-    pub access: Arc<AccessBuffer>,
+    pub telemetry: Arc<WorkerTelemetry>,
     /// `None`: clear text.
     pub tls: Arc<ArcSwapOption<ServerConfig>>,
     /// Downstream connections that this worker may have open.
@@ -48,7 +48,7 @@ pub struct Worker {
     pub tls: Arc<ArcSwapOption<ServerConfig>>,
     /// One for each downstream connection that may be open.
     pub connection_slots: Arc<Semaphore>,
-    access: Arc<AccessBuffer>,
+    pub telemetry: Arc<WorkerTelemetry>,
     /// As [`RequestNumber::prefix`].
     id_prefix: u64,
     next_id: Cell<u64>,
@@ -73,7 +73,7 @@ impl Worker {
             complaints: Complaints::default(),
             tls: parts.tls,
             connection_slots: Arc::new(Semaphore::new(parts.max_connections)),
-            access: parts.access,
+            telemetry: parts.telemetry,
             id_prefix,
             next_id: Cell::new(0),
         }
@@ -90,7 +90,7 @@ impl Worker {
     /// Boxed, as it is passed on from stage to stage and goes with the response into the library.
     pub fn record(&self, connection: &Connection, ends_with_line: bool) -> Box<Record> {
         let active = connection.state.begin(ends_with_line);
-        Box::new(Record::new(Arc::clone(&self.access), system::now(), &connection.peer, Some(active)))
+        Box::new(Record::new(Arc::clone(&self.telemetry), system::now(), &connection.peer, Some(active)))
     }
 
     /// Records that hyper has answered what it could not read: it was not HTTP, or its header was too large.
@@ -110,7 +110,7 @@ impl Worker {
         reason: &'static str,
         cause: impl fmt::Display,
     ) {
-        let mut record = Record::new(Arc::clone(&self.access), system::now(), &connection.peer, None);
+        let mut record = Record::new(Arc::clone(&self.telemetry), system::now(), &connection.peer, None);
         record.responded(status, reason);
         record.because_of(cause);
         record.ended(RequestOutcome::Complete);

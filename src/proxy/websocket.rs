@@ -55,7 +55,7 @@ pub fn tunnel(
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(credential::PROTOCOL));
     }
     record.responded(StatusCode::SWITCHING_PROTOCOLS.as_u16(), "");
-    record.first_byte();
+    record.answered();
     // hyper puts it there for every HTTP/1.1 request that asks for an upgrade.
     if let Some(downstream) = head.extensions.get::<OnUpgrade>().cloned() {
         tokio::task::spawn_local(carry(downstream, exchange, record));
@@ -74,7 +74,9 @@ async fn carry(downstream: OnUpgrade, exchange: Box<Exchange>, mut record: Box<R
     };
     let mut tunnel = Tunnel::new(TokioIo::new(downstream), upstream);
     let idle_timeout = deadline.permit().spec().settings.idle_timeout;
-    let touch = || deadline.arm(Timer::UpstreamIdle, idle_timeout);
+    let touch = || {
+        deadline.arm(Timer::UpstreamIdle, idle_timeout);
+    };
     let carried = deadline.guard(tunnel.both_ways(early, touch)).await;
     record.received(tunnel.to_service.bytes);
     record.sent(usize::try_from(tunnel.to_caller.bytes).unwrap_or(usize::MAX));

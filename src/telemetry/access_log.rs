@@ -5,9 +5,8 @@
 
 use std::{
     io::Write,
-    ops::Range,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -16,69 +15,34 @@ use std::{
 use http::Method;
 
 use super::{
-    Style, json_line::JsonLines, line::Line, redact::without_tokens, traffic::TrafficCounts,
-    writing_thread::WritingThread,
+    Style, access_buffer::Batch, counter::WorkerNumber, json_line::JsonLines, line::Line, redact::without_tokens,
+    traffic::TrafficCounts, worker::WorkerTelemetry, writing_thread::WritingThread,
 };
 
 /// How long a line may wait to be written.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
-/// Lines that a worker may have waiting: about 10 MB, a second's worth at full speed.
-const MAX_WAITING: usize = 50_000;
-
-/// Where one worker leaves its lines.
-pub struct AccessBuffer {
-    waiting: Mutex<Batch>,
-}
-
-#[derive(Default)]
-struct Batch {
-    /// Each with the place of its text, which holds all its fields.
-    lines: Vec<(Line, Range<usize>)>,
-    text: String,
-    dropped: u64,
-}
-
 /// The writing thread.
 pub struct AccessLog {
     /// Every line is counted here, also if none is written.
     pub traffic: Arc<TrafficCounts>,
-    buffers: Vec<Arc<AccessBuffer>>,
+    workers: Vec<Arc<WorkerTelemetry>>,
     stop: Arc<AtomicBool>,
     thread: WritingThread,
 }
 
-impl AccessBuffer {
-    pub fn push(&self, line: Line, text: &str) {
-        let mut batch = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if batch.lines.len() >= MAX_WAITING {
-            batch.dropped += 1;
-            return;
-        }
-        let start = batch.text.len();
-        batch.text.push_str(text);
-        let end = batch.text.len();
-        batch.lines.push((line, start..end));
-    }
-
-    /// Takes what is waiting, and leaves the room of what was written before.
-    fn swap(&self, empty: &mut Batch) {
-        std::mem::swap(empty, &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
 impl AccessLog {
-    /// One buffer per worker, and a thread that counts the lines and, if `enabled`, writes them to standard error.
+    /// For so many workers. A thread counts the lines and, if `enabled`, writes them to standard error.
     ///
     /// # Errors
     /// If the operating system gives no thread.
     pub fn start(workers: usize, enabled: bool, style: Style) -> std::io::Result<Self> {
-        let buffer = || Arc::new(AccessBuffer { waiting: Mutex::default() });
-        let buffers: Vec<_> = (0..workers).map(|_| buffer()).collect();
+        let worker = |number| Arc::new(WorkerTelemetry::new(WorkerNumber { number, of: workers }));
+        let workers: Vec<_> = (0..workers).map(worker).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let traffic = Arc::new(TrafficCounts::default());
         let counts = Arc::clone(&traffic);
         let writer = Writer {
-            buffers: buffers.clone(),
+            workers: workers.clone(),
             counts,
             style: enabled.then_some(style),
             json: JsonLines::default(),
@@ -87,11 +51,12 @@ impl AccessLog {
         };
         let stops = Arc::clone(&stop);
         let thread = WritingThread::start("access-log", move || writer.run(&stops))?;
-        Ok(Self { traffic, buffers, stop, thread })
+        Ok(Self { traffic, workers, stop, thread })
     }
 
-    pub fn buffer(&self, worker: usize) -> Arc<AccessBuffer> {
-        Arc::clone(&self.buffers[worker])
+    /// One for each worker, in their order.
+    pub fn workers(&self) -> &[Arc<WorkerTelemetry>] {
+        &self.workers
     }
 }
 
@@ -104,7 +69,7 @@ impl Drop for AccessLog {
 }
 
 struct Writer {
-    buffers: Vec<Arc<AccessBuffer>>,
+    workers: Vec<Arc<WorkerTelemetry>>,
     counts: Arc<TrafficCounts>,
     /// `None`: nothing is written.
     style: Option<Style>,
@@ -117,8 +82,8 @@ impl Writer {
     fn run(mut self, stop: &AtomicBool) {
         loop {
             let last = stop.load(Relaxed);
-            for at in 0..self.buffers.len() {
-                self.write_buffer(at);
+            for at in 0..self.workers.len() {
+                self.write_lines_of(at);
             }
             if last {
                 return;
@@ -127,8 +92,8 @@ impl Writer {
         }
     }
 
-    fn write_buffer(&mut self, at: usize) {
-        self.buffers[at].swap(&mut self.spare);
+    fn write_lines_of(&mut self, at: usize) {
+        self.workers[at].access.swap(&mut self.spare);
         let Batch { lines, text, dropped } = &mut self.spare;
         for (line, at) in lines.drain(..) {
             let text = &text[at];

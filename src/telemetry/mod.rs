@@ -1,12 +1,19 @@
-//! Logs: what the program says of itself (through `tracing`), and one line per proxied request ([`access_log`]).
+//! Logs: what the program says of itself (through `tracing`), and one line per proxied request ([`access_log`]). Beside them
+//! what workers count of their requests ([`worker`]).
 
+mod access_buffer;
 pub mod access_log;
+pub mod counter;
+pub mod histogram;
 mod json_line;
 pub mod line;
 mod own_log;
 mod redact;
+pub mod request_metrics;
 pub mod traffic;
 pub mod unsent;
+pub mod upstream_metrics;
+pub mod worker;
 mod writing_thread;
 
 pub use own_log::OwnLog;

@@ -3,13 +3,16 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    access_log::AccessBuffer,
     line::{CALLER_TOOK_NOTHING, Line, RequestOutcome, Span},
+    request_metrics::RequestMetrics,
+    worker::WorkerTelemetry,
 };
 
 /// hyper has taken the whole response; whether the caller gets it is not settled yet.
 pub struct UnsentLine {
-    pub buffer: Arc<AccessBuffer>,
+    pub worker: Arc<WorkerTelemetry>,
+    /// `None`: permitted to no Deployment.
+    pub deployment: Option<Arc<RequestMetrics>>,
     pub line: Line,
     /// All texts of the line.
     pub text: String,
@@ -21,7 +24,7 @@ impl UnsentLine {
     /// The request ends now, as its line says.
     pub fn push(mut self) {
         self.line.total = self.started.elapsed();
-        self.buffer.push(self.line, &self.text);
+        self.worker.ended(self.line, &self.text, self.deployment.as_deref());
     }
 
     /// The request ends now, and otherwise than its line says.

@@ -75,6 +75,8 @@ mod store;
 mod store_failover;
 mod store_faults;
 mod store_migration;
+mod telemetry;
+mod telemetry_counts;
 mod token_names;
 mod whole_answers;
 mod wire;

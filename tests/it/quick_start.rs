@@ -75,6 +75,7 @@ impl Terminal {
         let settings = [
             ("BENTO_GATEWAY__PROXY__LISTEN", self.addresses[0].1.as_str()),
             ("BENTO_GATEWAY__MANAGEMENT__LISTEN", self.addresses[1].1.as_str()),
+            ("BENTO_GATEWAY__TELEMETRY__LISTEN", ""),
             ("BENTO_GATEWAY__STORE__POLL_INTERVAL", "20ms"),
             // When a use is written depends on how long the commands take.
             ("BENTO_GATEWAY__TOKENS__USAGE_INTERVAL", "1h"),

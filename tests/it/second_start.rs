@@ -40,9 +40,14 @@ fn a_start_beside_one_that_runs_says_so_and_how_to_go_elsewhere() {
     let taken = format!("the proxy cannot listen on {}: Address already in use", gateway.proxy);
     assert!(text.contains(&taken) && text.contains("address: --listen 127.0.0.1:PORT"), "{text}");
 
+    let others = free_address().to_string();
+    let text = begun(&["--management-listen", &elsewhere, "--listen", &others]);
+    let taken = format!("the telemetry listener cannot listen on {}: Address already in use", gateway.telemetry);
+    assert!(text.contains(&taken) && text.contains("address: --telemetry-listen 127.0.0.1:PORT"), "{text}");
+
     // Elsewhere it runs, on the same store.
-    let mut command = gateway.cli_command(&["serve", "--listen", &elsewhere, "--management-listen"]);
-    let mut child = command.arg(free_address().to_string()).spawn().unwrap();
+    let arguments = ["serve", "--listen", &elsewhere, "--management-listen", &others, "--telemetry-listen", ""];
+    let mut child = gateway.cli_command(&arguments).spawn().unwrap();
     let both = || gateway.cli(&["replica", "list"]).as_array().map(Vec::len) == Some(2);
     wait_until("both are on the list", SOON, both);
     child.kill().unwrap();

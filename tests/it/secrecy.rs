@@ -13,6 +13,7 @@ use crate::harness::{
     console::Browser,
     gateway::{Gateway, Setup, Token, deployment, free_address},
     http::{Client, request},
+    metrics,
     postgres::{Cluster, PASSWORD},
     upstream::Upstream,
     wait_until,
@@ -250,6 +251,9 @@ impl Scene {
     }
 
     fn search(mut self) -> Vec<String> {
+        let scrape = metrics::ask(self.gateway.telemetry, "GET", "/metrics", "").text();
+        assert!(scrape.contains("token_invalid") && scrape.contains("dead"), "{scrape}");
+        self.said.push(("a scrape".to_owned(), scrape));
         assert!(self.gateway.terminate().success());
         self.said.push(("the gateway's stdout".to_owned(), self.gateway.stdout().join("\n")));
         let log = self.gateway.stderr().join("\n");

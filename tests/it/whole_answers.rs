@@ -18,11 +18,9 @@ use bento_gateway::{
         routing::Declared,
         token_text::{PREFIX, TOKEN_LEN},
     },
+    http::listener::{Listener, Parts, Times},
     index::follow::Follower,
-    management::{
-        Management,
-        listener::{Listener, Parts},
-    },
+    management::{self, Management},
     service::{Context, bootstrap},
     store,
     system::System,
@@ -30,6 +28,7 @@ use bento_gateway::{
 use tokio::{runtime::Runtime, sync::watch};
 
 use crate::harness::{
+    SOON,
     console::{Browser, PASSWORD},
     http::{Client, Response, request},
     snapshot::assert_reference,
@@ -151,7 +150,14 @@ impl Served {
         let management = Arc::new(Management::new(gateway, config, system));
         listener.set_nonblocking(true).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let parts = Parts { socket: listener, management, tls: Arc::default(), max_connections: 100 };
+        let parts = Parts {
+            name: "the management listener",
+            socket: listener,
+            router: management::router(management),
+            tls: Arc::default(),
+            max_connections: 100,
+            times: Box::new(|| Times { header: SOON, keep_alive: SOON }),
+        };
         let _running = Listener::start(parts);
         (first.token.unwrap().text.expose().to_owned(), first.invitation.expose())
     }

@@ -63,7 +63,7 @@ fn shared_hosts(validation: &Validation<'_>, deployments: &[Declared]) {
 
 fn shared_addresses(validation: &Validation<'_>, deployments: &[Declared]) {
     let mut taken: Vec<(String, SocketAddr)> = Vec::new();
-    let own = ["proxy.listen", "management.listen"]
+    let own = ["proxy.listen", "management.listen", "telemetry.listen"]
         .into_iter()
         .filter_map(|key| validation.peek(key).map(|address| (key.to_owned(), address)));
     let further = deployments.iter().filter_map(|declared| {

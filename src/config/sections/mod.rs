@@ -6,10 +6,11 @@ mod log;
 mod management;
 mod proxy;
 mod store;
+mod telemetry;
 mod tokens;
 
 use super::{
-    Config,
+    Config, own_listeners,
     reader::{Invalid, Section, Validation},
 };
 use crate::domain::routing::{Declared, RouteRules};
@@ -21,25 +22,27 @@ pub(super) fn read(root: Section<'_>, validation: &Validation<'_>) -> Option<Con
     let settings = deployments::defaults(proxy_section.section("deployment_defaults"));
     let proxy = proxy::read(proxy_section, settings.clone());
     let management = management::read(root.section("management"));
+    let telemetry = telemetry::read(root.section("telemetry"));
     let store = store::read(root.section("store"));
     let tokens = tokens::read(root.section("tokens"));
     let log = log::read(root.section("log"));
     let deployments = deployments::read(&root.section("deployments"), &settings.unwrap_or_default());
     root.finish();
     cross_checks::check(validation, tokens.as_ref(), &deployments);
-    let (proxy, management) = (proxy?, management?);
+    let (proxy, management, telemetry) = (proxy?, management?, telemetry?);
     let rules = RouteRules {
         base_domain: proxy.base_domain.clone(),
         path_prefix: proxy.path_prefix,
         default_deployment: proxy.default_deployment.clone(),
         public_host: proxy.public_url.as_ref().map(|url| url.host().clone()),
-        listeners: vec![proxy.listen, management.listen],
+        listeners: own_listeners(&proxy, &management, &telemetry),
     };
     let deployments = deployments.into_iter().map(|declared| declared.spec).collect::<Option<_>>()?;
     Some(Config {
         organization: organization?,
         proxy,
         management,
+        telemetry,
         store: store?,
         tokens: tokens?,
         log: log?,

@@ -6,6 +6,7 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -110,13 +111,14 @@ impl Exchange {
         }
     }
 
-    /// Sends until the head of the final response is here, or of a 101.
+    /// Sends until the head of the final response is here, or of a 101, and returns when it was.
     ///
     /// # Errors
     /// Any [`Rejection`] but a denial.
-    pub async fn head(&mut self, method: &Method) -> Result<ResponseHead, Rejection> {
+    pub async fn head(&mut self, method: &Method) -> Result<(ResponseHead, Instant), Rejection> {
         let head = poll_fn(|cx| self.poll_head(cx, method)).await?;
-        self.deadline.arm(Timer::UpstreamIdle, self.deadline.permit().spec().settings.idle_timeout);
+        let idle_timeout = self.deadline.permit().spec().settings.idle_timeout;
+        let head_at = self.deadline.arm(Timer::UpstreamIdle, idle_timeout);
         self.head_complete = true;
         // What the last response took says nothing of how this one's body comes.
         self.read_size = FIRST_READ;
@@ -127,7 +129,7 @@ impl Exchange {
             ResponseFraming::Chunked => Decoder::Chunked(Chunked::default()),
             ResponseFraming::Close => Decoder::Close,
         };
-        Ok(head)
+        Ok((head, head_at))
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<ResponseHead, Rejection>> {
@@ -168,10 +170,16 @@ impl Exchange {
             match filled {
                 Ok(0) if matches!(self.decoder, Decoder::Close) => self.decoder = Decoder::Done,
                 Ok(0) => return Poll::Ready(Some(Err(UpstreamFailure::Closed(Closed::WithinResponse).into()))),
-                Ok(_) => self.deadline.arm(Timer::UpstreamIdle, self.deadline.permit().spec().settings.idle_timeout),
+                Ok(_) => {
+                    self.deadline.arm(Timer::UpstreamIdle, self.deadline.permit().spec().settings.idle_timeout);
+                }
                 Err(failure) => return Poll::Ready(Some(Err(failure))),
             }
         }
+    }
+
+    pub fn upstream(&self) -> &Upstream {
+        &self.load.0
     }
 
     /// Whether all of the request has left.

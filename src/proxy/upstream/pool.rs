@@ -111,7 +111,10 @@ mod tests {
     fn what_the_kernel_has_is_seen_before_the_runtime_knows() {
         let test = async {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let upstream = Upstream::new(&format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+            let upstream = Upstream::new(
+                &format!("http://{}", listener.local_addr().unwrap()).parse().unwrap(),
+                std::sync::Arc::default(),
+            );
             let pool = Pool::default();
             for end in [None, Some(b"HTTP/1.1 200 OK\r\n".as_slice()), Some(b"")] {
                 let connection = pool.connect(&upstream, Duration::ZERO).await.unwrap();

@@ -33,6 +33,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Gateway {
     pub proxy: SocketAddr,
     pub management: SocketAddr,
+    pub telemetry: SocketAddr,
     directory: TempDir,
     env: BTreeMap<String, String>,
     arguments: Vec<String>,
@@ -71,6 +72,7 @@ impl Setup {
         let env = [
             ("PROXY__LISTEN", free_address().to_string()),
             ("MANAGEMENT__LISTEN", free_address().to_string()),
+            ("TELEMETRY__LISTEN", free_address().to_string()),
             ("PROXY__WORKERS", "1".to_owned()),
             ("STORE__URL", store),
             ("STORE__POLL_INTERVAL", "20ms".to_owned()),
@@ -128,12 +130,14 @@ impl Setup {
         fs::write(self.directory.path().join("gateway.toml"), &self.config).unwrap();
         let address = |key: &str| self.env[&format!("BENTO_GATEWAY__{key}")].parse().unwrap();
         let (proxy, management) = (address("PROXY__LISTEN"), address("MANAGEMENT__LISTEN"));
+        let telemetry = address("TELEMETRY__LISTEN");
         let output = Arc::<Output>::default();
         let (child, readers) =
             spawn(command(self.directory.path(), &self.env, self.disk.as_ref(), self.ulimit), &self.arguments, &output);
         Gateway {
             proxy,
             management,
+            telemetry,
             directory: self.directory,
             env: self.env,
             arguments: self.arguments,

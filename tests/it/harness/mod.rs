@@ -11,6 +11,7 @@ pub mod frames;
 pub mod gateway;
 pub mod http;
 pub mod http2;
+pub mod metrics;
 pub mod pair;
 pub mod pooler;
 pub mod postgres;

@@ -1,5 +1,5 @@
-//! The management listener itself: it accepts connections, bounds how many are open and how long each may wait, and lets
-//! running requests finish when the process ends.
+//! A listener beside the proxy's, for a router: it accepts connections, bounds how many are open and how long each may
+//! wait, and lets running requests finish when the process ends.
 
 mod connection;
 mod patience;
@@ -17,24 +17,37 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-use self::{connection::Accepted, places::Places};
-use super::Management;
+use self::{connection::Accepted, patience::Patience, places::Places};
 
 /// Pause after the operating system refused another connection, for want of a file descriptor.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// What is listened with.
 pub struct Parts {
+    /// As the log calls it: `the management listener`.
+    pub name: &'static str,
     pub socket: TcpListener,
-    pub management: Arc<Management>,
+    pub router: Router,
     /// `None` inside: clear text. Whoever replaces it has new connections use the new certificate.
     pub tls: Arc<ArcSwapOption<ServerConfig>>,
     /// Connections that may be open at once.
     pub max_connections: usize,
+    /// Asked for each new connection.
+    pub times: Box<dyn Fn() -> Times + Send + Sync>,
+}
+
+/// How long a connection may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// From the connection, or from the first byte of a further request, to the complete header.
+    pub header: Duration,
+    /// Without a request.
+    pub keep_alive: Duration,
 }
 
 /// A running listener.
 pub struct Listener {
+    name: &'static str,
     draining: CancellationToken,
     connections: TaskTracker,
 }
@@ -43,10 +56,10 @@ impl Listener {
     /// Begins to accept.
     pub fn start(parts: Parts) -> Self {
         let (draining, connections) = (CancellationToken::new(), TaskTracker::new());
-        let router = super::router(Arc::clone(&parts.management));
-        let accepting = Accepting { parts, router, draining: draining.clone(), connections: connections.clone() };
+        let name = parts.name;
+        let accepting = Accepting { parts, draining: draining.clone(), connections: connections.clone() };
         tokio::spawn(accepting.run());
-        Self { draining, connections }
+        Self { name, draining, connections }
     }
 
     /// Takes no further connection or request, and returns when the running requests are answered, at the latest at
@@ -55,14 +68,13 @@ impl Listener {
         self.draining.cancel();
         self.connections.close();
         if tokio::time::timeout_at(deadline, self.connections.wait()).await.is_err() {
-            warn!("management requests still run at the end of the drain; they are cut");
+            warn!("requests at {} still run at the end of the drain; they are cut", self.name);
         }
     }
 }
 
 struct Accepting {
     parts: Parts,
-    router: Router,
     draining: CancellationToken,
     connections: TaskTracker,
 }
@@ -83,7 +95,10 @@ impl Accepting {
                 Ok((stream, peer)) => self.serve(places, stream, peer).await,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    warn!(%error, "the management listener could not accept a connection; raise the limit of open files if this stays");
+                    warn!(
+                        %error,
+                        "{} could not accept a connection; raise the limit of open files if this stays", self.parts.name
+                    );
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }
             }
@@ -94,21 +109,15 @@ impl Accepting {
     async fn serve(&self, places: &Places, stream: TcpStream, peer: SocketAddr) {
         // Without it small writes would wait for each other; the connection works all the same.
         let _ = stream.set_nodelay(true);
-        let patience = {
-            let config = self.parts.management.config.load();
-            patience::Patience::new(
-                config.management.limits.header_timeout,
-                config.management.limits.keep_alive_timeout,
-            )
-        };
+        let patience = Patience::new((self.parts.times)());
         let accepted = Accepted {
             stream,
             peer,
             tls: self.parts.tls.load_full(),
-            router: self.router.clone(),
+            router: self.parts.router.clone(),
             place: places.take(Arc::new(patience)).await,
             draining: self.draining.clone(),
         };
-        self.connections.spawn(connection::serve(accepted));
+        self.connections.spawn(connection::serve(self.parts.name, accepted));
     }
 }

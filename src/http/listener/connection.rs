@@ -1,4 +1,4 @@
-//! One connection of the management listener: TLS or not, HTTP/1.1, and how it ends.
+//! One connection: TLS or not, HTTP/1.1, and how it ends.
 
 use std::{
     convert::Infallible,
@@ -49,8 +49,8 @@ pub struct Accepted {
     pub draining: CancellationToken,
 }
 
-/// Serves a connection until it ends or its time is over.
-pub async fn serve(accepted: Accepted) {
+/// Serves a connection until it ends or its time is over. `listener`: as the log calls it.
+pub async fn serve(listener: &'static str, accepted: Accepted) {
     let Accepted { stream, peer, tls, router, place, draining } = accepted;
     let patience = &place.patience;
     let peer_address = peer;
@@ -60,7 +60,7 @@ pub async fn serve(accepted: Accepted) {
         match tls {
             Some(config) => match TlsAcceptor::from(config).accept(stream).await {
                 Ok(stream) => server.serve(stream).await,
-                Err(error) => debug!(peer = %peer_address, %error, "a TLS handshake at the management listener failed"),
+                Err(error) => debug!(peer = %peer_address, %error, "a TLS handshake at {listener} failed"),
             },
             None => server.serve(stream).await,
         }

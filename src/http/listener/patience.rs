@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
+use super::Times;
+
 /// From a complete header until the answer is written: beyond what the router itself allows for the request.
 const SERVING: Duration = Duration::from_secs(60);
 
 /// What a connection waits for, and until when.
 pub struct Patience {
-    header: Duration,
-    keep_alive: Duration,
+    times: Times,
     standing: watch::Sender<Standing>,
 }
 
@@ -37,14 +38,16 @@ enum Phase {
 
 impl Patience {
     /// A connection that was just accepted: its first header is awaited, TLS handshake included.
-    pub fn new(header: Duration, keep_alive: Duration) -> Self {
-        let standing = Standing::new(Phase::Header, header);
-        Self { header, keep_alive, standing: watch::Sender::new(standing) }
+    pub fn new(times: Times) -> Self {
+        let standing = Standing::new(Phase::Header, times.header);
+        Self { times, standing: watch::Sender::new(standing) }
     }
 
     /// Bytes have come.
     pub fn received(&self) {
-        self.change(|standing| (standing.phase == Phase::Idle).then(|| Standing::new(Phase::Header, self.header)));
+        self.change(|standing| {
+            (standing.phase == Phase::Idle).then(|| Standing::new(Phase::Header, self.times.header))
+        });
     }
 
     /// The header is complete.
@@ -66,7 +69,9 @@ impl Patience {
 
     /// The socket has taken all that it was given.
     pub fn flushed(&self) {
-        self.change(|standing| (standing.phase == Phase::Leaving).then(|| Standing::new(Phase::Idle, self.keep_alive)));
+        self.change(|standing| {
+            (standing.phase == Phase::Leaving).then(|| Standing::new(Phase::Idle, self.times.keep_alive))
+        });
     }
 
     /// Ends the connection, unless a request is being answered.

@@ -1,0 +1,48 @@
+//! Where a worker leaves its lines of the access log until the thread that writes them takes them.
+
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{counter::Counter, line::Line};
+
+/// Lines that a worker may have waiting: about 10 MB, a second's worth at full speed.
+const MAX_WAITING: usize = 50_000;
+
+/// Where one worker leaves its lines.
+#[derive(Debug, Default)]
+pub struct AccessBuffer {
+    waiting: Mutex<Batch>,
+    /// Lines that found no room, since the start.
+    pub dropped: Counter,
+}
+
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Each with the place of its text, which holds all its fields.
+    pub lines: Vec<(Line, Range<usize>)>,
+    pub text: String,
+    /// Lines that found no room.
+    pub dropped: u64,
+}
+
+impl AccessBuffer {
+    pub fn push(&self, line: Line, text: &str) {
+        let mut batch = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if batch.lines.len() >= MAX_WAITING {
+            batch.dropped += 1;
+            self.dropped.add(1);
+            return;
+        }
+        let start = batch.text.len();
+        batch.text.push_str(text);
+        let end = batch.text.len();
+        batch.lines.push((line, start..end));
+    }
+
+    /// Takes what is waiting, and leaves the room of what was written before.
+    pub fn swap(&self, empty: &mut Batch) {
+        std::mem::swap(empty, &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
