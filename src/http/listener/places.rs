@@ -4,11 +4,18 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::patience::Patience;
+
+/// How often a newcomer looks whether a connection has begun to wait for its caller, while all places are taken.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub struct Places {
     free: Arc<Semaphore>,
@@ -42,11 +49,14 @@ impl Places {
         let free = || Arc::clone(&self.free);
         let permit = match free().try_acquire_owned() {
             Ok(permit) => Some(permit),
-            Err(_) => {
+            Err(_) => loop {
                 self.taken.end_longest_waiting();
-                // The semaphore is never closed.
-                free().acquire_owned().await.ok()
-            }
+                // Those that are being answered now may wait for their callers a moment later.
+                if let Ok(permit) = timeout(LOOK_AGAIN, free().acquire_owned()).await {
+                    // The semaphore is never closed.
+                    break permit.ok();
+                }
+            },
         };
         let number = self.taken.add(Arc::clone(&patience));
         Place { patience, number, taken: Arc::clone(&self.taken), _permit: permit }
@@ -78,5 +88,33 @@ impl Taken {
 impl Drop for Place {
     fn drop(&mut self) {
         self.taken.table().open.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::listener::Times;
+
+    #[tokio::test]
+    async fn a_newcomer_gets_the_place_of_who_becomes_idle_later() {
+        let patience = || {
+            let long = Duration::from_secs(3600);
+            Arc::new(Patience::new(Times { header: long, keep_alive: long }))
+        };
+        let places = Places::new(1);
+        let first = places.take(patience()).await;
+        first.patience.begun();
+        first.patience.received_all();
+        let newcomer = places.take(patience());
+        let answered = async {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            first.patience.answered();
+            first.patience.flushed();
+            first.patience.is_over().await;
+            drop(first);
+        };
+        let both = async { tokio::join!(newcomer, answered) };
+        assert!(timeout(Duration::from_secs(60), both).await.is_ok(), "the newcomer waits for an idle connection");
     }
 }
