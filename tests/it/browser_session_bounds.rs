@@ -6,11 +6,13 @@ use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions}
 use tokio::runtime::Runtime;
 
 use crate::harness::{
+    SOON,
     console::{Browser, csrf, way_back, way_to_console},
     gateway::{Gateway, Setup, Token, deployment},
     http::ReadEnd,
     postgres::Cluster,
     upstream::Upstream,
+    wait_until,
 };
 
 const INVENTED: &str = "0000000000000000000000000000000000000000";
@@ -146,6 +148,9 @@ fn one_network_does_not_keep_others_from_signing_in() {
     assert!(waiting.iter().all(|(_, answered)| *answered == Err(ReadEnd::TimedOut)));
     assert_eq!(begin("192.0.2.1", &tokens[4]).1, Ok(503), "its share is used up");
     assert_eq!(begin("192.0.2.2", &tokens[5]).1, Err(ReadEnd::TimedOut), "somebody else has room");
+    // Nobody works for who has left.
+    waiting.into_iter().for_each(|(caller, _)| caller.leave());
+    wait_until("their places are free", SOON, || begin("192.0.2.1", &tokens[4]).1 == Err(ReadEnd::TimedOut));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::harness::{
     console::{Browser, PASSWORD, create_user, csrf},
     gateway::{Gateway, deployment},
     http::{Client, Response},
+    provider::Provider,
     upstream::Upstream,
 };
 
@@ -99,6 +100,35 @@ fn all_addresses_of_a_network_are_one() {
     let limited = (0..30).any(|number| guess(number, &format!("2001:db8::{number:x}")) == 429);
     assert!(limited, "one /64 has as many tries as it has addresses");
     assert_eq!(guess(100, "2001:db8:0:1::1"), 401, "another network");
+}
+
+/// Each thing that strangers may ask for has a limit for each network, and none uses up another's.
+#[test]
+fn what_strangers_may_ask_for_has_a_limit_each() {
+    let provider = Provider::start();
+    let gateway = Gateway::start(&format!("{TRUSTING}{}", provider.config("allowed_values = [\"*\"]")));
+    let json = "content-type: application/json";
+    let asks = [
+        ("POST", "/api/v1/leaked_tokens", json, r#"{"tokens":["x"]}"#),
+        ("GET", "/api/v1/auth/code", "", ""),
+        ("GET", "/api/v1/auth/token?code=x", "", ""),
+        ("GET", "/welcome?code=x", "", ""),
+        ("GET", "/sign-in/oidc", "", ""),
+    ];
+    let ask = |(method, path, field, body): (&str, &str, &str, &str), from: &str| {
+        let from = format!("x-forwarded-for: {from}");
+        let fields: Vec<&str> = [&*from, field].into_iter().filter(|field| !field.is_empty()).collect();
+        Browser::new(gateway.management).ask(method, path, &fields, body).status
+    };
+    for (number, asked) in asks.into_iter().enumerate() {
+        let allowed = (0..200).take_while(|_| ask(asked, STRANGER) != 429).count();
+        assert!((15..80).contains(&allowed), "{asked:?}: {allowed}");
+        assert_ne!(ask(asked, "198.51.100.1"), 429, "{asked:?}: another network");
+        for next in &asks[number + 1..] {
+            assert_ne!(ask(*next, STRANGER), 429, "{next:?} after {asked:?}");
+        }
+    }
+    guess_until_limited(&gateway, STRANGER);
 }
 
 #[test]

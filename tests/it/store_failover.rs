@@ -13,6 +13,37 @@ use crate::harness::{
 
 const HOST: &str = "a.test";
 
+/// A backup is put back under a gateway that runs, with PostgreSQL's own tools.
+#[test]
+fn a_backup_that_is_restored_is_followed_and_nobody_is_blamed() {
+    let url = Cluster::shared().database_url();
+    let upstream = Upstream::watching();
+    let gateway = Setup::new(&deployment("a", upstream.address, "")).env("STORE__URL", &url).start();
+    let (good, revoked) = (gateway.token(&["deployment:a"]), gateway.token(&["deployment:a"]));
+    let ask = |token: &Token| gateway.code_of(&token.text);
+    let backup = Cluster::backup(&url);
+    gateway.revoke(&revoked);
+    let lost = gateway.token(&["deployment:a"]);
+    let mut running = gateway.connect();
+    running.send(get(HOST, "/busy", &lost.text));
+    assert_eq!(running.head().status, 200);
+
+    Cluster::restore(&url, &backup);
+    wait_until("the token is gone that the backup has not got", SOON, || {
+        assert_eq!(ask(&good), "insufficient_scope", "known, and for another Deployment");
+        ask(&lost) == "token_invalid"
+    });
+    running.read_timeout(SOON);
+    assert_ne!(running.rest().1, ReadEnd::TimedOut, "what it had begun is cut");
+    wait_until("what the backup says holds, also of what was revoked after it", SOON, || {
+        ask(&revoked) == "insufficient_scope"
+    });
+    // And it goes on from there.
+    gateway.revoke(&revoked);
+    assert_eq!(ask(&revoked), "token_revoked");
+    gateway.token(&["deployment:a"]);
+}
+
 #[test]
 fn a_fail_over_that_loses_commits_revives_no_token_and_blames_nobody() {
     let cluster = Cluster::start();

@@ -19,7 +19,7 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Connection, Decode, Executor, PgConnection, Postgres, Type};
-
+use tempfile::NamedTempFile;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{SOON, relay::Relay, wait_until};
@@ -248,6 +248,23 @@ impl Cluster {
     pub fn listeners(&self, url: &str) -> i64 {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
         ask(url, sql)
+    }
+
+    /// What `pg_dump` makes of that database.
+    pub fn backup(url: &str) -> Vec<u8> {
+        let output = Command::new(binaries().join("pg_dump")).args(["--format=custom", url]).output().unwrap();
+        assert!(output.status.success(), "pg_dump failed: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Puts a backup back, whoever is connected.
+    pub fn restore(url: &str, backup: &[u8]) {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(backup).unwrap();
+        let mut restore = Command::new(binaries().join("pg_restore"));
+        restore.args(["--clean", "--if-exists", "--single-transaction", "--dbname", url]).arg(file.path());
+        let output = restore.output().unwrap();
+        assert!(output.status.success(), "pg_restore failed: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Nobody reads or writes the table of that database until the answer is dropped.
