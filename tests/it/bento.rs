@@ -35,5 +35,5 @@ fn the_stock_sdk_works_through_the_gateway() {
     let said = both_streams(&contract);
     assert!(contract.status.success(), "the contract with the SDK is broken:\n{said}");
     // A contract of nothing would hold too.
-    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 21, "{said}");
+    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 22, "{said}");
 }

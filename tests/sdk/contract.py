@@ -145,6 +145,26 @@ def _(place):
         true("rivers" in client.summarize(text=TEXT), "the summary does not speak of rivers")
 
 
+@check("a service that depends on a Deployment by its URL calls it with BENTO_CLOUD_API_KEY")
+def _(place):
+    async def ask():
+        # As a service does it: `self.NAME` of a dependency is what `get` returns.
+        proxy = bentoml.depends(url=place.url).get()
+        try:
+            # A name that the client does not know before it has asked the Deployment which endpoints it has.
+            async with proxy.to_async as client:
+                return await client.call("summarize", text=TEXT)
+        finally:
+            await proxy.close()
+
+    os.environ["BENTO_CLOUD_API_KEY"] = place.token
+    try:
+        with place.direct() as direct:
+            same(asyncio.run(ask()), direct.summarize(text=TEXT))
+    finally:
+        del os.environ["BENTO_CLOUD_API_KEY"]
+
+
 @check("sync: a call with a body of 3 MB")
 def _(place):
     text = "Many words make a long text. " * 100_000
