@@ -3,6 +3,7 @@
 
 use crate::harness::{
     SOON,
+    backup::{backup, restore},
     gateway::{Setup, Token, deployment},
     http::{ReadEnd, get},
     postgres::Cluster,
@@ -21,14 +22,14 @@ fn a_backup_that_is_restored_is_followed_and_nobody_is_blamed() {
     let gateway = Setup::new(&deployment("a", upstream.address, "")).env("STORE__URL", &url).start();
     let (good, revoked) = (gateway.token(&["deployment:a"]), gateway.token(&["deployment:a"]));
     let ask = |token: &Token| gateway.code_of(&token.text);
-    let backup = Cluster::backup(&url);
+    let saved = backup(&url);
     gateway.revoke(&revoked);
     let lost = gateway.token(&["deployment:a"]);
     let mut running = gateway.connect();
     running.send(get(HOST, "/busy", &lost.text));
     assert_eq!(running.head().status, 200);
 
-    Cluster::restore(&url, &backup);
+    restore(&url, &saved);
     wait_until("the token is gone that the backup has not got", SOON, || {
         assert_eq!(ask(&good), "insufficient_scope", "known, and for another Deployment");
         ask(&lost) == "token_invalid"

@@ -3,6 +3,7 @@
 //! Nothing here is skipped when a prerequisite is missing: it panics, naming the package to install.
 
 pub mod api;
+pub mod backup;
 pub mod bentoml;
 pub mod commands;
 pub mod console;

@@ -19,7 +19,6 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Connection, Decode, Executor, PgConnection, Postgres, Type};
-use tempfile::NamedTempFile;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{SOON, relay::Relay, wait_until};
@@ -250,23 +249,6 @@ impl Cluster {
         ask(url, sql)
     }
 
-    /// What `pg_dump` makes of that database.
-    pub fn backup(url: &str) -> Vec<u8> {
-        let output = Command::new(binaries().join("pg_dump")).args(["--format=custom", url]).output().unwrap();
-        assert!(output.status.success(), "pg_dump failed: {}", String::from_utf8_lossy(&output.stderr));
-        output.stdout
-    }
-
-    /// Puts a backup back, whoever is connected.
-    pub fn restore(url: &str, backup: &[u8]) {
-        let mut file = NamedTempFile::new().unwrap();
-        file.write_all(backup).unwrap();
-        let mut restore = Command::new(binaries().join("pg_restore"));
-        restore.args(["--clean", "--if-exists", "--single-transaction", "--dbname", url]).arg(file.path());
-        let output = restore.output().unwrap();
-        assert!(output.status.success(), "pg_restore failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
     /// Nobody reads or writes the table of that database until the answer is dropped.
     pub fn lock(url: &str, table: &str) -> TableLock {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -357,7 +339,7 @@ where
 }
 
 /// The newest installed server's programs.
-fn binaries() -> PathBuf {
+pub(super) fn binaries() -> PathBuf {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let mut candidates: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
