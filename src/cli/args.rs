@@ -1,6 +1,6 @@
 //! The commands and their arguments. The doc comments are the help texts, from which `docs/cli.md` is generated.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -244,6 +244,15 @@ pub struct AddDeployment {
     /// Maximum size of a request body, for example 10MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_body: Option<u64>,
+    /// How many requests of each gateway may be under way at once; the others wait, and tokens share the time equally
+    #[arg(long, value_name = "NUMBER")]
+    pub max_in_flight: Option<NonZeroU32>,
+    /// How many requests may wait until it is their turn
+    #[arg(long, value_name = "NUMBER")]
+    pub max_queue: Option<u32>,
+    /// Longest time that a request waits until it is its turn
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    pub queue_timeout: Option<Duration>,
     /// Pass the caller's Authorization header on to the upstream
     #[arg(long)]
     pub forward_authorization: bool,

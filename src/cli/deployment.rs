@@ -160,6 +160,9 @@ fn spec(args: AddDeployment, defaults: &DeploymentSettings) -> DeploymentSpec {
             } else {
                 args.cors_origins.into_iter().collect()
             },
+            max_in_flight: args.max_in_flight.or(defaults.max_in_flight),
+            max_queue: args.max_queue.unwrap_or(defaults.max_queue),
+            queue_timeout: args.queue_timeout.unwrap_or(defaults.queue_timeout),
         },
     }
 }

@@ -191,6 +191,18 @@ impl<'a> Section<'a> {
         read
     }
 
+    /// Empty text: `Some(None)`.
+    pub fn optional_integer<T: TryFrom<i64> + Display + PartialOrd>(
+        &self,
+        key: &str,
+        range: RangeInclusive<T>,
+    ) -> Option<Option<T>> {
+        match &self.required(key)?.kind {
+            ValueKind::String(text) if text.is_empty() => Some(None),
+            _ => self.integer(key, range).map(Some),
+        }
+    }
+
     /// A duration of at least `least`.
     pub fn duration(&self, key: &str, least: Duration) -> Option<Duration> {
         self.parsed(key, |text| read_duration(text, least))

@@ -160,7 +160,7 @@ mod tests {
     use crate::config::{Sources, load};
 
     /// Every setting with another value, and what keeps the old one. `None`: it is taken over.
-    const CHANGED: [(&str, &str, Option<&str>); 56] = [
+    const CHANGED: [(&str, &str, Option<&str>); 59] = [
         ("organization", "\"other\"", None),
         ("proxy.listen", "\"127.0.0.1:9080\"", Some("proxy.listen")),
         ("proxy.workers", "63", Some("proxy.workers")),
@@ -190,6 +190,9 @@ mod tests {
         ("proxy.deployment_defaults.first_byte_timeout", "\"1s\"", None),
         ("proxy.deployment_defaults.idle_timeout", "\"1s\"", None),
         ("proxy.deployment_defaults.max_body_bytes", "\"1 MiB\"", None),
+        ("proxy.deployment_defaults.max_in_flight", "4", None),
+        ("proxy.deployment_defaults.max_queue", "4", None),
+        ("proxy.deployment_defaults.queue_timeout", "\"1s\"", None),
         ("proxy.deployment_defaults.cors_origins", "[\"https://app.test\"]", None),
         ("management.listen", "\"127.0.0.1:9081\"", Some("management.listen")),
         ("management.login_code_lifetime", "\"1m\"", None),

@@ -1,6 +1,6 @@
 //! A Deployment: a named upstream with its hosts and settings.
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, num::NonZeroU32, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,20 @@ pub struct DeploymentSettings {
     pub max_body_bytes: Option<u64>,
     /// Pages of these origins may call it and read the responses (CORS). Empty: the upstream decides.
     pub cors_origins: BTreeSet<CorsOrigin>,
+    /// How many requests of this gateway may be under way at once. `None`: any number.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// How many requests may wait until it is their turn.
+    pub max_queue: u32,
+    /// Limit of the time that one waits.
+    #[serde(with = "millis", rename = "queue_timeout_ms")]
+    pub queue_timeout: Duration,
+}
+
+/// How many requests a Deployment takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concurrency {
+    pub max_in_flight: NonZeroU32,
+    pub max_queue: u32,
 }
 
 impl Default for DeploymentSettings {
@@ -97,11 +111,19 @@ impl Default for DeploymentSettings {
             idle_timeout: Duration::from_secs(600),
             max_body_bytes: None,
             cors_origins: BTreeSet::new(),
+            max_in_flight: None,
+            max_queue: 100,
+            queue_timeout: Duration::from_secs(60),
         }
     }
 }
 
 impl DeploymentSettings {
+    /// `None`: it takes any number of requests.
+    pub fn concurrency(&self) -> Option<Concurrency> {
+        self.max_in_flight.map(|max_in_flight| Concurrency { max_in_flight, max_queue: self.max_queue })
+    }
+
     /// Whether a page of `origin`, as browsers write it, may call the Deployment.
     pub fn allows_origin(&self, origin: &str) -> bool {
         let one = || CorsOrigin::one(origin).is_some_and(|origin| self.cors_origins.contains(&origin));

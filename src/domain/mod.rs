@@ -10,6 +10,7 @@ pub mod cors_origin;
 pub mod decision;
 pub mod deployment;
 pub mod device_login;
+pub mod fair_queue;
 pub mod host;
 pub mod identity_fields;
 pub mod origin;

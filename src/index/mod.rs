@@ -9,6 +9,7 @@ pub mod freshness;
 pub mod history;
 pub mod routes;
 mod shard;
+pub mod slots;
 pub mod token_writer;
 pub mod tokens;
 pub mod upstream;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use super::upstream::Upstream;
+use super::{slots::Slots, upstream::Upstream};
 use crate::{
     domain::{
         decision::Destination,
@@ -23,6 +23,8 @@ pub struct Deployment {
     pub upstreams: Box<[Arc<Upstream>]>,
     /// Those of the Deployment of this name before it was changed go on.
     pub metrics: Arc<DeploymentMetrics>,
+    /// What its requests share, if it takes only so many at once.
+    pub slots: Arc<Slots>,
 }
 
 /// Immutable: a change replaces it as a whole.
@@ -174,12 +176,13 @@ impl Route<'_> {
 }
 
 impl Deployment {
-    /// `earlier`: the one of this name before.
+    /// `earlier`: the one of this name before. What runs goes on to have its slots.
     fn new(spec: DeploymentSpec, earlier: Option<&Self>) -> Self {
         let metrics = earlier.map(|earlier| Arc::clone(&earlier.metrics)).unwrap_or_default();
         let counted = |url| earlier.and_then(|earlier| earlier.counted(url)).unwrap_or_default();
         let upstreams = spec.upstreams.iter().map(|url| Arc::new(Upstream::new(url, counted(url)))).collect();
-        Self { upstreams, spec, metrics }
+        let slots = earlier.map(|earlier| Arc::clone(&earlier.slots)).unwrap_or_default();
+        Self { upstreams, spec, metrics, slots }
     }
 
     /// What is counted of an upstream. `None`: it has none of this URL.

@@ -1,6 +1,6 @@
 //! `/api/v2/deployments`: what `bentoml deployment` and `bentoml.deployment` use, and more.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,15 @@ pub struct Settings {
     max_body_bytes: Option<Option<u64>>,
     /// Origins whose pages may call it (CORS), for example `https://app.example.com`, or `*`.
     cors_origins: Option<Vec<String>>,
+    /// How many requests of each gateway may be under way at once. Null: any number.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<NonZeroU32>")]
+    max_in_flight: Option<Option<NonZeroU32>>,
+    /// How many may wait until it is their turn.
+    max_queue: Option<u32>,
+    /// How long one may wait.
+    #[schemars(range(min = 1))]
+    queue_timeout_ms: Option<u64>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -368,5 +377,8 @@ fn settings(given: Option<&Settings>) -> Result<UpdateSettings, ApiError> {
         idle_timeout: timer("idle_timeout_ms", given.idle_timeout_ms)?,
         max_body_bytes: given.max_body_bytes,
         cors_origins: origins.transpose()?,
+        max_in_flight: given.max_in_flight,
+        max_queue: given.max_queue,
+        queue_timeout: timer("queue_timeout_ms", given.queue_timeout_ms)?,
     })
 }

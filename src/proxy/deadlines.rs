@@ -36,6 +36,8 @@ pub enum Timer {
     UpstreamIdle,
     /// The downstream sent nothing of the body that it announced.
     DownstreamIdle,
+    /// It was not its turn yet.
+    Queue,
 }
 
 /// Why an exchange is ended from outside.

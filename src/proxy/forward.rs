@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use super::{
     deadlines::{Deadline, Timer},
     permit::Permit,
+    queue,
     record::Record,
     rejection::{Malformed, Rejection, UpstreamFailure},
     state::Worker,
@@ -25,7 +26,7 @@ use super::{
     },
     upstream_request::UpstreamRequest,
 };
-use crate::index::upstream::Upstream;
+use crate::{http::network::Network, index::upstream::Upstream};
 
 /// Returns when the head of the response is here.
 ///
@@ -47,12 +48,17 @@ pub async fn forward(
     let max_body = request.permit().spec().settings.max_body_bytes;
     let mut reusable = Some(received.settings.upstream_keep_alive);
     let mut writer = RequestWriter::new(body, request.framing(), max_body, &received.settings.identity_fields);
+    let mut slot = match request.permit().ask_for_slot(|| Network::of(record.client_address())) {
+        None => None,
+        // Boxed, so that it is no part of requests that never wait.
+        Some(asked) => Some(Box::pin(queue::wait(asked, &deadline, &mut writer, record)).await?),
+    };
     record.forwards();
     loop {
         let (connection, load) = connect(worker, request.permit(), &deadline, reusable).await?;
         writer.start(request.write(load.upstream().url.base_path()));
         // Boxed, as it is large and passed on at every stage from here.
-        let mut exchange = Box::new(Exchange::new(connection, writer, deadline, load, Rc::clone(&worker.pool)));
+        let mut exchange = Box::new(Exchange::new(connection, writer, deadline, (load, slot), Rc::clone(&worker.pool)));
         let head = exchange.head(method).await;
         let head = head.map(|(response, at)| {
             exchange.upstream().metrics.answered(worker.telemetry.number(), record.waited_until(at));
@@ -67,7 +73,7 @@ pub async fn forward(
             Ok(response) => return Ok((response, exchange)),
             Err(rejection) if exchange.may_be_sent_again(rejection, method) => {
                 reusable = None;
-                (writer, deadline) = exchange.into_writer_and_deadline();
+                (writer, deadline, slot) = exchange.into_parts();
             }
             Err(rejection) => {
                 record.received(exchange.received());

@@ -19,6 +19,7 @@ use crate::{
         follow::Index,
         freshness::NotFresh,
         routes::{Deployment, Route},
+        slots::{Asked, Flow},
         tokens::TokenIndex,
         upstream::{self, Upstream},
         usage::Usage,
@@ -211,6 +212,14 @@ impl Permit {
     /// `None`: the Deployment is public.
     pub fn token_uid(&self) -> Option<TokenUid> {
         self.token.as_ref().map(|token| token.entry().uid)
+    }
+
+    /// Asks for a slot, if the Deployment takes only so many requests at once. `None`: any number. `from` is whose request
+    /// it is where no token is asked for.
+    pub fn ask_for_slot(&self, from: impl FnOnce() -> Network) -> Option<Asked> {
+        let concurrency = self.deployment.spec.settings.concurrency()?;
+        let flow = self.token_uid().map_or_else(|| Flow::Network(from()), Flow::Token);
+        Some(self.deployment.slots.ask(flow, &concurrency))
     }
 
     /// Whether the caller has shown nothing but a browser's cookie.

@@ -142,6 +142,11 @@ impl Record {
         }
     }
 
+    /// It has waited for its turn.
+    pub fn queued(&mut self, waited: Duration) {
+        self.line.queued = Some(waited);
+    }
+
     /// The gateway turns to the upstreams.
     pub fn forwards(&mut self) {
         self.forwarded = Some(Instant::now());
@@ -158,7 +163,8 @@ impl Record {
     pub fn answered(&mut self) {
         let first_byte = self.first_byte();
         if let (Some(deployment), Some(waited)) = (&self.deployment, self.waited) {
-            self.worker.answered(deployment, first_byte, first_byte.saturating_sub(waited));
+            let elsewhere = waited + self.line.queued.unwrap_or_default();
+            self.worker.answered(deployment, first_byte, first_byte.saturating_sub(elsewhere));
         }
     }
 

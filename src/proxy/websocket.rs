@@ -65,7 +65,7 @@ pub fn tunnel(
 
 async fn carry(downstream: OnUpgrade, exchange: Box<Exchange>, mut record: Box<Record>) {
     // The load counts as long as the tunnel stands.
-    let (upstream, early, deadline, _load) = exchange.into_tunnel();
+    let (upstream, early, deadline, _under_way) = exchange.into_tunnel();
     deadline.leave_downstream();
     let opened = deadline.guard(downstream).await;
     let Ok(Ok(downstream)) = opened else {

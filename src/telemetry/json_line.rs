@@ -51,10 +51,8 @@ impl JsonLines {
         }
         members.number("bytes_in", line.bytes_in);
         members.number("bytes_out", line.bytes_out);
-        match line.first_byte {
-            Some(first_byte) => members.milliseconds("first_byte_ms", first_byte),
-            None => members.null("first_byte_ms"),
-        }
+        members.milliseconds_or_null("queued_ms", line.queued);
+        members.milliseconds_or_null("first_byte_ms", line.first_byte);
         members.milliseconds("total_ms", line.total);
         members.plain("end", line.outcome.as_str());
         out.extend_from_slice(b"}\n");
@@ -112,6 +110,13 @@ impl Members<'_> {
         self.out.extend_from_slice(self.number.format(value).as_bytes());
     }
 
+    fn milliseconds_or_null(&mut self, key: &str, value: Option<Duration>) {
+        match value {
+            Some(value) => self.milliseconds(key, value),
+            None => self.null(key),
+        }
+    }
+
     /// With microseconds behind the point.
     fn milliseconds(&mut self, key: &str, value: Duration) {
         let micros = value.as_micros();
@@ -162,6 +167,7 @@ mod tests {
             reason: "r",
             bytes_in: 0,
             bytes_out: u64::MAX,
+            queued: Some(Duration::from_micros(1_500)),
             first_byte: Some(Duration::from_micros(5)),
             total: Duration::from_millis(61_002),
             outcome: RequestOutcome::Complete,
@@ -171,7 +177,7 @@ mod tests {
             "timestamp": "2023-11-14T22:13:20.007Z", "message": "request", "request_id": "id", "client": "2001:db8::1",
             "method": "POST", "host": "host", "path": path.of(text), "deployment": "deployment", "status": 200,
             "token": "00000000-0000-0000-0000-000000000001", "reason": "r", "cause": "cause", "bytes_in": 0,
-            "bytes_out": u64::MAX, "first_byte_ms": 0.005, "total_ms": 61002.0, "end": "complete",
+            "bytes_out": u64::MAX, "queued_ms": 1.5, "first_byte_ms": 0.005, "total_ms": 61002.0, "end": "complete",
         });
         assert_eq!(written(&mut lines, &line, text), expected);
         // The next second, and before 1970.
@@ -184,7 +190,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_null() {
         let line = written(&mut JsonLines::default(), &Line::default(), "");
-        for member in ["method", "deployment", "status", "token", "cause", "first_byte_ms"] {
+        for member in ["method", "deployment", "status", "token", "cause", "queued_ms", "first_byte_ms"] {
             assert_eq!(line[member], Value::Null, "{member}");
         }
         assert_eq!((&line["host"], &line["end"]), (&json!(""), &json!("caller_left")));

@@ -36,6 +36,8 @@ pub struct Line {
     pub cause: Span,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// How long it waited until it was its turn. `None`: it did not wait.
+    pub queued: Option<Duration>,
     /// From the request's head to the response's. `None`: no response.
     pub first_byte: Option<Duration>,
     pub total: Duration,
@@ -110,6 +112,7 @@ impl Default for Line {
             cause: Span::default(),
             bytes_in: 0,
             bytes_out: 0,
+            queued: None,
             first_byte: None,
             total: Duration::ZERO,
             outcome: RequestOutcome::CallerLeft,

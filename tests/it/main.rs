@@ -54,6 +54,7 @@ mod proxy_http2;
 mod proxy_http2_end;
 mod proxy_listeners;
 mod proxy_other_tokens;
+mod proxy_queue;
 mod proxy_readyz_tarpit;
 mod proxy_rest;
 mod proxy_routing;

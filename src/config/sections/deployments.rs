@@ -1,6 +1,6 @@
 //! `[deployments.NAME]`, and the defaults that they share.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use crate::{
     config::reader::{Invalid, Section, expect},
@@ -12,6 +12,9 @@ use crate::{
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+/// More than a gateway has connections for.
+const IN_FLIGHT: RangeInclusive<u32> = 1..=1_000_000;
+const QUEUED: RangeInclusive<u32> = 0..=1_000_000;
 const UPSTREAM_EXAMPLE: &str = "write for example upstream = \"http://127.0.0.1:3000\"";
 
 /// `[proxy.deployment_defaults]`.
@@ -23,6 +26,9 @@ pub fn defaults(section: Section<'_>) -> Option<DeploymentSettings> {
     let idle_timeout = section.duration("idle_timeout", MILLISECOND);
     let max_body_bytes = section.optional_size("max_body_bytes", 0..=u64::MAX);
     let cors_origins = section.list("cors_origins", origin);
+    let max_in_flight = section.optional_integer("max_in_flight", IN_FLIGHT);
+    let max_queue = section.integer("max_queue", QUEUED);
+    let queue_timeout = section.duration("queue_timeout", MILLISECOND);
     section.finish();
     Some(DeploymentSettings {
         forward_authorization: forward_authorization?,
@@ -32,6 +38,9 @@ pub fn defaults(section: Section<'_>) -> Option<DeploymentSettings> {
         idle_timeout: idle_timeout?,
         max_body_bytes: max_body_bytes?,
         cors_origins: BTreeSet::from_iter(cors_origins?),
+        max_in_flight: max_in_flight?.and_then(NonZeroU32::new),
+        max_queue: max_queue?,
+        queue_timeout: queue_timeout?,
     })
 }
 
@@ -123,6 +132,11 @@ fn settings(section: &Section<'_>, defaults: &DeploymentSettings) -> Option<Depl
     let cors_origins = or(section, "cors_origins", Vec::from_iter(defaults.cors_origins.clone()), || {
         section.list("cors_origins", origin)
     });
+    let max_in_flight = or(section, "max_in_flight", defaults.max_in_flight.map(NonZeroU32::get), || {
+        section.optional_integer("max_in_flight", IN_FLIGHT)
+    });
+    let max_queue = or(section, "max_queue", defaults.max_queue, || section.integer("max_queue", QUEUED));
+    let queue_timeout = duration("queue_timeout", defaults.queue_timeout);
     Some(DeploymentSettings {
         forward_authorization: forward_authorization?,
         allow_pickle: allow_pickle?,
@@ -131,6 +145,9 @@ fn settings(section: &Section<'_>, defaults: &DeploymentSettings) -> Option<Depl
         idle_timeout: idle_timeout?,
         max_body_bytes: max_body_bytes?,
         cors_origins: BTreeSet::from_iter(cors_origins?),
+        max_in_flight: max_in_flight?.and_then(NonZeroU32::new),
+        max_queue: max_queue?,
+        queue_timeout: queue_timeout?,
     })
 }
 

@@ -1,5 +1,7 @@
 //! Deployments, with the cluster and the revision that the client expects of them.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -126,6 +128,12 @@ pub struct SettingsView {
     pub max_body_bytes: Option<u64>,
     /// Origins whose pages may call it (CORS). Empty: the service decides.
     pub cors_origins: Vec<String>,
+    /// How many requests of each gateway may be under way at once. Null: any number.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// How many may wait until it is their turn.
+    pub max_queue: u32,
+    /// How long one may wait.
+    pub queue_timeout_ms: u64,
 }
 
 /// What the view of a Deployment is made of.
@@ -226,5 +234,8 @@ fn settings(settings: &DeploymentSettings) -> SettingsView {
         idle_timeout_ms: millis(settings.idle_timeout),
         max_body_bytes: settings.max_body_bytes,
         cors_origins: settings.cors_origins.iter().map(ToString::to_string).collect(),
+        max_in_flight: settings.max_in_flight,
+        max_queue: settings.max_queue,
+        queue_timeout_ms: millis(settings.queue_timeout),
     }
 }

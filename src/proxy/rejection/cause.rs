@@ -3,7 +3,10 @@
 use std::{fmt, io};
 
 use super::{BadRequest, Closed, Rejection, UpstreamFailure, sentence::timed_out};
-use crate::proxy::{deadlines::Cut, target::BadTarget};
+use crate::proxy::{
+    deadlines::{Cut, Timer},
+    target::BadTarget,
+};
 
 /// A cause, which the request log names. It has nothing of the request or response in it but what
 /// [`Malformed`](super::Malformed) has.
@@ -25,8 +28,10 @@ impl Rejection {
                     | BadRequest::Body
                     | BadRequest::BrokenOff
             ),
+            Self::Denied(_)
+            | Self::QueueFull
+            | Self::Cut(Cut::Token(_) | Cut::Drained | Cut::Timeout(Timer::Queue)) => false,
             Self::Upstream(_) | Self::Cut(Cut::Timeout(_)) => true,
-            Self::Denied(_) | Self::Cut(Cut::Token(_) | Cut::Drained) => false,
         };
         has_several.then_some(Cause(self))
     }
@@ -44,7 +49,7 @@ impl fmt::Display for Cause {
             }
             Rejection::Upstream(UpstreamFailure::Connect(kind)) => kind.fmt(f),
             Rejection::Cut(Cut::Timeout(timer)) => f.write_str(timed_out(timer)),
-            Rejection::Denied(_) | Rejection::Cut(_) => Ok(()),
+            Rejection::Denied(_) | Rejection::QueueFull | Rejection::Cut(_) => Ok(()),
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum Rejection {
     Denied(Denied),
     Upstream(UpstreamFailure),
     Cut(Cut),
+    /// As many requests wait for the Deployment as may.
+    QueueFull,
 }
 
 /// The request is not one that can be passed on safely. The caller's mistake.
@@ -126,6 +128,11 @@ impl Row {
         Self::new(Source::Upstream, StatusCode::GATEWAY_TIMEOUT, code)
     }
 
+    /// RFC 6585 § 4.
+    const fn too_many(code: &'static str) -> Self {
+        Self { retry: true, ..Self::downstream(StatusCode::TOO_MANY_REQUESTS, code) }
+    }
+
     const fn unavailable(code: &'static str) -> Self {
         Self { retry: true, ..Self::new(Source::Gateway, StatusCode::SERVICE_UNAVAILABLE, code) }
     }
@@ -147,6 +154,8 @@ impl Rejection {
             Self::Cut(Cut::Timeout(Timer::DownstreamIdle)) => {
                 Row::downstream(StatusCode::REQUEST_TIMEOUT, "body_timeout")
             }
+            Self::Cut(Cut::Timeout(Timer::Queue)) => Row::too_many("queue_timeout"),
+            Self::QueueFull => Row::too_many("queue_full"),
             Self::Cut(Cut::Token(reason)) => reason_row(reason),
             Self::Cut(Cut::Drained) => Row::unavailable("draining"),
         }

@@ -39,6 +39,7 @@ impl fmt::Display for Sentence<'_> {
             }
             Rejection::Denied(reason) => f.write_str(denied(reason)),
             Rejection::Cut(Cut::Timeout(timer)) => f.write_str(timed_out(timer)),
+            Rejection::QueueFull => f.write_str("too many requests wait for this Deployment already; try again soon"),
             Rejection::Cut(Cut::Drained) => f.write_str("the gateway is shutting down; try again"),
         }
     }
@@ -103,5 +104,6 @@ pub(super) fn timed_out(timer: Timer) -> &'static str {
         Timer::FirstByte => "the service did not begin to answer in time (first byte timeout)",
         Timer::UpstreamIdle => "the service was silent for too long (idle timeout)",
         Timer::DownstreamIdle => "the request body did not arrive in time (idle timeout)",
+        Timer::Queue => "too many requests were before this one for too long (queue timeout); try again soon",
     }
 }

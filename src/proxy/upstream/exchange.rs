@@ -23,10 +23,10 @@ use super::{
     request_writer::{RequestWriter, WriteError},
 };
 use crate::{
-    index::upstream::Upstream,
+    index::{slots::Slot, upstream::Upstream},
     proxy::{
         deadlines::{Cut, Deadline, Timer},
-        rejection::{BadRequest, Closed, Malformed, Rejection, UpstreamFailure},
+        rejection::{Closed, Malformed, Rejection, UpstreamFailure},
     },
 };
 
@@ -39,6 +39,8 @@ pub struct Exchange {
     sending: Sending,
     deadline: Deadline,
     load: Load,
+    /// `None`: the Deployment takes any number of requests.
+    slot: Option<Slot>,
     pool: Rc<Pool>,
     /// Room for a read, bytes; doubled while reads fill it, up to [`MAX_READ`].
     read_size: usize,
@@ -93,7 +95,14 @@ impl Drop for Load {
 }
 
 impl Exchange {
-    pub fn new(connection: Connection, writer: RequestWriter, deadline: Deadline, load: Load, pool: Rc<Pool>) -> Self {
+    /// `under_way`: what counts until the exchange is over.
+    pub fn new(
+        connection: Connection,
+        writer: RequestWriter,
+        deadline: Deadline,
+        (load, slot): (Load, Option<Slot>),
+        pool: Rc<Pool>,
+    ) -> Self {
         Self {
             read_size: connection.read_size,
             connection,
@@ -101,6 +110,7 @@ impl Exchange {
             sending: Sending::Running { progress: u64::MAX },
             deadline,
             load,
+            slot,
             pool,
             response_bytes: 0,
             head: HeadReader::default(),
@@ -224,13 +234,14 @@ impl Exchange {
         self.deadline.cut()
     }
 
-    pub fn into_writer_and_deadline(self) -> (RequestWriter, Deadline) {
-        (self.writer, self.deadline)
+    /// For another attempt.
+    pub fn into_parts(self) -> (RequestWriter, Deadline, Option<Slot>) {
+        (self.writer, self.deadline, self.slot)
     }
 
     /// After a 101: the connection itself, and what the upstream sent on it already.
-    pub fn into_tunnel(self) -> (TcpStream, BytesMut, Deadline, Load) {
-        (self.connection.stream, self.connection.buffer, self.deadline, self.load)
+    pub fn into_tunnel(self) -> (TcpStream, BytesMut, Deadline, (Load, Option<Slot>)) {
+        (self.connection.stream, self.connection.buffer, self.deadline, (self.load, self.slot))
     }
 
     /// Puts the connection into the pool if it can carry another exchange. For a response whose body is complete.
@@ -253,9 +264,7 @@ impl Exchange {
                     self.deadline.arm(Timer::FirstByte, settings.first_byte_timeout);
                 }
             }
-            Poll::Ready(Err(WriteError::BodyMalformed)) => return Err(BadRequest::Body.into()),
-            Poll::Ready(Err(WriteError::BodyCutShort)) => return Err(BadRequest::BrokenOff.into()),
-            Poll::Ready(Err(WriteError::TooLarge)) => return Err(BadRequest::TooLarge.into()),
+            Poll::Ready(Err(WriteError::Body(error))) => return Err(error.into()),
             Poll::Ready(Err(WriteError::UpstreamClosed)) => self.sending = Sending::Broken,
             Poll::Pending => {
                 let now = self.writer.received + self.writer.written;

@@ -18,6 +18,7 @@ use crate::{
     proxy::{
         deadlines::Timer,
         headers::{may_be_trailer, put_field},
+        rejection::BadRequest,
     },
 };
 
@@ -53,13 +54,16 @@ pub struct RequestWriter {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteError {
-    /// The caller's body was malformed or has another length than announced.
-    BodyMalformed,
-    /// The caller's body broke off.
-    BodyCutShort,
-    TooLarge,
+    /// The caller's body cannot be sent.
+    Body(BadRequest),
     /// The upstream takes no more. It may have answered all the same.
     UpstreamClosed,
+}
+
+impl From<BadRequest> for WriteError {
+    fn from(error: BadRequest) -> Self {
+        Self::Body(error)
+    }
 }
 
 impl RequestWriter {
@@ -116,6 +120,15 @@ impl RequestWriter {
         }
     }
 
+    /// Takes the first frame of the body, for a request that waits before there is anywhere to write it: only then does the
+    /// HTTP library learn that the caller has left. It is kept for [`RequestWriter::start`].
+    ///
+    /// # Errors
+    /// What is wrong with the body.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BadRequest>> {
+        if self.body.is_some() && self.received == 0 { self.poll_body(cx) } else { Poll::Pending }
+    }
+
     fn is_flushed(&self) -> bool {
         self.lead.is_empty() && self.data.is_empty() && self.tail.is_empty()
     }
@@ -137,7 +150,7 @@ impl RequestWriter {
     }
 
     /// Takes the next frame. After the last one there is no body any more.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BadRequest>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
         match ready!(Pin::new(body).poll_frame(cx)) {
             Some(Ok(frame)) => match frame.into_data() {
@@ -147,22 +160,20 @@ impl RequestWriter {
                     Poll::Ready(self.finish(&trailers))
                 }
             },
-            Some(Err(error)) => Poll::Ready(Err(if is_malformed(&error) {
-                WriteError::BodyMalformed
-            } else {
-                WriteError::BodyCutShort
-            })),
+            Some(Err(error)) => {
+                Poll::Ready(Err(if is_malformed(&error) { BadRequest::Body } else { BadRequest::BrokenOff }))
+            }
             None => Poll::Ready(self.finish(&HeaderMap::new())),
         }
     }
 
-    fn take_data(&mut self, data: Bytes) -> Result<(), WriteError> {
+    fn take_data(&mut self, data: Bytes) -> Result<(), BadRequest> {
         self.received += data.len() as u64;
         if self.received > self.max_bytes {
-            return Err(WriteError::TooLarge);
+            return Err(BadRequest::TooLarge);
         }
         match self.framing {
-            BodyFraming::Length(length) if self.received > length => return Err(WriteError::BodyMalformed),
+            BodyFraming::Length(length) if self.received > length => return Err(BadRequest::Body),
             // An empty chunk would end the body.
             BodyFraming::Chunked if !data.is_empty() => {
                 let _ = write!(self.lead, "{:x}\r\n", data.len());
@@ -178,10 +189,10 @@ impl RequestWriter {
         Ok(())
     }
 
-    fn finish(&mut self, trailers: &HeaderMap) -> Result<(), WriteError> {
+    fn finish(&mut self, trailers: &HeaderMap) -> Result<(), BadRequest> {
         self.body = None;
         match self.framing {
-            BodyFraming::Length(length) if length != self.received => return Err(WriteError::BodyMalformed),
+            BodyFraming::Length(length) if length != self.received => return Err(BadRequest::Body),
             BodyFraming::Chunked => {
                 self.lead.put_slice(b"0\r\n");
                 let identity_fields = self.identity_fields.as_deref();

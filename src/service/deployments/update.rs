@@ -1,6 +1,6 @@
 //! Changing a Deployment of the store, stopping it and starting it again.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use serde_json::json;
 
@@ -40,6 +40,10 @@ pub struct UpdateSettings {
     /// `Some(None)`: no limit any more.
     pub max_body_bytes: Option<Option<u64>>,
     pub cors_origins: Option<BTreeSet<CorsOrigin>>,
+    /// `Some(None)`: no limit any more.
+    pub max_in_flight: Option<Option<NonZeroU32>>,
+    pub max_queue: Option<u32>,
+    pub queue_timeout: Option<Duration>,
 }
 
 impl UpdateSettings {
@@ -52,6 +56,9 @@ impl UpdateSettings {
             idle_timeout: self.idle_timeout.unwrap_or(settings.idle_timeout),
             max_body_bytes: self.max_body_bytes.unwrap_or(settings.max_body_bytes),
             cors_origins: self.cors_origins.unwrap_or(settings.cors_origins),
+            max_in_flight: self.max_in_flight.unwrap_or(settings.max_in_flight),
+            max_queue: self.max_queue.unwrap_or(settings.max_queue),
+            queue_timeout: self.queue_timeout.unwrap_or(settings.queue_timeout),
         }
     }
 }
@@ -67,6 +74,9 @@ impl From<DeploymentSettings> for UpdateSettings {
             idle_timeout: Some(settings.idle_timeout),
             max_body_bytes: Some(settings.max_body_bytes),
             cors_origins: Some(settings.cors_origins),
+            max_in_flight: Some(settings.max_in_flight),
+            max_queue: Some(settings.max_queue),
+            queue_timeout: Some(settings.queue_timeout),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the form of a Deployment says, and what it shows.
 
-use std::{collections::BTreeSet, fmt::Display, net::SocketAddr, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, fmt::Display, net::SocketAddr, num::NonZeroU32, str::FromStr, time::Duration};
 
 use crate::{
     config::Config,
@@ -35,6 +35,9 @@ pub struct FormValues {
     pub first_byte_timeout: String,
     pub idle_timeout: String,
     pub max_body: String,
+    pub max_in_flight: String,
+    pub max_queue: String,
+    pub queue_timeout: String,
     pub forward_authorization: bool,
     pub allow_pickle: bool,
     /// Of the Deployment that the form shows; empty for a new one.
@@ -56,6 +59,9 @@ impl DeploymentFields {
             idle_timeout: timeout("idle_timeout", "Idle timeout", defaults.idle_timeout)?,
             max_body_bytes: max_body.map(parse_size).transpose().map_err(invalid("Maximum request body"))?,
             cors_origins: read_words(fields, "cors_origins", "Allowed origins")?,
+            max_in_flight: read_number(fields.text("max_in_flight"), "Requests at once", 0).map(NonZeroU32::new)?,
+            max_queue: read_number(fields.text("max_queue"), "Requests that may wait", defaults.max_queue)?,
+            queue_timeout: timeout("queue_timeout", "Longest wait", defaults.queue_timeout)?,
         };
         let listen = Some(fields.text("listen")).filter(|text| !text.is_empty());
         Ok(Self {
@@ -76,6 +82,9 @@ impl FormValues {
             first_byte_timeout: format_duration(settings.first_byte_timeout),
             idle_timeout: format_duration(settings.idle_timeout),
             max_body: settings.max_body_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
+            max_in_flight: settings.max_in_flight.map(|limit| limit.to_string()).unwrap_or_default(),
+            max_queue: settings.max_queue.to_string(),
+            queue_timeout: format_duration(settings.queue_timeout),
             forward_authorization: settings.forward_authorization,
             allow_pickle: settings.allow_pickle,
             ..Self::default()
@@ -109,6 +118,9 @@ impl FormValues {
                 ("First byte timeout", values.first_byte_timeout.clone()),
                 ("Idle timeout", values.idle_timeout.clone()),
                 ("Maximum request body", values.max_body.clone()),
+                ("Requests at once", values.max_in_flight.clone()),
+                ("Requests that may wait", values.max_queue.clone()),
+                ("Longest wait", values.queue_timeout.clone()),
                 ("Forward the Authorization header", on(values.forward_authorization)),
                 ("Allow pickle", on(values.allow_pickle)),
             ]
@@ -132,6 +144,9 @@ impl FormValues {
             first_byte_timeout: text("first_byte_timeout"),
             idle_timeout: text("idle_timeout"),
             max_body: text("max_body"),
+            max_in_flight: text("max_in_flight"),
+            max_queue: text("max_queue"),
+            queue_timeout: text("queue_timeout"),
             forward_authorization: fields.on("forward_authorization"),
             allow_pickle: fields.on("allow_pickle"),
             version: text("version"),
@@ -157,6 +172,14 @@ fn read_timeout(text: &str, label: &'static str, default: Duration) -> Result<Du
         Ok(Duration::ZERO) => Err(ApiError::invalid(format!("{label}: must be longer than 0s"))),
         parsed => parsed.map_err(invalid(label)),
     }
+}
+
+/// `default`: of an empty field.
+fn read_number<T: FromStr>(text: &str, label: &'static str, default: T) -> Result<T, ApiError> {
+    if text.is_empty() {
+        return Ok(default);
+    }
+    text.parse().map_err(|_| ApiError::invalid(format!("{label}: enter a whole number")))
 }
 
 pub fn invalid<E: Display>(label: &'static str) -> impl Fn(E) -> ApiError {

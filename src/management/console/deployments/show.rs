@@ -101,6 +101,12 @@ fn token_line(token: &TokenRecord) -> TokenLine {
     TokenLine { uid: token.uid.to_string(), name: token.name.clone(), scopes: labels.join(", ") }
 }
 
+fn concurrency(settings: &DeploymentSettings) -> String {
+    let Some(limit) = settings.max_in_flight else { return "No limit".to_owned() };
+    let (queue, longest) = (number(settings.max_queue.into()), format_duration(settings.queue_timeout));
+    format!("{} of each gateway; {queue} more may wait, for {longest}", number(limit.get().into()))
+}
+
 fn settings(settings: &DeploymentSettings) -> Vec<(&'static str, String)> {
     let yes_if = |on: bool, text: &str| if on { text.to_owned() } else { "No".to_owned() };
     let origins: Vec<String> = settings.cors_origins.iter().map(ToString::to_string).collect();
@@ -113,6 +119,7 @@ fn settings(settings: &DeploymentSettings) -> Vec<(&'static str, String)> {
         ("First byte timeout", format_duration(settings.first_byte_timeout)),
         ("Idle timeout", format_duration(settings.idle_timeout)),
         ("Maximum request body", max_body),
+        ("Requests at once", concurrency(settings)),
         ("Forward Authorization", yes_if(settings.forward_authorization, "Yes: the service sees its callers' tokens")),
         ("Allow pickle", yes_if(settings.allow_pickle, "Yes: callers can run code in the service")),
     ]
