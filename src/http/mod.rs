@@ -6,6 +6,7 @@
 pub mod authority;
 pub mod bearer;
 pub mod client;
+pub mod complaints;
 pub mod cookie;
 pub mod egress;
 pub mod form;
@@ -15,6 +16,7 @@ pub mod lane;
 pub mod limit;
 pub mod listener;
 pub mod network;
+pub mod opening;
 pub mod page;
 pub mod peer;
 pub mod same_origin;

@@ -25,7 +25,6 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use super::{
     downstream_io::{DownstreamIo, Rest, Socket, Watch},
     local_executor::LocalExecutor,
-    opening::{OpenedStream, Opening},
     pipeline,
     refused_streams::{Refusal, Streams},
     rejection::{BadRequest, Rejection},
@@ -34,7 +33,13 @@ use super::{
     target::BadTarget,
     upstream::body::ResponseBody,
 };
-use crate::{config::LimitConfig, http::peer::Peer};
+use crate::{
+    config::LimitConfig,
+    http::{
+        opening::{OpenedStream, Opening, failed_handshake},
+        peer::Peer,
+    },
+};
 
 /// Fields that hyper takes of a request of HTTP/1 if it is not told otherwise.
 const LIBRARYS_MAX_HEADERS: usize = 100;
@@ -197,12 +202,7 @@ impl Server<'_> {
     fn tell_of_handshake(&self, opening: Opening, error: Option<io::Error>) {
         let Some(others) = self.worker.complaints.next() else { return };
         let peer = self.connection.peer.address();
-        let reason = match error {
-            _ if opening != Opening::Tls => "what came is not TLS; was http:// used for https://?".to_owned(),
-            Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the caller left".to_owned(),
-            Some(error) => error.to_string(),
-            None => "it was not complete within proxy.limits.header_timeout".to_owned(),
-        };
+        let reason = failed_handshake(opening, error.as_ref(), "proxy.limits.header_timeout");
         tracing::info!(%peer, reason, others, "a TLS handshake failed");
     }
 

@@ -17,9 +17,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{
-    connection_state::ConnectionState, opening::OpenedStream, refused_streams::Streams, request_line::RequestLine,
-};
+use super::{connection_state::ConnectionState, refused_streams::Streams, request_line::RequestLine};
+use crate::http::opening::OpenedStream;
 
 /// How long the gateway reads and drops what a caller still sends after the last response. Closing at once would reset the
 /// connection, and the response could be lost on its way.

@@ -5,7 +5,6 @@
 //! [`reply`] are its stages. [`worker`] and [`connection`] are around it: threads, listeners, connections.
 
 mod client_login;
-mod complaints;
 pub mod connection;
 pub mod connection_state;
 pub mod cors;
@@ -16,7 +15,6 @@ pub mod forward;
 pub mod headers;
 mod identity_fields;
 pub mod local_executor;
-mod opening;
 pub mod pages;
 pub mod permit;
 pub mod pipeline;

@@ -8,7 +8,6 @@ use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{
-    complaints::Complaints,
     connection_state::ConnectionState,
     deadlines::{DeadlineSweep, Downstream},
     local_executor,
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     gateway::Gateway,
-    http::peer::Peer,
+    http::{complaints::Complaints, peer::Peer},
     system,
     telemetry::{line::RequestOutcome, worker::WorkerTelemetry},
 };

@@ -130,6 +130,42 @@ fn the_limit_of_open_files_is_raised_as_far_as_may_be() {
     assert_eq!(values[0], values[1], "{line}");
 }
 
+/// What comes to nothing, the operator can find out about, as at the proxy.
+#[test]
+fn the_log_says_why_a_connection_came_to_nothing() {
+    let setup = Setup::new(
+        "[management.tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n[management.limits]\nheader_timeout = \"1s\"\n",
+    );
+    Certificate::new().write(setup.directory());
+    let gateway = setup.spawn();
+    let says = |gateway: &Gateway, texts: [&str; 2]| {
+        let said = |line: &String| texts.iter().all(|text| line.contains(text)) && line.contains("management listener");
+        wait_until("the log says why", SOON, || gateway.stderr().iter().any(said));
+    };
+    let reachable = || Client::try_connect(gateway.management).is_ok();
+    wait_until("it listens", SOON, reachable);
+    let mut clear = Client::connect(gateway.management);
+    clear.send("GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n");
+    clear.rest();
+    says(&gateway, ["a TLS handshake failed", "what came is not TLS"]);
+    let mut silent = Client::connect(gateway.management);
+    // The beginning of a handshake, and no more.
+    silent.send(b"\x16\x03\x01");
+    silent.rest();
+    says(&gateway, ["a TLS handshake failed", "header_timeout"]);
+
+    let gateway = Gateway::start("");
+    for (beginning, version) in
+        [(&b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"[..], "1"), (&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], "2")]
+    {
+        let mut caller = Client::connect(gateway.management);
+        caller.send(beginning);
+        caller.send(b"GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n");
+        assert!(caller.rest().0.starts_with(b"HTTP/1.1 400 "), "version {version}");
+        says(&gateway, ["PROXY protocol", &format!("\"version\":{version}")]);
+    }
+}
+
 #[test]
 fn tls_of_its_own() {
     let certificate = Certificate::new();

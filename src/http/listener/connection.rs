@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -28,10 +28,14 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
-use tracing::debug;
+use tracing::{info, warn};
 
 use super::{patience::Patience, places::Place};
-use crate::http::peer::Peer;
+use crate::http::{
+    complaints::Complaints,
+    opening::{OpenedStream, Opening, failed_handshake},
+    peer::Peer,
+};
 
 /// All fields of a request together, bytes: 431 beyond.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -47,28 +51,64 @@ pub struct Accepted {
     pub router: Router,
     pub place: Place,
     pub draining: CancellationToken,
+    pub complaints: Arc<Complaints>,
 }
 
 /// Serves a connection until it ends or its time is over. `listener`: as the log calls it.
 pub async fn serve(listener: &'static str, accepted: Accepted) {
-    let Accepted { stream, peer, tls, router, place, draining } = accepted;
+    let Accepted { stream, peer, tls, router, place, draining, complaints } = accepted;
     let patience = &place.patience;
-    let peer_address = peer;
+    let client = peer.ip();
     let peer = Peer::new(peer, tls.is_some());
     let server = Server { router, peer, patience, draining: &draining };
+    let (mut stream, mut shaking) = (OpenedStream::new(stream), None);
     let served = async {
-        match tls {
-            Some(config) => match TlsAcceptor::from(config).accept(stream).await {
-                Ok(stream) => server.serve(stream).await,
-                Err(error) => debug!(peer = %peer_address, %error, "a TLS handshake at {listener} failed"),
-            },
-            None => server.serve(stream).await,
+        let opening = match stream.opening().await {
+            Err(_) | Ok(Opening::Nothing) => return,
+            Ok(opening) => opening,
+        };
+        if let Opening::ProxyProtocol(version) = opening
+            && let Some(others) = complaints.next()
+        {
+            warn!(
+                peer = %client, listener, version, others,
+                "a connection began with the PROXY protocol, which the gateway does not read: turn it off at the load \
+                 balancer, and have it send X-Forwarded-For"
+            );
+        }
+        let Some(config) = tls else { return server.serve(stream).await };
+        shaking = Some(opening);
+        let accepted = TlsAcceptor::from(config).accept(stream).await;
+        shaking = None;
+        match accepted {
+            Ok(stream) => server.serve(stream).await,
+            Err(error) => tell_of_handshake(listener, client, opening, Some(&error), &complaints),
         }
     };
-    tokio::select! {
-        () = served => {}
-        () = patience.is_over() => {}
+    let over = tokio::select! {
+        () = served => false,
+        () = patience.is_over() => true,
+    };
+    if let Some(opening) = shaking.filter(|_| over) {
+        tell_of_handshake(listener, client, opening, None, &complaints);
     }
+}
+
+/// `error` of `None`: its time was over.
+fn tell_of_handshake(
+    listener: &'static str,
+    peer: IpAddr,
+    opening: Opening,
+    error: Option<&io::Error>,
+    complaints: &Complaints,
+) {
+    // Of the PROXY protocol there is a message.
+    if let Opening::ProxyProtocol(_) = opening {
+        return;
+    }
+    let Some(others) = complaints.next() else { return };
+    let reason = failed_handshake(opening, error, "the listener's header_timeout");
+    info!(%peer, listener, reason, others, "a TLS handshake failed");
 }
 
 struct Server<'a> {

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use self::{connection::Accepted, patience::Patience, places::Places};
+use super::complaints::Complaints;
 
 /// Pause after the operating system refused another connection, for want of a file descriptor.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -57,7 +58,8 @@ impl Listener {
     pub fn start(parts: Parts) -> Self {
         let (draining, connections) = (CancellationToken::new(), TaskTracker::new());
         let name = parts.name;
-        let accepting = Accepting { parts, draining: draining.clone(), connections: connections.clone() };
+        let complaints = Arc::default();
+        let accepting = Accepting { parts, draining: draining.clone(), connections: connections.clone(), complaints };
         tokio::spawn(accepting.run());
         Self { name, draining, connections }
     }
@@ -77,6 +79,7 @@ struct Accepting {
     parts: Parts,
     draining: CancellationToken,
     connections: TaskTracker,
+    complaints: Arc<Complaints>,
 }
 
 impl Accepting {
@@ -117,6 +120,7 @@ impl Accepting {
             router: self.parts.router.clone(),
             place: places.take(Arc::new(patience)).await,
             draining: self.draining.clone(),
+            complaints: Arc::clone(&self.complaints),
         };
         self.connections.spawn(connection::serve(self.parts.name, accepted));
     }

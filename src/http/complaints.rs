@@ -1,7 +1,7 @@
-//! How often a worker may tell the operator of connections that come to nothing. Strangers make them, as many as they like.
+//! How often the operator is told of connections that come to nothing. Strangers make them, as many as they like.
 
 use std::{
-    cell::Cell,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -9,13 +9,17 @@ use std::{
 const MESSAGES: u32 = 10;
 const PERIOD: Duration = Duration::from_secs(60);
 
+/// Of one worker, or one listener.
 #[derive(Default)]
-pub struct Complaints {
-    /// When the period began.
-    since: Cell<Option<Instant>>,
-    written: Cell<u32>,
+pub struct Complaints(Mutex<Period>);
+
+#[derive(Default)]
+struct Period {
+    /// When it began.
+    since: Option<Instant>,
+    written: u32,
     /// Not written since the last message.
-    withheld: Cell<u64>,
+    withheld: u64,
 }
 
 impl Complaints {
@@ -25,16 +29,16 @@ impl Complaints {
     }
 
     fn next_at(&self, now: Instant) -> Option<u64> {
-        if self.since.get().is_none_or(|since| now.duration_since(since) >= PERIOD) {
-            self.since.set(Some(now));
-            self.written.set(0);
+        let mut period = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if period.since.is_none_or(|since| now.duration_since(since) >= PERIOD) {
+            (period.since, period.written) = (Some(now), 0);
         }
-        if self.written.get() == MESSAGES {
-            self.withheld.set(self.withheld.get() + 1);
+        if period.written == MESSAGES {
+            period.withheld += 1;
             return None;
         }
-        self.written.set(self.written.get() + 1);
-        Some(self.withheld.take())
+        period.written += 1;
+        Some(std::mem::take(&mut period.withheld))
     }
 }
 

@@ -72,9 +72,19 @@ impl OpenedStream {
 }
 
 impl OpenedStream {
-    /// See [`Socket`](super::downstream_io::Socket).
+    /// Whether there are bytes to read, or the end.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.replayed < self.filled { Poll::Ready(Ok(())) } else { self.stream.poll_read_ready(cx) }
+    }
+}
+
+/// Why a TLS handshake came to nothing, in words for the operator. `error` of `None`: `limit` was over, a setting.
+pub fn failed_handshake(opening: Opening, error: Option<&io::Error>, limit: &str) -> String {
+    match error {
+        _ if opening != Opening::Tls => "what came is not TLS; was http:// used for https://?".to_owned(),
+        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the caller left".to_owned(),
+        Some(error) => error.to_string(),
+        None => format!("it was not complete within {limit}"),
     }
 }
 
