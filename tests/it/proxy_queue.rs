@@ -27,14 +27,13 @@ const ONE: &str = "max_in_flight = 1";
 /// Long enough that whoever could be served would have been.
 const A_WHILE: Duration = Duration::from_millis(300);
 
-/// A service whose answer to `/hold` ends with the caller or its connection, and that answers all else after `pause`. The
-/// number is the most requests that it had at once.
+/// A service that does what the path says, and answers all else after `pause`. The number is the most of those that it had
+/// at once.
 fn service(pause: Duration) -> (Upstream, Arc<AtomicUsize>) {
     let (running, most) = (AtomicUsize::new(0), Arc::<AtomicUsize>::default());
     let seen = Arc::clone(&most);
     let upstream = Upstream::start(move |peer| {
         while let Some(request) = peer.request() {
-            most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
             match request.target.as_str() {
                 "/hold" => drop(peer.await_close()),
                 "/stream" => {
@@ -55,11 +54,13 @@ fn service(pause: Duration) -> (Upstream, Arc<AtomicUsize>) {
                     peer.await_close();
                 }
                 _ => {
+                    most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
                     sleep(pause);
+                    // Once the gateway has the answer, it sends the next request.
+                    running.fetch_sub(1, SeqCst);
                     peer.send(response(200, &[], b"done"));
                 }
             }
-            running.fetch_sub(1, SeqCst);
         }
     });
     (upstream, seen)
@@ -155,7 +156,7 @@ fn whoever_leaves_gives_up_their_place() {
 /// Exactly once: one that is given back twice would let two in, one that is not would let nobody in any more.
 #[test]
 fn a_slot_is_given_back_whatever_becomes_of_its_request() {
-    let (upstream, most) = service(Duration::ZERO);
+    let (upstream, _) = service(Duration::ZERO);
     let pair = Pair::new(upstream, ONE);
     let mut spare = pair.gateway.new_token(&["deployment:a"], &[]);
     pair.gateway.await_token(&spare);
@@ -203,7 +204,8 @@ fn a_slot_is_given_back_whatever_becomes_of_its_request() {
             assert_eq!(answer.status, 200, "round {round}: {how}");
         }
     }
-    assert_eq!(most.load(SeqCst), 1);
+    let _holding = holding(&pair);
+    let _waiting = waiting(&pair);
 }
 
 #[test]
@@ -255,7 +257,7 @@ fn one_token_that_asks_for_much_leaves_the_others_their_share() {
 /// A change of the settings takes effect for those who wait, and what runs keeps its slot.
 #[test]
 fn the_limit_can_be_changed_while_requests_wait() {
-    let (upstream, most) = service(Duration::ZERO);
+    let (upstream, _) = service(Duration::ZERO);
     let gateway = Gateway::start("");
     let admin = gateway.token(&["api"]).text;
     let url = format!("http://{}", upstream.address);
@@ -281,7 +283,9 @@ fn the_limit_can_be_changed_while_requests_wait() {
     let unlimited = json!({ "settings": { "max_in_flight": null } });
     assert_eq!(api::ask(&gateway, &admin, "PATCH", "/api/v2/deployments/a", Some(&unlimited)).0, 200);
     let _more: Vec<Client> = (0..5).map(|_| begin("/hold")).collect();
-    wait_until("there is no limit any more", SOON, || most.load(SeqCst) >= 6);
+    wait_until("there is no limit any more", SOON, || {
+        upstream.requests().iter().filter(|request| request.target == "/hold").count() == 6
+    });
     for wrong in [json!(0), json!(-1), json!("x")] {
         let body = json!({ "settings": { "max_in_flight": wrong } });
         assert_eq!(api::ask(&gateway, &admin, "PATCH", "/api/v2/deployments/a", Some(&body)).0, 400, "{wrong}");
