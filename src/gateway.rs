@@ -1,8 +1,9 @@
 //! What the proxy and the management listener share: the index and what is asked of it, the settings in force, the store.
 
 use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
+    pin::pin,
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -19,6 +20,7 @@ use crate::{
         receipt::{self, Receipt},
     },
     store::{Committed, Priority, SharedStore, Store},
+    telemetry::change_metrics::ChangeMetrics,
 };
 
 /// What all workers read.
@@ -32,6 +34,9 @@ pub struct Gateway {
     /// Runs what waits for the store.
     pub background: Handle,
     pub sign_ins: SignIns,
+    pub changes: ChangeMetrics,
+    /// Whether the configuration that was read last has a problem, so that an older one is in effect.
+    pub reload_failed: AtomicBool,
 }
 
 impl Gateway {
@@ -40,8 +45,25 @@ impl Gateway {
     pub async fn settle<T>(&self, store: &Store, committed: Committed<T>) -> (T, Option<Receipt>) {
         let (value, point) = committed.into_parts();
         let Some(point) = point else { return (value, None) };
+        let started = Instant::now();
         self.index.poll_now();
-        let receipt = receipt::receipt(&store.at(Priority::Urgent), &point).await;
+        let store = store.at(Priority::Urgent);
+        let receipt = async { receipt::receipt(&store, &point).await };
+        let (mut receipt, mut applied) = (pin!(receipt), pin!(self.index.applied_up_to(point.seq)));
+        let receipt = tokio::select! {
+            biased;
+            () = &mut applied => {
+                self.changes.applied.observe(started.elapsed());
+                receipt.await
+            }
+            receipt = &mut receipt => receipt,
+        };
+        let settled = match &receipt {
+            Ok(receipt) if receipt.missing.is_empty() => &self.changes.settled,
+            Ok(_) => &self.changes.unsettled,
+            Err(_) => &self.changes.failed,
+        };
+        settled.observe(started.elapsed());
         let receipt = receipt.inspect_err(|error| tracing::warn!(%error, "no receipt of a change could be had"));
         (value, receipt.ok())
     }

@@ -14,7 +14,7 @@ mod welcome;
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -35,9 +35,9 @@ use crate::{
         listener::{Listener, Parts, Times},
         tls::{self, TlsError},
     },
-    index::{follow::Index, usage::Usage, verify::Verifier},
+    index::{census::LastCensus, follow::Index, usage::Usage, verify::Verifier},
     management::{self, Management},
-    metrics,
+    metrics::{self, OpenConnections},
     proxy::{
         state::WorkerParts,
         worker::{self, WorkerHandle},
@@ -46,7 +46,7 @@ use crate::{
     service,
     store::StoreError,
     system::{NoEntropy, System},
-    telemetry::{self, OwnLog, Style, access_log::AccessLog},
+    telemetry::{self, Lines, OwnLog, Style, access_log::AccessLog, change_metrics::ChangeMetrics},
 };
 
 /// Threads for the management listener and signals. They are idle nearly always.
@@ -88,14 +88,21 @@ pub fn serve(config: Config, sources: Sources, system: Arc<dyn System>) -> Resul
     let background = runtime("background", BACKGROUND_THREADS)?;
     // A thread of its own: nothing that strangers or callers ask for comes before a revocation.
     let feed = runtime("feed", 1)?;
-    let served = background.block_on(run(config, sources, system, feed.handle().clone()));
+    let served = background.block_on(run(config, sources, system, feed.handle().clone(), log.lines()));
     background.shutdown_background();
     feed.shutdown_background();
     drop(log);
     served
 }
 
-async fn run(config: Config, sources: Sources, system: Arc<dyn System>, feed: Handle) -> Result<(), ServeError> {
+async fn run(
+    config: Config,
+    sources: Sources,
+    system: Arc<dyn System>,
+    feed: Handle,
+    log: Lines,
+) -> Result<(), ServeError> {
+    let started = system.now();
     // Signals first: one that arrives during the start must not kill the process half-way.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -131,7 +138,11 @@ async fn run(config: Config, sources: Sources, system: Arc<dyn System>, feed: Ha
     let scraped = metrics::Scraped {
         gateway: Arc::clone(&gateway),
         workers: access_log.workers().to_vec(),
-        started: system.now(),
+        listeners: vec![OpenConnections { name: "management", open: management.connections(), max: shares.management }],
+        log,
+        max_staleness: config.store.max_staleness,
+        started,
+        census: LastCensus::default(),
     };
     let telemetry = telemetry.map(|socket| start_telemetry(socket, scraped));
     let certificates = Certificates { proxy: Arc::clone(&workers.tls), management: management_tls };
@@ -193,6 +204,8 @@ pub fn gateway(config: &Config) -> Result<Arc<Gateway>, ServeError> {
         opened: OnceLock::new(),
         background: Handle::current(),
         sign_ins: SignIns::default(),
+        changes: ChangeMetrics::default(),
+        reload_failed: AtomicBool::new(false),
     }))
 }
 

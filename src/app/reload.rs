@@ -8,7 +8,7 @@ use std::{
     hash::{Hash, Hasher},
     io,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -77,7 +77,9 @@ impl Reloader {
     }
 
     fn reload(&mut self) {
-        match self.prepare() {
+        let prepared = self.prepare();
+        self.management.gateway.reload_failed.store(prepared.is_err(), Relaxed);
+        match prepared {
             Ok((config, kept, NewCertificates { proxy, management })) => {
                 for key in kept {
                     warn!(key, "this setting has changed; restart the gateway for it to take effect");

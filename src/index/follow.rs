@@ -95,6 +95,12 @@ impl Index {
         self.applied.load_full()
     }
 
+    /// Returns once this change is decided by.
+    pub async fn applied_up_to(&self, seq: i64) {
+        let mut epoch = self.epoch.subscribe();
+        while self.applied().is_none_or(|applied| applied.seq < seq) && epoch.changed().await.is_ok() {}
+    }
+
     /// Returns once the store was read for the first time.
     pub async fn loaded(&self) {
         let mut epoch = self.epoch.subscribe();

@@ -10,6 +10,8 @@ pub struct Freshness {
     started: Instant,
     /// Milliseconds after `started` until which the index may be used; 0 before it was first loaded.
     fresh_until: AtomicU64,
+    /// Milliseconds after `started` when the last look began that has succeeded, and 1 more; 0: none has.
+    looked_at: AtomicU64,
     /// The last poll of the store succeeded: what is not in the index does not exist.
     current: AtomicBool,
     draining: AtomicBool,
@@ -37,6 +39,7 @@ impl Freshness {
         Self {
             started: Instant::now(),
             fresh_until: AtomicU64::new(0),
+            looked_at: AtomicU64::new(0),
             current: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         }
@@ -74,7 +77,15 @@ impl Freshness {
             until.and_then(|until| u64::try_from(until.as_millis()).ok()).unwrap_or(u64::MAX).saturating_add(1)
         });
         self.fresh_until.store(until, Relaxed);
+        let asked = asked.saturating_duration_since(self.started);
+        self.looked_at.store(u64::try_from(asked.as_millis()).unwrap_or(u64::MAX).saturating_add(1), Relaxed);
         self.current.store(true, Relaxed);
+    }
+
+    /// How long ago the store was as the index is. `None`: it was never loaded.
+    pub fn age(&self) -> Option<Duration> {
+        let looked_at = self.looked_at.load(Relaxed).checked_sub(1)?;
+        Some(Duration::from_millis(self.millis().saturating_sub(looked_at)))
     }
 
     pub fn mark_stale(&self) {

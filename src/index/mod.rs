@@ -3,6 +3,7 @@
 //! Request paths only read here. The one writer is [`follow`], which keeps this like the store. Start with
 //! [`tokens`], then [`verify`], which alone can say that a secret is proven.
 
+pub mod census;
 pub mod entry;
 pub mod follow;
 pub mod freshness;

@@ -54,6 +54,10 @@ impl Shard {
         self.keys.len()
     }
 
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().map(Arc::as_ref)
+    }
+
     /// What is left of this one if what `keeps` says no to is taken out, with `changed` in place of earlier entries of the
     /// same keys, whose uses and proofs they inherit.
     pub fn with(&self, changed: impl Iterator<Item = (u64, Arc<Entry>)>, keeps: impl Fn(&Entry) -> bool) -> Self {

@@ -46,6 +46,13 @@ impl TokenIndex {
         self.len() == 0
     }
 
+    /// Goes through all of it, as it is at some moment of each shard.
+    pub fn for_each(&self, mut look: impl FnMut(&Entry)) {
+        for shard in &self.shards {
+            shard.load().entries().for_each(&mut look);
+        }
+    }
+
     /// Becomes `whole`. At no moment is a token missing that both know, and secrets whose hash is the same stay proven. For
     /// the one writer.
     pub fn take_over(&self, whole: Vec<Listed>) {

@@ -162,6 +162,11 @@ impl Verifier {
         }
     }
 
+    /// First verifications that wait or run.
+    pub fn waiting(&self) -> usize {
+        self.waiting.waiting()
+    }
+
     /// What the index says of the token, without waiting.
     pub fn look_up(&self, index: &TokenIndex, token: PresentedToken<'_>) -> Lookup {
         let fingerprint = self.fingerprint(token);

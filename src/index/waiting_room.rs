@@ -80,6 +80,11 @@ impl WaitingRoom {
         Ok(Place { room: self, id, fingerprint, turn, verdict })
     }
 
+    /// Different texts that wait.
+    pub fn waiting(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).texts
+    }
+
     fn leave(&self, id: LookupId, fingerprint: &blake3::Hash) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Waiting { texts: all, networks, tokens } = &mut *waiting;

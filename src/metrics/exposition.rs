@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet},
+    encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet},
     metrics::MetricType,
     registry::Unit,
 };
@@ -41,10 +41,10 @@ impl<'a> Exposition<'a> {
         Self(encoder)
     }
 
-    pub fn counters<'l>(
+    pub fn counters<'l, V: EncodeCounterValue>(
         &mut self,
         metric: &Metric,
-        series: impl IntoIterator<Item = (Labels<'l>, u64)>,
+        series: impl IntoIterator<Item = (Labels<'l>, V)>,
     ) -> fmt::Result {
         let mut encoder = self.describe(metric, MetricType::Counter)?;
         for (labels, value) in series {

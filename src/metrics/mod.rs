@@ -4,6 +4,7 @@
 //! for a worker, and never for the store. [`exposition`] writes, each other file has the metrics of one part.
 //! `docs/metrics.md` says what each means.
 
+mod decisions;
 mod exposition;
 mod negotiation;
 mod process;
@@ -21,10 +22,15 @@ use axum::{
 };
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Registry};
 use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
 
 use self::{exposition::Exposition, negotiation::Format};
 use crate::{
-    domain::timestamp::Timestamp, gateway::Gateway, http::listener::Times, telemetry::worker::WorkerTelemetry,
+    domain::timestamp::Timestamp,
+    gateway::Gateway,
+    http::listener::Times,
+    index::census::LastCensus,
+    telemetry::{Lines, worker::WorkerTelemetry},
 };
 
 /// Connections that may be open at once: those of a few Prometheus servers, and of people who look.
@@ -39,8 +45,22 @@ pub struct Scraped {
     pub gateway: Arc<Gateway>,
     /// Of each worker.
     pub workers: Vec<Arc<WorkerTelemetry>>,
+    /// Beside the proxy's.
+    pub listeners: Vec<OpenConnections>,
+    /// Of what the program says of itself.
+    pub log: Lines,
+    /// `store.max_staleness`, which is fixed at the start.
+    pub max_staleness: Option<Duration>,
     /// When the process started.
     pub started: Timestamp,
+    pub census: LastCensus,
+}
+
+/// The connections to a listener.
+pub struct OpenConnections {
+    pub name: &'static str,
+    pub open: TaskTracker,
+    pub max: usize,
 }
 
 struct Scraper {
@@ -80,6 +100,7 @@ impl Collector for Scraped {
         let routes = self.gateway.index.routes.load_full();
         requests::write(&mut out, &routes, &self.workers)?;
         upstreams::write(&mut out, &routes)?;
+        decisions::write(&mut out, self)?;
         process::write(&mut out, self)
     }
 }

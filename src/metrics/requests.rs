@@ -55,7 +55,7 @@ pub fn write(out: &mut Exposition<'_>, routes: &RoutingTable, workers: &[Arc<Wor
         .collect();
     let all = || deployments.iter().chain([&refused]);
 
-    let (mut ends, mut rejections) = (Ends::new(), BTreeMap::new());
+    let (mut ends, mut rejections) = (Ends::new(), BTreeMap::<_, u64>::new());
     for served in all() {
         for (method, end, histogram) in served.by_worker.iter().flat_map(|metrics| metrics.ends()) {
             ends.entry((served.name, method, end.status, error_type(end))).or_default().add(histogram);
@@ -94,7 +94,7 @@ pub fn write(out: &mut Exposition<'_>, routes: &RoutingTable, workers: &[Arc<Wor
     workers.iter().for_each(|worker| overhead.add(&worker.overhead));
     out.histograms(&OVERHEAD, WORK, [(Labels::new(), overhead)])?;
     let bytes = |counter: fn(&RequestMetrics) -> &Counter| {
-        let sum = move |served: &Served<'_>| served.by_worker.iter().map(|metrics| counter(metrics).get()).sum();
+        let sum = move |served: &Served<'_>| served.by_worker.iter().map(|metrics| counter(metrics).get()).sum::<u64>();
         all().map(move |served| (of(served.name), sum(served)))
     };
     out.counters(&BYTES_IN, bytes(|metrics| &metrics.bytes_in))?;

@@ -21,7 +21,10 @@ use crate::{
     gateway::Gateway,
     http::{complaints::Complaints, peer::Peer},
     system,
-    telemetry::{line::RequestOutcome, worker::WorkerTelemetry},
+    telemetry::{
+        line::RequestOutcome,
+        worker::{ConnectionSlots, WorkerTelemetry},
+    },
 };
 
 /// What a worker is started with.
@@ -63,6 +66,9 @@ pub struct Connection {
 
 impl Worker {
     pub fn new(parts: WorkerParts, id_prefix: u64) -> Self {
+        let connection_slots = Arc::new(Semaphore::new(parts.max_connections));
+        let free = Arc::clone(&connection_slots);
+        let _ = parts.telemetry.connections.set(ConnectionSlots { free, all: parts.max_connections });
         Self {
             gateway: parts.gateway,
             sweep: DeadlineSweep::new(),
@@ -71,7 +77,7 @@ impl Worker {
             prepared: PreparedResponses::default(),
             complaints: Complaints::default(),
             tls: parts.tls,
-            connection_slots: Arc::new(Semaphore::new(parts.max_connections)),
+            connection_slots,
             telemetry: parts.telemetry,
             id_prefix,
             next_id: Cell::new(0),

@@ -23,6 +23,7 @@ mod feed;
 mod grantor;
 mod invitations;
 mod point;
+mod pool;
 mod postgres;
 mod priority;
 mod release;
@@ -44,6 +45,7 @@ pub use deployments::{StoredDeployment, TouchedToken};
 pub use error::{Conflict, StoreError};
 pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Head, IndexedSecret, Snapshot};
 pub use point::Point;
+pub use pool::PoolState;
 pub use priority::Priority;
 pub use replicas::{Replica, ReplicaId};
 pub use tokens::{Page, TokenFilter, TokenOrder};
@@ -136,6 +138,14 @@ impl Store {
     /// The same store, with the connections of `priority`.
     pub fn at(&self, priority: Priority) -> SharedStore {
         Arc::new(Self { shared: Arc::clone(&self.shared), priority })
+    }
+
+    /// How the pools of connections stand, of all priorities.
+    pub fn pools(&self) -> Vec<PoolState> {
+        match &self.shared.database {
+            Database::Sqlite(file) => file.pools(),
+            Database::Postgres(server) => server.pools(),
+        }
     }
 
     /// For reading only.

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection as _, PgConnection, PgPool, Row as _,
+    ConnectOptions, Connection as _, PgConnection, PgPool, Postgres, Row as _,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     Priority, StoreError, error,
+    pool::{Pool, PoolState},
     statement::{Connection, Held, by},
 };
 use crate::{config::StoreConfig, domain::secret::Secret};
@@ -47,9 +48,9 @@ const SESSION: &str = "SELECT pg_backend_pid()";
 pub(super) const STATEMENTS: &[&str] = &[LOCK_MIGRATIONS, LIMIT_SESSION, SESSION];
 
 pub(super) struct PostgresServer {
-    ordinary: PgPool,
-    urgent: PgPool,
-    feed: PgPool,
+    ordinary: Pool<Postgres>,
+    urgent: Pool<Postgres>,
+    feed: Pool<Postgres>,
     /// One connection that is not the pool's, so that a pool of one is not used up by waiting for notifications.
     notifications: PgPool,
     /// `None`: not listening yet, or the connection was lost.
@@ -93,16 +94,20 @@ impl PostgresServer {
             .max_lifetime(None)
             .connect_lazy_with(options);
         Ok(Self {
-            ordinary,
-            urgent,
-            feed,
+            ordinary: Pool::new("ordinary", ordinary),
+            urgent: Pool::new("urgent", urgent),
+            feed: Pool::new("feed", feed),
             notifications,
             listener: Mutex::new(None),
             patience: config.acquire_timeout * 2,
         })
     }
 
-    fn pool(&self, priority: Priority) -> &PgPool {
+    pub fn pools(&self) -> Vec<PoolState> {
+        [&self.ordinary, &self.urgent, &self.feed].map(Pool::state).into()
+    }
+
+    fn pool(&self, priority: Priority) -> &Pool<Postgres> {
         match priority {
             Priority::Ordinary => &self.ordinary,
             Priority::Urgent => &self.urgent,

@@ -5,13 +5,14 @@ mod file;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Connection as _, SqliteConnection, SqlitePool,
+    Connection as _, Sqlite, SqliteConnection, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use super::{
     Priority, StoreError, error,
+    pool::{Pool, PoolState},
     statement::{Connection, Held},
 };
 use crate::config::StoreConfig;
@@ -31,11 +32,11 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 pub(super) struct SqliteFile {
     /// One connection: the writers of this process queue here, in order, and not in SQLite's busy handler.
-    writer: SqlitePool,
-    readers: SqlitePool,
-    urgent_readers: SqlitePool,
+    writer: Pool<Sqlite>,
+    readers: Pool<Sqlite>,
+    urgent_readers: Pool<Sqlite>,
     /// The follower's, which may read for long.
-    feed_reader: SqlitePool,
+    feed_reader: Pool<Sqlite>,
 }
 
 impl SqliteFile {
@@ -70,12 +71,20 @@ impl SqliteFile {
         drop(alone);
 
         let options = options.pragma("query_only", "on");
-        let readers = |number| pool().max_connections(number).connect_lazy_with(options.clone());
-        let (urgent_readers, feed_reader) = (readers(URGENT_READERS), readers(1));
-        Ok(Self { writer, readers: readers(READERS), urgent_readers, feed_reader })
+        let readers = |name, number| Pool::new(name, pool().max_connections(number).connect_lazy_with(options.clone()));
+        Ok(Self {
+            writer: Pool::new("writer", writer),
+            readers: readers("ordinary_readers", READERS),
+            urgent_readers: readers("urgent_readers", URGENT_READERS),
+            feed_reader: readers("feed_reader", 1),
+        })
     }
 
-    fn readers(&self, priority: Priority) -> &SqlitePool {
+    pub fn pools(&self) -> Vec<PoolState> {
+        [&self.writer, &self.readers, &self.urgent_readers, &self.feed_reader].map(Pool::state).into()
+    }
+
+    fn readers(&self, priority: Priority) -> &Pool<Sqlite> {
         match priority {
             Priority::Ordinary => &self.readers,
             Priority::Urgent => &self.urgent_readers,

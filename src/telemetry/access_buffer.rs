@@ -46,3 +46,19 @@ impl AccessBuffer {
         std::mem::swap(empty, &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_beyond_the_room_are_dropped_and_counted() {
+        let (buffer, mut taken) = (AccessBuffer::default(), Batch::default());
+        (0..MAX_WAITING + 3).for_each(|_| buffer.push(Line::default(), "text"));
+        buffer.swap(&mut taken);
+        assert_eq!((taken.lines.len(), taken.dropped, buffer.dropped.get()), (MAX_WAITING, 3, 3));
+        buffer.push(Line::default(), "text");
+        buffer.swap(&mut Batch::default());
+        assert_eq!(buffer.dropped.get(), 3, "it goes on counting from there");
+    }
+}

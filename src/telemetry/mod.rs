@@ -3,6 +3,7 @@
 
 mod access_buffer;
 pub mod access_log;
+pub mod change_metrics;
 pub mod counter;
 pub mod histogram;
 mod json_line;
@@ -10,13 +11,14 @@ pub mod line;
 mod own_log;
 mod redact;
 pub mod request_metrics;
+mod shared_histogram;
 pub mod traffic;
 pub mod unsent;
 pub mod upstream_metrics;
 pub mod worker;
 mod writing_thread;
 
-pub use own_log::OwnLog;
+pub use own_log::{Lines, OwnLog};
 
 use std::io::IsTerminal;
 

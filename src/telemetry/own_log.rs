@@ -31,7 +31,9 @@ struct Waiting {
 #[derive(Default)]
 struct Said {
     text: Vec<u8>,
+    /// Lines since the log last said so, and since the start.
     dropped: u64,
+    all_dropped: u64,
     /// Nothing more will be said.
     ended: bool,
 }
@@ -68,7 +70,7 @@ impl Waiting {
         loop {
             let nothing = |said: &mut Said| said.text.is_empty() && !said.ended;
             let mut said = self.changed.wait_while(self.said(), nothing).unwrap_or_else(PoisonError::into_inner);
-            let Said { text, dropped, ended } = &mut *said;
+            let Said { text, dropped, ended, .. } = &mut *said;
             let (text, dropped, ended) = (std::mem::take(text), std::mem::take(dropped), *ended);
             drop(said);
             // Nobody is left to be told if standard error is gone.
@@ -79,6 +81,13 @@ impl Waiting {
                 return;
             }
         }
+    }
+}
+
+impl Lines {
+    /// Lines that were dropped since the start.
+    pub fn dropped_since_start(&self) -> u64 {
+        self.0.said().all_dropped
     }
 }
 
@@ -96,6 +105,7 @@ impl Write for &Lines {
         let mut said = self.0.said();
         if said.text.len() + line.len() > MAX_WAITING {
             said.dropped += 1;
+            said.all_dropped += 1;
         } else {
             said.text.extend_from_slice(line);
             self.0.changed.notify_all();
@@ -105,5 +115,24 @@ impl Write for &Lines {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_beyond_the_room_are_dropped_and_counted() {
+        let lines = Lines(Arc::default());
+        let say = |bytes: usize| (&lines).write_all(&vec![b'x'; bytes]).unwrap();
+        say(MAX_WAITING - 1);
+        assert_eq!(lines.dropped_since_start(), 0);
+        (0..3).for_each(|_| say(2));
+        assert_eq!(lines.dropped_since_start(), 3);
+        // The log says so once, and the count goes on.
+        assert_eq!(std::mem::take(&mut lines.0.said().dropped), 3);
+        say(2);
+        assert_eq!(lines.dropped_since_start(), 4);
     }
 }

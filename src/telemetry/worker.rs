@@ -1,6 +1,11 @@
 //! What one worker of the proxy tells of its requests: to the access log, and to whoever asks for metrics.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
 
 use super::{
     access_buffer::AccessBuffer,
@@ -17,10 +22,25 @@ pub struct WorkerTelemetry {
     number: WorkerNumber,
     /// Requests that were permitted to no Deployment.
     pub refused: RequestMetrics,
+    /// Empty until the worker has started.
+    pub connections: OnceLock<ConnectionSlots>,
     /// Requests under way.
     pub active: Counter,
     /// As [`WorkerTelemetry::answered`].
     pub overhead: Histogram,
+}
+
+/// The connections that a worker may have open.
+#[derive(Debug)]
+pub struct ConnectionSlots {
+    pub free: Arc<Semaphore>,
+    pub all: usize,
+}
+
+impl ConnectionSlots {
+    pub fn taken(&self) -> usize {
+        self.all.saturating_sub(self.free.available_permits())
+    }
 }
 
 impl WorkerTelemetry {
@@ -29,6 +49,7 @@ impl WorkerTelemetry {
             access: AccessBuffer::default(),
             number,
             refused: RequestMetrics::default(),
+            connections: OnceLock::new(),
             active: Counter::default(),
             overhead: Histogram::default(),
         }

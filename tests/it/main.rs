@@ -78,6 +78,7 @@ mod store_faults;
 mod store_migration;
 mod telemetry;
 mod telemetry_counts;
+mod telemetry_values;
 mod token_names;
 mod whole_answers;
 mod wire;

@@ -64,6 +64,11 @@ impl Listener {
         Self { name, draining, connections }
     }
 
+    /// Connections that are open.
+    pub fn connections(&self) -> TaskTracker {
+        self.connections.clone()
+    }
+
     /// Takes no further connection or request, and returns when the running requests are answered, at the latest at
     /// `deadline`.
     pub async fn drain(self, deadline: Instant) {
