@@ -43,6 +43,7 @@ mod management_limits;
 mod management_listener;
 mod management_urgent;
 mod narrow_rights;
+mod prometheus;
 mod proxy_connections;
 mod proxy_curl;
 mod proxy_decision;
