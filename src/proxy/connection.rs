@@ -23,13 +23,13 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, sync::OwnedSemaphorePermit};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
-    downstream_io::{DownstreamIo, Rest, Socket, Watch},
+    downstream_io::{DownstreamIo, Rest, Socket},
     local_executor::LocalExecutor,
     pipeline,
-    refused_streams::{Refusal, Streams},
     rejection::{BadRequest, Rejection},
     request_line::RequestLine,
     state::{Connection, Worker},
+    streams::{Refusal, Streams},
     target::BadTarget,
     upstream::body::ResponseBody,
 };
@@ -78,7 +78,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     };
     match (opening, tls) {
         (Opening::ProxyProtocol(version), tls) => {
-            let io = DownstreamIo::new(stream, state, connection_slot, Watch::Nothing);
+            let io = DownstreamIo::new(stream, state, connection_slot, None);
             let _ = Box::pin(state.guard(server.refuse_proxy_protocol(io, version, tls.is_some()))).await;
         }
         // Boxed, as all that is large: a connection that rests has none of it.
@@ -119,7 +119,7 @@ impl Server<'_> {
             return Box::pin(self.serve_http2(stream, connection_slot)).await;
         }
         let line = RequestLine::first(self.limits.max_uri_bytes, self.worker.next_request_number());
-        let mut io = DownstreamIo::new(stream, state, connection_slot, Watch::Http1(line));
+        let mut io = DownstreamIo::new(stream, state, connection_slot, Some(line));
         while let Some(silent) = Box::pin(self.until_silence(io)).await {
             io = silent;
             match state.guard(io.rest()).await {
@@ -136,18 +136,16 @@ impl Server<'_> {
     async fn serve_http2<S: Socket>(&self, stream: S, connection_slot: OwnedSemaphorePermit) {
         let state = &self.connection.state;
         state.becomes_http2();
-        let streams = Arc::<Streams>::default();
-        let io = DownstreamIo::new(stream, state, connection_slot, Watch::Http2(Arc::clone(&streams)));
-        let mut serving =
-            pin!(self.http2().serve_connection(TokioIo::new(io), self.service(Some(Arc::clone(&streams)))));
-        self.drive(&mut serving, |serving| serving.get_mut().as_mut().graceful_shutdown(), Some(&streams)).await;
+        let io = DownstreamIo::new(stream, state, connection_slot, None);
+        let mut serving = pin!(self.http2().serve_connection(TokioIo::new(io), self.service()));
+        self.drive(&mut serving, |serving| serving.get_mut().as_mut().graceful_shutdown()).await;
     }
 
     /// Serves HTTP/1 until the connection has ended, or until its caller has been silent for so long after a response that the
     /// connection is taken apart. Then all that is left of it is returned.
     async fn until_silence<S: Socket>(&self, io: DownstreamIo<S>) -> Option<DownstreamIo<S>> {
-        let mut serving = self.http1().serve_connection(TokioIo::new(io), self.service(None)).with_upgrades();
-        match self.drive(&mut serving, |serving| serving.graceful_shutdown(), None).await {
+        let mut serving = self.http1().serve_connection(TokioIo::new(io), self.service()).with_upgrades();
+        match self.drive(&mut serving, |serving| serving.graceful_shutdown()).await {
             Driven::Ended => None,
             Driven::Silent => {
                 let parts = serving.into_parts()?;
@@ -156,19 +154,15 @@ impl Server<'_> {
         }
     }
 
-    /// `streams`: of a connection of HTTP/2.
     fn service(
         &self,
-        streams: Option<Arc<Streams>>,
     ) -> impl Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible, Future: 'static> + use<>
     {
         let (worker, connection) = (Rc::clone(&self.worker), Rc::clone(&self.connection));
         service_fn(move |request: Request<Incoming>| {
-            if let Some(streams) = &streams {
-                streams.handed_over();
-            }
+            let stream = connection.state.streams().and_then(Streams::handed_over);
             let (worker, connection) = (Rc::clone(&worker), Rc::clone(&connection));
-            async move { Ok::<_, Infallible>(pipeline::handle(worker, connection, request).await) }
+            async move { Ok::<_, Infallible>(pipeline::handle(worker, connection, stream, request).await) }
         })
     }
 
@@ -232,7 +226,7 @@ impl Server<'_> {
     }
 
     /// Polls the connection until it ends by itself, its time is over, or its caller has long been silent.
-    async fn drive<C>(&self, serving: &mut C, shut_down: impl Fn(Pin<&mut C>), streams: Option<&Streams>) -> Driven
+    async fn drive<C>(&self, serving: &mut C, shut_down: impl Fn(Pin<&mut C>)) -> Driven
     where
         C: Future<Output = hyper::Result<()>> + Unpin,
     {
@@ -244,17 +238,21 @@ impl Server<'_> {
                     notified = true;
                     shut_down(Pin::new(serving));
                 }
-                let polled = Pin::new(&mut *serving).poll(cx);
+                let mut polled = Pin::new(&mut *serving).poll(cx);
                 if state.refuses_line() && !recorded {
                     recorded = true;
                     let rejection = Rejection::from(BadTarget::TooLong);
                     let status = Some(rejection.status().as_u16());
                     self.worker.record_unread(&self.connection, status, rejection.code(), "");
                 }
-                let refused = streams.map(Streams::refused).unwrap_or_default();
-                // Once the caller is told to open no further stream, the library passes over those that it opens.
-                if !state.takes_no_more() && !matches!(polled, Poll::Ready(Err(_))) {
-                    refused.into_iter().for_each(|refusal| self.record_refused(refusal));
+                while let Some(refusal) = state.streams().and_then(Streams::refused) {
+                    // Once the caller is told to open no further stream, the library passes over those that it opens.
+                    if !state.takes_no_more() && !matches!(polled, Poll::Ready(Err(_))) {
+                        self.record_refused(refusal);
+                    }
+                    if polled.is_pending() {
+                        polled = Pin::new(&mut *serving).poll(cx);
+                    }
                 }
                 match polled {
                     Poll::Pending if state.is_silent() => Poll::Ready(None),

@@ -1,14 +1,14 @@
 //! The deadlines of a downstream connection, and whether it is idle, draining or closing.
 //!
-//! A connection is idle from the end of its last request on. On HTTP/1 that is when hyper has written the whole response to
-//! the socket: hyper drops a body as soon as it has buffered its end, up to some hundred KiB before. On HTTP/2 it is when
-//! the last stream ends, and what the caller sends between streams (PING, WINDOW_UPDATE, SETTINGS) begins no request.
+//! A connection is idle from the end of its last request on: when the whole response is written to the socket. hyper drops a
+//! body as soon as it has buffered its end, up to some hundred KiB before. On HTTP/2 the frames say when a stream ends
+//! ([`Streams`]), and what the caller sends between streams (PING, WINDOW_UPDATE, SETTINGS) begins no request.
 
 use std::{
     future::poll_fn,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{
             AtomicBool, AtomicU32, AtomicU64,
             Ordering::{AcqRel, Relaxed},
@@ -18,6 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    connection_clock::{ConnectionClock, millis},
+    streams::Streams,
+};
 use crate::telemetry::{line::RequestOutcome, unsent::UnsentLine};
 
 /// How long after a response a connection keeps what serves requests: buffers, the parser, the place of the next request.
@@ -25,19 +29,14 @@ const SILENCE: Duration = Duration::from_millis(200);
 /// How long the downstream's side of a connection may stay open after ours while the gateway drains: long enough for the
 /// last response to arrive, short enough that nobody can keep the gateway from ending.
 const DRAIN_LINGER: Duration = Duration::from_millis(500);
-/// How long an HTTP/2 caller without streams gets to answer our GOAWAY: several times the longest round trip. Requests that
-/// it had sent before are served.
-const GOAWAY_GRACE: Duration = Duration::from_secs(2);
-/// How long bytes that still leave for a slow reader may prolong [`GOAWAY_GRACE`]. Answers to PING prolong it, too.
-const MAX_GRACE: Duration = Duration::from_secs(60);
 
 /// What a downstream connection and the sweep share. An upgraded connection leaves its task, hence no `Rc` here.
 pub struct ConnectionState {
-    /// Milliseconds after the sweep's start; `u64::MAX` for none.
-    deadline: AtomicU64,
-    /// Requests under way: several on HTTP/2.
+    clock: ConnectionClock,
+    /// Requests under way: several on HTTP/2, where those that wait for their caller only do not count.
     active: AtomicU32,
-    http2: AtomicBool,
+    /// Of a connection of HTTP/2.
+    streams: OnceLock<Box<Streams>>,
     /// Between two requests, with nothing of the next one read.
     idle: AtomicBool,
     /// HTTP/1: the last request was read to its end. What comes behind any other begins no request.
@@ -60,14 +59,11 @@ pub struct ConnectionState {
     /// The gateway has closed its side. From then on [`ConnectionState::guard`] leaves the end to the connection.
     lingering: AtomicBool,
     draining: AtomicBool,
-    /// Until when at most an HTTP/2 connection without streams stays after our GOAWAY; `u64::MAX`: none was sent.
-    retired_until: AtomicU64,
     /// How long the response that is being written may make no progress, milliseconds.
     flush_limit: AtomicU64,
-    /// Lines of responses that hyper has taken and not yet written.
+    /// HTTP/1: lines of responses that hyper has taken and not yet written.
     unsent: Mutex<Vec<UnsentLine>>,
     waker: Mutex<Option<Waker>>,
-    started: Instant,
     header_timeout: Duration,
     keep_alive_timeout: Duration,
 }
@@ -75,6 +71,10 @@ pub struct ConnectionState {
 /// A request under way on a connection, until it is dropped.
 pub struct Active {
     state: Arc<ConnectionState>,
+    /// Of HTTP/2.
+    stream: Option<u32>,
+    /// HTTP/2: it waits for its caller only.
+    rests: bool,
     /// How long its response may make no progress while the caller takes it.
     pub idle_timeout: Duration,
     /// Whether the request asks for the connection to be kept.
@@ -87,9 +87,9 @@ impl ConnectionState {
     /// `started`: when the sweep was made. The first header must be complete within `header_timeout` from now.
     pub fn new(started: Instant, header_timeout: Duration, keep_alive_timeout: Duration) -> Self {
         let state = Self {
-            deadline: AtomicU64::new(u64::MAX),
+            clock: ConnectionClock::new(started),
             active: AtomicU32::new(0),
-            http2: AtomicBool::new(false),
+            streams: OnceLock::new(),
             idle: AtomicBool::new(false),
             read: AtomicBool::new(true),
             may_rest: AtomicBool::new(false),
@@ -102,26 +102,29 @@ impl ConnectionState {
             timed_out: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-            retired_until: AtomicU64::new(u64::MAX),
             flush_limit: AtomicU64::new(0),
             unsent: Mutex::default(),
             waker: Mutex::new(None),
-            started,
             header_timeout,
             keep_alive_timeout,
         };
-        state.arm(header_timeout);
+        state.clock.arm(header_timeout);
         state
     }
 
     /// From here on the connection is one of HTTP/2.
     pub fn becomes_http2(&self) {
-        self.http2.store(true, Relaxed);
+        self.streams.get_or_init(Box::default);
     }
 
-    /// A request's header is complete: from here the exchange has its own timers. `ends_with_line`: it has no body, or one
-    /// in chunks.
-    pub fn begin(self: &Arc<Self>, ends_with_line: bool) -> Active {
+    /// `None`: it is one of HTTP/1.
+    pub fn streams(&self) -> Option<&Streams> {
+        self.streams.get().map(|streams| &**streams)
+    }
+
+    /// A request's header is complete: from here the exchange has its own timers. `stream`: of HTTP/2. `ends_with_line`: it
+    /// has no body, or one in chunks.
+    pub fn begin(self: &Arc<Self>, stream: Option<u32>, ends_with_line: bool) -> Active {
         self.ended_with_line.store(ends_with_line, Relaxed);
         self.active.fetch_add(1, AcqRel);
         self.used.store(true, Relaxed);
@@ -129,17 +132,24 @@ impl ConnectionState {
         self.silent.store(false, Relaxed);
         self.may_rest.store(false, Relaxed);
         self.flushing.store(false, Relaxed);
-        self.deadline.store(u64::MAX, Relaxed);
-        Active { state: Arc::clone(self), idle_timeout: self.keep_alive_timeout, persistent: false, read: false }
+        self.clock.disarm();
+        Active {
+            state: Arc::clone(self),
+            stream,
+            rests: false,
+            idle_timeout: self.keep_alive_timeout,
+            persistent: false,
+            read: false,
+        }
     }
 
     /// Bytes came from the downstream. On HTTP/1 they begin a further header if no request is under way: whether they do.
     pub fn received(&self) -> bool {
-        let begins = self.idle.load(Relaxed) && self.read.load(Relaxed) && !self.http2.load(Relaxed);
+        let begins = self.idle.load(Relaxed) && self.read.load(Relaxed) && self.streams().is_none();
         if begins {
             self.idle.store(false, Relaxed);
             self.silent.store(false, Relaxed);
-            self.arm(self.header_timeout);
+            self.clock.arm(self.header_timeout);
         }
         begins
     }
@@ -156,33 +166,75 @@ impl ConnectionState {
         self.refusing_line.load(Relaxed)
     }
 
-    /// The socket took bytes.
-    pub fn wrote(&self) {
-        if self.flushing.load(Relaxed) {
-            self.arm(Duration::from_millis(self.flush_limit.load(Relaxed)));
-        } else if self.is_retired() && self.active.load(Relaxed) == 0 {
-            self.await_goaway();
+    /// HTTP/2: bytes came from the caller. Returns how many of them the library may have now.
+    pub fn received_frames(&self, bytes: &[u8]) -> usize {
+        let Some(streams) = self.streams() else { return bytes.len() };
+        let size = streams.received(bytes);
+        self.push_ended(streams, false);
+        size
+    }
+
+    /// The socket took these bytes.
+    pub fn wrote<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) {
+        let Some(streams) = self.streams() else {
+            if self.flushing.load(Relaxed) {
+                self.clock.arm(Duration::from_millis(self.flush_limit.load(Relaxed)));
+            }
+            return;
+        };
+        let mut of_response = false;
+        for bytes in pieces {
+            of_response |= streams.sent(bytes);
+        }
+        if self.active.load(Relaxed) > 0 {
+            return;
+        }
+        match streams.longest_wait() {
+            Some(limit) if of_response => self.clock.arm(limit),
+            None if self.clock.is_retired() => self.clock.await_goaway(),
+            _ => {}
         }
     }
 
     /// All that was written has left for the socket.
     pub fn flushed(&self) {
-        if self.http2.load(Relaxed) {
-            return;
+        if let Some(streams) = self.streams() {
+            return self.push_ended(streams, true);
         }
         for line in self.unsent().drain(..) {
             line.push();
         }
         if self.flushing.swap(false, Relaxed) {
             self.idle.store(true, Relaxed);
-            self.arm(self.keep_alive_timeout);
+            self.clock.arm(self.keep_alive_timeout);
+        }
+    }
+
+    fn push_ended(&self, streams: &Streams, flushed: bool) {
+        if streams.push_ended(flushed) {
+            self.settle(streams);
+        }
+    }
+
+    /// HTTP/2: a request has come to its end, or to where it waits for its caller only.
+    fn settle(&self, streams: &Streams) {
+        if self.active.load(Relaxed) > 0 {
+            return;
+        }
+        if let Some(limit) = streams.longest_wait() {
+            self.clock.arm(limit);
+        } else if self.clock.is_retired() {
+            self.retire();
+        } else {
+            self.idle.store(true, Relaxed);
+            self.clock.arm(self.keep_alive_timeout);
         }
     }
 
     /// Limits how long the downstream may take to close its side after the gateway closed its own.
     pub fn linger(&self, limit: Duration) {
         self.lingering.store(true, Relaxed);
-        self.arm(if self.draining.load(Relaxed) { limit.min(DRAIN_LINGER) } else { limit });
+        self.clock.arm(if self.draining.load(Relaxed) { limit.min(DRAIN_LINGER) } else { limit });
     }
 
     pub fn is_closing(&self) -> bool {
@@ -191,7 +243,7 @@ impl ConnectionState {
 
     /// Whether the caller is to be told to begin no further request.
     pub fn takes_no_more(&self) -> bool {
-        self.draining.load(Relaxed) || self.is_retired()
+        self.draining.load(Relaxed) || self.clock.is_retired()
     }
 
     /// Runs `future` until it is done or the connection's time is over. `None`: it is over.
@@ -223,8 +275,7 @@ impl ConnectionState {
         if !rests || self.silent.load(Relaxed) {
             return;
         }
-        let idle_until = self.deadline.load(Relaxed);
-        if idle_until <= now.saturating_add(millis(self.keep_alive_timeout.saturating_sub(SILENCE))) {
+        if self.clock.is_due(now, self.keep_alive_timeout.saturating_sub(SILENCE)) {
             self.silent.store(true, Relaxed);
             self.wake();
         }
@@ -232,11 +283,13 @@ impl ConnectionState {
 
     /// `now`: milliseconds after the sweep was made. HTTP/2 callers get a GOAWAY and some time to read it first.
     pub fn close_if_due(&self, now: u64) {
-        if self.deadline.load(Relaxed) > now {
+        if !self.clock.is_due(now, Duration::ZERO) {
             return;
         }
-        if self.http2.load(Relaxed) && !self.is_retired() && !self.lingering.load(Relaxed) {
+        if self.streams().is_some() && !self.clock.is_retired() && !self.lingering.load(Relaxed) {
             self.retire();
+            // Also if its caller takes nothing of a response.
+            self.clock.await_goaway();
         } else {
             self.timed_out.store(true, Relaxed);
             self.close();
@@ -247,8 +300,8 @@ impl ConnectionState {
     pub fn drain(&self) {
         self.draining.store(true, Relaxed);
         if self.lingering.load(Relaxed) {
-            self.arm(DRAIN_LINGER);
-        } else if self.http2.load(Relaxed) {
+            self.clock.arm(DRAIN_LINGER);
+        } else if self.streams().is_some() {
             self.retire();
         } else if !self.used.load(Relaxed) {
             // The client has opened it in advance and waits for nothing on it.
@@ -274,28 +327,23 @@ impl ConnectionState {
         for line in self.unsent().drain(..) {
             line.push_as(outcome);
         }
+        if let Some(streams) = self.streams() {
+            streams.end(outcome);
+        }
     }
 
     fn unsent(&self) -> std::sync::MutexGuard<'_, Vec<UnsentLine>> {
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_retired(&self) -> bool {
-        self.retired_until.load(Relaxed) != u64::MAX
-    }
-
     /// Has the connection send GOAWAY. If no stream is open then, it ends soon, whatever the caller does.
     fn retire(&self) {
-        self.retired_until.store(self.millis_in(MAX_GRACE), Relaxed);
-        if self.active.load(Relaxed) == 0 {
-            self.await_goaway();
+        self.clock.retire();
+        let waits = self.streams().and_then(Streams::longest_wait).is_some();
+        if self.active.load(Relaxed) == 0 && !waits {
+            self.clock.await_goaway();
         }
         self.wake();
-    }
-
-    fn await_goaway(&self) {
-        let deadline = self.millis_in(GOAWAY_GRACE).min(self.retired_until.load(Relaxed));
-        self.deadline.store(deadline, Relaxed);
     }
 
     fn wake(&self) {
@@ -303,24 +351,25 @@ impl ConnectionState {
             waker.wake_by_ref();
         }
     }
-
-    fn arm(&self, limit: Duration) {
-        self.deadline.store(self.millis_in(limit), Relaxed);
-    }
-
-    fn millis_in(&self, limit: Duration) -> u64 {
-        millis(self.started.elapsed() + limit)
-    }
 }
 
 impl Active {
-    /// hyper has the whole response. On HTTP/1 the line waits until it is written; on HTTP/2 the library does not say when
-    /// that is.
-    pub fn responded(self, line: UnsentLine) {
-        if self.state.http2.load(Relaxed) {
-            line.push();
-        } else {
-            self.state.unsent().push(line);
+    /// All of the response is there. On HTTP/2 hyper may not have taken it, because its caller does not.
+    pub fn rests(&mut self) {
+        if let (Some(streams), Some(stream), false) = (self.state.streams(), self.stream, self.rests) {
+            self.rests = true;
+            streams.rests(stream, self.idle_timeout);
+            self.state.active.fetch_sub(1, AcqRel);
+            self.state.settle(streams);
+        }
+    }
+
+    /// hyper has the whole response. The line waits until it is written.
+    pub fn responded(mut self, line: UnsentLine) {
+        match (self.state.streams(), self.stream.take()) {
+            (Some(streams), Some(stream)) => streams.responded(stream, line),
+            (Some(_), None) => line.push(),
+            (None, _) => self.state.unsent().push(line),
         }
     }
 }
@@ -328,24 +377,19 @@ impl Active {
 impl Drop for Active {
     fn drop(&mut self) {
         let state = &self.state;
-        if state.active.fetch_sub(1, AcqRel) > 1 {
-            return;
+        if !self.rests {
+            state.active.fetch_sub(1, AcqRel);
         }
-        if !state.http2.load(Relaxed) {
-            state.may_rest.store(self.persistent && self.read, Relaxed);
-            state.read.store(self.read, Relaxed);
-            state.flush_limit.store(millis(self.idle_timeout), Relaxed);
-            state.flushing.store(true, Relaxed);
-            state.arm(self.idle_timeout);
-        } else if state.is_retired() {
-            state.retire();
-        } else {
-            state.idle.store(true, Relaxed);
-            state.arm(state.keep_alive_timeout);
+        if let Some(streams) = state.streams() {
+            if let Some(stream) = self.stream {
+                streams.left(stream);
+            }
+            return state.settle(streams);
         }
+        state.may_rest.store(self.persistent && self.read, Relaxed);
+        state.read.store(self.read, Relaxed);
+        state.flush_limit.store(millis(self.idle_timeout), Relaxed);
+        state.flushing.store(true, Relaxed);
+        state.clock.arm(self.idle_timeout);
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

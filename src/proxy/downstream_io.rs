@@ -17,19 +17,12 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{connection_state::ConnectionState, refused_streams::Streams, request_line::RequestLine};
+use super::{connection_state::ConnectionState, request_line::RequestLine, streams::Streams};
 use crate::http::opening::OpenedStream;
 
 /// How long the gateway reads and drops what a caller still sends after the last response. Closing at once would reset the
 /// connection, and the response could be lost on its way.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// What is looked at beside the library.
-pub enum Watch {
-    Http1(RequestLine),
-    Http2(Arc<Streams>),
-    Nothing,
-}
 
 /// A socket, with TLS or without.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -59,52 +52,31 @@ pub enum Rest {
 pub struct DownstreamIo<S> {
     stream: S,
     state: Arc<ConnectionState>,
-    /// What hyper has read of the next request, and is to read again.
+    /// HTTP/1: what hyper has read of the next request, and is to read again. HTTP/2: what came behind a header.
     unread: Bytes,
     /// The gateway has closed its side, and reads on only so that the last response is not lost.
     lingering: bool,
-    watch: Watch,
+    /// HTTP/1: the request line, which is looked at before hyper has it.
+    line: Option<RequestLine>,
     /// What is to be written of our refusal of a request line. Behind it nothing is read any more.
     refusal: Option<Bytes>,
     _connection_slot: OwnedSemaphorePermit,
 }
 
-impl Watch {
-    /// Of HTTP/1, `begins`: the first bytes after a request. `after_line`: the last request ends with a line.
-    ///
-    /// # Errors
-    /// The response, after which the connection is to be closed.
-    fn received(&mut self, bytes: &[u8], begins: bool, after_line: bool) -> Result<(), Vec<u8>> {
-        match self {
-            Self::Http1(line) => {
-                if begins {
-                    line.begin(after_line);
-                }
-                line.read(bytes, after_line)
-            }
-            Self::Http2(streams) => {
-                streams.received(bytes);
-                Ok(())
-            }
-            Self::Nothing => Ok(()),
-        }
-    }
-
-    fn sent(&self, bytes: &[u8]) {
-        if let Self::Http2(streams) = self {
-            streams.sent(bytes);
-        }
-    }
-}
-
 impl<S> DownstreamIo<S> {
-    pub fn new(stream: S, state: &Arc<ConnectionState>, connection_slot: OwnedSemaphorePermit, watch: Watch) -> Self {
+    /// `line`: of HTTP/1.
+    pub fn new(
+        stream: S,
+        state: &Arc<ConnectionState>,
+        connection_slot: OwnedSemaphorePermit,
+        line: Option<RequestLine>,
+    ) -> Self {
         Self {
             stream,
             state: Arc::clone(state),
             unread: Bytes::new(),
             lingering: false,
-            watch,
+            line,
             refusal: None,
             _connection_slot: connection_slot,
         }
@@ -150,8 +122,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DownstreamIo<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> DownstreamIo<S> {
+    /// Of HTTP/2. Nothing behind a header is read before the library has decided on that one.
+    fn poll_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.state.streams().is_some_and(Streams::holds_back) {
+            // The library takes a request, or `connection::drive` asks it again.
+            return Poll::Pending;
+        }
+        if !self.unread.is_empty() {
+            let room = self.unread.len().min(buf.remaining());
+            let size = self.state.received_frames(&self.unread[..room]);
+            buf.put_slice(&self.unread.split_to(size));
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let end = before + self.state.received_frames(&buf.filled()[before..]);
+        self.unread = Bytes::copy_from_slice(&buf.filled()[end..]);
+        buf.set_filled(end);
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DownstreamIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.state.streams().is_some() {
+            return self.poll_frames(cx, buf);
+        }
         if !self.unread.is_empty() {
             let size = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread.split_to(size));
@@ -159,16 +156,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DownstreamIo<S> {
         }
         let before = buf.filled().len();
         if self.refusal.is_none() {
-            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) else {
-                if let Watch::Http2(streams) = &self.watch {
-                    streams.waits();
-                }
-                return Poll::Pending;
-            };
-            read?;
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
             let begins = self.state.received();
             let after_line = self.state.ended_with_line();
-            match self.watch.received(&buf.filled()[before..], begins, after_line) {
+            let bytes = &buf.filled()[before..];
+            let read = self.line.as_mut().map_or(Ok(()), |line| {
+                if begins {
+                    line.begin(after_line);
+                }
+                line.read(bytes, after_line)
+            });
+            match read {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(refusal) => self.refusal = Some(refusal.into()),
             }
@@ -183,8 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DownstreamIo<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DownstreamIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.state.wrote();
-        self.watch.sent(&buf[..written]);
+        self.state.wrote(std::iter::once(&buf[..written]));
         Poll::Ready(Ok(written))
     }
 
@@ -194,13 +191,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DownstreamIo<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
-        self.state.wrote();
         let mut left = written;
-        for slice in slices {
+        self.state.wrote(slices.iter().map(|slice| {
             let size = slice.len().min(left);
-            self.watch.sent(&slice[..size]);
             left -= size;
-        }
+            &slice[..size]
+        }));
         Poll::Ready(Ok(written))
     }
 

@@ -25,17 +25,18 @@ use super::{
     websocket,
 };
 
-/// Responds to one request; there is always a response, and always a record.
+/// Responds to one request; there is always a response, and always a record. `stream`: of HTTP/2.
 pub async fn handle(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
+    stream: Option<u32>,
     request: http::Request<Incoming>,
 ) -> Response<ResponseBody> {
     let (head, body) = request.into_parts();
     let id = RequestId::of(&head.headers, || worker.next_request_number());
     let id: &str = &id;
     let has_body = !body.is_end_stream();
-    let mut record = worker.record(&connection, !has_body || head.headers.contains_key(TRANSFER_ENCODING));
+    let mut record = worker.record(&connection, stream, !has_body || head.headers.contains_key(TRANSFER_ENCODING));
     record.request(id, &head.method, head.uri.path());
     let settings = worker.gateway.settings.load();
     record.persistent(headers::is_persistent(&head));

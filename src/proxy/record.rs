@@ -175,6 +175,9 @@ impl Record {
     /// The last call counts. Without any, the caller has left.
     pub fn ended(&mut self, outcome: RequestOutcome) {
         self.line.outcome = outcome;
+        if let Some(active) = self.active.as_mut().filter(|_| outcome == RequestOutcome::Complete) {
+            active.rests();
+        }
     }
 
     fn append_shown(&mut self, shown: impl fmt::Display) -> Span {

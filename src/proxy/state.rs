@@ -90,11 +90,11 @@ impl Worker {
         RequestNumber { prefix: self.id_prefix, number }
     }
 
-    /// The record of a request that begins now. `ends_with_line`: see [`ConnectionState::begin`].
+    /// The record of a request that begins now. `stream` and `ends_with_line`: see [`ConnectionState::begin`].
     ///
     /// Boxed, as it is passed on from stage to stage and goes with the response into the library.
-    pub fn record(&self, connection: &Connection, ends_with_line: bool) -> Box<Record> {
-        let active = connection.state.begin(ends_with_line);
+    pub fn record(&self, connection: &Connection, stream: Option<u32>, ends_with_line: bool) -> Box<Record> {
+        let active = connection.state.begin(stream, ends_with_line);
         Box::new(Record::new(Arc::clone(&self.telemetry), system::now(), &connection.peer, Some(active)))
     }
 

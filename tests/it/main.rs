@@ -53,6 +53,7 @@ mod proxy_framing_responses;
 mod proxy_headers;
 mod proxy_http2;
 mod proxy_http2_end;
+mod proxy_http2_slow;
 mod proxy_listeners;
 mod proxy_other_tokens;
 mod proxy_queue;

@@ -13,6 +13,7 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -33,11 +34,15 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Says the preface and its SETTINGS, and acknowledges the gateway's.
     pub fn connect(address: SocketAddr) -> Self {
+        Self::connect_with(address, &[])
+    }
+
+    /// Says the preface and its SETTINGS, and acknowledges the gateway's.
+    pub fn connect_with(address: SocketAddr, settings: &[u8]) -> Self {
         let mut frames = Self { client: Client::connect(address) };
         frames.client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        frames.send(SETTINGS, 0, 0, &[]);
+        frames.send(SETTINGS, 0, 0, settings);
         frames.find(|frame| frame.kind == SETTINGS && frame.flags == 0);
         frames.send(SETTINGS, ACK, 0, &[]);
         frames
