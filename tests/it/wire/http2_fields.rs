@@ -11,7 +11,7 @@ const FIELDS: [(&str, &str); 5] = [
 ];
 
 pub fn cases() -> Vec<Case> {
-    [names(), values(), connection(), identity(), credentials(), cookies(), sizes()].concat()
+    [names(), values(), connection(), credentials(), cookies(), sizes()].concat()
 }
 
 fn get(list: Fields<'_>) -> [Frame; 1] {
@@ -124,33 +124,6 @@ fn connection() -> Vec<Case> {
         forward(&format!("connection: {name}: {value}"), &[(name, value)]).without(&format!(": {value}"))
     });
     resets.into_iter().chain([te]).chain(dropped).collect()
-}
-
-fn identity() -> Vec<Case> {
-    [
-        "x-forwarded-for",
-        "x_forwarded_for",
-        "x.forwarded.for",
-        "x-forwarded_for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-forwarded-prefix",
-        "forwarded",
-        "x-real-ip",
-        "x_real_ip",
-        "remote-user",
-        "remote_user",
-        "x-auth-request-user",
-        "x-original-url",
-        "x-user",
-        "bento-name",
-        "x-yatai-api-token",
-        "x-bento-gateway-token-uid",
-        "x_bento_gateway_token_uid",
-        "x-bento-gateway-deployment",
-    ]
-    .map(|name| forward(&format!("identity: {name}"), &[(name, "spoof"), (name, "spoof")]).without("spoof"))
-    .into()
 }
 
 fn credentials() -> Vec<Case> {

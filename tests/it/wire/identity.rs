@@ -1,63 +1,110 @@
 //! Fields by which a caller could pretend to be somebody else, and the ways to write their names.
 
-use super::case::{CHUNKS, Case, forward, get, post};
+use super::case::{CHUNKS, Case, Fields, fields, forward, get, open, part, post, stream};
+use crate::harness::pair::HOST;
 
-/// Names that a service may believe.
-const NAMES: &[&str] = &[
+/// What stands in the list with a `*`, as products send it.
+const BY_BEGINNING: &[&str] = &[
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
     "x-forwarded-prefix",
     "x-forwarded-user",
     "x-forwarded-port",
-    "x-forwarded-uri",
-    "x-forwarded-email",
-    "x-forwarded-access-token",
+    "x-forwarded-client-cert",
     "x-authenticated-user",
-    "x-consumer-id",
-    "yatai-bento-deployment-name",
-    "forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "true-client-ip",
+    "x-auth-request-email",
+    "x-webauth-user",
+    "x-goog-authenticated-user-email",
+    "x-ms-client-principal",
+    "x-amzn-oidc-data",
+    "cf-access-authenticated-user-email",
+    "tailscale-user-login",
+    "ssl-client-verify",
     "x-remote-user",
     "remote-user",
-    "x-auth-request-email",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-user",
-    "client-cert",
-    "bento-name",
-    "runner-name",
-    "yatai-x",
+    "yatai-bento-deployment-name",
     "x-yatai-api-token",
     "x-bento-gateway-token-uid",
     "x-bento-gateway-deployment",
-    "x-bento-gateway-x",
 ];
 
+/// The published list.
+const DOCUMENT: &str = include_str!("../../../docs/identity-fields.md");
+
+/// What a name of the list is, in lower case, or how it begins: then `true`.
+fn published() -> impl Iterator<Item = (String, bool)> {
+    let (_, list) = DOCUMENT.split_once("\n## ").unwrap();
+    let names = list.lines().filter_map(|line| line.strip_prefix("- `")?.strip_suffix('`'));
+    names.map(|name| {
+        let name = name.to_ascii_lowercase();
+        name.strip_suffix('*').map(|start| (start.to_owned(), true)).unwrap_or((name, false))
+    })
+}
+
+/// Whether a service believes a field of this name.
+pub fn is_claim(name: &str) -> bool {
+    published().any(|(listed, begins)| if begins { name.starts_with(&listed) } else { name == listed })
+}
+
+/// Names that a service may believe: every one of the list.
+fn names() -> Vec<String> {
+    let listed = published().map(|(name, begins)| if begins { name + "anything" } else { name });
+    let names: Vec<_> = listed.chain(BY_BEGINNING.iter().map(|&name| name.to_owned())).collect();
+    assert!(names.len() > 100 && BY_BEGINNING.iter().all(|name| is_claim(name)), "{names:?}");
+    names
+}
+
 pub fn cases() -> Vec<Case> {
-    NAMES.iter().flat_map(|name| spelled(name)).chain(trailers()).chain(request_ids()).collect()
+    let names = names();
+    let trailers = names.iter().map(|name| trailer(name));
+    names.iter().flat_map(|name| spelled(name)).chain(trailers).chain(request_ids()).collect()
 }
 
-/// The name as it is, as CGI writes it, and as a reader may take it for.
-fn spelled(name: &str) -> Vec<Case> {
-    let all_capitals = name.to_ascii_uppercase();
-    let cgi = name.replace('-', "_");
-    let dots = name.replace('-', ".");
+/// The same in HTTP/2.
+pub fn cases_of_http2() -> Vec<Case> {
+    let names = names();
+    let trailers = names.iter().map(|name| trailer_of_http2(name));
+    names.iter().flat_map(|name| spelled_in_http2(name)).chain(trailers).collect()
+}
+
+/// The name as CGI writes it, and as a reader may take it for.
+fn misspelled(name: &str) -> [String; 3] {
     let last = name.rsplit_once('-').map_or(format!("{name}_"), |(start, end)| format!("{start}_{end}"));
-    [name.to_owned(), all_capitals, cgi, dots, last]
-        .map(|name| forward(&name, get(&format!("{name}: spoof\r\n{name}: spoof")), ("GET", "/x", "")).without("spoof"))
-        .into()
+    [name.replace('-', "_"), name.replace('-', "."), last]
 }
 
-fn trailers() -> Vec<Case> {
-    let trailer = |name: &str| {
-        let body = CHUNKS.replace("0\r\n", &format!("0\r\n{name}: spoof\r\n"));
-        forward(&format!("trailer: {name}"), post("transfer-encoding: chunked", &body), ("POST", "/x", "x"))
-            .without("spoof")
-    };
-    NAMES.iter().map(|name| trailer(name)).collect()
+fn spelled(name: &str) -> Vec<Case> {
+    let names = [name.to_owned(), name.to_ascii_uppercase()].into_iter().chain(misspelled(name));
+    names
+        .map(|name| forward(&name, get(&format!("{name}: spoof\r\n{name}: spoof")), ("GET", "/x", "")).without("spoof"))
+        .collect()
+}
+
+fn trailer(name: &str) -> Case {
+    let body = CHUNKS.replace("0\r\n", &format!("0\r\n{name}: spoof\r\n"));
+    forward(&format!("trailer: {name}"), post("transfer-encoding: chunked", &body), ("POST", "/x", "x"))
+        .without("spoof")
+}
+
+fn fields_of_http2<'a>(method: &'a str, more: Fields<'a>) -> Vec<(&'a str, &'a str)> {
+    let request = [(":method", method), (":scheme", "http"), (":authority", HOST), (":path", "/x")];
+    [&request[..], &[("authorization", "Bearer $TOKEN")], more].concat()
+}
+
+fn spelled_in_http2(name: &str) -> Vec<Case> {
+    let names = [name.to_owned()].into_iter().chain(misspelled(name));
+    names
+        .map(|name| {
+            let sent = fields(&fields_of_http2("GET", &[(&name, "spoof"), (&name, "spoof")]));
+            stream(200, &format!("HTTP/2: {name}"), &[sent]).arrives("GET", "/x", "").without("spoof")
+        })
+        .collect()
+}
+
+fn trailer_of_http2(name: &str) -> Case {
+    let frames = [open(&fields_of_http2("POST", &[])), part("x"), fields(&[(name, "spoof")])];
+    stream(200, &format!("HTTP/2: trailer: {name}"), &frames).arrives("POST", "/x", "x").without("spoof")
 }
 
 fn request_ids() -> Vec<Case> {

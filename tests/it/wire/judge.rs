@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::identity::is_claim;
 use super::reader::{READERS, Rest, STRICT, Seen, text};
 
 /// A request that the gateway was allowed to forward.
@@ -39,26 +40,6 @@ const HOP_BY_HOP: &[&str] = &[
     "proxy-authorization",
     "proxy-connection",
     "upgrade",
-];
-
-/// How names begin that a service believes of a proxy. The gateway's own are looked at by themselves.
-const CLAIMS: &[&str] = &[
-    "bento-",
-    "client-cert",
-    "forwarded",
-    "remote-",
-    "runner-name",
-    "x-auth-request-",
-    "x-bento-",
-    "x-client-",
-    "x-forwarded-",
-    "x-original-url",
-    "x-real-ip",
-    "x-remote-",
-    "x-rewrite-url",
-    "x-user",
-    "x-yatai-",
-    "yatai-",
 ];
 
 /// What is wrong with the connections' bytes, in words; empty: every reader finds `authorised`, in this order, and nothing
@@ -127,14 +108,14 @@ impl Law {
         for (name, value) in &seen.fields {
             let asks = [("connection", "upgrade"), ("upgrade", "websocket")].contains(&(&**name, &**value));
             let is_hop = HOP_BY_HOP.contains(&name.as_str()) || (name == "te" && value != "trailers");
-            if (is_hop && !(upgrades && asks)) || (!ours(name) && CLAIMS.iter().any(|start| name.starts_with(start))) {
+            if (is_hop && !(upgrades && asks)) || (!ours(name) && name != "x-request-id" && is_claim(name)) {
                 faults.push(format!("{name} is not for the service"));
             }
         }
         for (name, _) in &seen.trailers {
             let frames = ["host", "content-length", "transfer-encoding", "te", "cookie", "content-type", "trailer"];
             let is_bad = frames.contains(&name.as_str()) || HOP_BY_HOP.contains(&name.as_str());
-            if is_bad || name == "x-request-id" || CLAIMS.iter().any(|start| name.starts_with(start)) {
+            if is_bad || is_claim(name) {
                 faults.push(format!("{name} is no trailer"));
             }
         }

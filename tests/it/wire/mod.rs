@@ -47,6 +47,11 @@ fn claims_of_identity() {
 }
 
 #[test]
+fn claims_of_identity_in_http_2() {
+    bench::run(&identity::cases_of_http2());
+}
+
+#[test]
 fn requests_in_one_go() {
     bench::run(&pipelining::cases());
 }
