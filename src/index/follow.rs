@@ -271,7 +271,8 @@ impl Follower {
         self.store_deployments(news.deployments);
         self.rebuild_routes();
         self.is_like(latest);
-        self.declare().await;
+        // Writing may have to wait, and the follower must not.
+        tokio::spawn(self.declare());
         Ok(())
     }
 
