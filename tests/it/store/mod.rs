@@ -12,6 +12,7 @@ mod history;
 mod invitations;
 mod large;
 mod opening;
+mod plans;
 mod postgres;
 mod priorities;
 mod replicas;
