@@ -232,6 +232,7 @@ impl Caller {
             telemetry: Arc::clone(&world.access.workers()[0]),
             tls: Arc::new(ArcSwapOption::empty()),
             max_connections: 10,
+            max_upstream_connections: 10,
         };
         let worker = worker::start(0, parts).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -14,11 +14,14 @@ const MANAGEMENT_SHARE: usize = 8;
 /// A share never falls below this, or the gateway could not be operated at all.
 const LEAST: usize = 4;
 
-/// How many connections each listener may have open.
+/// How many connections each may have open.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shares {
-    /// Over all workers.
+    /// From callers, over all workers.
     pub proxy: usize,
+    /// To upstreams, over all workers, idle ones included: one for each caller, and what nobody else is given. An HTTP/2 caller
+    /// can use a hundred.
+    pub upstreams: usize,
     pub management: usize,
 }
 
@@ -36,12 +39,17 @@ pub fn raise() -> usize {
 
 /// Divides `limit`, and says how. Nothing is taken from what is configured as long as it fits.
 pub fn share(limit: usize, config: &Config) -> Shares {
-    let wanted =
-        Shares { proxy: config.proxy.limits.max_connections, management: config.management.limits.max_connections };
+    let (proxy, management) = (config.proxy.limits.max_connections, config.management.limits.max_connections);
     let store = usize::try_from(config.store.max_connections).unwrap_or(usize::MAX);
-    let shares = divide(limit, &wanted, store);
-    info!(open_files = limit, callers = shares.proxy, management = shares.management, "connections that may be open");
-    if shares != wanted {
+    let shares = divide(limit, proxy, management, store);
+    info!(
+        open_files = limit,
+        callers = shares.proxy,
+        upstreams = shares.upstreams,
+        management = shares.management,
+        "connections that may be open"
+    );
+    if (shares.proxy, shares.management) != (proxy, management) {
         warn!(
             open_files = limit,
             proxy = shares.proxy,
@@ -53,11 +61,12 @@ pub fn share(limit: usize, config: &Config) -> Shares {
     shares
 }
 
-fn divide(limit: usize, wanted: &Shares, store: usize) -> Shares {
-    let management = wanted.management.min((limit / MANAGEMENT_SHARE).max(LEAST));
+/// `proxy` and `management` are what is configured.
+fn divide(limit: usize, proxy: usize, management: usize, store: usize) -> Shares {
+    let management = management.min((limit / MANAGEMENT_SHARE).max(LEAST));
     let rest = limit.saturating_sub(management).saturating_sub(store).saturating_sub(RESERVE);
-    let proxy = wanted.proxy.min((rest / PER_CALLER).max(LEAST));
-    Shares { proxy, management }
+    let proxy = proxy.min((rest / PER_CALLER).max(LEAST));
+    Shares { proxy, upstreams: rest.saturating_sub(proxy).max(LEAST), management }
 }
 
 #[cfg(test)]
@@ -66,18 +75,18 @@ mod tests {
 
     #[test]
     fn a_listener_leaves_the_others_their_descriptors() {
-        for (limit, proxy, management) in [
-            (usize::MAX, 10_000, 256),
-            (65_536, 10_000, 256),
-            (20_330, 10_000, 256),
-            (16_384, 8_027, 256),
-            (1024, 411, 128),
-            (256, 75, 32),
-            (16, 4, 4),
+        for (limit, proxy, upstreams, management) in [
+            (usize::MAX, 10_000, usize::MAX - 10_330, 256),
+            (65_536, 10_000, 55_206, 256),
+            (20_330, 10_000, 10_000, 256),
+            (16_384, 8_027, 8_027, 256),
+            (1024, 411, 411, 128),
+            (256, 75, 75, 32),
+            (16, 4, 4, 4),
         ] {
-            let shares = divide(limit, &Shares { proxy: 10_000, management: 256 }, 10);
-            assert_eq!(shares, Shares { proxy, management }, "{limit}");
-            assert!(limit < 100 || PER_CALLER * proxy + management + 10 + RESERVE <= limit);
+            let shares = divide(limit, 10_000, 256, 10);
+            assert_eq!(shares, Shares { proxy, upstreams, management }, "{limit}");
+            assert!(limit < 100 || proxy + upstreams + management + 10 + RESERVE <= limit);
         }
     }
 }

@@ -110,7 +110,7 @@ async fn run(
     let shares = descriptors::share(descriptors::raise(), &config);
     let access_log = AccessLog::start(config.proxy.workers, config.log.access, Style::of(config.log.format))?;
     let gateway = gateway(&config)?;
-    let workers = start_workers(&config.proxy, &gateway, &access_log, shares.proxy)?;
+    let workers = start_workers(&config.proxy, &gateway, &access_log, &shares)?;
     let drain_timeout = config.proxy.drain_timeout;
     let (declared, follow_declared) = watch::channel(config.declared.clone());
     let management = bind("the management listener", "--management-listen", config.management.listen).await?;
@@ -247,12 +247,11 @@ fn management_certificate(config: &Config) -> Result<Option<Arc<tokio_rustls::ru
     files.map(|files| tls::load(&files.certificate, &files.key, false)).transpose()
 }
 
-/// `max_connections`: over all workers.
 fn start_workers(
     proxy: &ProxyConfig,
     gateway: &Arc<Gateway>,
     access_log: &AccessLog,
-    max_connections: usize,
+    shares: &descriptors::Shares,
 ) -> Result<Workers, ServeError> {
     let certificate =
         proxy.tls.as_ref().map(|files| tls::load(&files.certificate, &files.key, proxy.http2)).transpose()?;
@@ -262,7 +261,8 @@ fn start_workers(
             gateway: Arc::clone(gateway),
             telemetry: Arc::clone(&access_log.workers()[number]),
             tls: Arc::clone(&tls),
-            max_connections: max_connections.div_ceil(proxy.workers),
+            max_connections: shares.proxy.div_ceil(proxy.workers),
+            max_upstream_connections: shares.upstreams.div_ceil(proxy.workers),
         };
         worker::start(number, parts)
     };

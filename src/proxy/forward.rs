@@ -18,7 +18,7 @@ use super::{
     rejection::{Malformed, Rejection, UpstreamFailure},
     state::Worker,
     upstream::{
-        connect::{Attempt, attempt_delay, race},
+        connect::{Attempt, attempt_delay, is_out_of_connections, race},
         exchange::{Exchange, Load},
         head::ResponseHead,
         pool,
@@ -109,6 +109,7 @@ async fn connect(
     // Boxed, as it is rare and large: else each request would move it about.
     match Box::pin(deadline.guard(race(attempts, delay))).await? {
         Some(Ok(connected)) => Ok(connected),
+        Some(Err(error)) if is_out_of_connections(&error) => Err(Rejection::OutOfConnections),
         Some(Err(error)) => Err(UpstreamFailure::Connect(error.kind()).into()),
         None => Err(UpstreamFailure::Connect(ErrorKind::NotFound).into()),
     }
@@ -126,9 +127,9 @@ async fn open(
         return Ok((connection, load));
     }
     let attempt = Attempt::begin(delay, |connected| note(&upstream, connected));
-    let connected = attempt.end(pool.connect(&upstream, delay).await);
+    let connected = attempt.end(Rc::clone(&pool).connect(&upstream, delay).await);
     let connected = connected.inspect_err(|error| {
-        tracing::debug!(upstream = %upstream.url, %error, "an upstream takes no connection");
+        tracing::debug!(upstream = %upstream.url, %error, "there is no connection to an upstream");
     });
     Ok((connected?, load))
 }

@@ -35,6 +35,8 @@ pub struct WorkerParts {
     pub tls: Arc<ArcSwapOption<ServerConfig>>,
     /// Downstream connections that this worker may have open.
     pub max_connections: usize,
+    /// Connections to upstreams that it may have open, idle ones included.
+    pub max_upstream_connections: usize,
 }
 
 /// What all requests of one worker share.
@@ -72,7 +74,7 @@ impl Worker {
         Self {
             gateway: parts.gateway,
             sweep: DeadlineSweep::new(),
-            pool: Rc::default(),
+            pool: Rc::new(Pool::new(parts.max_upstream_connections)),
             tarpit: Rc::default(),
             prepared: PreparedResponses::default(),
             complaints: Complaints::default(),

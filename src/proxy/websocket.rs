@@ -22,7 +22,7 @@ use super::{
     deadlines::{Cut, Timer},
     record::Record,
     rejection::Rejection,
-    upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead},
+    upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead, pool::Connection},
     websocket_frames::{FrameFollower, close_frame},
 };
 use crate::{system, telemetry::line::RequestOutcome};
@@ -65,14 +65,14 @@ pub fn tunnel(
 
 async fn carry(downstream: OnUpgrade, exchange: Box<Exchange>, mut record: Box<Record>) {
     // The load counts as long as the tunnel stands.
-    let (upstream, early, deadline, _under_way) = exchange.into_tunnel();
+    let (Connection { stream, buffer: early, slot: _slot, .. }, deadline, _under_way) = exchange.into_tunnel();
     deadline.leave_downstream();
     let opened = deadline.guard(downstream).await;
     let Ok(Ok(downstream)) = opened else {
         record.ended(opened.map_or_else(RequestOutcome::from, |_| RequestOutcome::CallerLeft));
         return;
     };
-    let mut tunnel = Tunnel::new(TokioIo::new(downstream), upstream);
+    let mut tunnel = Tunnel::new(TokioIo::new(downstream), stream);
     let idle_timeout = deadline.permit().spec().settings.idle_timeout;
     let touch = || {
         deadline.arm(Timer::UpstreamIdle, idle_timeout);

@@ -47,6 +47,7 @@ mod prometheus;
 mod proxy_connections;
 mod proxy_curl;
 mod proxy_decision;
+mod proxy_descriptors;
 mod proxy_first_verification;
 mod proxy_framing;
 mod proxy_framing_responses;

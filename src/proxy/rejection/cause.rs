@@ -30,6 +30,7 @@ impl Rejection {
             ),
             Self::Denied(_)
             | Self::QueueFull
+            | Self::OutOfConnections
             | Self::Cut(Cut::Token(_) | Cut::Drained | Cut::Timeout(Timer::Queue)) => false,
             Self::Upstream(_) | Self::Cut(Cut::Timeout(_)) => true,
         };
@@ -49,7 +50,7 @@ impl fmt::Display for Cause {
             }
             Rejection::Upstream(UpstreamFailure::Connect(kind)) => kind.fmt(f),
             Rejection::Cut(Cut::Timeout(timer)) => f.write_str(timed_out(timer)),
-            Rejection::Denied(_) | Rejection::QueueFull | Rejection::Cut(_) => Ok(()),
+            Rejection::Denied(_) | Rejection::QueueFull | Rejection::OutOfConnections | Rejection::Cut(_) => Ok(()),
         }
     }
 }

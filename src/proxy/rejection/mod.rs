@@ -31,6 +31,8 @@ pub enum Rejection {
     BadRequest(BadRequest),
     Denied(Denied),
     Upstream(UpstreamFailure),
+    /// There are as many connections to upstreams as there may be.
+    OutOfConnections,
     Cut(Cut),
     /// As many requests wait for the Deployment as may.
     QueueFull,
@@ -148,6 +150,7 @@ impl Rejection {
             Self::Upstream(UpstreamFailure::Connect(_)) => Row::bad_gateway("upstream_unreachable"),
             Self::Upstream(UpstreamFailure::Closed(_)) => Row::bad_gateway("upstream_closed"),
             Self::Upstream(UpstreamFailure::Malformed(_)) => Row::bad_gateway("upstream_malformed"),
+            Self::OutOfConnections => Row::unavailable("out_of_connections"),
             Self::Cut(Cut::Timeout(Timer::Connect)) => Row::gateway_timeout("connect_timeout"),
             Self::Cut(Cut::Timeout(Timer::FirstByte)) => Row::gateway_timeout("first_byte_timeout"),
             Self::Cut(Cut::Timeout(Timer::UpstreamIdle)) => Row::gateway_timeout("upstream_idle_timeout"),

@@ -62,7 +62,7 @@ fn all() -> Vec<Rejection> {
     all.extend(bad_requests.map(Rejection::from));
     all.extend(denied.into_iter().chain(credentials).chain([Denied::Terminated]).map(Rejection::from));
     all.extend(unavailable.map(|reason| Rejection::from(Denied::Unavailable(reason))));
-    all.extend(upstream.map(Rejection::from));
+    all.extend(upstream.map(Rejection::from).into_iter().chain([Rejection::OutOfConnections]));
     all.extend(cuts.into_iter().chain([Cut::Drained]).chain(reasons.map(Cut::Token)).map(Rejection::from));
     all
 }

@@ -34,28 +34,48 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// A new connection, to the address of the upstream's name that takes one first. `delay`: between attempts.
+    /// A new connection, to the address of the upstream's name that takes one first. `delay`: between attempts. `slots` gives
+    /// each attempt a place among the connections that there may be.
     ///
     /// # Errors
     /// That of the attempt that ended last, or of the name's resolution.
-    pub async fn connect(self: Rc<Self>, url: &UpstreamUrl, delay: Duration) -> io::Result<TcpStream> {
+    pub async fn connect<S: 'static>(
+        self: Rc<Self>,
+        url: &UpstreamUrl,
+        delay: Duration,
+        slots: impl Fn() -> Option<S> + 'static,
+    ) -> io::Result<(TcpStream, S)> {
         let mut addresses = resolve(url).await?;
         if let [only] = addresses[..] {
-            return open(only).await;
+            let slot = slots().ok_or_else(out_of_connections)?;
+            return open(only, slot).await;
         }
         interleave(&mut addresses);
         let now = Instant::now();
         addresses.sort_by_cached_key(|address| self.failed.borrow().get(address).map(|address| address.place(now)));
-        self.race(addresses, delay).await
+        self.race(addresses, delay, slots).await
     }
 
-    async fn race(self: Rc<Self>, addresses: Vec<SocketAddr>, delay: Duration) -> io::Result<TcpStream> {
+    async fn race<S: 'static>(
+        self: Rc<Self>,
+        addresses: Vec<SocketAddr>,
+        delay: Duration,
+        slots: impl Fn() -> Option<S> + 'static,
+    ) -> io::Result<(TcpStream, S)> {
+        let slots = Rc::new(slots);
         let attempts = addresses.into_iter().map(|address| {
             let attempt = Attempt::begin(delay, {
                 let addresses = Rc::clone(&self);
                 move |connected| addresses.note(address, connected)
             });
-            async move { attempt.end(open(address).await) }
+            let slots = Rc::clone(&slots);
+            async move {
+                let opened = match slots() {
+                    Some(slot) => open(address, slot).await,
+                    None => Err(out_of_connections()),
+                };
+                attempt.end(opened)
+            }
         });
         race(attempts, delay)
             .await
@@ -92,9 +112,12 @@ impl<N: FnMut(bool)> Attempt<N> {
         Self { delay, note, begun: Some(Instant::now()) }
     }
 
-    pub fn end<T, E>(mut self, result: Result<T, E>) -> Result<T, E> {
+    pub fn end<T>(mut self, result: io::Result<T>) -> io::Result<T> {
         self.begun = None;
-        (self.note)(result.is_ok());
+        // One for which there was no room has learned nothing.
+        if !result.as_ref().is_err_and(is_out_of_connections) {
+            (self.note)(result.is_ok());
+        }
         result
     }
 }
@@ -140,11 +163,20 @@ where
     }
 }
 
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+async fn open<S>(address: SocketAddr, slot: S) -> io::Result<(TcpStream, S)> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     keepalive::set(SockRef::from(&stream))?;
-    Ok(stream)
+    Ok((stream, slot))
+}
+
+fn out_of_connections() -> io::Error {
+    io::Error::new(io::ErrorKind::QuotaExceeded, "there are as many connections to upstreams as there may be")
+}
+
+/// Whether no attempt was made, since there are as many connections as there may be. No connection fails with this kind.
+pub fn is_out_of_connections(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::QuotaExceeded
 }
 
 /// In the order of preference (RFC 6724), in which the system's resolver gives them.
@@ -244,7 +276,7 @@ mod tests {
             let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let alive = (alive.local_addr().unwrap(), alive);
             let addresses = Rc::<Addresses>::default();
-            let stream = Rc::clone(&addresses).race(vec![dead, alive.0], DELAY).await.unwrap();
+            let (stream, ()) = Rc::clone(&addresses).race(vec![dead, alive.0], DELAY, || Some(())).await.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), alive.0);
             // The attempt that lost is dropped when the runtime gets to it.
             tokio::task::yield_now().await;
@@ -252,6 +284,9 @@ mod tests {
             assert_eq!((place(dead), place(alive.0)), (Some(Place::Last), None));
             addresses.note(dead, true);
             assert_eq!(place(dead), None);
+            // Nothing is learned of an address that was not tried.
+            let refused = Rc::clone(&addresses).race(vec![dead, alive.0], DELAY, || None::<()>).await.unwrap_err();
+            assert!(is_out_of_connections(&refused) && place(alive.0).is_none());
         });
     }
 }

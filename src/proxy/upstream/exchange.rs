@@ -12,7 +12,6 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Frame;
-use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
 use super::{
@@ -240,8 +239,8 @@ impl Exchange {
     }
 
     /// After a 101: the connection itself, and what the upstream sent on it already.
-    pub fn into_tunnel(self) -> (TcpStream, BytesMut, Deadline, (Load, Option<Slot>)) {
-        (self.connection.stream, self.connection.buffer, self.deadline, (self.load, self.slot))
+    pub fn into_tunnel(self) -> (Connection, Deadline, (Load, Option<Slot>)) {
+        (self.connection, self.deadline, (self.load, self.slot))
     }
 
     /// Puts the connection into the pool if it can carry another exchange. For a response whose body is complete.

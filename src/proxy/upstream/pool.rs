@@ -1,7 +1,8 @@
-//! Connections to upstreams that wait for the next exchange. One pool per worker, so there is nothing to lock.
+//! Connections to upstreams: how many there may be, and those that wait for the next exchange. One pool per worker, so there is
+//! nothing to lock.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
     mem::MaybeUninit,
@@ -29,29 +30,63 @@ pub struct Connection {
     pub reused: bool,
     /// Room for the first read of the next response, bytes: what the last one took.
     pub read_size: usize,
+    pub slot: Slot,
 }
 
-#[derive(Default)]
+/// The place of one connection among those that a worker may have to upstreams. Free again when it is dropped.
+pub struct Slot(Rc<Cell<usize>>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
 pub struct Pool {
+    /// By upstream, the one that was used last at the end.
     idle: RefCell<BTreeMap<u64, Vec<Idle>>>,
     addresses: Rc<Addresses>,
+    free_slots: Rc<Cell<usize>>,
 }
 
 struct Idle {
     stream: TcpStream,
     read_size: usize,
     since: Instant,
+    slot: Slot,
 }
 
 impl Pool {
+    /// `max_connections`: those that wait for an exchange included.
+    pub fn new(max_connections: usize) -> Self {
+        Self { idle: RefCell::default(), addresses: Rc::default(), free_slots: Rc::new(Cell::new(max_connections)) }
+    }
+
+    /// A place for a new connection, if need be that of the one that has been idle for longest. `None`: all are used.
+    fn slot(&self) -> Option<Slot> {
+        if self.free_slots.get() == 0 {
+            self.drop_longest_idle();
+        }
+        self.free_slots.set(self.free_slots.get().checked_sub(1)?);
+        Some(Slot(Rc::clone(&self.free_slots)))
+    }
+
+    fn drop_longest_idle(&self) {
+        let mut idle = self.idle.borrow_mut();
+        let oldest = idle.iter().filter_map(|(id, connections)| Some((connections.first()?.since, *id))).min();
+        if let Some(connections) = oldest.and_then(|(_, id)| idle.get_mut(&id)) {
+            connections.remove(0);
+        }
+    }
+
     /// The connection that was used last, if it is still open and silent. One that was closed is of no use; one on which
     /// the upstream has sent bytes unasked is dropped, since they would pass for the response to the next request.
     pub fn take(&self, upstream: &Upstream, keep_alive: Duration) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&upstream.id)?;
-        while let Some(Idle { stream, read_size, since }) = connections.pop() {
+        while let Some(Idle { stream, read_size, since, slot }) = connections.pop() {
             if is_silent(&stream) && since.elapsed() < keep_alive {
-                return Some(Connection { stream, buffer: BytesMut::new(), reused: true, read_size });
+                return Some(Connection { stream, buffer: BytesMut::new(), reused: true, read_size, slot });
             }
         }
         None
@@ -60,10 +95,12 @@ impl Pool {
     /// A new connection. `delay`: between attempts, if the upstream's name has several addresses.
     ///
     /// # Errors
-    /// The upstream's name has no address, or none of them takes a connection.
-    pub async fn connect(&self, upstream: &Upstream, delay: Duration) -> io::Result<Connection> {
-        let stream = Rc::clone(&self.addresses).connect(&upstream.url, delay).await?;
-        Ok(Connection { stream, buffer: BytesMut::new(), reused: false, read_size: FIRST_READ })
+    /// The upstream's name has no address, or none of them takes a connection; or there are as many as there may be
+    /// ([`connect::is_out_of_connections`](super::connect::is_out_of_connections)).
+    pub async fn connect(self: Rc<Self>, upstream: &Upstream, delay: Duration) -> io::Result<Connection> {
+        let addresses = Rc::clone(&self.addresses);
+        let (stream, slot) = addresses.connect(&upstream.url, delay, move || self.slot()).await?;
+        Ok(Connection { stream, buffer: BytesMut::new(), reused: false, read_size: FIRST_READ, slot })
     }
 
     /// Keeps a connection whose exchange is over and left nothing behind.
@@ -72,8 +109,8 @@ impl Pool {
             let mut idle = self.idle.borrow_mut();
             let connections = idle.entry(upstream.id).or_default();
             if connections.len() < MAX_IDLE {
-                let Connection { stream, read_size, .. } = connection;
-                connections.push(Idle { stream, read_size, since: Instant::now() });
+                let Connection { stream, read_size, slot, .. } = connection;
+                connections.push(Idle { stream, read_size, since: Instant::now(), slot });
             }
         }
     }
@@ -105,6 +142,7 @@ mod tests {
     use tokio::runtime;
 
     use super::*;
+    use crate::proxy::upstream::connect::is_out_of_connections;
 
     /// The runtime does not get to look for events in between, as under load.
     #[test]
@@ -115,9 +153,9 @@ mod tests {
                 &format!("http://{}", listener.local_addr().unwrap()).parse().unwrap(),
                 std::sync::Arc::default(),
             );
-            let pool = Pool::default();
+            let pool = Rc::new(Pool::new(1));
             for end in [None, Some(b"HTTP/1.1 200 OK\r\n".as_slice()), Some(b"")] {
-                let connection = pool.connect(&upstream, Duration::ZERO).await.unwrap();
+                let connection = Rc::clone(&pool).connect(&upstream, Duration::ZERO).await.unwrap();
                 let (mut peer, _) = listener.accept().unwrap();
                 // tokio takes a new socket for readable until it has looked.
                 let nothing = connection.stream.try_read(&mut [0]);
@@ -131,6 +169,32 @@ mod tests {
                 let taken = pool.take(&upstream, Duration::from_secs(60));
                 assert_eq!(taken.is_some(), end.is_none(), "{end:?}");
             }
+        };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
+        runtime.unwrap().block_on(test);
+    }
+
+    #[test]
+    fn idle_connections_make_room_and_others_do_not() {
+        let test = async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+            let [one, other] = [(); 2].map(|()| Upstream::new(&url, std::sync::Arc::default()));
+            let pool = Rc::new(Pool::new(2));
+            let connect = |upstream| {
+                let pool = Rc::clone(&pool);
+                async move { pool.connect(upstream, Duration::ZERO).await }
+            };
+            let (first, second) = (connect(&one).await.unwrap(), connect(&other).await.unwrap());
+            let refused = connect(&one).await.map(drop).unwrap_err();
+            assert!(is_out_of_connections(&refused), "{refused}");
+            pool.put(&one, first);
+            let keep_alive = Duration::from_secs(60);
+            let third = connect(&other).await.unwrap();
+            assert!(pool.take(&one, keep_alive).is_none(), "it made room");
+            drop(second);
+            pool.put(&other, third);
+            assert!(pool.take(&other, keep_alive).is_some(), "there was room");
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
         runtime.unwrap().block_on(test);
