@@ -126,7 +126,12 @@ impl World {
     pub fn connection(&self) -> Connection {
         let minute = Duration::from_secs(60);
         let state = Arc::new(ConnectionState::new(self.started, minute, minute));
-        Connection { peer: Peer::new(SocketAddr::from(([127, 0, 0, 1], 40_000)), false), listener: None, state }
+        Connection {
+            peer: Peer::new(SocketAddr::from(([127, 0, 0, 1], 40_000)), false),
+            listener: None,
+            ends: None,
+            state,
+        }
     }
 
     /// The data with real tokens in it.

@@ -13,8 +13,8 @@ const PROBES: u32 = 4;
 
 /// Sets it. Connections that a listener accepts have what the listener has (Linux).
 ///
-/// There is no `TCP_USER_TIMEOUT`: Linux also counts it while a peer that is well has closed its window, and a slow reader
-/// may do that for `idle_timeout`, which is what limits bytes that nobody acknowledges.
+/// There is no `TCP_USER_TIMEOUT`: Linux also counts it while a peer that is well has closed its window, as a slow reader may.
+/// Of bytes that nobody acknowledges the proxy learns otherwise (`proxy/unheard.rs`).
 ///
 /// # Errors
 /// The operating system's.

@@ -31,6 +31,7 @@ use super::{
     state::{Connection, Worker},
     streams::{Refusal, Streams},
     target::BadTarget,
+    unheard::Ends,
     upstream::body::ResponseBody,
 };
 use crate::{
@@ -68,8 +69,9 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         worker.sweep.register_connection(settings.limits.header_timeout, settings.limits.keep_alive_timeout);
     let state = &registered.state;
     let Accepted { stream, peer, listener, tls, connection_slot } = accepted;
+    let ends = stream.local_addr().ok().map(|local| Ends::new(local, peer));
     let peer = Peer::new(peer, tls.is_some());
-    let connection = Rc::new(Connection { peer, listener, state: Arc::clone(state) });
+    let connection = Rc::new(Connection { peer, listener, ends, state: Arc::clone(state) });
     let server = Server { worker, connection, limits: &settings.limits };
     let mut stream = OpenedStream::new(stream);
     let opening = match state.guard(stream.opening()).await {

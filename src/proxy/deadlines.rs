@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashSet,
     future::poll_fn,
     pin::pin,
     rc::Rc,
@@ -17,7 +18,7 @@ use std::{
 use slab::Slab;
 use tokio::task::AbortHandle;
 
-use super::{connection_state::ConnectionState, permit::Permit};
+use super::{connection_state::ConnectionState, permit::Permit, unheard::Ends};
 use crate::{domain::decision::Reason, index::tokens::TokenIndex, system};
 
 /// How late a deadline may be noticed.
@@ -27,6 +28,9 @@ pub const SWEEP: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_millis(100);
 /// How often the sweep decides on running exchanges without a change of the index: tokens expire by the clock.
 const EXPIRY_CHECK: Duration = Duration::from_millis(250);
+/// How long an exchange has run before anybody asks whether its peers are still there.
+const LONG: Duration = Duration::from_secs(15);
+
 /// Which clock ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
@@ -38,6 +42,8 @@ pub enum Timer {
     DownstreamIdle,
     /// It was not its turn yet.
     Queue,
+    /// One of both acknowledged nothing of what was sent to it.
+    Vanished,
 }
 
 /// Why an exchange is ended from outside.
@@ -64,6 +70,9 @@ struct Slot {
     deadline: Cell<Option<(Instant, Timer)>>,
     cut: Cell<Option<(Cut, Instant)>>,
     waker: RefCell<Option<Waker>>,
+    began: Instant,
+    /// Of the downstream's connection, and of the upstream's.
+    ends: Cell<[Option<Ends>; 2]>,
     permit: Permit,
     /// `None`: whoever has the exchange ends it.
     downstream: RefCell<Option<Downstream>>,
@@ -96,10 +105,12 @@ impl DeadlineSweep {
         })
     }
 
-    pub fn register(self: &Rc<Self>, permit: Permit, downstream: Downstream) -> Deadline {
+    /// `ends`: of the downstream's connection.
+    pub fn register(self: &Rc<Self>, permit: Permit, downstream: Downstream, ends: Option<Ends>) -> Deadline {
         let (deadline, cut, waker) = (Cell::new(None), Cell::new(None), RefCell::new(None));
+        let (began, ends) = (Instant::now(), Cell::new([ends, None]));
         let downstream = RefCell::new(Some(downstream));
-        let slot = Rc::new(Slot { deadline, cut, waker, permit, downstream });
+        let slot = Rc::new(Slot { deadline, cut, waker, began, ends, permit, downstream });
         let key = self.exchanges.borrow_mut().insert(Rc::clone(&slot));
         Deadline { sweep: Rc::clone(self), slot, key }
     }
@@ -128,6 +139,20 @@ impl DeadlineSweep {
         for (_, connection) in self.connections.borrow().iter() {
             connection.rest_if_silent(millis);
             connection.close_if_due(millis);
+        }
+    }
+
+    /// Whether an exchange runs long enough for its peers to have vanished.
+    pub fn has_long_exchanges(&self) -> bool {
+        self.exchanges.borrow().iter().any(|(_, slot)| slot.began.elapsed() >= LONG)
+    }
+
+    /// Ends exchanges with peers that were not heard for long.
+    pub fn end_unheard(&self, unheard: &HashSet<Ends>) {
+        for (_, slot) in self.exchanges.borrow().iter() {
+            if slot.ends.get().iter().flatten().any(|ends| unheard.contains(ends)) {
+                slot.end(Cut::Timeout(Timer::Vanished));
+            }
         }
     }
 
@@ -187,6 +212,12 @@ impl Slot {
 impl Deadline {
     pub fn permit(&self) -> &Permit {
         &self.slot.permit
+    }
+
+    /// The exchange goes on by this connection to an upstream.
+    pub fn by_upstream(&self, ends: Option<Ends>) {
+        let [downstream, _] = self.slot.ends.get();
+        self.slot.ends.set([downstream, ends]);
     }
 
     /// Ends the exchange unless [`Deadline::arm`] or [`Deadline::disarm`] is called within `limit`. Returns the time of now.

@@ -56,6 +56,7 @@ pub async fn forward(
     record.forwards();
     loop {
         let (connection, load) = connect(worker, request.permit(), &deadline, reusable).await?;
+        deadline.by_upstream(connection.ends);
         writer.start(request.write(load.upstream().url.base_path()));
         // Boxed, as it is large and passed on at every stage from here.
         let mut exchange = Box::new(Exchange::new(connection, writer, deadline, (load, slot), Rc::clone(&worker.pool)));

@@ -31,6 +31,7 @@ mod request_line;
 pub mod state;
 mod streams;
 pub mod target;
+mod unheard;
 pub mod upstream;
 pub mod upstream_request;
 pub mod websocket;

@@ -101,8 +101,8 @@ async fn serve(
     record.token(permit.token_uid());
 
     let request = UpstreamRequest::new(routed.request, &permit, body.as_ref())?;
-    let downstream = routed.request.received.connection.downstream();
-    let deadline = worker.sweep.register(permit.clone(), downstream);
+    let connection = routed.request.received.connection;
+    let deadline = worker.sweep.register(permit.clone(), connection.downstream(), connection.ends);
     let (mut response, exchange) = forward(worker, deadline, &request, body.take(), record).await?;
 
     headers::strip_response(&mut response.headers);

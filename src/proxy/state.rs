@@ -15,6 +15,7 @@ use super::{
     record::Record,
     rejection::PreparedResponses,
     request_id::RequestNumber,
+    unheard::Ends,
     upstream::pool::Pool,
 };
 use crate::{
@@ -63,6 +64,8 @@ pub struct Connection {
     pub peer: Peer,
     /// The Deployment's own listener that accepted it. `None`: the common one.
     pub listener: Option<SocketAddr>,
+    /// `None`: the operating system did not say.
+    pub ends: Option<Ends>,
     pub state: Arc<ConnectionState>,
 }
 

@@ -22,6 +22,7 @@ use super::{
     connection::{self, Accepted},
     deadlines::SWEEP,
     state::{Worker, WorkerParts},
+    unheard::unheard,
 };
 use crate::system::{self, NoEntropy};
 
@@ -29,6 +30,8 @@ use crate::system::{self, NoEntropy};
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// How often a drain checks whether all is done.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// How often long exchanges are looked through for peers that have vanished.
+const UNHEARD_CHECK: Duration = Duration::from_secs(10);
 
 /// How long the exchanges that a drain has ended may take to say so: WebSockets send a close frame.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -75,6 +78,7 @@ pub fn start(number: usize, parts: WorkerParts) -> io::Result<WorkerHandle> {
 async fn run(parts: WorkerParts, id_prefix: u64, mut commands: mpsc::UnboundedReceiver<Command>) {
     let worker = Rc::new(Worker::new(parts, id_prefix));
     tokio::task::spawn_local(sweep_loop(Rc::clone(&worker)));
+    tokio::task::spawn_local(leave_vanished_peers(Rc::clone(&worker)));
     let mut listeners: HashMap<SocketAddr, AbortHandle> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
@@ -108,6 +112,18 @@ async fn sweep_loop(worker: Rc<Worker>) {
         let now = *epoch.borrow_and_update();
         worker.sweep.sweep(&index.tokens, now);
         worker.pool.sweep(worker.gateway.settings.load().upstream_keep_alive);
+    }
+}
+
+/// Ends what runs with peers that were not heard for long.
+async fn leave_vanished_peers(worker: Rc<Worker>) {
+    loop {
+        tokio::time::sleep(UNHEARD_CHECK).await;
+        if worker.sweep.has_long_exchanges()
+            && let Ok(unheard) = tokio::task::spawn_blocking(unheard).await
+        {
+            worker.sweep.end_unheard(&unheard);
+        }
     }
 }
 

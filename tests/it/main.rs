@@ -65,6 +65,7 @@ mod proxy_streaming;
 mod proxy_timers;
 mod proxy_tls;
 mod proxy_upstreams;
+mod proxy_vanished;
 mod proxy_websocket;
 mod proxy_websocket_end;
 mod quick_start;

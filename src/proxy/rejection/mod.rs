@@ -153,7 +153,10 @@ impl Rejection {
             Self::OutOfConnections => Row::unavailable("out_of_connections"),
             Self::Cut(Cut::Timeout(Timer::Connect)) => Row::gateway_timeout("connect_timeout"),
             Self::Cut(Cut::Timeout(Timer::FirstByte)) => Row::gateway_timeout("first_byte_timeout"),
-            Self::Cut(Cut::Timeout(Timer::UpstreamIdle)) => Row::gateway_timeout("upstream_idle_timeout"),
+            // A vanished caller reads no response.
+            Self::Cut(Cut::Timeout(Timer::UpstreamIdle | Timer::Vanished)) => {
+                Row::gateway_timeout("upstream_idle_timeout")
+            }
             Self::Cut(Cut::Timeout(Timer::DownstreamIdle)) => {
                 Row::downstream(StatusCode::REQUEST_TIMEOUT, "body_timeout")
             }

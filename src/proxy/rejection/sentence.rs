@@ -106,6 +106,7 @@ pub(super) fn timed_out(timer: Timer) -> &'static str {
         Timer::Connect => "the service did not accept a connection in time (connect timeout)",
         Timer::FirstByte => "the service did not begin to answer in time (first byte timeout)",
         Timer::UpstreamIdle => "the service was silent for too long (idle timeout)",
+        Timer::Vanished => "one side acknowledges nothing of what is sent to it: it is gone, or the network in between",
         Timer::DownstreamIdle => "the request body did not arrive in time (idle timeout)",
         Timer::Queue => "too many requests were before this one for too long (queue timeout); try again soon",
     }

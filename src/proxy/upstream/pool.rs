@@ -15,7 +15,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::connect::Addresses;
-use crate::index::upstream::Upstream;
+use crate::{index::upstream::Upstream, proxy::unheard::Ends};
 
 /// Idle connections that are kept per upstream and worker.
 const MAX_IDLE: usize = 512;
@@ -30,6 +30,8 @@ pub struct Connection {
     pub reused: bool,
     /// Room for the first read of the next response, bytes: what the last one took.
     pub read_size: usize,
+    /// `None`: the operating system did not say.
+    pub ends: Option<Ends>,
     pub slot: Slot,
 }
 
@@ -53,6 +55,7 @@ struct Idle {
     stream: TcpStream,
     read_size: usize,
     since: Instant,
+    ends: Option<Ends>,
     slot: Slot,
 }
 
@@ -84,9 +87,9 @@ impl Pool {
     pub fn take(&self, upstream: &Upstream, keep_alive: Duration) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&upstream.id)?;
-        while let Some(Idle { stream, read_size, since, slot }) = connections.pop() {
+        while let Some(Idle { stream, read_size, since, ends, slot }) = connections.pop() {
             if is_silent(&stream) && since.elapsed() < keep_alive {
-                return Some(Connection { stream, buffer: BytesMut::new(), reused: true, read_size, slot });
+                return Some(Connection { stream, buffer: BytesMut::new(), reused: true, read_size, ends, slot });
             }
         }
         None
@@ -100,7 +103,8 @@ impl Pool {
     pub async fn connect(self: Rc<Self>, upstream: &Upstream, delay: Duration) -> io::Result<Connection> {
         let addresses = Rc::clone(&self.addresses);
         let (stream, slot) = addresses.connect(&upstream.url, delay, move || self.slot()).await?;
-        Ok(Connection { stream, buffer: BytesMut::new(), reused: false, read_size: FIRST_READ, slot })
+        let ends = stream.local_addr().and_then(|local| Ok(Ends::new(local, stream.peer_addr()?))).ok();
+        Ok(Connection { stream, buffer: BytesMut::new(), reused: false, read_size: FIRST_READ, ends, slot })
     }
 
     /// Keeps a connection whose exchange is over and left nothing behind.
@@ -109,8 +113,8 @@ impl Pool {
             let mut idle = self.idle.borrow_mut();
             let connections = idle.entry(upstream.id).or_default();
             if connections.len() < MAX_IDLE {
-                let Connection { stream, read_size, slot, .. } = connection;
-                connections.push(Idle { stream, read_size, since: Instant::now(), slot });
+                let Connection { stream, read_size, ends, slot, .. } = connection;
+                connections.push(Idle { stream, read_size, since: Instant::now(), ends, slot });
             }
         }
     }
