@@ -8,6 +8,7 @@ mod decisions;
 mod exposition;
 mod negotiation;
 mod process;
+mod queues;
 mod requests;
 mod upstreams;
 
@@ -99,6 +100,7 @@ impl Collector for Scraped {
         let mut out = Exposition::new(encoder);
         let routes = self.gateway.index.routes.load_full();
         requests::write(&mut out, &routes, &self.workers)?;
+        queues::write(&mut out, &routes)?;
         upstreams::write(&mut out, &routes)?;
         decisions::write(&mut out, self)?;
         process::write(&mut out, self)

@@ -15,6 +15,7 @@ use crate::{
     domain::{deployment::DeploymentSpec, timestamp::Timestamp, token::TokenUid},
     http::peer::Peer,
     telemetry::{
+        histogram::REQUEST,
         line::{Line, RequestOutcome, Span},
         request_metrics::{DeploymentMetrics, RequestMetrics},
         unsent::UnsentLine,
@@ -145,6 +146,9 @@ impl Record {
     /// It has waited for its turn.
     pub fn queued(&mut self, waited: Duration) {
         self.line.queued = Some(waited);
+        if let Some(deployment) = &self.deployment {
+            deployment.queued.observe(REQUEST, waited);
+        }
     }
 
     /// The gateway turns to the upstreams.

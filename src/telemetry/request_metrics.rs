@@ -25,6 +25,8 @@ pub struct RequestMetrics {
     ended: [AppendList<End, Histogram>; METHODS.len()],
     /// From the head of the request to the head of the service's response.
     pub first_byte: Histogram,
+    /// Waiting for a slot, of requests that had to.
+    pub queued: Histogram,
     /// Of bodies.
     pub bytes_in: Counter,
     pub bytes_out: Counter,

@@ -63,7 +63,11 @@ impl Used {
             "/fails" => response(500, &[], b"oh"),
             _ => response(200, &[], b"0123456789"),
         });
-        let both = format!("{}{}", deployment("a", upstream.address, ""), deployment("dead", free_address(), ""));
+        let both = format!(
+            "{}{}",
+            deployment("a", upstream.address, "max_in_flight = 50\n"),
+            deployment("dead", free_address(), "")
+        );
         let gateway = Setup::new(&both).env("PROXY__WORKERS", "2").start();
         let token = gateway.token(&["deployment:*"]);
         let admin = gateway.token(&["api"]).text;

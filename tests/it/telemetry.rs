@@ -83,7 +83,7 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 #[test]
 fn every_metric_is_explained_and_every_explained_one_is_there() {
     let upstream = Upstream::named("a");
-    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let gateway = Gateway::start(&deployment("a", upstream.address, "max_in_flight = 5\n"));
     let token = gateway.token(&["deployment:a"]);
     assert_eq!(gateway.ask(&get("a.test", "/", &token.text)).status, 200);
     scrape_until(&gateway, "the request was counted", |scrape| {

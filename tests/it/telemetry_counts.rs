@@ -1,6 +1,6 @@
 //! What is counted of requests, exactly, over several workers; and that nothing a caller sends makes a series.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_tungstenite::tungstenite::Message;
 
@@ -194,6 +194,35 @@ fn the_first_byte_and_the_gateways_part_of_it_are_told_apart() {
     assert!((first - (upstream + own)).abs() < 1e-6, "{first} is not {upstream} + {own}");
     assert!(upstream >= SLOW.as_secs_f64() && own > 0.0, "{upstream} and {own}");
     assert!(whole >= first + SLOW.as_secs_f64() * 0.9, "{whole} and {first}");
+}
+
+#[test]
+fn who_waits_for_a_slot_is_counted() {
+    let upstream = Upstream::watching();
+    let gateway = Gateway::start(&deployment("a", upstream.address, "max_in_flight = 1\n"));
+    let token = gateway.token(&["deployment:a"]);
+    let sum = |scrape: &Scrape, name: &str| scrape.sum(&format!("bento_gateway_{name}"), &[r#"deployment="a""#]);
+    let load = |scrape: &Scrape| ["slots", "slots_taken", "queue_depth"].map(|name| sum(scrape, name));
+    let begin = || {
+        let mut caller = gateway.connect();
+        caller.send(get("a.test", "/silent", &token.text));
+        caller
+    };
+    let first = begin();
+    wait_until("the first has the slot", SOON, || upstream.requests().len() == 1);
+    let second = begin();
+    let full = scrape_until(&gateway, "the second waits", |scrape| load(scrape) == [1.0, 1.0, 1.0]);
+    assert_eq!(sum(&full, "queue_wait_seconds_count"), 0.0, "its wait is not over");
+    let since = Instant::now();
+    std::thread::sleep(Duration::from_millis(300));
+    let waited = since.elapsed().as_secs_f64();
+    first.leave();
+    let served = scrape_until(&gateway, "the second has it", |scrape| {
+        load(scrape) == [1.0, 1.0, 0.0] && sum(scrape, "queue_wait_seconds_count") == 1.0
+    });
+    assert!(sum(&served, "queue_wait_seconds_sum") >= waited, "{served:?}");
+    second.leave();
+    scrape_until(&gateway, "nobody has it", |scrape| load(scrape) == [1.0, 0.0, 0.0]);
 }
 
 #[test]
