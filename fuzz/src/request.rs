@@ -19,7 +19,7 @@ use bento_gateway::{
         record::Record,
         rejection::{Rejection, ReplyContext},
         request::Received,
-        request_id::{RequestId, RequestNumber},
+        request_id::{self, Digits, RequestNumber},
         upstream::request_writer::BodyFraming,
         upstream_request::UpstreamRequest,
     },
@@ -76,9 +76,10 @@ async fn judge(world: &World, request: Request<Incoming>, raw: &[u8]) {
     let settings = world.gateway.settings.load();
     let connection = world.connection();
     let mut record = Record::new(Arc::clone(&world.access.workers()[0]), system::now(), &connection.peer, None);
-    let id = RequestId::of(&head.headers, RequestNumber::default);
+    let mut digits = Digits::default();
+    let id = request_id::of_request(&head.headers, RequestNumber::default, &mut digits);
     let has_body = !body.is_end_stream();
-    let received = Received { id: &id, head: &head, has_body, connection: &connection, settings: &settings };
+    let received = Received { id, head: &head, has_body, connection: &connection, settings: &settings };
     let request = match received.read(&mut record) {
         Ok(request) => request,
         Err(rejection) => return refused(world, rejection, &received.reply_context()),

@@ -16,6 +16,8 @@ use super::as_text::as_text;
 
 /// Longest host name, RFC 1035 § 2.3.4.
 const MAX_HOST_LEN: usize = 253;
+/// Longest part of it between dots.
+const MAX_LABEL_LEN: usize = 63;
 
 /// A host in canonical form, and the port that was written, if one was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,21 +88,28 @@ fn canonical_host(host: &str) -> Result<Cow<'_, str>, InvalidHost> {
         return Ok(if canonical == host { Cow::Borrowed(host) } else { Cow::Owned(canonical) });
     }
     let host = host.strip_suffix('.').unwrap_or(host);
-    if host.is_empty() || host.len() > MAX_HOST_LEN || !host.split('.').all(is_label) {
+    if host.len() > MAX_HOST_LEN {
         return Err(InvalidHost);
     }
-    Ok(if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(host.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(host)
-    })
-}
-
-/// Letters, digits, hyphens and the underscore that real-world host names (containers, above all) contain.
-fn is_label(label: &str) -> bool {
-    !label.is_empty()
-        && label.len() <= 63
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    // Labels of letters, digits, hyphens and the underscore that real-world host names (containers, above all) contain. They
+    // are read in one pass, as every request has a host.
+    let (mut label_len, mut shouted) = (0, false);
+    for byte in host.bytes() {
+        match byte {
+            b'.' if label_len == 0 => return Err(InvalidHost),
+            b'.' => label_len = 0,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' if label_len < MAX_LABEL_LEN => label_len += 1,
+            b'A'..=b'Z' if label_len < MAX_LABEL_LEN => {
+                label_len += 1;
+                shouted = true;
+            }
+            _ => return Err(InvalidHost),
+        }
+    }
+    if label_len == 0 {
+        return Err(InvalidHost);
+    }
+    Ok(if shouted { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) })
 }
 
 // === text ===

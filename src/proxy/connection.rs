@@ -27,6 +27,7 @@ use super::{
     local_executor::LocalExecutor,
     pipeline,
     rejection::{BadRequest, Rejection},
+    request_id::Digits,
     request_line::RequestLine,
     state::{Connection, Worker},
     streams::{Refusal, Streams},
@@ -188,8 +189,9 @@ impl Server<'_> {
             );
         }
         if !tls {
-            let id = self.worker.next_request_number().id();
-            io.write_all(&rejection.on_closing_connection(&id)).await?;
+            let mut digits = Digits::default();
+            let id = self.worker.next_request_number().id(&mut digits);
+            io.write_all(&rejection.on_closing_connection(id)).await?;
         }
         io.shutdown().await
     }

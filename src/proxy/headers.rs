@@ -59,11 +59,14 @@ pub fn check_message(headers: &HeaderMap, identity_fields: &IdentityFields) -> R
     if codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some() {
         return Err(BadRequest::TransferEncoding);
     }
-    // Before anything is done for each of them.
-    if nominated(headers).nth(MAX_CONNECTION_OPTIONS).is_some() {
-        return Err(BadRequest::ConnectionOptions);
+    let mut refused = false;
+    for (number, name) in nominated(headers).enumerate() {
+        if number == MAX_CONNECTION_OPTIONS {
+            return Err(BadRequest::ConnectionOptions);
+        }
+        refused |= !may_be_nominated(name, identity_fields);
     }
-    if nominated(headers).any(|name| !may_be_nominated(name, identity_fields)) {
+    if refused {
         return Err(BadRequest::Connection);
     }
     // Browsers say so of every script that is to stand between pages of an origin and its server.

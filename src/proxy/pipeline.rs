@@ -18,7 +18,7 @@ use super::{
     rejection::Rejection,
     reply,
     request::{Received, Routed},
-    request_id::{RequestId, X_REQUEST_ID},
+    request_id::{self, Digits, X_REQUEST_ID},
     state::{Connection, Worker},
     upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead},
     upstream_request::UpstreamRequest,
@@ -33,8 +33,8 @@ pub async fn handle(
     request: http::Request<Incoming>,
 ) -> Response<ResponseBody> {
     let (head, body) = request.into_parts();
-    let id = RequestId::of(&head.headers, || worker.next_request_number());
-    let id: &str = &id;
+    let mut digits = Digits::default();
+    let id = request_id::of_request(&head.headers, || worker.next_request_number(), &mut digits);
     let has_body = !body.is_end_stream();
     let mut record = worker.record(&connection, stream, !has_body || head.headers.contains_key(TRANSFER_ENCODING));
     record.request(id, &head.method, head.uri.path());

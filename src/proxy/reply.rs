@@ -2,7 +2,8 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -150,7 +151,7 @@ async fn discarded(head: &Parts, body: Option<Incoming>, unambiguous: bool, reco
 impl Discard {
     /// Whether that was all of it.
     async fn read(&self, mut body: Incoming, mut seen: impl FnMut(u64)) -> bool {
-        let all = async {
+        let mut all = pin!(async {
             let mut left = self.bytes;
             while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
                 let Ok(frame) = frame else { return false };
@@ -160,7 +161,11 @@ impl Discard {
                 left = rest;
             }
             true
-        };
+        });
+        // Most bodies are here by now, and need no timer.
+        if let Poll::Ready(all) = poll_fn(|cx| Poll::Ready(all.as_mut().poll(cx))).await {
+            return all;
+        }
         // A slower caller of HTTP/2 has had the response for long.
         tokio::time::timeout(self.time, all).await.unwrap_or(false)
     }

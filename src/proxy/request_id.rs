@@ -1,7 +1,5 @@
 //! The name of a request: in the log, towards the service, and in the response.
 
-use std::ops::Deref;
-
 use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName};
 
@@ -11,8 +9,8 @@ pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest `X-Request-Id` that is taken over from the caller.
 const MAX_CALLERS: usize = 128;
-/// Digits of one of our own.
-const LEN: usize = 32;
+/// Room for the digits of one of our own.
+pub type Digits = [u8; 32];
 
 /// What an id of our own is made of.
 #[derive(Clone, Copy, Default)]
@@ -22,40 +20,19 @@ pub struct RequestNumber {
     pub number: u64,
 }
 
-/// Goes into header fields, JSON and logs as it is.
-pub enum RequestId<'a> {
-    Callers(&'a str),
-    Own([u8; LEN]),
-}
-
 impl RequestNumber {
-    pub fn id(self) -> RequestId<'static> {
+    pub fn id(self, digits: &mut Digits) -> &str {
         let bytes = (u128::from(self.prefix) << 64 | u128::from(self.number)).to_be_bytes();
-        let mut digits = [0; LEN];
-        HEXLOWER.encode_mut(&bytes, &mut digits);
-        RequestId::Own(digits)
+        HEXLOWER.encode_mut_str(&bytes, digits)
     }
 }
 
-impl<'a> RequestId<'a> {
-    /// The caller's own if it is harmless, else `own`.
-    pub fn of(headers: &'a HeaderMap, own: impl FnOnce() -> RequestNumber) -> Self {
-        let mut fields = headers.get_all(&X_REQUEST_ID).iter();
-        match (fields.next().and_then(|id| id.to_str().ok()).filter(|id| is_harmless(id)), fields.next()) {
-            (Some(id), None) => Self::Callers(id),
-            _ => own().id(),
-        }
-    }
-}
-
-impl Deref for RequestId<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        match self {
-            Self::Callers(id) => id,
-            Self::Own(digits) => std::str::from_utf8(digits).unwrap_or_default(),
-        }
+/// The caller's own if it is harmless, else `own`. It goes into header fields, JSON and logs as it is.
+pub fn of_request<'a>(headers: &'a HeaderMap, own: impl FnOnce() -> RequestNumber, digits: &'a mut Digits) -> &'a str {
+    let mut fields = headers.get_all(&X_REQUEST_ID).iter();
+    match (fields.next().and_then(|id| id.to_str().ok()).filter(|id| is_harmless(id)), fields.next()) {
+        (Some(id), None) => id,
+        _ => own().id(digits),
     }
 }
 
@@ -86,7 +63,7 @@ mod tests {
             (&["a", "b"], new),
         ] {
             let fields = sent.iter().map(|id| (X_REQUEST_ID.clone(), HeaderValue::from_static(id)));
-            assert_eq!(&*RequestId::of(&fields.collect(), || own), expected, "{sent:?}");
+            assert_eq!(of_request(&fields.collect(), || own, &mut Digits::default()), expected, "{sent:?}");
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Watches how long the request line of HTTP/1 is, before the HTTP library has it. The library gives up at some length, which
 //! it takes for that of the header: it would answer 431 to a target that is too long.
 
-use super::{rejection::Rejection, request_id::RequestNumber, target::BadTarget};
+use super::{
+    rejection::Rejection,
+    request_id::{Digits, RequestNumber},
+    target::BadTarget,
+};
 
 /// What else a request line has at most: method, scheme, host and version. Below that the request is read as others are, and
 /// refused for its target where that is too long.
@@ -48,7 +52,8 @@ impl RequestLine {
         let end = memchr::memchr(b'\n', bytes);
         let seen = seen + end.unwrap_or(bytes.len());
         if seen > self.longest {
-            return Err(Rejection::from(BadTarget::TooLong).on_closing_connection(&self.request.id()));
+            let mut digits = Digits::default();
+            return Err(Rejection::from(BadTarget::TooLong).on_closing_connection(self.request.id(&mut digits)));
         }
         self.seen = end.is_none().then_some(seen);
         self.pass_over(&bytes[end.unwrap_or_default()..]);

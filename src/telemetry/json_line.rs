@@ -19,6 +19,13 @@ pub struct JsonLines {
     number: itoa::Buffer,
 }
 
+/// A key with the punctuation around it.
+macro_rules! key {
+    ($key:literal) => {
+        concat!(",\"", $key, "\":")
+    };
+}
+
 /// A line that is being written.
 struct Members<'a> {
     out: &'a mut Vec<u8>,
@@ -32,29 +39,29 @@ impl JsonLines {
         self.timestamp(line.at, out);
         out.extend_from_slice(b"\",\"message\":\"request\"");
         let mut members = Members { out, number: &mut self.number };
-        members.plain("request_id", line.request_id.of(text));
-        members.plain("client", line.client.of(text));
-        members.plain_or_null("method", line.method.as_ref().map(Method::as_str));
-        members.text("host", line.host.of(text));
-        members.text("path", &without_tokens(line.path.of(text)));
-        members.plain_or_null("deployment", Some(line.deployment.of(text)).filter(|name| !name.is_empty()));
+        members.plain(key!("request_id"), line.request_id.of(text));
+        members.plain(key!("client"), line.client.of(text));
+        members.plain_or_null(key!("method"), line.method.as_ref().map(Method::as_str));
+        members.text(key!("host"), line.host.of(text));
+        members.text(key!("path"), &without_tokens(line.path.of(text)));
+        members.plain_or_null(key!("deployment"), Some(line.deployment.of(text)).filter(|name| !name.is_empty()));
         match line.status {
-            Some(status) => members.number("status", status.into()),
-            None => members.null("status"),
+            Some(status) => members.number(key!("status"), status.into()),
+            None => members.null(key!("status")),
         }
         let mut uid = [0; Hyphenated::LENGTH];
-        members.plain_or_null("token", line.token.map(|token| &*token.0.hyphenated().encode_lower(&mut uid)));
-        members.plain("reason", line.reason);
+        members.plain_or_null(key!("token"), line.token.map(|token| &*token.0.hyphenated().encode_lower(&mut uid)));
+        members.plain(key!("reason"), line.reason);
         match line.cause.of(text) {
-            "" => members.null("cause"),
-            cause => members.text("cause", cause),
+            "" => members.null(key!("cause")),
+            cause => members.text(key!("cause"), cause),
         }
-        members.number("bytes_in", line.bytes_in);
-        members.number("bytes_out", line.bytes_out);
-        members.milliseconds_or_null("queued_ms", line.queued);
-        members.milliseconds_or_null("first_byte_ms", line.first_byte);
-        members.milliseconds("total_ms", line.total);
-        members.plain("end", line.outcome.as_str());
+        members.number(key!("bytes_in"), line.bytes_in);
+        members.number(key!("bytes_out"), line.bytes_out);
+        members.milliseconds_or_null(key!("queued_ms"), line.queued);
+        members.milliseconds_or_null(key!("first_byte_ms"), line.first_byte);
+        members.milliseconds(key!("total_ms"), line.total);
+        members.plain(key!("end"), line.outcome.as_str());
         out.extend_from_slice(b"}\n");
     }
 
@@ -72,10 +79,9 @@ impl JsonLines {
 }
 
 impl Members<'_> {
+    /// `key`: from [`key!`], so that it is written in one piece.
     fn key(&mut self, key: &str) {
-        self.out.extend_from_slice(b",\"");
         self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
     }
 
     fn null(&mut self, key: &str) {
@@ -85,6 +91,9 @@ impl Members<'_> {
 
     /// Any text.
     fn text(&mut self, key: &str, value: &str) {
+        if is_plain(value) {
+            return self.plain(key, value);
+        }
         self.key(key);
         // Into memory, and a text: it cannot fail.
         let _ = serde_json::to_writer(&mut *self.out, value);
@@ -123,6 +132,12 @@ impl Members<'_> {
         self.number(key, u64::try_from(micros / 1000).unwrap_or(u64::MAX));
         thousandths((micros % 1000) as u16, self.out);
     }
+}
+
+/// Whether JSON takes all of its characters as they are.
+fn is_plain(text: &str) -> bool {
+    // Every byte is looked at, for which the compiler takes many at once.
+    text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'))
 }
 
 /// Writes the digits behind a point, three of them.

@@ -43,7 +43,9 @@ impl Template {
     }
 
     pub(super) fn fill(&self, request_id: &str) -> Response<Bytes> {
-        let body = [&self.body_before_id, request_id, &self.body_behind_id].concat();
+        let parts = [&self.body_before_id, request_id, &self.body_behind_id];
+        let mut body = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.into_iter().for_each(|part| body.extend_from_slice(part.as_bytes()));
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
@@ -73,7 +75,7 @@ impl Rejection {
 }
 
 /// What stands before the request's id, and what behind it. All that it is made of is plain ASCII without quotes:
-/// sentences, codes, and ids as [`RequestId`](crate::proxy::request_id::RequestId) takes them.
+/// sentences, codes, and ids as [`of_request`](crate::proxy::request_id::of_request) takes them.
 fn problem(row: &Row, detail: &str) -> (String, String) {
     let (status, code) = (row.status, row.code);
     let title = status.canonical_reason().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, SERVER, TRANSFER_ENCODING, UPGRADE},
 };
 use httparse::ParserConfig;
 
@@ -13,6 +13,8 @@ use crate::proxy::{
     headers,
     rejection::{Excerpt, Malformed},
 };
+
+static X_BENTOML_REQUEST_ID: HeaderName = HeaderName::from_static("x-bentoml-request-id");
 
 /// Largest head of a response, bytes.
 pub(super) const MAX_HEAD: usize = 128 * 1024;
@@ -62,7 +64,8 @@ pub(super) fn take(buffer: &mut BytesMut, method: &Method) -> Result<Option<Resp
     let mut places: Vec<(HeaderName, usize, usize)> = Vec::with_capacity(answer.headers.len());
     for field in answer.headers {
         let name = field.name.as_bytes();
-        let name = HeaderName::from_bytes(name).map_err(|_| Malformed::FieldName(Excerpt::of(name)))?;
+        let name = known_name(name).map_or_else(|| HeaderName::from_bytes(name), Ok);
+        let name = name.map_err(|_| Malformed::FieldName(Excerpt::of(field.name.as_bytes())))?;
         let start = field.value.as_ptr() as usize - base;
         places.push((name, start, start + field.value.len()));
     }
@@ -88,6 +91,19 @@ fn fault(error: httparse::Error, head: &[u8]) -> Malformed {
         }
         _ => Malformed::StatusLine,
     }
+}
+
+/// The names that a Bento's responses have, as its server spells them. Any other is looked at byte by byte, and copied.
+fn known_name(name: &[u8]) -> Option<HeaderName> {
+    Some(match name {
+        b"date" => DATE,
+        b"server" => SERVER,
+        b"content-length" => CONTENT_LENGTH,
+        b"content-type" => CONTENT_TYPE,
+        b"transfer-encoding" => TRANSFER_ENCODING,
+        b"x-bentoml-request-id" => X_BENTOML_REQUEST_ID.clone(),
+        _ => return None,
+    })
 }
 
 /// An empty value is a slice of nowhere in particular.
