@@ -106,6 +106,10 @@ take_pinned_toolchain() {
   done
 }
 
+need_valgrind() {
+  have valgrind || install_packages "valgrind, which counts instructions" valgrind
+}
+
 # What looks at the dependencies.
 need_cargo_deny() {
   need_cargo_tool cargo-deny 0.20.2 "looks at the dependencies"

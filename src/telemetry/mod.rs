@@ -6,7 +6,7 @@ pub mod access_log;
 pub mod change_metrics;
 pub mod counter;
 pub mod histogram;
-mod json_line;
+pub mod json_line;
 pub mod line;
 mod own_log;
 mod redact;
