@@ -15,7 +15,8 @@ use crate::domain::clean;
 pub(super) const ENV_PREFIX: &str = "BENTO_GATEWAY__";
 const ENV_FILE_SUFFIX: &str = "_FILE";
 /// Keys that `[deployments.NAME]` has in addition to those of `[proxy.deployment_defaults]`.
-const DEPLOYMENT_KEYS: [&str; 5] = ["hosts", "listen", "upstream", "upstreams", "protected"];
+const DEPLOYMENT_KEYS: [&str; 7] =
+    ["hosts", "listen", "upstream", "upstreams", "protected", "upstream_credential_file", "upstream_credential_header"];
 
 /// Values of one source, as the `config` crate takes them.
 #[derive(Clone, Debug, Default)]

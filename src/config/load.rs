@@ -99,7 +99,8 @@ pub fn watched_files(config: &Config, sources: &Sources) -> Vec<PathBuf> {
         .iter()
         .chain(&config.management.tls)
         .flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);
-    sources.file.iter().cloned().chain(tls).collect()
+    let credentials = config.credential_files.iter().cloned();
+    sources.file.iter().cloned().chain(tls).chain(credentials).collect()
 }
 
 fn merge(sources: &Sources, problems: &mut Vec<Problem>) -> Result<Value, ConfigError> {

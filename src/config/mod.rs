@@ -47,6 +47,8 @@ pub struct Config {
     pub tokens: TokenConfig,
     pub log: LogConfig,
     pub declared: Declared,
+    /// Where the credentials of its Deployments' upstreams stand.
+    pub credential_files: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

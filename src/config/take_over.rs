@@ -33,10 +33,10 @@ impl Config {
     /// `new`, with what is fixed as it is in `self`, and the keys of fixed settings that are different in `new`.
     pub fn take_over(&self, new: Self) -> (Self, Vec<&'static str>) {
         let mut kept = Kept::default();
-        let Self { organization, proxy, management, telemetry, store, tokens, log, declared } = new;
+        let Self { organization, proxy, management, telemetry, store, tokens, log, declared, credential_files } = new;
         let proxy = proxy_of(&self.proxy, proxy, &mut kept);
         let management = management_of(&self.management, management, &mut kept);
-        let Declared { deployments, mut rules } = declared;
+        let Declared { deployments, credentials, mut rules } = declared;
         let TelemetryConfig { listen } = telemetry;
         let telemetry = TelemetryConfig { listen: kept.fixed("telemetry.listen", &self.telemetry.listen, listen) };
         rules.listeners = own_listeners(&proxy, &management, &telemetry);
@@ -48,7 +48,8 @@ impl Config {
             store: kept.fixed("store", &self.store, store),
             tokens: tokens_of(&self.tokens, tokens, &mut kept),
             log: kept.fixed("log", &self.log, log),
-            declared: Declared { deployments, rules },
+            declared: Declared { deployments, credentials, rules },
+            credential_files,
         };
         (config, kept.0)
     }

@@ -26,5 +26,6 @@ pub mod token;
 pub mod token_search;
 pub mod token_text;
 pub mod units;
+pub mod upstream_credential;
 pub mod usage;
 pub mod user;

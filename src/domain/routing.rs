@@ -2,14 +2,16 @@
 //! that would take another Deployment's way is refused by it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use super::{
     deployment::{DeploymentName, DeploymentSpec},
     host::HostName,
+    upstream_credential::UpstreamCredential,
 };
 
 /// What the configuration says about routing; read again at each reload.
@@ -17,6 +19,8 @@ use super::{
 pub struct Declared {
     /// From the configuration file and flags; read-only at run time.
     pub deployments: Vec<DeploymentSpec>,
+    /// What is shown to their upstreams, which only the configuration can say: the file that it stands in is the gateway's.
+    pub credentials: BTreeMap<DeploymentName, Arc<UpstreamCredential>>,
     pub rules: RouteRules,
 }
 
@@ -242,6 +246,7 @@ mod tests {
                 listeners: vec!["0.0.0.0:8080".parse().unwrap(), "127.0.0.1:8081".parse().unwrap()],
                 ..RouteRules::default()
             },
+            ..Declared::default()
         }
     }
 
@@ -294,7 +299,7 @@ mod tests {
     fn the_only_deployment_is_the_default_one_if_nothing_else_leads_to_it() {
         let (plain, other) = (spec("a", &[], None), spec("b", &[], None));
         let default = |declared: &[DeploymentSpec], rules: &RouteRules, stored: &[DeploymentSpec]| {
-            let declared = Declared { deployments: declared.to_vec(), rules: rules.clone() };
+            let declared = Declared { deployments: declared.to_vec(), rules: rules.clone(), ..Declared::default() };
             declared.default_deployment(stored).map(ToString::to_string)
         };
         let a = || Some("a".to_owned());

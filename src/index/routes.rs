@@ -9,6 +9,7 @@ use crate::{
         deployment::{DeploymentName, DeploymentSpec, UpstreamUrl},
         host::HostName,
         routing::{Declared, RouteRules, TakenWay, Way, Ways},
+        upstream_credential::UpstreamCredential,
     },
     telemetry::{request_metrics::DeploymentMetrics, upstream_metrics::UpstreamMetrics},
 };
@@ -25,6 +26,8 @@ pub struct Deployment {
     pub metrics: Arc<DeploymentMetrics>,
     /// What its requests share, if it takes only so many at once.
     pub slots: Arc<Slots>,
+    /// What its upstreams are shown. `None`: nothing.
+    pub credential: Option<Arc<UpstreamCredential>>,
 }
 
 /// Immutable: a change replaces it as a whole.
@@ -76,9 +79,10 @@ impl RoutingTable {
             if table.by_name.contains_key(&spec.name) {
                 continue;
             }
+            let credential = declared.credentials.get(&spec.name);
             let deployment = match earlier.by_name.get(&spec.name) {
-                Some(same) if same.spec == *spec => Arc::clone(same),
-                earlier => Arc::new(Deployment::new(spec.clone(), earlier.map(Arc::as_ref))),
+                Some(same) if same.spec == *spec && same.credential.as_ref() == credential => Arc::clone(same),
+                earlier => Arc::new(Deployment::new(spec.clone(), credential.cloned(), earlier.map(Arc::as_ref))),
             };
             table.put(deployment, &ways);
         }
@@ -177,12 +181,12 @@ impl Route<'_> {
 
 impl Deployment {
     /// `earlier`: the one of this name before. What runs goes on to have its slots.
-    fn new(spec: DeploymentSpec, earlier: Option<&Self>) -> Self {
+    fn new(spec: DeploymentSpec, credential: Option<Arc<UpstreamCredential>>, earlier: Option<&Self>) -> Self {
         let metrics = earlier.map(|earlier| Arc::clone(&earlier.metrics)).unwrap_or_default();
         let counted = |url| earlier.and_then(|earlier| earlier.counted(url)).unwrap_or_default();
         let upstreams = spec.upstreams.iter().map(|url| Arc::new(Upstream::new(url, counted(url)))).collect();
         let slots = earlier.map(|earlier| Arc::clone(&earlier.slots)).unwrap_or_default();
-        Self { upstreams, spec, metrics, slots }
+        Self { upstreams, spec, metrics, slots, credential }
     }
 
     /// What is counted of an upstream. `None`: it has none of this URL.
@@ -233,7 +237,7 @@ mod tests {
     }
 
     fn build(declared: Vec<DeploymentSpec>, stored: &[DeploymentSpec], earlier: &RoutingTable) -> RoutingTable {
-        RoutingTable::build(&Declared { deployments: declared, rules: rules() }, stored, earlier)
+        RoutingTable::build(&Declared { deployments: declared, rules: rules(), ..Declared::default() }, stored, earlier)
     }
 
     fn table(others: usize) -> RoutingTable {
@@ -327,7 +331,7 @@ mod tests {
                 public_host: Some("gateway.test".parse().unwrap()),
                 ..rules()
             };
-            let declared = Declared { deployments: declared, rules };
+            let declared = Declared { deployments: declared, rules, ..Declared::default() };
             let alone = RoutingTable::build(&declared, &[], &RoutingTable::default());
             let both = RoutingTable::build(&declared, &stored, &RoutingTable::default());
             // A free name leads to the default Deployment until somebody has it.

@@ -47,7 +47,7 @@ pub async fn forward(
     let method = &received.head.method;
     let max_body = request.permit().spec().settings.max_body_bytes;
     let mut reusable = Some(received.settings.upstream_keep_alive);
-    let mut writer = RequestWriter::new(body, request.framing(), max_body, &received.settings.identity_fields);
+    let mut writer = RequestWriter::new(body, request.framing(), max_body, || request.trailer_rules());
     let mut slot = match request.permit().ask_for_slot(|| Network::of(record.client_address())) {
         None => None,
         // Boxed, so that it is no part of requests that never wait.

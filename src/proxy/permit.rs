@@ -12,6 +12,7 @@ use crate::{
         timestamp::Timestamp,
         token::TokenUid,
         token_text::PresentedToken,
+        upstream_credential::UpstreamCredential,
     },
     gateway::Gateway,
     http::network::Network,
@@ -212,6 +213,11 @@ impl Permit {
     /// `None`: the Deployment is public.
     pub fn token_uid(&self) -> Option<TokenUid> {
         self.token.as_ref().map(|token| token.entry().uid)
+    }
+
+    /// What the upstream is shown. `None`: nothing.
+    pub fn upstream_credential(&self) -> Option<&Arc<UpstreamCredential>> {
+        self.deployment.credential.as_ref()
     }
 
     /// Asks for a slot, if the Deployment takes only so many requests at once. `None`: any number. `from` is whose request

@@ -1,5 +1,7 @@
 //! A permitted request as the upstream gets it: one framing, the fields that may pass, ours last.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderValue, Method,
@@ -15,7 +17,7 @@ use super::{
     permit::Permit,
     rejection::BadRequest,
     request::Request,
-    upstream::request_writer::BodyFraming,
+    upstream::request_writer::{BodyFraming, TrailerRules},
 };
 use crate::{
     domain::{host::Authority, token_text},
@@ -51,6 +53,13 @@ impl<'a> UpstreamRequest<'a> {
 
     pub fn permit(&self) -> &Permit {
         self.permit
+    }
+
+    pub fn trailer_rules(&self) -> TrailerRules {
+        TrailerRules {
+            identity_fields: Arc::clone(&self.request.received.settings.identity_fields),
+            credential: self.permit.upstream_credential().cloned(),
+        }
     }
 
     pub fn framing(&self) -> BodyFraming {
@@ -101,10 +110,15 @@ impl<'a> UpstreamRequest<'a> {
         let forward_authorization = self.permit.spec().settings.forward_authorization;
         let mut cookies = false;
         let identity_fields = &self.request.received.settings.identity_fields;
+        let credential = self.permit.upstream_credential();
         for (name, value) in all {
             let text = name.as_str();
             if named.iter().any(|named| named.eq_ignore_ascii_case(text)) {
                 tracing::debug!(field = text, "a field that Connection names is not for the service");
+                continue;
+            }
+            if credential.is_some_and(|credential| credential.header() == text) {
+                tracing::debug!(field = text, "a field that the service's credential goes in is not the caller's");
                 continue;
             }
             match headers::request_field(text, identity_fields) {
@@ -129,6 +143,9 @@ impl<'a> UpstreamRequest<'a> {
     }
 
     fn write_our_fields(&self, out: &mut BytesMut) {
+        if let Some(credential) = self.permit.upstream_credential() {
+            put_field(out, credential.header(), credential.expose().as_bytes());
+        }
         match self.framing {
             BodyFraming::None => {}
             BodyFraming::Length(length) => {

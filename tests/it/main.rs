@@ -84,5 +84,6 @@ mod telemetry;
 mod telemetry_counts;
 mod telemetry_values;
 mod token_names;
+mod upstream_credential;
 mod whole_answers;
 mod wire;

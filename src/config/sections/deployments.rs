@@ -1,13 +1,18 @@
 //! `[deployments.NAME]`, and the defaults that they share.
 
-use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, ops::RangeInclusive, time::Duration};
+use std::{
+    collections::BTreeSet, net::SocketAddr, num::NonZeroU32, ops::RangeInclusive, path::PathBuf, sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     config::reader::{Invalid, Section, expect},
     domain::{
+        clean,
         cors_origin::CorsOrigin,
         deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
         host::HostName,
+        upstream_credential::{NotACredential, UpstreamCredential},
     },
 };
 
@@ -50,6 +55,10 @@ pub struct Declared {
     pub key: String,
     pub hosts: Vec<HostName>,
     pub listen: Option<SocketAddr>,
+    /// `None`: there is none, or it has a problem, which was reported.
+    pub credential: Option<Arc<UpstreamCredential>>,
+    /// The file that it is in. `None`: none was named.
+    pub credential_file: Option<PathBuf>,
     /// `None`: it has a problem, which was reported.
     pub spec: Option<DeploymentSpec>,
 }
@@ -75,6 +84,8 @@ fn one(parent: &Section<'_>, key: &str, defaults: &DeploymentSettings) -> Declar
     let upstreams = upstreams(&section, parent, key);
     let protected = or(&section, "protected", true, || section.boolean("protected"));
     let settings = settings(&section, defaults);
+    let forwards = settings.as_ref().is_some_and(|settings| settings.forward_authorization);
+    let (credential, credential_file) = credential(&section, forwards);
     section.finish();
     let (known_hosts, known_listen) = (hosts.clone().unwrap_or_default(), listen.flatten());
     let spec = || {
@@ -88,7 +99,54 @@ fn one(parent: &Section<'_>, key: &str, defaults: &DeploymentSettings) -> Declar
             settings: settings?,
         })
     };
-    Declared { key: key.to_owned(), hosts: known_hosts, listen: known_listen, spec: spec() }
+    let spec = spec();
+    Declared { key: key.to_owned(), hosts: known_hosts, listen: known_listen, credential, credential_file, spec }
+}
+
+/// What the service is shown, and the file that it stands in. `forwards`: the caller's `Authorization` is passed on.
+fn credential(section: &Section<'_>, forwards: bool) -> (Option<Arc<UpstreamCredential>>, Option<PathBuf>) {
+    const FILE: &str = "upstream_credential_file";
+    const HEADER: &str = "upstream_credential_header";
+    // `has` asks for both, so that both are known keys.
+    let header = if section.has(HEADER) { section.text(HEADER) } else { Some("Authorization".to_owned()) };
+    if !section.has(FILE) {
+        if section.has(HEADER) {
+            section.report(
+                HEADER,
+                format!("is given without {FILE}"),
+                format!("name the file with the credential in {FILE}"),
+            );
+        }
+        return (None, None);
+    }
+    let file = section.text(FILE).map(PathBuf::from);
+    let (Some(header), Some(path)) = (header, file.clone()) else { return (None, file) };
+    if forwards && header.eq_ignore_ascii_case("authorization") {
+        let fix = format!("turn forward_authorization off, or send the credential in another field by {HEADER}");
+        section.report(FILE, "and forward_authorization both set Authorization", fix);
+        return (None, file);
+    }
+    let read = std::fs::read(&path).map_err(|error| format!("names a file that cannot be read: {error}"));
+    let text = read.and_then(|bytes| match clean::value_of(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(reason) => Err(format!("names a file that is no text: {reason}")),
+    });
+    let text = match text {
+        Ok(text) => text,
+        Err(message) => {
+            section.report(FILE, message, "make it readable for the gateway, with the credential as its only line");
+            return (None, file);
+        }
+    };
+    let (key, message, fix) = match UpstreamCredential::new(&header, &text) {
+        Ok(credential) => return (Some(Arc::new(credential)), file),
+        Err(error @ NotACredential::Header) => (HEADER, error.to_string(), "write for example \"X-API-Key\""),
+        Err(error) => {
+            (FILE, format!("names a file whose content {error}"), "write the credential into it, as its only line")
+        }
+    };
+    section.report(key, message, fix);
+    (None, file)
 }
 
 fn upstreams(section: &Section<'_>, parent: &Section<'_>, key: &str) -> Option<Vec<UpstreamUrl>> {

@@ -9,6 +9,8 @@ mod store;
 mod telemetry;
 mod tokens;
 
+use std::sync::Arc;
+
 use super::{
     Config, own_listeners,
     reader::{Invalid, Section, Validation},
@@ -37,6 +39,12 @@ pub(super) fn read(root: Section<'_>, validation: &Validation<'_>) -> Option<Con
         public_host: proxy.public_url.as_ref().map(|url| url.host().clone()),
         listeners: own_listeners(&proxy, &management, &telemetry),
     };
+    let credentials = deployments.iter().filter_map(|declared| {
+        let name = declared.spec.as_ref()?.name.clone();
+        Some((name, Arc::clone(declared.credential.as_ref()?)))
+    });
+    let credentials = credentials.collect();
+    let credential_files = deployments.iter().filter_map(|declared| declared.credential_file.clone()).collect();
     let deployments = deployments.into_iter().map(|declared| declared.spec).collect::<Option<_>>()?;
     Some(Config {
         organization: organization?,
@@ -46,7 +54,8 @@ pub(super) fn read(root: Section<'_>, validation: &Validation<'_>) -> Option<Con
         store: store?,
         tokens: tokens?,
         log: log?,
-        declared: Declared { deployments, rules },
+        declared: Declared { deployments, credentials, rules },
+        credential_files,
     })
 }
 

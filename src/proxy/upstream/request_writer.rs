@@ -9,12 +9,12 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::body::{Body, Incoming};
 use tokio::{io::AsyncWrite, net::TcpStream};
 
 use crate::{
-    domain::{identity_fields::IdentityFields, token_text},
+    domain::{identity_fields::IdentityFields, token_text, upstream_credential::UpstreamCredential},
     proxy::{
         deadlines::Timer,
         headers::{may_be_trailer, put_field},
@@ -42,14 +42,30 @@ pub struct RequestWriter {
     tail: &'static [u8],
     body: Option<Incoming>,
     framing: BodyFraming,
-    /// For trailers. `None`: there are none.
-    identity_fields: Option<Arc<IdentityFields>>,
+    /// What of the caller's trailers passes. `None`: there are none.
+    trailers: Option<TrailerRules>,
     max_bytes: u64,
     /// Bytes of the body that came from the caller.
     pub received: u64,
     /// Bytes that the operating system took, head included.
     pub written: u64,
     waits_for: Timer,
+}
+
+/// What says which of the caller's trailers pass.
+#[derive(Clone, Default)]
+pub struct TrailerRules {
+    pub identity_fields: Arc<IdentityFields>,
+    /// Whose field is no caller's. `None`: the service is shown nothing.
+    pub credential: Option<Arc<UpstreamCredential>>,
+}
+
+impl TrailerRules {
+    fn pass(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        may_be_trailer(name, &self.identity_fields)
+            && self.credential.as_ref().is_none_or(|credential| credential.header() != name.as_str())
+            && !token_text::is_within(value.as_bytes())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +83,13 @@ impl From<BadRequest> for WriteError {
 }
 
 impl RequestWriter {
-    /// `max_bytes` of `None` is without limit. `identity_fields` are for trailers. [`RequestWriter::start`] gives it its head.
+    /// `max_bytes` of `None` is without limit. `trailers` is asked for if there may be any. [`RequestWriter::start`] gives it its
+    /// head.
     pub fn new(
         body: Option<Incoming>,
         framing: BodyFraming,
         max_bytes: Option<u64>,
-        identity_fields: &Arc<IdentityFields>,
+        trailers: impl FnOnce() -> TrailerRules,
     ) -> Self {
         Self {
             lead: BytesMut::new(),
@@ -82,7 +99,7 @@ impl RequestWriter {
             body: body.filter(|_| framing != BodyFraming::None),
             framing,
             // Others have no trailers, and need not share what all threads write to.
-            identity_fields: (framing == BodyFraming::Chunked).then(|| Arc::clone(identity_fields)),
+            trailers: (framing == BodyFraming::Chunked).then(trailers),
             max_bytes: max_bytes.unwrap_or(u64::MAX),
             received: 0,
             written: 0,
@@ -195,10 +212,8 @@ impl RequestWriter {
             BodyFraming::Length(length) if length != self.received => return Err(BadRequest::Body),
             BodyFraming::Chunked => {
                 self.lead.put_slice(b"0\r\n");
-                let identity_fields = self.identity_fields.as_deref();
                 for (name, value) in trailers {
-                    let passes = identity_fields.is_some_and(|fields| may_be_trailer(name, fields));
-                    if passes && !token_text::is_within(value.as_bytes()) {
+                    if self.trailers.as_ref().is_some_and(|rules| rules.pass(name, value)) {
                         put_field(&mut self.lead, name.as_str(), value.as_bytes());
                     } else {
                         tracing::debug!(field = name.as_str(), "a trailer of the caller's is not for the service");
@@ -293,7 +308,7 @@ mod tests {
             ),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut writer = RequestWriter::new(Some(caller(request).await), framing, None, &Arc::default());
+            let mut writer = RequestWriter::new(Some(caller(request).await), framing, None, TrailerRules::default);
             writer.start(HEAD.into());
             // hyper hands over what it has read of the body when it is next polled.
             tokio::time::sleep(Duration::from_millis(50)).await;
