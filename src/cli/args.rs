@@ -11,6 +11,7 @@ use crate::{
         cors_origin::CorsOrigin,
         deployment::{DeploymentName, UpstreamUrl},
         host::HostName,
+        rate::Rate,
         token_text::{PREFIX, SESSION_PREFIX, TOKEN_LEN},
         units::{parse_duration, parse_size},
         user::Email,
@@ -253,6 +254,9 @@ pub struct AddDeployment {
     /// Longest time that a request waits until it is its turn
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub queue_timeout: Option<Duration>,
+    /// How often each token may ask, for example 600/1m
+    #[arg(long, value_name = "REQUESTS/PERIOD")]
+    pub rate_limit: Option<Rate>,
     /// Pass the caller's Authorization header on to the upstream
     #[arg(long)]
     pub forward_authorization: bool,

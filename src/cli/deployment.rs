@@ -163,6 +163,7 @@ fn spec(args: AddDeployment, defaults: &DeploymentSettings) -> DeploymentSpec {
             max_in_flight: args.max_in_flight.or(defaults.max_in_flight),
             max_queue: args.max_queue.unwrap_or(defaults.max_queue),
             queue_timeout: args.queue_timeout.unwrap_or(defaults.queue_timeout),
+            rate_limit: args.rate_limit.or(defaults.rate_limit),
         },
     }
 }

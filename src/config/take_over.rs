@@ -161,7 +161,7 @@ mod tests {
     use crate::config::{Sources, load};
 
     /// Every setting with another value, and what keeps the old one. `None`: it is taken over.
-    const CHANGED: [(&str, &str, Option<&str>); 59] = [
+    const CHANGED: [(&str, &str, Option<&str>); 60] = [
         ("organization", "\"other\"", None),
         ("proxy.listen", "\"127.0.0.1:9080\"", Some("proxy.listen")),
         ("proxy.workers", "63", Some("proxy.workers")),
@@ -194,6 +194,7 @@ mod tests {
         ("proxy.deployment_defaults.max_in_flight", "4", None),
         ("proxy.deployment_defaults.max_queue", "4", None),
         ("proxy.deployment_defaults.queue_timeout", "\"1s\"", None),
+        ("proxy.deployment_defaults.rate_limit", "\"4/1s\"", None),
         ("proxy.deployment_defaults.cors_origins", "[\"https://app.test\"]", None),
         ("management.listen", "\"127.0.0.1:9081\"", Some("management.listen")),
         ("management.login_code_lifetime", "\"1m\"", None),

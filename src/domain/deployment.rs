@@ -9,6 +9,7 @@ use super::{
     cors_origin::CorsOrigin,
     host::{Authority, HostName},
     quoted::without_user_info,
+    rate::Rate,
 };
 
 /// Longest name: it must fit a DNS label, because `NAME.<base_domain>` reaches the Deployment.
@@ -92,6 +93,8 @@ pub struct DeploymentSettings {
     /// Limit of the time that one waits.
     #[serde(with = "millis", rename = "queue_timeout_ms")]
     pub queue_timeout: Duration,
+    /// How often each token may ask; each network where no token is asked for. `None`: as often as it likes.
+    pub rate_limit: Option<Rate>,
 }
 
 /// How many requests a Deployment takes.
@@ -114,6 +117,7 @@ impl Default for DeploymentSettings {
             max_in_flight: None,
             max_queue: 100,
             queue_timeout: Duration::from_secs(60),
+            rate_limit: None,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod identity_fields;
 pub mod origin;
 pub mod password;
 pub mod quoted;
+pub mod rate;
 pub mod rights;
 pub mod routing;
 pub mod scope;

@@ -8,6 +8,7 @@ pub mod entry;
 pub mod follow;
 pub mod freshness;
 pub mod history;
+pub mod rate;
 pub mod routes;
 mod shard;
 pub mod slots;

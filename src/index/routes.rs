@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use super::{slots::Slots, upstream::Upstream};
+use super::{rate::RateLimit, slots::Slots, upstream::Upstream};
 use crate::{
     domain::{
         decision::Destination,
@@ -26,6 +26,8 @@ pub struct Deployment {
     pub metrics: Arc<DeploymentMetrics>,
     /// What its requests share, if it takes only so many at once.
     pub slots: Arc<Slots>,
+    /// How often each token may ask. `None`: as often as it likes.
+    pub rate_limit: Option<Arc<RateLimit>>,
     /// What its upstreams are shown. `None`: nothing.
     pub credential: Option<Arc<UpstreamCredential>>,
 }
@@ -186,7 +188,11 @@ impl Deployment {
         let counted = |url| earlier.and_then(|earlier| earlier.counted(url)).unwrap_or_default();
         let upstreams = spec.upstreams.iter().map(|url| Arc::new(Upstream::new(url, counted(url)))).collect();
         let slots = earlier.map(|earlier| Arc::clone(&earlier.slots)).unwrap_or_default();
-        Self { upstreams, spec, metrics, slots, credential }
+        let rate_limit = spec.settings.rate_limit.map(|rate| {
+            let same = earlier.and_then(|earlier| earlier.rate_limit.as_ref()).filter(|limit| limit.rate == rate);
+            same.map_or_else(|| Arc::new(RateLimit::new(rate)), Arc::clone)
+        });
+        Self { upstreams, spec, metrics, slots, rate_limit, credential }
     }
 
     /// What is counted of an upstream. `None`: it has none of this URL.

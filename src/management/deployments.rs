@@ -17,6 +17,7 @@ use crate::{
     domain::{
         deployment::{DeploymentName, DeploymentSpec, UpstreamUrl},
         host::HostName,
+        rate::Rate,
         timestamp::Timestamp,
         user::User,
     },
@@ -80,6 +81,10 @@ pub struct Settings {
     /// How long one may wait.
     #[schemars(range(min = 1))]
     queue_timeout_ms: Option<u64>,
+    /// How often each token may ask: REQUESTS/PERIOD, for example `600/1m`. Null: as often as it likes.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<String>")]
+    rate_limit: Option<Option<String>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -360,6 +365,10 @@ fn upstreams(texts: &[String]) -> Result<Vec<UpstreamUrl>, ApiError> {
     texts.iter().map(|text| text.parse().map_err(invalid("upstreams"))).collect()
 }
 
+fn rate_limit(text: Option<&str>) -> Result<Option<Rate>, ApiError> {
+    text.map(str::parse).transpose().map_err(invalid("rate_limit"))
+}
+
 fn settings(given: Option<&Settings>) -> Result<UpdateSettings, ApiError> {
     let Some(given) = given else { return Ok(UpdateSettings::default()) };
     let timer = |key: &'static str, given: Option<u64>| match given {
@@ -380,5 +389,6 @@ fn settings(given: Option<&Settings>) -> Result<UpdateSettings, ApiError> {
         max_in_flight: given.max_in_flight,
         max_queue: given.max_queue,
         queue_timeout: timer("queue_timeout_ms", given.queue_timeout_ms)?,
+        rate_limit: given.rate_limit.as_ref().map(|rate| rate_limit(rate.as_deref())).transpose()?,
     })
 }

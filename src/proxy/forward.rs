@@ -26,9 +26,9 @@ use super::{
     },
     upstream_request::UpstreamRequest,
 };
-use crate::{http::network::Network, index::upstream::Upstream};
+use crate::index::{slots::Asked, upstream::Upstream};
 
-/// Returns when the head of the response is here.
+/// Returns when the head of the response is here. `asked`: see [`queue::ask`].
 ///
 /// An upstream that takes no connection, or not soon, is passed over: the gateway has sent it nothing. A request that met
 /// an idle connection just as the upstream closed it is sent once more, if the upstream cannot have seen it or it can do no
@@ -40,6 +40,7 @@ pub async fn forward(
     worker: &Worker,
     mut deadline: Deadline,
     request: &UpstreamRequest<'_>,
+    asked: Option<Asked>,
     body: Option<Incoming>,
     record: &mut Record,
 ) -> Result<(ResponseHead, Box<Exchange>), Rejection> {
@@ -48,7 +49,7 @@ pub async fn forward(
     let max_body = request.permit().spec().settings.max_body_bytes;
     let mut reusable = Some(received.settings.upstream_keep_alive);
     let mut writer = RequestWriter::new(body, request.framing(), max_body, || request.trailer_rules());
-    let mut slot = match request.permit().ask_for_slot(|| Network::of(record.client_address())) {
+    let mut slot = match asked {
         None => None,
         // Boxed, so that it is no part of requests that never wait.
         Some(asked) => Some(Box::pin(queue::wait(asked, &deadline, &mut writer, record)).await?),

@@ -21,6 +21,7 @@ pub mod pages;
 pub mod permit;
 pub mod pipeline;
 pub mod queue;
+mod rate_fields;
 mod readyz_tarpit;
 pub mod record;
 pub mod rejection;

@@ -19,6 +19,7 @@ use crate::{
     index::{
         follow::Index,
         freshness::NotFresh,
+        rate::Left,
         routes::{Deployment, Route},
         slots::{Asked, Flow},
         tokens::TokenIndex,
@@ -220,12 +221,23 @@ impl Permit {
         self.deployment.credential.as_ref()
     }
 
-    /// Asks for a slot, if the Deployment takes only so many requests at once. `None`: any number. `from` is whose request
-    /// it is where no token is asked for.
-    pub fn ask_for_slot(&self, from: impl FnOnce() -> Network) -> Option<Asked> {
+    /// Counts a request, if the Deployment limits how often one may ask. `None`: it does not. `from` is whose request it is
+    /// where no token is asked for.
+    ///
+    /// # Errors
+    /// [`Left`]: it was one too many.
+    pub fn count(&self, from: Network) -> Result<Option<Left>, Left> {
+        self.deployment.rate_limit.as_ref().map(|limit| limit.count(self.flow(from))).transpose()
+    }
+
+    /// Asks for a slot, if the Deployment takes only so many requests at once. `None`: any number. `from`: as above.
+    pub fn ask_for_slot(&self, from: Network) -> Option<Asked> {
         let concurrency = self.deployment.spec.settings.concurrency()?;
-        let flow = self.token_uid().map_or_else(|| Flow::Network(from()), Flow::Token);
-        Some(self.deployment.slots.ask(flow, &concurrency))
+        Some(self.deployment.slots.ask(self.flow(from), &concurrency))
+    }
+
+    fn flow(&self, from: Network) -> Flow {
+        self.token_uid().map_or(Flow::Network(from), Flow::Token)
     }
 
     /// Whether the caller has shown nothing but a browser's cookie.

@@ -14,6 +14,8 @@ use super::{
     headers,
     pages::{self, OwnPage},
     permit::Gate,
+    queue,
+    rate_fields::say_rate,
     record::Record,
     rejection::Rejection,
     reply,
@@ -24,6 +26,7 @@ use super::{
     upstream_request::UpstreamRequest,
     websocket,
 };
+use crate::http::network::Network;
 
 /// Responds to one request; there is always a response, and always a record. `stream`: of HTTP/2.
 pub async fn handle(
@@ -101,13 +104,19 @@ async fn serve(
     record.token(permit.token_uid());
 
     let request = UpstreamRequest::new(routed.request, &permit, body.as_ref())?;
+    let from = Network::of(record.client_address());
+    let left = permit.count(from).map_err(Rejection::RateLimited)?;
+    let asked = queue::ask(&permit, from)?;
     let connection = routed.request.received.connection;
     let deadline = worker.sweep.register(permit.clone(), connection.downstream(), connection.ends);
-    let (mut response, exchange) = forward(worker, deadline, &request, body.take(), record).await?;
+    let (mut response, exchange) = forward(worker, deadline, &request, asked, body.take(), record).await?;
 
     headers::strip_response(&mut response.headers);
     if permit.is_of_session() {
         headers::keep_private(&mut response.headers);
+    }
+    if let Some(left) = left {
+        say_rate(&mut response.headers, &left);
     }
     routed.cors().replace(&mut response.headers);
     Ok(Served::ByService(response, exchange))

@@ -9,11 +9,26 @@ use std::{
 
 use super::{
     deadlines::{Deadline, Timer},
+    permit::Permit,
     record::Record,
     rejection::Rejection,
     upstream::request_writer::RequestWriter,
 };
-use crate::index::slots::{Asked, Slot};
+use crate::{
+    http::network::Network,
+    index::slots::{Asked, Slot},
+};
+
+/// What is to be waited for before the request is forwarded. `None`: nothing. Nothing of the body was read.
+///
+/// # Errors
+/// [`Rejection::QueueFull`].
+pub fn ask(permit: &Permit, from: Network) -> Result<Option<Asked>, Rejection> {
+    match permit.ask_for_slot(from) {
+        Some(Asked::Full) => Err(Rejection::QueueFull),
+        asked => Ok(asked),
+    }
+}
 
 /// The slot, once it is there. Who leaves meanwhile, or whose token ends, gives up their place. As the service cannot read
 /// the body before, the caller is not asked for more of it than what has come with the head.

@@ -58,6 +58,7 @@ mod proxy_http2_slow;
 mod proxy_listeners;
 mod proxy_other_tokens;
 mod proxy_queue;
+mod proxy_rate;
 mod proxy_readyz_tarpit;
 mod proxy_rest;
 mod proxy_routing;

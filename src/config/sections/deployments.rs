@@ -12,6 +12,7 @@ use crate::{
         cors_origin::CorsOrigin,
         deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
         host::HostName,
+        rate::Rate,
         upstream_credential::{NotACredential, UpstreamCredential},
     },
 };
@@ -34,6 +35,7 @@ pub fn defaults(section: Section<'_>) -> Option<DeploymentSettings> {
     let max_in_flight = section.optional_integer("max_in_flight", IN_FLIGHT);
     let max_queue = section.integer("max_queue", QUEUED);
     let queue_timeout = section.duration("queue_timeout", MILLISECOND);
+    let rate_limit = section.optional("rate_limit", rate);
     section.finish();
     Some(DeploymentSettings {
         forward_authorization: forward_authorization?,
@@ -46,6 +48,7 @@ pub fn defaults(section: Section<'_>) -> Option<DeploymentSettings> {
         max_in_flight: max_in_flight?.and_then(NonZeroU32::new),
         max_queue: max_queue?,
         queue_timeout: queue_timeout?,
+        rate_limit: rate_limit?,
     })
 }
 
@@ -195,6 +198,7 @@ fn settings(section: &Section<'_>, defaults: &DeploymentSettings) -> Option<Depl
     });
     let max_queue = or(section, "max_queue", defaults.max_queue, || section.integer("max_queue", QUEUED));
     let queue_timeout = duration("queue_timeout", defaults.queue_timeout);
+    let rate_limit = or(section, "rate_limit", defaults.rate_limit, || section.optional("rate_limit", rate));
     Some(DeploymentSettings {
         forward_authorization: forward_authorization?,
         allow_pickle: allow_pickle?,
@@ -206,6 +210,14 @@ fn settings(section: &Section<'_>, defaults: &DeploymentSettings) -> Option<Depl
         max_in_flight: max_in_flight?.and_then(NonZeroU32::new),
         max_queue: max_queue?,
         queue_timeout: queue_timeout?,
+        rate_limit: rate_limit?,
+    })
+}
+
+fn rate(text: &str) -> Result<Rate, Invalid> {
+    text.parse().map_err(|_| Invalid {
+        message: "is not a rate".to_owned(),
+        fix: "write REQUESTS/PERIOD of 1 s to 1 day, for example rate_limit = \"600/1m\"".to_owned(),
     })
 }
 

@@ -134,6 +134,8 @@ pub struct SettingsView {
     pub max_queue: u32,
     /// How long one may wait.
     pub queue_timeout_ms: u64,
+    /// How often each token may ask, for example `600/1m`. Null: as often as it likes.
+    pub rate_limit: Option<String>,
 }
 
 /// What the view of a Deployment is made of.
@@ -237,5 +239,6 @@ fn settings(settings: &DeploymentSettings) -> SettingsView {
         max_in_flight: settings.max_in_flight,
         max_queue: settings.max_queue,
         queue_timeout_ms: millis(settings.queue_timeout),
+        rate_limit: settings.rate_limit.map(String::from),
     }
 }

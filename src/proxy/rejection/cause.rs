@@ -31,6 +31,7 @@ impl Rejection {
             Self::Denied(_)
             | Self::QueueFull
             | Self::OutOfConnections
+            | Self::RateLimited(_)
             | Self::Cut(Cut::Token(_) | Cut::Drained | Cut::Timeout(Timer::Queue)) => false,
             Self::Upstream(_) | Self::Cut(Cut::Timeout(_)) => true,
         };
@@ -50,7 +51,11 @@ impl fmt::Display for Cause {
             }
             Rejection::Upstream(UpstreamFailure::Connect(kind)) => kind.fmt(f),
             Rejection::Cut(Cut::Timeout(timer)) => f.write_str(timed_out(timer)),
-            Rejection::Denied(_) | Rejection::QueueFull | Rejection::OutOfConnections | Rejection::Cut(_) => Ok(()),
+            Rejection::Denied(_)
+            | Rejection::QueueFull
+            | Rejection::RateLimited(_)
+            | Rejection::OutOfConnections
+            | Rejection::Cut(_) => Ok(()),
         }
     }
 }

@@ -22,7 +22,10 @@ use super::{
     permit::{Denied, Unavailable},
     target::BadTarget,
 };
-use crate::domain::{decision::Reason, token::TokenUid};
+use crate::{
+    domain::{decision::Reason, token::TokenUid},
+    index::rate::Left,
+};
 
 /// Everything that ends a request with a response of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub enum Rejection {
     Cut(Cut),
     /// As many requests wait for the Deployment as may.
     QueueFull,
+    /// The token has asked the Deployment as often as it may.
+    RateLimited(Left),
 }
 
 /// The request is not one that can be passed on safely. The caller's mistake.
@@ -162,6 +167,7 @@ impl Rejection {
             }
             Self::Cut(Cut::Timeout(Timer::Queue)) => Row::too_many("queue_timeout"),
             Self::QueueFull => Row::too_many("queue_full"),
+            Self::RateLimited(_) => Row::too_many("rate_limited"),
             Self::Cut(Cut::Token(reason)) => reason_row(reason),
             Self::Cut(Cut::Drained) => Row::unavailable("draining"),
         }

@@ -10,6 +10,7 @@ use http::{
 };
 
 use super::{Challenge, Rejection, ReplyContext, Row};
+use crate::proxy::rate_fields::{say_rate, whole_seconds};
 
 /// A rejection's response but for the request's id: the same for all requests that are rejected in the same words.
 pub(super) struct Template {
@@ -35,7 +36,10 @@ impl Template {
         if row.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        if row.retry {
+        if let Rejection::RateLimited(left) = rejection {
+            say_rate(&mut headers, &left);
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(left.wait)));
+        } else if row.retry {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         let (body_before_id, body_behind_id) = problem(&row, &detail);

@@ -42,6 +42,9 @@ impl fmt::Display for Sentence<'_> {
                 f.write_str("the gateway has as many connections to services as it may have; try again soon")
             }
             Rejection::Cut(Cut::Timeout(timer)) => f.write_str(timed_out(timer)),
+            Rejection::RateLimited(left) => {
+                write!(f, "this token may ask this Deployment {} times only; try again later", left.rate)
+            }
             Rejection::QueueFull => f.write_str("too many requests wait for this Deployment already; try again soon"),
             Rejection::Cut(Cut::Drained) => f.write_str("the gateway is shutting down; try again"),
         }

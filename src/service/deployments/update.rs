@@ -11,6 +11,7 @@ use crate::{
         cors_origin::CorsOrigin,
         deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
         host::HostName,
+        rate::Rate,
     },
     service::{Context, Error, Result, Version},
     store::{Change, Committed, Current},
@@ -44,6 +45,8 @@ pub struct UpdateSettings {
     pub max_in_flight: Option<Option<NonZeroU32>>,
     pub max_queue: Option<u32>,
     pub queue_timeout: Option<Duration>,
+    /// `Some(None)`: no limit any more.
+    pub rate_limit: Option<Option<Rate>>,
 }
 
 impl UpdateSettings {
@@ -59,6 +62,7 @@ impl UpdateSettings {
             max_in_flight: self.max_in_flight.unwrap_or(settings.max_in_flight),
             max_queue: self.max_queue.unwrap_or(settings.max_queue),
             queue_timeout: self.queue_timeout.unwrap_or(settings.queue_timeout),
+            rate_limit: self.rate_limit.unwrap_or(settings.rate_limit),
         }
     }
 }
@@ -77,6 +81,7 @@ impl From<DeploymentSettings> for UpdateSettings {
             max_in_flight: Some(settings.max_in_flight),
             max_queue: Some(settings.max_queue),
             queue_timeout: Some(settings.queue_timeout),
+            rate_limit: Some(settings.rate_limit),
         }
     }
 }

@@ -38,6 +38,7 @@ pub struct FormValues {
     pub max_in_flight: String,
     pub max_queue: String,
     pub queue_timeout: String,
+    pub rate_limit: String,
     pub forward_authorization: bool,
     pub allow_pickle: bool,
     /// Of the Deployment that the form shows; empty for a new one.
@@ -51,6 +52,7 @@ impl DeploymentFields {
         let defaults = &config.proxy.deployment_defaults;
         let timeout = |name, label, default| read_timeout(fields.text(name), label, default);
         let max_body = Some(fields.text("max_body")).filter(|text| !text.is_empty());
+        let rate_limit = Some(fields.text("rate_limit")).filter(|text| !text.is_empty());
         let settings = DeploymentSettings {
             forward_authorization: fields.on("forward_authorization"),
             allow_pickle: fields.on("allow_pickle"),
@@ -62,6 +64,7 @@ impl DeploymentFields {
             max_in_flight: read_number(fields.text("max_in_flight"), "Requests at once", 0).map(NonZeroU32::new)?,
             max_queue: read_number(fields.text("max_queue"), "Requests that may wait", defaults.max_queue)?,
             queue_timeout: timeout("queue_timeout", "Longest wait", defaults.queue_timeout)?,
+            rate_limit: rate_limit.map(str::parse).transpose().map_err(invalid("Requests of each token"))?,
         };
         let listen = Some(fields.text("listen")).filter(|text| !text.is_empty());
         Ok(Self {
@@ -85,6 +88,7 @@ impl FormValues {
             max_in_flight: settings.max_in_flight.map(|limit| limit.to_string()).unwrap_or_default(),
             max_queue: settings.max_queue.to_string(),
             queue_timeout: format_duration(settings.queue_timeout),
+            rate_limit: settings.rate_limit.map(String::from).unwrap_or_default(),
             forward_authorization: settings.forward_authorization,
             allow_pickle: settings.allow_pickle,
             ..Self::default()
@@ -121,6 +125,7 @@ impl FormValues {
                 ("Requests at once", values.max_in_flight.clone()),
                 ("Requests that may wait", values.max_queue.clone()),
                 ("Longest wait", values.queue_timeout.clone()),
+                ("Requests of each token", values.rate_limit.clone()),
                 ("Forward the Authorization header", on(values.forward_authorization)),
                 ("Allow pickle", on(values.allow_pickle)),
             ]
@@ -147,6 +152,7 @@ impl FormValues {
             max_in_flight: text("max_in_flight"),
             max_queue: text("max_queue"),
             queue_timeout: text("queue_timeout"),
+            rate_limit: text("rate_limit"),
             forward_authorization: fields.on("forward_authorization"),
             allow_pickle: fields.on("allow_pickle"),
             version: text("version"),

@@ -120,6 +120,7 @@ fn settings(settings: &DeploymentSettings) -> Vec<(&'static str, String)> {
         ("Idle timeout", format_duration(settings.idle_timeout)),
         ("Maximum request body", max_body),
         ("Requests at once", concurrency(settings)),
+        ("Requests of each token", settings.rate_limit.map_or_else(|| "No limit".to_owned(), String::from)),
         ("Forward Authorization", yes_if(settings.forward_authorization, "Yes: the service sees its callers' tokens")),
         ("Allow pickle", yes_if(settings.allow_pickle, "Yes: callers can run code in the service")),
     ]
