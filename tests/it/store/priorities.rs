@@ -90,7 +90,8 @@ async fn an_urgent_change_comes_before_all_that_queue(under_test: StoreUnderTest
     // In the order of their changes, whenever each of their tasks came to know.
     let all = all_secrets(&store, Cursor::after(-1)).await;
     let before = all.iter().position(|changed| changed.now.uid == record.uid).unwrap();
-    assert!(before <= 2, "{before} of {QUEUE} came first");
+    // One that is under way, and those that began before this one had asked.
+    assert!(before <= QUEUE / 4, "{before} of {QUEUE} came first");
 }
 
 /// More than there are connections for urgent work.
