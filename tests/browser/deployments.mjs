@@ -43,6 +43,22 @@ await check("it is made public", async () => {
   await page.getByRole("button", { name: "Save" }).click();
   equal(await call(`http://${given.listen}/readyz`), 401, "a call without a token");
 });
+await check("how much it takes is limited, and what is wrong is said", async () => {
+  await page.getByRole("link", { name: "Edit" }).click();
+  await page.getByText("Advanced settings", { exact: true }).click();
+  await page.getByLabel("Requests at once").fill("4");
+  await page.getByLabel("Requests of each token").fill("often");
+  await page.getByRole("button", { name: "Save" }).click();
+  holds((await page.getByRole("alert").innerText()).includes("Requests of each token"), "it says which field");
+  await page.getByText("Advanced settings", { exact: true }).click();
+  equal(await page.getByLabel("Requests at once").inputValue(), "4", "what was typed");
+  await page.getByLabel("Requests of each token").fill("1000/1m");
+  await page.getByRole("button", { name: "Save" }).click();
+  holds((await done()).includes("saved"), "said");
+  // It stands in a part that is folded.
+  const text = await page.locator("main").textContent();
+  for (const part of ["4 of each gateway", "1000/1m"]) holds(text.includes(part), `${part} in ${text}`);
+});
 await check("it is terminated and started", async () => {
   await page.getByRole("button", { name: "Terminate" }).click();
   holds((await done()).includes("Terminated"), "said");

@@ -44,7 +44,7 @@ pub async fn add(CsrfForm { visitor: admin, fields }: CsrfForm<Admin>) -> PageRe
             let show = async |admin: Admin, text| deployment_page(&admin, name.as_str(), Some(text)).await;
             afterwards.page(text, show).await
         }
-        Err(error) => form_with_error(&admin, true, &fields, error),
+        Err(error) => form_with_error(&admin, None, &fields, error),
     }
 }
 

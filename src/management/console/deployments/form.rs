@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 
 use super::fields::FormValues;
 use crate::{
-    domain::deployment::DeploymentSpec,
+    domain::deployment::{DeploymentName, DeploymentSpec},
     management::{
         console::{
             form::FormFields,
@@ -37,13 +37,20 @@ pub fn form_page(admin: &Admin, new: bool, values: FormValues) -> PageResult {
     Ok(rendered(StatusCode::OK, &page))
 }
 
-/// The form once more, with what was typed and what is wrong with it.
-pub fn form_with_error(admin: &Admin, new: bool, fields: &FormFields, error: ApiError) -> PageResult {
+/// The form once more, with what was typed and what is wrong with it. `changed` of `None`: the Deployment is a new one.
+pub fn form_with_error(
+    admin: &Admin,
+    changed: Option<&DeploymentName>,
+    fields: &FormFields,
+    error: ApiError,
+) -> PageResult {
     let error = about_the_form(error)?;
+    let typed = FormValues::typed(fields);
     let page = DeploymentForm {
         shell: AdminShell::new(admin, "deployments"),
-        new,
-        values: FormValues::typed(fields),
+        new: changed.is_none(),
+        // The name of one that is changed cannot be typed.
+        values: FormValues { name: changed.map_or(typed.name, ToString::to_string), ..typed },
         problem: Some(sentence(error.text())),
         stored: Vec::new(),
     };

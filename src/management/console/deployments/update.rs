@@ -34,7 +34,7 @@ pub async fn update(Path(name): Path<String>, CsrfForm { visitor: admin, fields 
     let spec = editable(&admin, &name).await?.spec;
     let update = match read_update(&admin, &fields) {
         Ok(update) => update,
-        Err(error) => return form_with_error(&admin, false, &fields, error),
+        Err(error) => return form_with_error(&admin, Some(&spec.name), &fields, error),
     };
     match deployments::update(&admin.context(), &spec.name, update).await {
         Ok(updated) => changed_page(admin, updated, "Changes saved.").await,
@@ -42,7 +42,7 @@ pub async fn update(Path(name): Path<String>, CsrfForm { visitor: admin, fields 
             let stored = editable(&admin, &name).await?.spec;
             form_with_conflict(&admin, &fields, &stored)
         }
-        Err(error) => form_with_error(&admin, false, &fields, error.into()),
+        Err(error) => form_with_error(&admin, Some(&spec.name), &fields, error.into()),
     }
 }
 
