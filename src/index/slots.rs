@@ -59,21 +59,25 @@ pub struct Waiting {
 pub enum Asked {
     Granted(Slot),
     Waits(Waiting),
-    /// As many wait as may.
-    Full,
 }
 
+/// As many wait as may.
+#[derive(Clone, Copy, Debug)]
+pub struct Full;
+
 impl Slots {
-    pub fn ask(self: &Arc<Self>, flow: Flow, concurrency: &Concurrency) -> Asked {
+    /// # Errors
+    /// [`Full`].
+    pub fn ask(self: &Arc<Self>, flow: Flow, concurrency: &Concurrency) -> Result<Asked, Full> {
         let mut state = self.state();
         state.limit = concurrency.max_in_flight.get() as usize;
         if state.taken < state.limit && state.queue.waiting() == 0 {
             state.taken += 1;
             let charge = state.queue.serve(flow);
-            return Asked::Granted(self.slot(flow, charge));
+            return Ok(Asked::Granted(self.slot(flow, charge)));
         }
         if state.queue.waiting() >= concurrency.max_queue as usize {
-            return Asked::Full;
+            return Err(Full);
         }
         let (sender, granted) = oneshot::channel();
         state.next_number += 1;
@@ -82,7 +86,7 @@ impl Slots {
         drop(state);
         // The limit may have been raised while others waited.
         self.grant();
-        Asked::Waits(Waiting { slots: Arc::clone(self), flow, number, granted })
+        Ok(Asked::Waits(Waiting { slots: Arc::clone(self), flow, number, granted }))
     }
 
     /// How many requests are under way, and how many wait.
@@ -168,13 +172,13 @@ mod tests {
         Flow::Token(TokenUid(Uuid::from_u128(number)))
     }
 
-    fn granted(asked: Asked) -> Slot {
-        let Asked::Granted(slot) = asked else { panic!("no slot") };
+    fn granted(asked: Result<Asked, Full>) -> Slot {
+        let Ok(Asked::Granted(slot)) = asked else { panic!("no slot") };
         slot
     }
 
-    fn waits(asked: Asked) -> Waiting {
-        let Asked::Waits(waiting) = asked else { panic!("it does not wait") };
+    fn waits(asked: Result<Asked, Full>) -> Waiting {
+        let Ok(Asked::Waits(waiting)) = asked else { panic!("it does not wait") };
         waiting
     }
 
@@ -184,7 +188,7 @@ mod tests {
         let two = concurrency(2, 2);
         let (first, second) = (granted(slots.ask(flow(1), &two)), granted(slots.ask(flow(1), &two)));
         let (third, fourth) = (waits(slots.ask(flow(1), &two)), waits(slots.ask(flow(2), &two)));
-        assert!(matches!(slots.ask(flow(3), &two), Asked::Full));
+        assert!(matches!(slots.ask(flow(3), &two), Err(Full)));
         assert_eq!(slots.load(), (2, 2));
         drop(fourth);
         assert_eq!(slots.load(), (2, 1));

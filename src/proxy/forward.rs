@@ -28,7 +28,7 @@ use super::{
 };
 use crate::index::{slots::Asked, upstream::Upstream};
 
-/// Returns when the head of the response is here. `asked`: see [`queue::ask`].
+/// Returns when the head of the response is here. `asked`: as [`Permit::ask_for_slot`] says.
 ///
 /// An upstream that takes no connection, or not soon, is passed over: the gateway has sent it nothing. A request that met
 /// an idle connection just as the upstream closed it is sent once more, if the upstream cannot have seen it or it can do no
@@ -51,8 +51,9 @@ pub async fn forward(
     let mut writer = RequestWriter::new(body, request.framing(), max_body, || request.trailer_rules());
     let mut slot = match asked {
         None => None,
+        Some(Asked::Granted(slot)) => Some(slot),
         // Boxed, so that it is no part of requests that never wait.
-        Some(asked) => Some(Box::pin(queue::wait(asked, &deadline, &mut writer, record)).await?),
+        Some(Asked::Waits(waiting)) => Some(Box::pin(queue::wait(waiting, &deadline, &mut writer, record)).await?),
     };
     record.forwards();
     loop {

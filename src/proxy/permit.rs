@@ -21,7 +21,7 @@ use crate::{
         freshness::NotFresh,
         rate::Left,
         routes::{Deployment, Route},
-        slots::{Asked, Flow},
+        slots::{Asked, Flow, Full},
         tokens::TokenIndex,
         upstream::{self, Upstream},
         usage::Usage,
@@ -231,9 +231,12 @@ impl Permit {
     }
 
     /// Asks for a slot, if the Deployment takes only so many requests at once. `None`: any number. `from`: as above.
-    pub fn ask_for_slot(&self, from: Network) -> Option<Asked> {
-        let concurrency = self.deployment.spec.settings.concurrency()?;
-        Some(self.deployment.slots.ask(self.flow(from), &concurrency))
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn ask_for_slot(&self, from: Network) -> Result<Option<Asked>, Full> {
+        let concurrency = self.deployment.spec.settings.concurrency();
+        concurrency.map(|concurrency| self.deployment.slots.ask(self.flow(from), &concurrency)).transpose()
     }
 
     fn flow(&self, from: Network) -> Flow {

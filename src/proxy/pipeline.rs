@@ -14,7 +14,6 @@ use super::{
     headers,
     pages::{self, OwnPage},
     permit::Gate,
-    queue,
     rate_fields::say_rate,
     record::Record,
     rejection::Rejection,
@@ -26,7 +25,7 @@ use super::{
     upstream_request::UpstreamRequest,
     websocket,
 };
-use crate::http::network::Network;
+use crate::{http::network::Network, index::slots::Full};
 
 /// Responds to one request; there is always a response, and always a record. `stream`: of HTTP/2.
 pub async fn handle(
@@ -106,7 +105,7 @@ async fn serve(
     let request = UpstreamRequest::new(routed.request, &permit, body.as_ref())?;
     let from = Network::of(record.client_address());
     let left = permit.count(from).map_err(Rejection::RateLimited)?;
-    let asked = queue::ask(&permit, from)?;
+    let asked = permit.ask_for_slot(from).map_err(|Full| Rejection::QueueFull)?;
     let connection = routed.request.received.connection;
     let deadline = worker.sweep.register(permit.clone(), connection.downstream(), connection.ends);
     let (mut response, exchange) = forward(worker, deadline, &request, asked, body.take(), record).await?;

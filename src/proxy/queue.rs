@@ -9,43 +9,23 @@ use std::{
 
 use super::{
     deadlines::{Deadline, Timer},
-    permit::Permit,
     record::Record,
     rejection::Rejection,
     upstream::request_writer::RequestWriter,
 };
-use crate::{
-    http::network::Network,
-    index::slots::{Asked, Slot},
-};
-
-/// What is to be waited for before the request is forwarded. `None`: nothing. Nothing of the body was read.
-///
-/// # Errors
-/// [`Rejection::QueueFull`].
-pub fn ask(permit: &Permit, from: Network) -> Result<Option<Asked>, Rejection> {
-    match permit.ask_for_slot(from) {
-        Some(Asked::Full) => Err(Rejection::QueueFull),
-        asked => Ok(asked),
-    }
-}
+use crate::index::slots::{Slot, Waiting};
 
 /// The slot, once it is there. Who leaves meanwhile, or whose token ends, gives up their place. As the service cannot read
 /// the body before, the caller is not asked for more of it than what has come with the head.
 ///
 /// # Errors
-/// [`Rejection::QueueFull`], a [`Cut`](super::deadlines::Cut), and what is wrong with the body.
+/// A [`Cut`](super::deadlines::Cut), and what is wrong with the body.
 pub async fn wait(
-    asked: Asked,
+    waiting: Waiting,
     deadline: &Deadline,
     writer: &mut RequestWriter,
     record: &mut Record,
 ) -> Result<Slot, Rejection> {
-    let waiting = match asked {
-        Asked::Granted(slot) => return Ok(slot),
-        Asked::Full => return Err(Rejection::QueueFull),
-        Asked::Waits(waiting) => waiting,
-    };
     let (since, mut waiting) = (Instant::now(), pin!(waiting));
     deadline.arm(Timer::Queue, deadline.permit().spec().settings.queue_timeout);
     let granted = poll_fn(|cx| {
