@@ -120,18 +120,30 @@ need_cargo_fuzz() {
   need_cargo_tool cargo-fuzz 0.13.2 "has libFuzzer run our targets"
 }
 
-# need_cargo_tool NAME VERSION WHAT: a program of the package registry, into target/tools, for a minute the first time.
+# What makes the book of docs/. Without what serves it and watches for changes, which would build for three times as long.
+need_mdbook() {
+  need_cargo_tool mdbook 0.5.4 "makes a book of the documents" --no-default-features --features search
+}
+
+# need_cargo_tool NAME VERSION WHAT [OPTION...]: a program of the package registry, into the user's cache, where all checkouts
+# find it: some take minutes to build.
 need_cargo_tool() {
-  local name=$1 version=$2 what=$3 tools=$root/target/tools
+  local name=$1 version=$2 what=$3 tools=${XDG_CACHE_HOME:-$HOME/.cache}/bento-gateway/tools said
+  shift 3
   PATH="$tools/bin:$PATH"
-  case $(cargo "${name#cargo-}" --version 2>/dev/null) in
-    "$name $version") return 0 ;;
+  case $name in
+    cargo-*) said=$(cargo "${name#cargo-}" --version 2>/dev/null) || true ;;
+    *) said=$("$name" --version 2>/dev/null) || true ;;
   esac
-  say "Installing $name $version, which $what, into target/tools"
+  # Some are called by the name of their command once more: cargo-cyclonedx-cyclonedx.
+  case $said in
+    "$name $version" | "$name v$version" | "$name-${name#cargo-} $version") return 0 ;;
+  esac
+  say "Installing $name $version, which $what, into $tools"
   # Without optimisation: it is built once and runs for seconds.
-  CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --debug --root "$tools" "$name@$version" ||
+  CARGO_TARGET_DIR=$tools/build-$$ cargo install --quiet --locked --debug --root "$tools" "$@" "$name@$version" ||
     die "cargo could not install $name; its message is above. Is the package registry reachable?"
-  rm -rf "$tools/build"
+  rm -rf "$tools/build-$$"
 }
 
 # SQLite and the cryptography are compiled from C.

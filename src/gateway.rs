@@ -1,7 +1,7 @@
 //! What the proxy and the management listener share: the index and what is asked of it, the settings in force, the store.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, OnceLock, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -12,29 +12,48 @@ use tokio::runtime::Handle;
 
 use crate::{
     config::{LimitConfig, ManagementConfig, TokenConfig},
-    domain::{identity_fields::IdentityFields, origin::Origin, token::TokenUid, user::UserId},
+    domain::{
+        explanation::{Explanation, InvalidQuestion, Question},
+        identity_fields::IdentityFields,
+        origin::Origin,
+        token::TokenUid,
+        user::UserId,
+    },
     http::{lane::Lane, limit::Limit, network::Network},
     index::{follow::Index, usage::Usage, verify::Verifier},
     service::{
         self,
-        receipt::{self, Receipt},
+        receipt::{Receipt, Receipts},
+        refusals::Refusals,
     },
     store::{Committed, Priority, SharedStore, Store},
     telemetry::change_metrics::ChangeMetrics,
 };
+
+/// What the proxy would decide about a request, which nobody makes.
+pub type Explain = for<'a> fn(
+    &'a Gateway,
+    Question<'a>,
+    Network,
+) -> Pin<Box<dyn Future<Output = Result<Explanation, InvalidQuestion>> + Send + 'a>>;
 
 /// What all workers read.
 pub struct Gateway {
     pub index: Arc<Index>,
     pub verifier: Verifier,
     pub usage: Usage,
+    /// The proxy's: whoever else is asked why a request is refused has no rules of its own.
+    pub explain: Explain,
     pub settings: ArcSwap<Settings>,
     /// Empty until the store was reached for the first time. Of the proxy, only a browser's sign-in asks for it.
     pub opened: OnceLock<SharedStore>,
     /// Runs what waits for the store.
     pub background: Handle,
     pub sign_ins: SignIns,
+    /// Until they are written down.
+    pub refusals: Refusals,
     pub changes: ChangeMetrics,
+    pub receipts: Receipts,
     /// Whether the configuration that was read last has a problem, so that an older one is in effect.
     pub reload_failed: AtomicBool,
 }
@@ -48,7 +67,7 @@ impl Gateway {
         let started = Instant::now();
         self.index.poll_now();
         let store = store.at(Priority::Urgent);
-        let receipt = async { receipt::receipt(&store, &point).await };
+        let receipt = async { self.receipts.of(&store, &point).await };
         let (mut receipt, mut applied) = (pin!(receipt), pin!(self.index.applied_up_to(point.seq)));
         let receipt = tokio::select! {
             biased;
@@ -113,6 +132,8 @@ pub struct Settings {
     /// The organization's name, which challenges name.
     pub realm: String,
     pub trusted_proxies: Vec<IpNet>,
+    /// Their connections to the proxy listener begin with the PROXY protocol.
+    pub proxy_protocol: bool,
     pub limits: LimitConfig,
     /// Shared with what outlives a reload.
     pub identity_fields: Arc<IdentityFields>,

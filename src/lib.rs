@@ -14,11 +14,13 @@
 //! - [`proxy`]: the path of a request. Read [`proxy::pipeline`] top to bottom.
 //! - [`management`]: the listener for operators.
 //! - [`app`]: the composition root.
+//! - [`doctor`]: looks for what keeps a gateway from working.
 //! - [`cli`]: the command line, which is all that `main` calls.
 
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod domain;
 pub mod gateway;
 pub mod http;

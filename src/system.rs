@@ -3,6 +3,8 @@
 //! [`System`] is handed down from `cli` and `app`, so that a test can hand down a clock and randomness of its own and
 //! compare whole answers. No setting and no variable can replace [`Os`] in a running gateway.
 
+pub mod clock;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;

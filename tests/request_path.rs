@@ -27,12 +27,12 @@ use std::{
 use arc_swap::ArcSwapOption;
 use bento_gateway::{
     config::{StoreConfig, StoreUrl},
-    domain::decision::Reason,
+    domain::{decision::Reason, preset::Preset},
     proxy::{
         permit::{Denied, Gate},
         record::Record,
         request::Received,
-        state::WorkerParts,
+        state::{Entrance, WorkerParts},
         worker::{self, Command, Listen},
     },
     store, system,
@@ -93,11 +93,17 @@ fn the_decision_allocates_nothing() {
     let mut record = Record::new(Arc::clone(&world.access.workers()[0]), system::now(), &connection.peer, None);
     let unknown = system::new_token_text().unwrap().expose().to_owned();
     let texts = world.tokens.iter().map(|token| (token.name, token.text.clone()));
-    let texts: Vec<_> = texts.chain([("unknown", unknown), ("no token", "bgw_0".to_owned())]).collect();
+    let wide = world.tokens[0].text.clone();
+    let texts = texts
+        .chain([("unknown", unknown), ("no token", "bgw_0".to_owned())])
+        .map(|asked| (asked, "open.test/summarize"));
+    let of_preset = ["model.test/v1/chat/completions", "model.test/v1/%66iles/x"].map(|url| ((url, wide.clone()), url));
+    let asked: Vec<_> = texts.chain(of_preset).collect();
     let mut outcomes = Vec::new();
-    for (name, text) in &texts {
+    for ((name, text), url) in &asked {
         let credential = format!("Bearer {text}");
-        let request = http::Request::post("/summarize").header("host", "open.test").header("authorization", credential);
+        let (host, path) = url.split_at(url.find('/').unwrap());
+        let request = http::Request::post(path).header("host", host).header("authorization", credential);
         let (head, ()) = request.body(()).unwrap().into_parts();
         let received = Received { id: "id", head: &head, has_body: true, connection: &connection, settings: &settings };
         let request = received.read(&mut record).unwrap();
@@ -123,6 +129,8 @@ fn the_decision_allocates_nothing() {
     assert_eq!(refused("@TOKEN-EXPIRED@"), Some(Reason::Expired));
     assert_eq!(outcomes[5], ("unknown", Err(Denied::InvalidToken)));
     assert!(matches!(outcomes[6].1, Err(Denied::Credential(_))), "{outcomes:?}");
+    assert_eq!(outcomes[7].1, Ok(()));
+    assert_eq!(refused(outcomes[8].0), Some(Reason::RouteClosed(Preset::Openai)));
 }
 
 #[test]
@@ -238,7 +246,9 @@ impl Caller {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
-        assert!(worker.commands.send(Command::Listen(Listen { address, listener, own: None })).is_ok());
+        assert!(
+            worker.commands.send(Command::Listen(Listen { address, listener, entrance: Entrance::Common })).is_ok()
+        );
         // The worker waits for commands as long as it can get any.
         std::mem::forget(worker);
         Self { stream: TcpStream::connect(address).unwrap(), buffer: vec![0; LARGE_BODY + 4096] }

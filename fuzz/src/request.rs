@@ -21,7 +21,7 @@ use bento_gateway::{
         request::Received,
         request_id::{self, Digits, RequestNumber},
         upstream::request_writer::BodyFraming,
-        upstream_request::UpstreamRequest,
+        upstream_request::{UpstreamRequest, framing},
     },
     system,
 };
@@ -92,7 +92,7 @@ async fn judge(world: &World, request: Request<Incoming>, raw: &[u8]) {
         Ok(permit) => permit,
         Err(denied) => return refused(world, denied.into(), &routed.reply_context()),
     };
-    let written = match UpstreamRequest::new(&request, &permit, Some(&body)) {
+    let written = match UpstreamRequest::new(&request, &permit, framing(&head, Some(&body))) {
         Ok(upstream) => (upstream.write(BASE), upstream.framing()),
         Err(error) => return refused(world, error.into(), &routed.reply_context()),
     };
@@ -229,6 +229,7 @@ impl<'a> Sent<'a> {
         assert!(below.starts_with('/'), "{below}");
         let path = below.split('?').next().unwrap();
         assert!(!climbs(path), "{path} leads out of {BASE}");
+        assert!(name != "model" || is_for_callers(path), "{path} is closed");
         let prefix = self.all("x-forwarded-prefix");
         assert!(prefix.len() <= 1);
         let asked = format!("{}{below}", prefix.first().unwrap_or(&""));
@@ -237,13 +238,55 @@ impl<'a> Sent<'a> {
         let host = lenient_host(self.one("host"));
         assert_eq!(authority::read(head).map(|read| read.host.into_owned()), Ok(host.clone()));
         let asked = asked.split('?').next().unwrap();
-        let route = world.gateway.index.route(RouteKey { listener: None, host: &host, path: asked });
+        let route = world.gateway.index.route(RouteKey { listener: None, host: &host, path: asked, plain_read: false });
         assert_eq!(route.deployment.map(|found| found.spec.name.to_string()), Some(name.to_owned()), "{}", self.text);
     }
 }
 
+const INFERENCE: [&str; 13] = [
+    "chat",
+    "completions",
+    "embeddings",
+    "models",
+    "responses",
+    "messages",
+    "audio",
+    "images",
+    "videos",
+    "moderations",
+    "realtime",
+    "rerank",
+    "score",
+];
+
+/// Whether the preset of `model` leaves it open, as a server reads it that decodes once and knows neither case nor parameters.
+fn is_for_callers(path: &str) -> bool {
+    let decoded = String::from_utf8_lossy(&decoded(path)).to_ascii_lowercase();
+    let mut segments = decoded.split('/').filter_map(|segment| segment.split(';').next());
+    let mut next =
+        || segments.find(|segment| !segment.is_empty()).unwrap_or_default().trim_end_matches(['.', ' ']).to_owned();
+    let (first, second, third) = (next(), next(), next());
+    let doubtful = decoded.contains(|c: char| c.is_ascii_control() || matches!(c, '%' | '?' | '#'));
+    let is_open = match &*first {
+        "health" => second.is_empty(),
+        "v1" if matches!(&*second, "rerank" | "score") => third.is_empty(),
+        "v1" => INFERENCE.contains(&&*second),
+        _ => false,
+    };
+    is_open && !doubtful
+}
+
 /// As a careless server reads it: decoded once, a backslash is a slash, parameters are cut off.
 fn climbs(path: &str) -> bool {
+    let decoded = decoded(path);
+    let segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+    segments.into_iter().any(|segment| {
+        let name: Vec<u8> = segment.iter().copied().take_while(|&byte| byte != b';' && byte != 0).collect();
+        matches!(&name[..], b"." | b"..")
+    })
+}
+
+fn decoded(path: &str) -> Vec<u8> {
     let mut decoded = Vec::new();
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
@@ -251,11 +294,7 @@ fn climbs(path: &str) -> bool {
             |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).expect("a whole encoding") as u8;
         decoded.push(if byte == b'%' { hex(bytes.next()) << 4 | hex(bytes.next()) } else { byte });
     }
-    let segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
-    segments.into_iter().any(|segment| {
-        let name: Vec<u8> = segment.iter().copied().take_while(|&byte| byte != b';' && byte != 0).collect();
-        matches!(&name[..], b"." | b"..")
-    })
+    decoded
 }
 
 fn lenient_host(authority: &str) -> String {

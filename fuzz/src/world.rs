@@ -20,9 +20,13 @@ use bento_gateway::{
     gateway::Gateway,
     http::{network::Network, peer::Peer},
     index::{routes::RoutingTable, token_writer::TokenWriter, tokens::TokenIndex},
-    proxy::{connection_state::ConnectionState, state::Connection},
+    proxy::{
+        connection_state::ConnectionState,
+        state::{Connection, Entrance},
+    },
     secret_hash::SecretHasher,
     store::IndexedSecret,
+    system::{self, clock::ClockReading},
     telemetry::{Style, access_log::AccessLog},
 };
 use tokio::runtime::Runtime;
@@ -47,6 +51,10 @@ hosts = ["narrow.test"]
 upstream = "@UPSTREAM@"
 hosts = ["open.test", "[::1]"]
 forward_authorization = true
+[deployments.model]
+upstream = "@UPSTREAM@"
+hosts = ["model.test"]
+preset = "openai"
 "#;
 
 pub struct World {
@@ -83,7 +91,7 @@ struct Kind {
 const GOOD: Kind = Kind {
     name: "@TOKEN-WIDE@",
     scope: "deployment:*",
-    opens: &["narrow", "open"],
+    opens: &["narrow", "open", "model"],
     expires_at: None,
     revoked_at: None,
     session: None,
@@ -100,17 +108,17 @@ const KINDS: [Kind; 5] = [
 impl World {
     /// `upstream`: where all Deployments lead.
     pub fn new(upstream: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("gateway.toml");
+        let file = std::env::temp_dir().join(format!("bento-gateway-{}.toml", system::new_id(system::now()).unwrap()));
         std::fs::write(&file, CONFIG.replace("@UPSTREAM@", upstream)).unwrap();
-        let config = config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
+        let config = config::load(&Sources { file: Some(file.clone()), ..Sources::default() }).unwrap();
+        std::fs::remove_file(file).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let gateway = {
             let _inside = runtime.enter();
             app::gateway(&config).unwrap()
         };
         gateway.index.routes.store(Arc::new(RoutingTable::build(&config.declared, [], &RoutingTable::default())));
-        gateway.index.freshness.mark_fresh(std::time::Instant::now(), None);
+        gateway.index.freshness.mark_fresh(ClockReading::now(), None);
         let tokens = tokens(&config, &gateway.index.tokens);
         for token in &tokens {
             let text = token.text.as_bytes();
@@ -128,7 +136,7 @@ impl World {
         let state = Arc::new(ConnectionState::new(self.started, minute, minute));
         Connection {
             peer: Peer::new(SocketAddr::from(([127, 0, 0, 1], 40_000)), false),
-            listener: None,
+            entrance: Entrance::Common,
             ends: None,
             state,
         }

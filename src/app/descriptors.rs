@@ -33,15 +33,22 @@ pub fn raise() -> usize {
     {
         warn!(%error, "the limit of open files could not be raised");
     }
-    let limit = getrlimit(Resource::Nofile).current;
+    number(getrlimit(Resource::Nofile).current)
+}
+
+/// As far as [`raise`] could raise it in a process that is started as this one is. Nothing is changed.
+pub fn reachable() -> usize {
+    number(getrlimit(Resource::Nofile).maximum)
+}
+
+/// `None`: unlimited.
+fn number(limit: Option<u64>) -> usize {
     limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// Divides `limit`, and says how. Nothing is taken from what is configured as long as it fits.
 pub fn share(limit: usize, config: &Config) -> Shares {
-    let (proxy, management) = (config.proxy.limits.max_connections, config.management.limits.max_connections);
-    let store = usize::try_from(config.store.max_connections).unwrap_or(usize::MAX);
-    let shares = divide(limit, proxy, management, store);
+    let shares = of(limit, config);
     info!(
         open_files = limit,
         callers = shares.proxy,
@@ -49,7 +56,7 @@ pub fn share(limit: usize, config: &Config) -> Shares {
         management = shares.management,
         "connections that may be open"
     );
-    if (shares.proxy, shares.management) != (proxy, management) {
+    if !shares.are_as_configured(config) {
         warn!(
             open_files = limit,
             proxy = shares.proxy,
@@ -59,6 +66,20 @@ pub fn share(limit: usize, config: &Config) -> Shares {
         );
     }
     shares
+}
+
+/// The same, without a word.
+pub fn of(limit: usize, config: &Config) -> Shares {
+    let (proxy, management) = (config.proxy.limits.max_connections, config.management.limits.max_connections);
+    divide(limit, proxy, management, usize::try_from(config.store.max_connections).unwrap_or(usize::MAX))
+}
+
+impl Shares {
+    /// Whether nothing had to be lowered.
+    pub fn are_as_configured(&self, config: &Config) -> bool {
+        let (proxy, management) = (&config.proxy.limits, &config.management.limits);
+        (self.proxy, self.management) == (proxy.max_connections, management.max_connections)
+    }
 }
 
 /// `proxy` and `management` are what is configured.

@@ -12,8 +12,12 @@ use tracing::{error, info, warn};
 use super::{
     ServeError, Shutdown,
     heartbeat::Heartbeat,
+    log_checkpoints::CheckpointLogger,
     record_expiry::ExpiryRecorder,
+    record_hours::HourlyUsageRecorder,
+    record_refusals::RefusalRecorder,
     record_usage::UsageRecorder,
+    watch_budgets::{BudgetWatcher, Closed},
     welcome::{self, Welcome},
 };
 use crate::{
@@ -33,7 +37,7 @@ use crate::{
     },
     store::{self, Point, Priority, SharedStore, StoreError},
     system::System,
-    telemetry::traffic::TrafficCounts,
+    telemetry::{traffic::TrafficCounts, usage::UsageCounts},
 };
 
 /// Longest pause between two attempts to reach the store.
@@ -44,6 +48,7 @@ pub struct Follow {
     pub config: Config,
     pub management: Arc<Management>,
     pub traffic: Arc<TrafficCounts>,
+    pub usage: Arc<UsageCounts>,
     pub declared: watch::Receiver<Declared>,
     /// As [`Listeners::followed`](super::listeners::Listeners::followed).
     pub followed: watch::Receiver<Option<Arc<Point>>>,
@@ -75,7 +80,7 @@ impl Follow {
 
     /// Returns the running follower as soon as the gateway is ready, or is to end.
     async fn start(self, store: SharedStore) -> Result<JoinHandle<()>, ServeError> {
-        let Self { system, config, management, traffic, declared, followed, shutdown, feed, program } = self;
+        let Self { system, config, management, traffic, usage, declared, followed, shutdown, feed, program } = self;
         let (first, uninvited) = set_up(&config, &store, &*system).await?;
         let gateway = Arc::clone(&management.gateway);
         let probing = Arc::clone(&management);
@@ -85,12 +90,40 @@ impl Follow {
         let announced = Heartbeat::begin(followed, management, fed, config.store.max_staleness);
         let heartbeat = feed.spawn(announced).await.map_err(broken)??;
         shutdown.spawn_on(heartbeat.run(shutdown.clone()), &feed);
-        let (tokens, recorder_ends) = (config.tokens.clone(), shutdown.clone());
-        let recorder = ExpiryRecorder { store: Arc::clone(&store), tokens, system, shutdown: recorder_ends };
+        let checkpoints = CheckpointLogger { store: Arc::clone(&store), shutdown: shutdown.clone() };
+        shutdown.spawn(checkpoints.run());
+        let (tokens, interval) = (config.tokens.clone(), config.tokens.usage_interval);
+        let hourly = HourlyUsageRecorder {
+            management: Arc::clone(&probing),
+            counts: usage,
+            store: Arc::clone(&store),
+            system: Arc::clone(&system),
+            interval,
+            shutdown: shutdown.clone(),
+        };
+        shutdown.spawn(hourly.run());
+        let budgets = BudgetWatcher {
+            gateway: Arc::clone(&gateway),
+            store: Arc::clone(&store),
+            system: Arc::clone(&system),
+            interval,
+            shutdown: shutdown.clone(),
+            closed: Closed::default(),
+            failing: false,
+        };
+        shutdown.spawn(budgets.run());
+        let refusals = RefusalRecorder {
+            gateway: Arc::clone(&gateway),
+            store: Arc::clone(&store),
+            tokens: tokens.clone(),
+            system: Arc::clone(&system),
+            shutdown: shutdown.clone(),
+        };
+        shutdown.spawn(refusals.run());
+        let recorder = ExpiryRecorder { store: Arc::clone(&store), tokens, system, shutdown: shutdown.clone() };
         shutdown.spawn(recorder.run());
-        let (interval, recorder_ends) = (config.tokens.usage_interval, shutdown.clone());
         let recorder =
-            UsageRecorder { gateway: Arc::clone(&gateway), traffic, store, interval, shutdown: recorder_ends };
+            UsageRecorder { gateway: Arc::clone(&gateway), traffic, store, interval, shutdown: shutdown.clone() };
         shutdown.spawn(recorder.run());
         let following = feed.spawn(follower.run());
         tokio::select! {

@@ -86,6 +86,7 @@ impl Heartbeat {
     async fn beat(&self) -> Result<(), StoreError> {
         let followed = self.followed.borrow().clone();
         let addresses = serde_json::to_string(&self.management.addresses()).ok();
-        self.store.beat(self.id, &self.name, followed.as_deref(), self.holds, addresses.as_deref()).await
+        let (followed, addresses) = (followed.as_deref(), addresses.as_deref());
+        self.store.beat(self.id, &self.name, followed, self.holds, addresses, system::now()).await
     }
 }

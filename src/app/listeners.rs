@@ -1,4 +1,4 @@
-//! The proxy's sockets: the common one, and those of Deployments with a listener of their own. The latter are opened and
+//! The proxy's sockets: the common one, that where other proxies ask, and those of Deployments with a listener of their own. The latter are opened and
 //! closed as the routing table changes.
 
 use std::{
@@ -15,10 +15,13 @@ use tracing::{error, info};
 
 use super::{ServeError, Workers};
 use crate::{
-    config::ProxyConfig,
+    config::Config,
     http::keepalive,
     index::{follow::Index, routes::RoutingTable},
-    proxy::worker::{Command, Listen},
+    proxy::{
+        state::Entrance,
+        worker::{Command, Listen},
+    },
     store::Point,
 };
 
@@ -63,18 +66,23 @@ impl Failure {
 }
 
 impl Listeners {
-    /// Opens the common listener, and those of declared Deployments as soon as the routing table has them.
+    /// Opens the common listener and that where other proxies ask, and those of declared Deployments as soon as the routing table has them.
     ///
     /// # Errors
     /// [`ServeError::Bind`].
-    pub fn open(proxy: &ProxyConfig, workers: &Workers, index: Arc<Index>) -> Result<Self, ServeError> {
+    pub fn open(config: &Config, workers: &Workers, index: Arc<Index>) -> Result<Self, ServeError> {
         let workers = workers.handles.iter().map(|worker| worker.commands.clone()).collect();
         let routes = index.routes.load_full();
         let (own, failed, followed) = (BTreeSet::new(), BTreeMap::new(), watch::Sender::new(None));
         let listeners = Self { workers, index, routes, own, failed, followed };
-        let refused =
-            |error| ServeError::Bind { listener: "the proxy", flag: "--listen", address: proxy.listen, error };
-        listeners.listen(proxy.listen, None).map_err(refused)?;
+        let listen = |address, entrance, listener, flag| {
+            let refused = |error| ServeError::Bind { listener, flag, address, error };
+            listeners.listen(address, entrance).map_err(refused)
+        };
+        listen(config.proxy.listen, Entrance::Common, "the proxy", "--listen")?;
+        if let Some(address) = config.forward_auth.listen {
+            listen(address, Entrance::ForwardAuth, "the forward-auth listener", "--forward-auth-listen")?;
+        }
         Ok(listeners)
     }
 
@@ -128,7 +136,7 @@ impl Listeners {
     }
 
     fn try_to_open(&mut self, address: SocketAddr, now: Instant) {
-        match self.listen(address, Some(address)) {
+        match self.listen(address, Entrance::Deployment(address)) {
             Ok(()) => {
                 info!(%address, "listening for one Deployment");
                 self.own.insert(address);
@@ -144,12 +152,12 @@ impl Listeners {
         }
     }
 
-    fn listen(&self, address: SocketAddr, own: Option<SocketAddr>) -> io::Result<()> {
+    fn listen(&self, address: SocketAddr, entrance: Entrance) -> io::Result<()> {
         // With SO_REUSEPORT a second gateway on the same port would silently take half of the connections.
         drop(socket(address, false)?);
         for worker in &self.workers {
             let listener = socket(address, true)?;
-            let _ = worker.send(Command::Listen(Listen { address, listener, own }));
+            let _ = worker.send(Command::Listen(Listen { address, listener, entrance }));
         }
         Ok(())
     }

@@ -1,14 +1,19 @@
 //! The composition root: the only place that names everything together. [`serve`] is the gateway's life from start to
 //! drain.
 
-mod descriptors;
+pub mod descriptors;
 mod follow;
 mod heartbeat;
 mod listeners;
+mod log_checkpoints;
+mod probe_upstreams;
 mod record_expiry;
+mod record_hours;
+mod record_refusals;
 mod record_usage;
 mod reload;
 mod shutdown;
+mod watch_budgets;
 mod welcome;
 
 use std::{
@@ -39,11 +44,12 @@ use crate::{
     management::{self, Management},
     metrics::{self, OpenConnections},
     proxy::{
+        explain,
         state::WorkerParts,
         worker::{self, WorkerHandle},
     },
     secret_hash::{HashError, SecretHasher},
-    service,
+    service::{self, receipt::Receipts, refusals::Refusals},
     store::StoreError,
     system::{NoEntropy, System},
     telemetry::{self, Lines, OwnLog, Style, access_log::AccessLog, change_metrics::ChangeMetrics},
@@ -115,7 +121,7 @@ async fn run(
     let (declared, follow_declared) = watch::channel(config.declared.clone());
     let management = bind("the management listener", "--management-listen", config.management.listen).await?;
 
-    let listeners = Listeners::open(&config.proxy, &workers, Arc::clone(&gateway.index))?;
+    let listeners = Listeners::open(&config, &workers, Arc::clone(&gateway.index))?;
     let followed = listeners.followed();
     feed.spawn(listeners.follow_routes());
     let telemetry = match config.telemetry.listen {
@@ -139,6 +145,7 @@ async fn run(
         gateway: Arc::clone(&gateway),
         workers: access_log.workers().to_vec(),
         listeners: vec![OpenConnections { name: "management", open: management.connections(), max: shares.management }],
+        usage: Arc::clone(&access_log.usage),
         log,
         max_staleness: config.store.max_staleness,
         started,
@@ -149,18 +156,22 @@ async fn run(
     let program = welcome::program(&sources);
     let reloader = Reloader::new(&config, sources, Arc::clone(&manager), declared, certificates)?;
     tokio::spawn(reloader.run());
-    let telemetry_address = config.telemetry.listen.map(tracing::field::display);
+    tokio::spawn(probe_upstreams::run(Arc::clone(&gateway.index)));
+    let [forward_auth, telemetry_address] =
+        [config.forward_auth.listen, config.telemetry.listen].map(|address| address.map(tracing::field::display));
     info!(
-        proxy = %config.proxy.listen, management = %config.management.listen, telemetry = telemetry_address, "listening"
+        proxy = %config.proxy.listen, management = %config.management.listen, forward_auth, telemetry = telemetry_address,
+        "listening"
     );
 
     let shutdown = Shutdown::default();
-    let traffic = Arc::clone(&access_log.traffic);
+    let (traffic, usage) = (Arc::clone(&access_log.traffic), Arc::clone(&access_log.usage));
     let follow = Follow {
         system,
         config,
         management: manager,
         traffic,
+        usage,
         declared: follow_declared,
         followed,
         shutdown: shutdown.clone(),
@@ -177,16 +188,16 @@ async fn run(
     let deadline = Instant::now() + drain_timeout;
     shutdown::drain(workers, drain_timeout, &mut interrupt).await;
     shutdown::drain_management(management, deadline, &mut interrupt).await;
+    // Writes the last lines, and counts what they say, before the counts are stored.
+    drop(access_log);
     tokio::select! {
         () = shutdown.finish() => {}
-        _ = interrupt.recv() => warn!("interrupted: the last uses of tokens are not written"),
+        _ = interrupt.recv() => warn!("interrupted: the last uses of tokens, and what they have used, are not written"),
     }
     // Last of all: what was done until then can be scraped.
     if let Some(telemetry) = telemetry {
         telemetry.drain(Instant::now() + TELEMETRY_GRACE).await;
     }
-    // Writes the last lines.
-    drop(access_log);
     Ok(())
 }
 
@@ -200,11 +211,14 @@ pub fn gateway(config: &Config) -> Result<Arc<Gateway>, ServeError> {
         index: Arc::new(Index::new()),
         verifier: Verifier::new(hasher, Handle::current(), config.proxy.workers)?,
         usage: Usage::default(),
+        explain: explain::explain,
         settings: ArcSwap::from_pointee(settings(config)),
         opened: OnceLock::new(),
         background: Handle::current(),
         sign_ins: SignIns::default(),
+        refusals: Refusals::default(),
         changes: ChangeMetrics::default(),
+        receipts: Receipts::default(),
         reload_failed: AtomicBool::new(false),
     }))
 }
@@ -214,6 +228,7 @@ fn settings(config: &Config) -> Settings {
     Settings {
         realm: config.organization.clone(),
         trusted_proxies: config.proxy.trusted_proxies.clone(),
+        proxy_protocol: config.proxy.proxy_protocol,
         limits: config.proxy.limits.clone(),
         identity_fields: Arc::new(config.proxy.identity_fields.clone()),
         http2: config.proxy.http2,

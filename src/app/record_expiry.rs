@@ -7,7 +7,7 @@ use tracing::debug;
 use super::Shutdown;
 use crate::{
     config::TokenConfig,
-    domain::{audit::Actor, rights::Grantor, routing::Declared, user::SingleSignOn},
+    domain::routing::Declared,
     service::{
         Context,
         tokens::{GRACE, record_expiry},
@@ -41,17 +41,7 @@ impl ExpiryRecorder {
     async fn record(&self) -> Result<(), crate::service::Error> {
         let declared = Declared::default();
         loop {
-            let context = Context {
-                store: &self.store,
-                tokens: &self.tokens,
-                declared: &declared,
-                actor: Actor::System,
-                grantor: Grantor::Nobody,
-                sign_on: SingleSignOn::Off,
-                request: None,
-                system: &*self.system,
-                now: self.system.now(),
-            };
+            let context = Context::of_gateway(&self.store, &self.tokens, &declared, &*self.system);
             if !record_expiry(&context).await? {
                 return Ok(());
             }

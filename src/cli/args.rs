@@ -1,19 +1,25 @@
 //! The commands and their arguments. The doc comments are the help texts, from which `docs/cli.md` is generated.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+mod deployment;
+mod reports;
+mod store;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use self::{
+    deployment::{AddDeployment, DeploymentCommand, Maybe, UpdateDeployment},
+    reports::{AuditCommand, EventArgs, ExplainArgs, UsageArgs},
+    store::{StoreCommand, To},
+};
 use super::output::Format;
 use crate::{
     domain::{
-        cors_origin::CorsOrigin,
-        deployment::{DeploymentName, UpstreamUrl},
-        host::HostName,
-        rate::Rate,
         token_text::{PREFIX, SESSION_PREFIX, TOKEN_LEN},
-        units::{parse_duration, parse_size},
+        units::parse_duration,
+        upstream_url::UpstreamUrl,
         user::Email,
     },
     service::tokens::Expiry,
@@ -44,6 +50,7 @@ Exit codes:
    5  the store cannot be reached or used
    6  `token scan` found tokens
    7  the change is made, but a gateway has not confirmed it and may still decide without it
+   8  `audit verify`, or a copy of the store, found that the audit trail was changed
   78  invalid configuration";
 
 #[derive(Debug, Args)]
@@ -73,12 +80,35 @@ pub enum Command {
     /// Manage users, who own tokens
     #[command(subcommand)]
     User(UserCommand),
+    /// List, export and verify the audit trail: who changed what, and who signed in
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Show what tokens have used of Deployments
+    ///
+    /// Requests, bytes and upstream time of each token at each Deployment, over a period of whole hours. Gateways write it
+    /// every few seconds (tokens.usage_interval), and keep it for usage.retention.
+    Usage(UsageArgs),
+    /// Say which rule would let a request through, or refuse it
+    ///
+    /// Decided as a gateway would decide that starts now with this configuration and this store, by the code that serves
+    /// requests. Nothing is sent, counted or written. Exits with 0 whether the request would be let through or not.
+    Explain(ExplainArgs),
     /// List the gateways on this store, and remove those that have ended
     #[command(subcommand)]
     Replica(ReplicaCommand),
+    /// Copy the store into another database, back it up, and restore it
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look for what keeps a gateway from working, or lets others do more than they should
+    ///
+    /// Looks at the store and its schema, the upstreams of all Deployments, clocks, certificates, files, limits and listeners,
+    /// whether a gateway runs or not. Changes nothing, and prints no secret. Give it the configuration, the environment and
+    /// the flags that the gateway has, and run it as its user, on its machine. Exits with 1 if something failed; what it only
+    /// warns of, or cannot tell from here, does not count.
+    Doctor(ServeArgs),
     /// Check whether a running gateway is ready: exit code 0 if it is, 1 if it is not
     Healthcheck {
         /// URL to check [default: /readyz on the configured management listener]
@@ -87,6 +117,11 @@ pub enum Command {
     },
     /// Print a shell completion script
     Completions { shell: Shell },
+    /// Write the manual pages into a directory: one for each command, for man(1)
+    Man {
+        /// It is made if it does not exist: ~/.local/share/man/man1 is where man(1) looks
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +138,9 @@ pub struct ServeArgs {
     /// Address of the management listener, for the console, the API and probes
     #[arg(long, value_name = "IP:PORT")]
     pub management_listen: Option<String>,
+    /// Address of the forward-auth listener, which another proxy asks whether a request may pass; "" for none
+    #[arg(long, value_name = "IP:PORT")]
+    pub forward_auth_listen: Option<String>,
     /// Address of the telemetry listener, for Prometheus; "" for none
     #[arg(long, value_name = "IP:PORT")]
     pub telemetry_listen: Option<String>,
@@ -185,27 +223,6 @@ pub enum TokenCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum DeploymentCommand {
-    /// Add a Deployment to the store, and print its address
-    ///
-    /// The only Deployment of a gateway is reached at the gateway's own address. Several need an address each: a host, a
-    /// listener, or proxy.base_domain in the configuration, which gives one to all.
-    Add(AddDeployment),
-    /// Change where a Deployment of the store is reached, and where it leads
-    ///
-    /// What is not given stays as it is.
-    Update(UpdateDeployment),
-    /// List Deployments from the configuration and the store
-    List,
-    /// Stop forwarding to a Deployment; its callers get 503
-    Terminate { name: DeploymentName },
-    /// Resume forwarding to a terminated Deployment
-    Start { name: DeploymentName },
-    /// Remove a Deployment from the store, and the scopes that name it from all tokens
-    Remove { name: DeploymentName },
-}
-
-#[derive(Debug, Subcommand)]
 pub enum ReplicaCommand {
     /// List the gateways that may decide by what they know
     List,
@@ -214,76 +231,6 @@ pub enum ReplicaCommand {
     /// Make sure that it has ended: cut off from the store, it may still let revoked tokens through. One that runs comes
     /// back by itself.
     Remove { name: String },
-}
-
-/// Settings without a flag take their current values in [proxy.deployment_defaults].
-#[derive(Debug, Args)]
-pub struct AddDeployment {
-    /// Lower-case letters, digits and hyphens; starts and ends with a letter or digit
-    pub name: DeploymentName,
-    /// URL at which the Bento listens; can be repeated for replicas
-    #[arg(long = "upstream", value_name = "URL", required = true)]
-    pub upstreams: Vec<UpstreamUrl>,
-    /// Custom host name; can be repeated
-    #[arg(long = "host", value_name = "HOST")]
-    pub hosts: Vec<HostName>,
-    /// Let everybody call it, without a token
-    #[arg(long)]
-    pub public: bool,
-    /// Address of a listener of its own
-    #[arg(long, value_name = "IP:PORT")]
-    pub listen: Option<SocketAddr>,
-    /// Longest wait for the connection to the upstream
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
-    pub connect_timeout: Option<Duration>,
-    /// Longest wait for the first byte of the response
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
-    pub first_byte_timeout: Option<Duration>,
-    /// Longest time without a byte in either direction
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
-    pub idle_timeout: Option<Duration>,
-    /// Maximum size of a request body, for example 10MiB
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub max_body: Option<u64>,
-    /// How many requests of each gateway may be under way at once; the others wait, and tokens share the time equally
-    #[arg(long, value_name = "NUMBER")]
-    pub max_in_flight: Option<NonZeroU32>,
-    /// How many requests may wait until it is their turn
-    #[arg(long, value_name = "NUMBER")]
-    pub max_queue: Option<u32>,
-    /// Longest time that a request waits until it is its turn
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
-    pub queue_timeout: Option<Duration>,
-    /// How often each token may ask, for example 600/1m
-    #[arg(long, value_name = "REQUESTS/PERIOD")]
-    pub rate_limit: Option<Rate>,
-    /// Pass the caller's Authorization header on to the upstream
-    #[arg(long)]
-    pub forward_authorization: bool,
-    /// Let pages of this origin call it and read the responses (CORS); can be repeated
-    #[arg(long = "cors-origin", value_name = "ORIGIN")]
-    pub cors_origins: Vec<CorsOrigin>,
-    /// Allow pickle request bodies, which can run any code in the upstream
-    #[arg(long)]
-    pub allow_pickle: bool,
-    /// Take over a name that a gateway's configuration declared before, with the tokens whose scopes name it
-    #[arg(long)]
-    pub was_declared: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["upstreams", "hosts", "listen"])))]
-pub struct UpdateDeployment {
-    pub name: DeploymentName,
-    /// URL at which the Bento listens, in place of those before; can be repeated for replicas
-    #[arg(long = "upstream", value_name = "URL")]
-    pub upstreams: Vec<UpstreamUrl>,
-    /// Custom host name, in place of those before; can be repeated
-    #[arg(long = "host", value_name = "HOST")]
-    pub hosts: Vec<HostName>,
-    /// Address of a listener of its own
-    #[arg(long, value_name = "IP:PORT")]
-    pub listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -328,13 +275,6 @@ pub enum ConfigCommand {
     Check,
     /// Print every setting in effect as TOML, and where it comes from
     Print,
-}
-
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match parse_duration(text)? {
-        Duration::ZERO => Err("must be longer than 0s".to_owned()),
-        duration => Ok(duration),
-    }
 }
 
 /// What names a token. Its text does not: arguments are seen by everybody on the machine.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    args::{AddDeployment, DeploymentCommand},
+    args::{AddDeployment, DeploymentCommand, Maybe},
     environment::{Environment, OpenStore},
     error::CliError,
     output::{Printer, card, table},
@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     domain::deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
-    service::deployments::{self, Listed, Placed, Predecessor, UpdateDeployment, address::Reach},
+    service::{
+        budgets::{self, StandingView},
+        deployments::{self, Listed, Placed, Predecessor, UpdateDeployment, UpdateSettings, address::Reach},
+        let_through::{self, LetThroughView},
+    },
     store::TouchedToken,
 };
 
@@ -21,7 +25,7 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
     match command {
         DeploymentCommand::Add(args) => {
             let predecessor = if args.was_declared { Predecessor::Declared } else { Predecessor::None };
-            let spec = spec(args, &store.config.proxy.deployment_defaults);
+            let spec = spec(*args, &store.config.proxy.deployment_defaults);
             let before = store.addresses()?;
             let added = store.block_on(deployments::add(&context, &spec, predecessor))?;
             let print = |added: &Placed, printer: &mut Printer<'_>| print_spec(&added.spec, printer);
@@ -40,14 +44,22 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
         }
         DeploymentCommand::List => {
             let listed = store.block_on(deployments::list(&context))?;
-            let elsewhere = store.block_on(deployments::declared_elsewhere(&context, &listed))?;
-            if !elsewhere.is_empty() {
-                let names = joined(&elsewhere);
-                printer.note(&format!("Declared by a running gateway's own file or flags: {names}"));
-            }
+            note_elsewhere(&store, &listed, printer)?;
             printer.answer(&listed, || {
                 let rows = listed.iter().map(row);
                 table(["NAME", "ACCESS", "UPSTREAMS", "HOSTS", "LISTEN", "SOURCE"], rows)
+            })
+        }
+        DeploymentCommand::LetThrough { name, limit } => {
+            let report = store.block_on(let_through::report(&context, &name, limit))?;
+            printer.answer(&report.items, || {
+                table(["REASON", "TOKEN", "NETWORK", "REQUESTS", "FIRST", "LAST"], report.items.iter().map(caller))
+            })
+        }
+        DeploymentCommand::Budgets { name } => {
+            let all = store.block_on(budgets::all(&context, name.as_ref()))?;
+            printer.answer(&all, || {
+                table(["DEPLOYMENT", "OF", "BUDGET", "USED", "PART", "RESETS"], all.iter().map(budget))
             })
         }
         DeploymentCommand::Terminate { name } => {
@@ -65,6 +77,15 @@ pub fn run(command: DeploymentCommand, environment: &Environment, printer: &mut 
             store.settle(removed, Effect::Withdraws, printer, |touched, printer| print_removed(&name, touched, printer))
         }
     }
+}
+
+/// What this command cannot know, since it is in the file or flags of a running gateway.
+pub fn note_elsewhere(store: &OpenStore, listed: &[Listed], printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let elsewhere = store.block_on(deployments::declared_elsewhere(&store.context(), listed))?;
+    if !elsewhere.is_empty() {
+        printer.note(&format!("Declared by a running gateway's own file or flags: {}", joined(&elsewhere)));
+    }
+    Ok(())
 }
 
 fn print_spec(spec: &DeploymentSpec, printer: &mut Printer<'_>) -> Result<(), CliError> {
@@ -151,6 +172,8 @@ fn spec(args: AddDeployment, defaults: &DeploymentSettings) -> DeploymentSpec {
         settings: DeploymentSettings {
             forward_authorization: args.forward_authorization || defaults.forward_authorization,
             allow_pickle: args.allow_pickle || defaults.allow_pickle,
+            preset: args.preset.unwrap_or(defaults.preset),
+            public_probes: args.public_probes || defaults.public_probes,
             connect_timeout: args.connect_timeout.unwrap_or(defaults.connect_timeout),
             first_byte_timeout: args.first_byte_timeout.unwrap_or(defaults.first_byte_timeout),
             idle_timeout: args.idle_timeout.unwrap_or(defaults.idle_timeout),
@@ -164,6 +187,16 @@ fn spec(args: AddDeployment, defaults: &DeploymentSettings) -> DeploymentSpec {
             max_queue: args.max_queue.unwrap_or(defaults.max_queue),
             queue_timeout: args.queue_timeout.unwrap_or(defaults.queue_timeout),
             rate_limit: args.rate_limit.or(defaults.rate_limit),
+            budget: args.budget.or(defaults.budget),
+            token_budget: args.token_budget.or(defaults.token_budget),
+            count_llm_tokens: args.count_llm_tokens || defaults.count_llm_tokens,
+            enforce_from: args.enforce_from.or(defaults.enforce_from),
+            probe_interval: args.probe_interval.or(defaults.probe_interval),
+            probe_path: args.probe_path.unwrap_or_else(|| defaults.probe_path.clone()),
+            probe_timeout: args.probe_timeout.unwrap_or(defaults.probe_timeout),
+            probe_rise: args.probe_rise.unwrap_or(defaults.probe_rise),
+            probe_fall: args.probe_fall.unwrap_or(defaults.probe_fall),
+            slow_start: args.slow_start.unwrap_or(defaults.slow_start),
         },
     }
 }
@@ -173,6 +206,13 @@ fn update(args: super::args::UpdateDeployment) -> UpdateDeployment {
         hosts: (!args.hosts.is_empty()).then(|| args.hosts.into_iter().collect()),
         upstreams: (!args.upstreams.is_empty()).then_some(args.upstreams),
         listen: args.listen.map(Some),
+        settings: UpdateSettings {
+            enforce_from: args.enforce_from.map(|Maybe(at)| at),
+            preset: args.preset,
+            budget: args.budget.map(|Maybe(budget)| budget),
+            token_budget: args.token_budget.map(|Maybe(budget)| budget),
+            ..UpdateSettings::default()
+        },
         ..UpdateDeployment::default()
     }
 }
@@ -186,6 +226,32 @@ fn row(listed: &Listed) -> [String; 6] {
         joined(&listed.spec.hosts),
         listed.spec.listen.map_or_else(|| "-".to_owned(), |address| address.to_string()),
         format!("{}{shadowed}", listed.source.as_str()),
+    ]
+}
+
+fn caller(of: &LetThroughView) -> [String; 6] {
+    let none = || "-".to_owned();
+    let token = of.token_name.clone().or(of.token.map(|uid| uid.to_string()));
+    let network = of.network.clone().or(of.token.is_none().then(|| "(others)".to_owned()));
+    [
+        of.reason.clone(),
+        token.unwrap_or_else(none),
+        network.unwrap_or_else(none),
+        of.requests.to_string(),
+        of.first_at.clone(),
+        of.last_at.clone(),
+    ]
+}
+
+fn budget(of: &StandingView) -> [String; 6] {
+    let token = of.token_name.clone().or(of.token.map(|uid| uid.to_string()));
+    [
+        of.deployment.clone(),
+        token.unwrap_or_else(|| "all".to_owned()),
+        of.budget.clone(),
+        of.used.to_string(),
+        format!("{:.0}%", of.part * 100.0),
+        of.resets_at.clone(),
     ]
 }
 

@@ -6,11 +6,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{args::GlobalArgs, error::CliError};
 use crate::{
-    config::{self, Config, Overrides, Sources},
+    config::{self, Config, Overrides, Sources, StoreConfig},
     domain::{audit::Actor, rights::Grantor},
     service::{
         Context,
         deployments::{self, address::Addresses},
+        moving,
     },
     store::{self, SharedStore},
     system::System,
@@ -50,9 +51,21 @@ impl Environment {
     }
 
     pub fn open(&self) -> Result<OpenStore, CliError> {
+        self.open_by(async |config| Ok(store::open(config).await?))
+    }
+
+    /// To look only: nothing is made or migrated.
+    pub fn open_as_it_is(&self) -> Result<OpenStore, CliError> {
+        self.open_by(async |config| Ok(moving::source(config).await?))
+    }
+
+    fn open_by(
+        &self,
+        open: impl AsyncFnOnce(&StoreConfig) -> Result<SharedStore, CliError>,
+    ) -> Result<OpenStore, CliError> {
         let config = self.load()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let store = runtime.block_on(store::open(&config.store))?;
+        let store = runtime.block_on(open(&config.store))?;
         Ok(OpenStore { config, store, system: Arc::clone(&self.system), runtime })
     }
 }
@@ -70,6 +83,10 @@ impl OpenStore {
             system: &*self.system,
             now: self.system.now(),
         }
+    }
+
+    pub fn shared(&self) -> SharedStore {
+        self.store.clone()
     }
 
     /// Where the running gateway is reached, which may have another configuration than this command. With none on this

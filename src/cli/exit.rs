@@ -20,6 +20,8 @@ pub enum ExitStatus {
     Found = 6,
     /// Something was changed, and a running gateway may still decide without the change.
     Unconfirmed = 7,
+    /// `audit verify` has found that the audit trail was changed.
+    Tampered = 8,
     /// The configuration has problems: `EX_CONFIG` of sysexits.h.
     Configuration = 78,
 }

@@ -6,7 +6,7 @@ use tokio::runtime::Builder;
 
 use super::{environment::Environment, error::CliError, exit::ExitStatus, output::Printer};
 use crate::{
-    domain::{deployment::UpstreamUrl, origin::Origin},
+    domain::{origin::Origin, upstream_url::UpstreamUrl},
     http::client::{self, ClientError},
 };
 

@@ -3,13 +3,18 @@
 //! Data goes to standard output, everything else to standard error. Errors carry their hint and their exit code.
 
 mod args;
+mod audit;
 mod config;
+mod csv;
 mod deployment;
+mod doctor;
 mod environment;
 mod error;
 mod exit;
+mod explain;
 mod healthcheck;
 mod hints;
+mod man;
 mod output;
 mod reference;
 mod replica;
@@ -17,7 +22,10 @@ mod sanitize;
 mod scan;
 mod serve;
 mod settle;
+mod stdin;
+mod store;
 mod token;
+mod usage;
 mod usage_error;
 mod user;
 
@@ -83,8 +91,13 @@ fn perform(command: Command, environment: &Environment, printer: &mut Printer<'_
         Command::Token(command) => token::run(command, environment, printer),
         Command::Deployment(command) => deployment::run(command, environment, printer),
         Command::User(command) => user::run(command, environment, printer),
+        Command::Audit(command) => audit::run(command, environment, printer),
+        Command::Usage(args) => usage::run(args, environment, printer),
+        Command::Explain(args) => explain::run(&args, environment, printer),
         Command::Replica(command) => replica::run(command, environment, printer),
+        Command::Store(command) => store::run(command, environment, printer),
         Command::Config(command) => config::run(command, environment, printer),
+        Command::Doctor(args) => doctor::run(args, environment, printer),
         Command::Healthcheck { url } => healthcheck::run(url.as_ref(), environment, printer),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write.
@@ -92,5 +105,6 @@ fn perform(command: Command, environment: &Environment, printer: &mut Printer<'_
             clap_complete::generate(shell, &mut Cli::command(), "bento-gateway", &mut script);
             printer.raw(&script)
         }
+        Command::Man { directory } => man::run(&directory, printer),
     }
 }

@@ -66,11 +66,11 @@ impl<'a> Printer<'a> {
 }
 
 /// Columns under headers, without lines, so that people and `awk` can both read it.
-pub fn table<const N: usize>(headers: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub fn table<'h>(headers: impl AsRef<[&'h str]>, rows: impl IntoIterator<Item: AsRef<[String]>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(headers.to_vec());
+    table.load_style(presets::NOTHING).set_header(headers.as_ref().to_vec());
     for row in rows {
-        table.add_row(row.iter().map(|cell| escaped(cell).into_owned()).collect::<Vec<String>>());
+        table.add_row(row.as_ref().iter().map(|cell| escaped(cell).into_owned()).collect::<Vec<String>>());
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

@@ -21,6 +21,8 @@ struct Row {
     silent_ms: u64,
     /// Decides for so long after that by what it knew. `None`: without limit.
     holds_ms: Option<u64>,
+    /// How far its clock is ahead of the database's. `None`: it does not say.
+    clock_ahead_ms: Option<i64>,
 }
 
 pub fn run(command: ReplicaCommand, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
@@ -56,6 +58,7 @@ impl From<Replica> for Row {
             applied_seq: replica.applied_seq,
             silent_ms: millis(replica.silent),
             holds_ms: replica.holds.map(millis),
+            clock_ahead_ms: replica.clock_ahead_ms,
         }
     }
 }

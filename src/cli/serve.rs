@@ -9,10 +9,18 @@ use crate::{
 };
 
 pub fn run(args: ServeArgs, environment: &Environment) -> Result<(), CliError> {
-    let sources = environment.sources(Overrides {
+    let sources = environment.sources(overrides(args));
+    let config = config::load(&sources)?;
+    app::serve(config, sources, Arc::clone(&environment.system)).map_err(explained)
+}
+
+/// What is given as flags.
+pub fn overrides(args: ServeArgs) -> Overrides {
+    Overrides {
         deployments: args.deployments,
         listen: args.listen,
         management_listen: args.management_listen,
+        forward_auth_listen: args.forward_auth_listen,
         telemetry_listen: args.telemetry_listen,
         // From the flag that every command has.
         store: None,
@@ -20,12 +28,10 @@ pub fn run(args: ServeArgs, environment: &Environment) -> Result<(), CliError> {
         log_format: args.log_format,
         tls_certificate: args.tls_certificate,
         tls_key: args.tls_key,
-    });
-    let config = config::load(&sources)?;
-    app::serve(config, sources, Arc::clone(&environment.system)).map_err(explained)
+    }
 }
 
-fn explained(error: ServeError) -> CliError {
+pub fn explained(error: ServeError) -> CliError {
     let message = error.to_string();
     match error {
         ServeError::Store(error) => error.into(),

@@ -1,7 +1,5 @@
 //! `bento-gateway user …`.
 
-use std::io::{self, BufRead, Read};
-
 use serde::Serialize;
 
 use super::{
@@ -11,10 +9,10 @@ use super::{
     exit::ExitStatus,
     output::{Printer, card, table},
     settle::Effect,
+    stdin,
 };
 use crate::{
     domain::{
-        clean::{self, Unclean},
         timestamp::Timestamp,
         user::{Email, Role, User},
     },
@@ -25,16 +23,13 @@ use crate::{
     },
 };
 
-/// More than the longest allowed password, so that a longer one is refused for its length.
-const MAX_LINE: u64 = 4096;
-
 pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
     let store = environment.open()?;
     let context = store.context();
     match command {
         UserCommand::Create { email, name, admin, password_stdin } => {
             let role = if admin { Role::Admin } else { Role::Member };
-            let password = if password_stdin { Some(password_from_stdin()?) } else { None };
+            let password = if password_stdin { Some(stdin::secret("password")?) } else { None };
             let created = store.block_on(users::create(&context, CreateUser { email, name, role, password }))?;
             store.settle(created, Effect::Grants, printer, print_created)
         }
@@ -43,7 +38,7 @@ pub fn run(command: UserCommand, environment: &Environment, printer: &mut Printe
             printer.answer(&users, || table(["EMAIL", "NAME", "ROLE", "STATUS", "CREATED"], users.iter().map(row)))
         }
         UserCommand::SetPassword { email, stdin } => {
-            let password = if stdin { password_from_stdin()? } else { ask_password()? };
+            let password = if stdin { stdin::secret("password")? } else { ask_password()? };
             let set = store.block_on(users::set_password(&context, &email, password, None))?;
             store.settle(set, Effect::Grants, printer, |(), printer| {
                 noted(printer, &format!("Set the password of {email}."))
@@ -118,22 +113,6 @@ fn row(user: &User) -> [String; 5] {
         if user.disabled_at.is_some() { "disabled" } else { "enabled" }.to_owned(),
         user.created_at.to_string(),
     ]
-}
-
-/// The first line.
-fn password_from_stdin() -> Result<String, CliError> {
-    let mut line = Vec::new();
-    io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut line)?;
-    let unusable = |reason: String| {
-        let message = format!("the password on standard input {reason}");
-        CliError::new(ExitStatus::Refused, message, "pass it as UTF-8 text, for example with printf '%s' PASSWORD")
-    };
-    let password = clean::value_of(&line).map_err(|reason| unusable(format!("cannot be read: {reason}")))?;
-    match clean::check(password) {
-        // Somebody may have chosen a blank at an end.
-        Ok(()) | Err(Unclean::OuterBlank) => Ok(password.to_owned()),
-        Err(hidden) => Err(unusable(hidden.to_string())),
-    }
 }
 
 /// Prompts twice, without echo.

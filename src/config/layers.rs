@@ -7,16 +7,24 @@ use config::{ConfigError, File, FileFormat, Map, Source as _, Value, ValueKind};
 
 use super::{
     problems::{Problem, Source, nearest, shown},
-    sources::{DEFAULTS, Sources},
+    sources::{DEFAULTS, ENV_FILE_SUFFIX, ENV_PREFIX, Sources},
 };
 use crate::domain::clean;
 
-/// Before `SECTION__KEY`.
-pub(super) const ENV_PREFIX: &str = "BENTO_GATEWAY__";
-const ENV_FILE_SUFFIX: &str = "_FILE";
 /// Keys that `[deployments.NAME]` has in addition to those of `[proxy.deployment_defaults]`.
-const DEPLOYMENT_KEYS: [&str; 7] =
-    ["hosts", "listen", "upstream", "upstreams", "protected", "upstream_credential_file", "upstream_credential_header"];
+const DEPLOYMENT_KEYS: [&str; 11] = [
+    "hosts",
+    "listen",
+    "upstream",
+    "upstreams",
+    "protected",
+    "upstream_credential_file",
+    "upstream_credential_header",
+    "upstream_tls.ca_file",
+    "upstream_tls.certificate_file",
+    "upstream_tls.key_file",
+    "upstream_tls.server_name",
+];
 
 /// Values of one source, as the `config` crate takes them.
 #[derive(Clone, Debug, Default)]
@@ -172,6 +180,7 @@ pub(super) fn flags(sources: &Sources) -> Layer {
     layer.put_flag(&["proxy", "tls", "certificate"], given.tls_certificate.as_deref(), "--tls-certificate");
     layer.put_flag(&["proxy", "tls", "key"], given.tls_key.as_deref(), "--tls-key");
     layer.put_flag(&["management", "listen"], given.management_listen.as_deref(), "--management-listen");
+    layer.put_flag(&["forward_auth", "listen"], given.forward_auth_listen.as_deref(), "--forward-auth-listen");
     layer.put_flag(&["telemetry", "listen"], given.telemetry_listen.as_deref(), "--telemetry-listen");
     layer.put_flag(&["store", "url"], given.store.as_deref(), "--store");
     layer.put_flag(&["log", "format"], given.log_format.as_deref(), "--log-format");
@@ -224,7 +233,8 @@ fn known_paths(defaults: &Value) -> Vec<Vec<String>> {
     }
     let mut out = Vec::new();
     walk(defaults, &mut Vec::new(), &mut out);
-    let of_deployments = |key: &str| vec!["deployments".to_owned(), "*".to_owned(), key.to_owned()];
+    let of_deployments =
+        |key: &str| ["deployments", "*"].into_iter().chain(key.split('.')).map(str::to_owned).collect();
     let settings: Vec<Vec<String>> = out
         .iter()
         .filter(|path| path.iter().any(|part| part == "deployment_defaults"))
@@ -238,7 +248,7 @@ fn known_paths(defaults: &Value) -> Vec<Vec<String>> {
 /// `PROXY__LISTEN` → `proxy.listen`. `None` if a part is empty.
 fn path_of(rest: &str) -> Option<Vec<String>> {
     let mut path: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
-    if let [section, name, _] = path.as_mut_slice()
+    if let [section, name, _, ..] = path.as_mut_slice()
         && section == "deployments"
     {
         *name = name.replace('_', "-");

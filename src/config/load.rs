@@ -12,7 +12,7 @@ use super::{
     Config, ConfigProblems,
     layers::{self, Layer},
     print,
-    problems::{Problem, Source, shown},
+    problems::{Problem, SECRETS, Source, is_secret, shown},
     reader::{Section, Validation, source_of},
     sections,
     sources::Sources,
@@ -33,6 +33,15 @@ impl Loaded {
     /// Every value in effect as TOML, each with its source; secrets redacted.
     pub fn to_toml(&self) -> String {
         print::render(&self.tree)
+    }
+
+    /// Settings whose values are secret, and stand in the configuration file itself.
+    pub fn secrets_in_file(&self) -> Vec<&'static str> {
+        let in_file = |key: &&str| {
+            let value = value_at(&self.tree, &key.split('.').collect::<Vec<_>>());
+            value.is_some_and(|value| matches!(source_of(value), Source::File(_)) && is_secret(key, value))
+        };
+        SECRETS.into_iter().chain(["store.url"]).filter(in_file).collect()
     }
 }
 
@@ -99,8 +108,8 @@ pub fn watched_files(config: &Config, sources: &Sources) -> Vec<PathBuf> {
         .iter()
         .chain(&config.management.tls)
         .flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);
-    let credentials = config.credential_files.iter().cloned();
-    sources.file.iter().cloned().chain(tls).chain(credentials).collect()
+    let of_upstreams = config.upstream_files.iter().cloned();
+    sources.file.iter().cloned().chain(tls).chain(of_upstreams).collect()
 }
 
 fn merge(sources: &Sources, problems: &mut Vec<Problem>) -> Result<Value, ConfigError> {
@@ -185,12 +194,15 @@ fn default_database(env: &BTreeMap<String, String>) -> PathBuf {
         .map_or_else(|| PathBuf::from("bento-gateway.db"), |data| data.join("bento-gateway/bento-gateway.db"))
 }
 
-fn text_at<'a>(tree: &'a Value, path: &[&str]) -> Option<&'a str> {
-    let value = path.iter().try_fold(tree, |value, part| match &value.kind {
+fn value_at<'a>(tree: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter().try_fold(tree, |value, part| match &value.kind {
         ValueKind::Table(table) => table.get(*part),
         _ => None,
-    })?;
-    match &value.kind {
+    })
+}
+
+fn text_at<'a>(tree: &'a Value, path: &[&str]) -> Option<&'a str> {
+    match &value_at(tree, path)?.kind {
         ValueKind::String(text) => Some(text),
         _ => None,
     }

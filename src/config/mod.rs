@@ -42,13 +42,15 @@ pub struct Config {
     pub organization: String,
     pub proxy: ProxyConfig,
     pub management: ManagementConfig,
+    pub forward_auth: ForwardAuthConfig,
     pub telemetry: TelemetryConfig,
     pub store: StoreConfig,
     pub tokens: TokenConfig,
+    pub usage: UsageConfig,
     pub log: LogConfig,
     pub declared: Declared,
-    /// Where the credentials of its Deployments' upstreams stand.
-    pub credential_files: Vec<PathBuf>,
+    /// Where credentials for upstreams stand, and certificates that upstreams are verified by or shown.
+    pub upstream_files: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub struct ProxyConfig {
     pub default_deployment: Option<DeploymentName>,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Their connections to the proxy listener and to those of Deployments begin with the PROXY protocol.
+    pub proxy_protocol: bool,
     pub tls: Option<TlsConfig>,
     /// HTTP/2: by ALPN with TLS, by prior knowledge in clear text.
     pub http2: bool,
@@ -83,8 +87,13 @@ pub struct ProxyConfig {
 }
 
 /// What the gateway itself listens on.
-fn own_listeners(proxy: &ProxyConfig, management: &ManagementConfig, telemetry: &TelemetryConfig) -> Vec<SocketAddr> {
-    [proxy.listen, management.listen].into_iter().chain(telemetry.listen).collect()
+fn own_listeners(
+    proxy: &ProxyConfig,
+    management: &ManagementConfig,
+    forward_auth: &ForwardAuthConfig,
+    telemetry: &TelemetryConfig,
+) -> Vec<SocketAddr> {
+    [proxy.listen, management.listen].into_iter().chain(forward_auth.listen).chain(telemetry.listen).collect()
 }
 
 /// PEM files, re-read when they change.
@@ -135,6 +144,12 @@ pub struct ManagementLimitConfig {
     pub header_timeout: Duration,
     /// How long a connection may stay without a request.
     pub keep_alive_timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardAuthConfig {
+    /// `None`: there is no such listener.
+    pub listen: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,13 +217,19 @@ pub struct TokenConfig {
     pub max_lifetime: Option<Duration>,
     /// How long the old secret goes on working after a rotation, unless the rotation says otherwise.
     pub rotation_overlap: Duration,
-    /// How often `last_used_at` is written.
+    /// How often `last_used_at` and usage are written.
     pub usage_interval: Duration,
     /// Keys Argon2 beside the salt; without it a copy of the store is of no use. `None`: no pepper.
     pub pepper: Option<Secret>,
     pub argon2: Argon2Cost,
     /// Whether the first token is minted and printed when the store is new.
     pub first_token: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageConfig {
+    /// How long it is kept what tokens have used of Deployments. `None`: for ever.
+    pub retention: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,6 +247,17 @@ pub enum LogFormat {
     Auto,
     Json,
     Pretty,
+}
+
+impl StoreUrl {
+    /// As `store.url` has it.
+    ///
+    /// # Errors
+    /// What is wrong, which continues a sentence that begins with what it is the value of, and what to do. Neither has the
+    /// text.
+    pub fn parse(text: &str) -> Result<Self, (String, String)> {
+        sections::store_url(text).map_err(|invalid| (invalid.message, invalid.fix))
+    }
 }
 
 impl fmt::Debug for StoreUrl {

@@ -57,13 +57,21 @@ impl Source {
 }
 
 /// Settings whose values are never shown.
-const SECRETS: [&str; 2] = ["tokens.pepper", "management.oidc.client_secret"];
+pub(super) const SECRETS: [&str; 2] = ["tokens.pepper", "management.oidc.client_secret"];
+
+/// Whether nobody is to read it.
+pub(super) fn is_secret(key: &str, value: &Value) -> bool {
+    match &value.kind {
+        ValueKind::String(url) if key == "store.url" => redact_url(url) != *url,
+        ValueKind::String(text) => SECRETS.contains(&key) && !text.is_empty(),
+        _ => SECRETS.contains(&key),
+    }
+}
 
 /// The value in TOML, with secrets redacted.
 pub(super) fn shown(key: &str, value: &Value) -> String {
     match (key, &value.kind) {
-        (key, ValueKind::String(text)) if SECRETS.contains(&key) && !text.is_empty() => quoted("[redacted]"),
-        (key, kind) if SECRETS.contains(&key) && !matches!(kind, ValueKind::String(_)) => quoted("[redacted]"),
+        (key, _) if SECRETS.contains(&key) && is_secret(key, value) => quoted("[redacted]"),
         ("store.url", ValueKind::String(url)) => quoted(&redact_url(url)),
         // An upstream's URL must not have a password; the message that says so must not show it.
         (key, ValueKind::String(text)) if key.contains(".upstream") || text.contains("://") => {

@@ -3,12 +3,14 @@
 //! A getter returns `None` after it has reported a problem; the configuration is not used then. The keys that getters have
 //! asked for are the known ones, and any other key of a section is a problem.
 
-use std::{cell::RefCell, collections::BTreeSet, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{
+    borrow::Cow, cell::RefCell, collections::BTreeSet, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration,
+};
 
 use config::{Map, Value, ValueKind};
 
 use super::problems::{Problem, Source, nearest, shown};
-use crate::domain::units;
+use crate::domain::units::{self, InvalidDuration};
 
 /// One tree, and the problems that were found in it.
 pub(super) struct Validation<'a> {
@@ -229,7 +231,7 @@ impl<'a> Section<'a> {
                 let (least, most) = range.into_inner();
                 self.report(key, "is out of range", format!("write a size from {least} to {most} bytes"));
             }
-            Err(message) => self.report(key, message, format!("write for example {key} = \"10 MiB\"")),
+            Err(error) => self.report(key, error.to_string(), format!("write for example {key} = \"10 MiB\"")),
         }
         None
     }
@@ -246,29 +248,41 @@ impl<'a> Section<'a> {
 
     /// A list of texts; from a flag or a variable, separated by commas.
     pub fn list<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, Invalid>) -> Option<Vec<T>> {
+        self.list_of(key, ("a list of texts", "[\"…\", \"…\"]"), |_| None, parse)
+    }
+
+    /// The same, of which an item may also be a table. `text_of`: the text that says the same; `None`: there is none.
+    pub fn list_of<T>(
+        &self,
+        key: &str,
+        (expected, example): (&str, &str),
+        text_of: impl Fn(&Map<String, Value>) -> Option<String>,
+        parse: impl Fn(&str) -> Result<T, Invalid>,
+    ) -> Option<Vec<T>> {
         let value = self.required(key)?;
-        let texts: Option<Vec<&str>> = match &value.kind {
+        let texts: Option<Vec<Cow<'_, str>>> = match &value.kind {
             ValueKind::Array(items) => items
                 .iter()
                 .map(|item| match &item.kind {
-                    ValueKind::String(text) => Some(text.as_str()),
+                    ValueKind::String(text) => Some(Cow::from(text)),
+                    ValueKind::Table(table) => text_of(table).map(Cow::from),
                     _ => None,
                 })
                 .collect(),
             ValueKind::String(text) if source_of(value).is_text_only() => {
-                Some(text.split(',').map(str::trim).filter(|text| !text.is_empty()).collect())
+                Some(text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Cow::from).collect())
             }
             _ => None,
         };
         let Some(texts) = texts else {
-            self.wrong_type(key, "a list of texts", "[\"…\", \"…\"]");
+            self.wrong_type(key, expected, example);
             return None;
         };
         // Not `collect`, which would stop at the first wrong one.
         let wanted = texts.len();
         let mut out = Vec::with_capacity(wanted);
         for text in texts {
-            match parse(text) {
+            match parse(&text) {
                 Ok(item) => out.push(item),
                 Err(invalid) => self.report(key, invalid.message, invalid.fix),
             }
@@ -282,7 +296,10 @@ fn read_duration(text: &str, least: Duration) -> Result<Duration, Invalid> {
     match units::parse_duration(text) {
         Ok(duration) if duration >= least => Ok(duration),
         Ok(_) => Err(Invalid { message: "is too short".to_owned(), fix: fix() }),
-        Err(message) => Err(Invalid { message, fix: fix() }),
+        Err(error @ InvalidDuration::Form) => Err(Invalid { message: error.to_string(), fix: fix() }),
+        Err(error @ InvalidDuration::TooLong) => {
+            Err(Invalid { message: error.to_string(), fix: "write a shorter one".to_owned() })
+        }
     }
 }
 

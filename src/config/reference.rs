@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{layers::ENV_PREFIX, sources::DEFAULTS};
+use super::sources::{DEFAULTS, ENV_PREFIX};
 
 /// Every section and key with its default, its variable and its meaning, as Markdown.
 pub fn reference() -> String {

@@ -5,8 +5,8 @@
 //! decided which of the two it is.
 
 use super::{
-    Config, LimitConfig, ManagementConfig, ManagementLimitConfig, ProxyConfig, TelemetryConfig, TlsConfig, TokenConfig,
-    own_listeners,
+    Config, ForwardAuthConfig, LimitConfig, ManagementConfig, ManagementLimitConfig, ProxyConfig, TelemetryConfig,
+    TlsConfig, TokenConfig, own_listeners,
 };
 use crate::domain::routing::Declared;
 
@@ -33,23 +33,40 @@ impl Config {
     /// `new`, with what is fixed as it is in `self`, and the keys of fixed settings that are different in `new`.
     pub fn take_over(&self, new: Self) -> (Self, Vec<&'static str>) {
         let mut kept = Kept::default();
-        let Self { organization, proxy, management, telemetry, store, tokens, log, declared, credential_files } = new;
+        let Self {
+            organization,
+            proxy,
+            management,
+            forward_auth,
+            telemetry,
+            store,
+            tokens,
+            usage,
+            log,
+            declared,
+            upstream_files,
+        } = new;
         let proxy = proxy_of(&self.proxy, proxy, &mut kept);
         let management = management_of(&self.management, management, &mut kept);
-        let Declared { deployments, credentials, mut rules } = declared;
+        let Declared { deployments, access, mut rules } = declared;
+        let ForwardAuthConfig { listen } = forward_auth;
+        let listen = kept.fixed("forward_auth.listen", &self.forward_auth.listen, listen);
+        let forward_auth = ForwardAuthConfig { listen };
         let TelemetryConfig { listen } = telemetry;
         let telemetry = TelemetryConfig { listen: kept.fixed("telemetry.listen", &self.telemetry.listen, listen) };
-        rules.listeners = own_listeners(&proxy, &management, &telemetry);
+        rules.listeners = own_listeners(&proxy, &management, &forward_auth, &telemetry);
         let config = Self {
             organization,
             proxy,
             management,
+            forward_auth,
             telemetry,
             store: kept.fixed("store", &self.store, store),
             tokens: tokens_of(&self.tokens, tokens, &mut kept),
+            usage,
             log: kept.fixed("log", &self.log, log),
-            declared: Declared { deployments, credentials, rules },
-            credential_files,
+            declared: Declared { deployments, access, rules },
+            upstream_files,
         };
         (config, kept.0)
     }
@@ -65,6 +82,7 @@ fn proxy_of(running: &ProxyConfig, new: ProxyConfig, kept: &mut Kept) -> ProxyCo
         path_prefix_sessions,
         default_deployment,
         trusted_proxies,
+        proxy_protocol,
         tls,
         http2,
         drain_timeout,
@@ -92,6 +110,7 @@ fn proxy_of(running: &ProxyConfig, new: ProxyConfig, kept: &mut Kept) -> ProxyCo
         path_prefix_sessions,
         default_deployment,
         trusted_proxies,
+        proxy_protocol,
         tls: kept.tls("proxy.tls", &running.tls, tls),
         http2,
         drain_timeout: kept.fixed("proxy.drain_timeout", &running.drain_timeout, drain_timeout),
@@ -161,7 +180,7 @@ mod tests {
     use crate::config::{Sources, load};
 
     /// Every setting with another value, and what keeps the old one. `None`: it is taken over.
-    const CHANGED: [(&str, &str, Option<&str>); 60] = [
+    const CHANGED: [(&str, &str, Option<&str>); 75] = [
         ("organization", "\"other\"", None),
         ("proxy.listen", "\"127.0.0.1:9080\"", Some("proxy.listen")),
         ("proxy.workers", "63", Some("proxy.workers")),
@@ -171,6 +190,7 @@ mod tests {
         ("proxy.path_prefix_sessions", "true", None),
         ("proxy.default_deployment", "\"a\"", None),
         ("proxy.trusted_proxies", "[\"10.0.0.0/8\"]", None),
+        ("proxy.proxy_protocol", "true", None),
         ("proxy.http2", "false", None),
         ("proxy.drain_timeout", "\"1s\"", Some("proxy.drain_timeout")),
         ("proxy.upstream_keep_alive", "\"1s\"", None),
@@ -187,6 +207,8 @@ mod tests {
         ("proxy.identity_fields.allow", "[\"X-User-Id\"]", None),
         ("proxy.deployment_defaults.forward_authorization", "true", None),
         ("proxy.deployment_defaults.allow_pickle", "true", None),
+        ("proxy.deployment_defaults.preset", "\"vllm\"", None),
+        ("proxy.deployment_defaults.public_probes", "true", None),
         ("proxy.deployment_defaults.connect_timeout", "\"1s\"", None),
         ("proxy.deployment_defaults.first_byte_timeout", "\"1s\"", None),
         ("proxy.deployment_defaults.idle_timeout", "\"1s\"", None),
@@ -195,6 +217,16 @@ mod tests {
         ("proxy.deployment_defaults.max_queue", "4", None),
         ("proxy.deployment_defaults.queue_timeout", "\"1s\"", None),
         ("proxy.deployment_defaults.rate_limit", "\"4/1s\"", None),
+        ("proxy.deployment_defaults.budget", "\"4 requests/day\"", None),
+        ("proxy.deployment_defaults.token_budget", "\"4 requests/day\"", None),
+        ("proxy.deployment_defaults.count_llm_tokens", "true", None),
+        ("proxy.deployment_defaults.enforce_from", "\"2099-01-01\"", None),
+        ("proxy.deployment_defaults.probe_interval", "\"4s\"", None),
+        ("proxy.deployment_defaults.probe_path", "\"/health\"", None),
+        ("proxy.deployment_defaults.probe_timeout", "\"1s\"", None),
+        ("proxy.deployment_defaults.probe_rise", "4", None),
+        ("proxy.deployment_defaults.probe_fall", "4", None),
+        ("proxy.deployment_defaults.slow_start", "\"1s\"", None),
         ("proxy.deployment_defaults.cors_origins", "[\"https://app.test\"]", None),
         ("management.listen", "\"127.0.0.1:9081\"", Some("management.listen")),
         ("management.login_code_lifetime", "\"1m\"", None),
@@ -206,6 +238,7 @@ mod tests {
         ("management.limits.max_connections", "7", Some("management.limits.max_connections")),
         ("management.limits.header_timeout", "\"7s\"", None),
         ("management.limits.keep_alive_timeout", "\"7s\"", None),
+        ("forward_auth.listen", "\"127.0.0.1:9082\"", Some("forward_auth.listen")),
         ("telemetry.listen", "\"127.0.0.1:9465\"", Some("telemetry.listen")),
         ("store.url", "\"sqlite:other.db\"", Some("store")),
         ("store.max_connections", "7", Some("store")),
@@ -220,6 +253,7 @@ mod tests {
         ("tokens.first_token", "false", Some("tokens.first_token")),
         ("tokens.argon2.memory_kib", "128", Some("tokens.argon2")),
         ("tokens.argon2.iterations", "2", Some("tokens.argon2")),
+        ("usage.retention", "\"7d\"", None),
         ("log.access", "false", Some("log")),
         ("log.filter", "\"debug\"", Some("log")),
     ];
@@ -230,6 +264,9 @@ mod tests {
         let file = directory.path().join("gateway.toml");
         let line = |(key, value): &(&str, &str)| match key.strip_suffix(".certificate").or(key.strip_suffix(".key")) {
             Some(tls) => format!("{tls}.certificate = \"cert.pem\"\n{tls}.key = \"key.pem\"\n"),
+            None if *key == "proxy.proxy_protocol" => {
+                format!("proxy.trusted_proxies = [\"10.0.0.0/8\"]\n{key} = {value}\n")
+            }
             None => format!("{key} = {value}\n"),
         };
         fs::write(&file, changed.iter().map(line).collect::<String>()).unwrap();

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tempfile::TempDir;
 
 use super::{sources::DEFAULTS, *};
-use crate::domain::timestamp::DAY;
+use crate::domain::{timestamp::DAY, units};
 
 /// Sources with a file of that text. The directory must live as long as the sources are used.
 fn file(text: &str) -> (TempDir, Sources) {
@@ -60,6 +60,36 @@ fn every_key_of_the_reference_is_read() {
     }
 }
 
+/// Far from where adding a duration to a point in time, or one size to another, overflows.
+#[test]
+fn every_duration_and_size_has_an_upper_bound() {
+    let mut section = String::new();
+    let mut bounded = 0;
+    for line in DEFAULTS.lines().filter(|line| !line.starts_with('#')) {
+        if line.starts_with('[') {
+            section = line.to_owned();
+        }
+        let Some((key, default)) = line.split_once(" = ") else { continue };
+        let default = default.trim_matches('"');
+        let too_much = match key {
+            _ if key == "max_lifetime" || (default != "0" && units::parse_duration(default).is_ok()) => {
+                ["101y", "300000000000y"]
+            }
+            _ if default.ends_with("iB") || key == "max_body_bytes" => ["1048577 GiB", "17179869184 GiB"],
+            _ => continue,
+        };
+        bounded += 1;
+        for value in too_much {
+            let (_dir, sources) = file(&format!("{section}\n{key} = {value:?}\n"));
+            let problems = load(&sources).unwrap_err().0;
+            let problem = problems.iter().find(|problem| problem.key.ends_with(key));
+            let message = &problem.unwrap_or_else(|| panic!("{section} {key} = {value} is taken")).message;
+            assert!(message.contains("is too l") || message == "is out of range", "{key}: {message}");
+        }
+    }
+    assert!(bounded > 20, "{bounded}");
+}
+
 #[test]
 fn the_example_is_valid() {
     let (_dir, sources) = file(include_str!("../../config/example.toml"));
@@ -107,7 +137,7 @@ fn all_problems_come_at_once() {
         upstream = "http://127.0.0.1:3001"
         listen = "0.0.0.0:9000"
         [deployments.Bad_Name]
-        upstream = "https://127.0.0.1:3001"
+        upstream = "ftp://127.0.0.1:3001"
         [deployments.empty]
         upstreams = []
         [deployments.none]
@@ -166,8 +196,14 @@ fn contradictions_between_sound_values() {
         ("[proxy.tls]\nkey = \"key.pem\"", "proxy.tls.certificate"),
         ("[management]\nlisten = \"127.0.0.1:8080\"", "management.listen"),
         ("[telemetry]\nlisten = \"127.0.0.1:8081\"", "telemetry.listen"),
+        ("[forward_auth]\nlisten = \"0.0.0.0:8080\"", "forward_auth.listen"),
         ("[tokens]\ndefault_lifetime = \"\"\nmax_lifetime = \"1d\"", "tokens.default_lifetime"),
         ("[tokens.argon2]\nmemory_kib = 8\nparallelism = 4", "tokens.argon2"),
+        (
+            "[usage]\nretention = \"7d\"\n[deployments.a]\nupstream = \"http://a\"\nbudget = \"9 requests/month\"\n\
+             token_budget = \"9 requests/day\"",
+            "deployments.a.budget",
+        ),
         ("[deployments.a]\nupstream = \"http://a\"\nupstreams = [\"http://a\"]", "deployments.a.upstream"),
         (
             "[proxy]\nbase_domain = \"x.org\"\n[deployments.a]\nhosts = [\"b.x.org\"]\nupstream = \"http://a\"\n\

@@ -58,6 +58,9 @@ pub enum Action {
     IdentityLinked,
     BrowserSignedIn,
     BrowserSignedOut,
+    /// Several, perhaps, as the next one.
+    SignInRefused,
+    ChangeRefused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -100,6 +103,8 @@ impl Action {
             Self::IdentityLinked => "user.identity_linked",
             Self::BrowserSignedIn => "browser.signed_in",
             Self::BrowserSignedOut => "browser.signed_out",
+            Self::SignInRefused => "session.refused",
+            Self::ChangeRefused => "change.refused",
         }
     }
 }

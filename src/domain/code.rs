@@ -18,15 +18,15 @@ const TAG_BYTES: usize = 5;
 /// Random bytes of a nonce.
 pub const NONCE_BYTES: usize = 20;
 
-/// What a code is for. A code for one purpose does not pass for one for another.
+/// What a code is for. A code for one purpose does not pass for one for another. Where it says when it ends, the store is not
+/// asked for one that is over; the others are asked for by a bounded number of strangers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose<'a> {
-    /// A browser's session at the console.
-    ConsoleSession,
+    /// A browser's session at the console, which is over at `until`.
+    ConsoleSession { until: Timestamp },
     /// A link to set one's password.
     Invitation,
-    /// From the console back to this Deployment, in the browser that has the nonce. It is over at `until`: what no store is
-    /// asked about ends by itself.
+    /// From the console back to this Deployment, in the browser that has the nonce. It is over at `until`.
     HandOver { deployment: &'a DeploymentName, nonce: &'a CodeHash, until: Timestamp },
     /// `bentoml cloud login`.
     DeviceLogin,
@@ -89,17 +89,19 @@ impl CodeKey {
 
     fn tag(&self, purpose: Purpose<'_>, random: &[u8; CODE_BYTES]) -> [u8; TAG_BYTES] {
         let letter = match purpose {
-            Purpose::ConsoleSession => b's',
+            Purpose::ConsoleSession { .. } => b's',
             Purpose::Invitation => b'i',
             Purpose::HandOver { .. } => b'h',
             Purpose::DeviceLogin => b'l',
         };
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(&[letter]).update(random);
-        if let Purpose::HandOver { deployment, nonce, until } = purpose {
-            // Both other parts have one length.
-            hasher.update(&until.as_millis().to_le_bytes()).update(nonce.0.as_bytes());
-            hasher.update(deployment.as_str().as_bytes());
+        // All parts but the last have one length.
+        if let Purpose::ConsoleSession { until } | Purpose::HandOver { until, .. } = purpose {
+            hasher.update(&until.as_millis().to_le_bytes());
+        }
+        if let Purpose::HandOver { deployment, nonce, .. } = purpose {
+            hasher.update(nonce.0.as_bytes()).update(deployment.as_str().as_bytes());
         }
         let mut tag = [0; TAG_BYTES];
         hasher.finalize_xof().fill(&mut tag);
@@ -184,7 +186,7 @@ mod tests {
     fn an_invented_code_is_none() {
         let key = CodeKey::from_stored(&[7; 32], HashSet::new()).unwrap();
         let text = key.seal(Purpose::Invitation, [0xa7; CODE_BYTES]).expose();
-        for other in [Purpose::ConsoleSession, Purpose::DeviceLogin] {
+        for other in [Purpose::ConsoleSession { until: Timestamp::MAX }, Purpose::DeviceLogin] {
             assert!(key.open(other, &text).is_none(), "{other:?}");
         }
         assert!(CodeKey::from_stored(&[8; 32], HashSet::new()).unwrap().open(Purpose::Invitation, &text).is_none());
@@ -214,8 +216,9 @@ mod tests {
         let text = "a7".repeat(CODE_BYTES + TAG_BYTES);
         let known = HashSet::from([CodeHash::of(&[0xa7; CODE_BYTES + TAG_BYTES])]);
         let key = CodeKey::from_stored(&[7; 32], known).unwrap();
-        assert!(key.open(Purpose::ConsoleSession, &text).is_some());
-        assert!(key.open(Purpose::ConsoleSession, &text.replace('7', "8")).is_none());
+        let purpose = Purpose::ConsoleSession { until: Timestamp::MAX };
+        assert!(key.open(purpose, &text).is_some());
+        assert!(key.open(purpose, &text.replace('7', "8")).is_none());
     }
 
     #[test]

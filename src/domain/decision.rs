@@ -3,7 +3,7 @@
 //! Only a proven token comes here. The scope decides before existence does, so that nobody can find out which Deployments
 //! exist by trying names.
 
-use super::{scope::ScopeSet, timestamp::Timestamp};
+use super::{preset::Preset, scope::ScopeSet, timestamp::Timestamp};
 
 /// A proven token, as far as the decision needs it.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub struct Holder<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination<'a> {
     Deployment(&'a str),
+    /// A route of the Deployment that its preset closes.
+    ClosedRoute(&'a str, Preset),
     /// There is no Deployment. `Some`: the name that the request itself says, by host or path.
     Unknown(Option<&'a str>),
 }
@@ -35,9 +37,18 @@ pub enum Reason {
     OwnerDisabled,
     OutOfScope,
     NoSuchDeployment,
+    /// The preset closes what was asked for, and no scope opens it all the same.
+    RouteClosed(Preset),
     /// The store that is followed now has never heard of the token, as after a restore. Only running work ends by it: a
     /// new request's token is not proven at all.
     Gone,
+}
+
+impl<'a> Destination<'a> {
+    /// A route of a Deployment that there is. `closed_by`: the preset that closes it.
+    pub fn route(deployment: &'a str, closed_by: Option<Preset>) -> Self {
+        closed_by.map_or(Self::Deployment(deployment), |preset| Self::ClosedRoute(deployment, preset))
+    }
 }
 
 /// Whether the token is good for anything at all.
@@ -67,13 +78,18 @@ pub fn alive(holder: &Holder<'_>, now: Timestamp) -> Result<(), Reason> {
 pub fn decide(holder: Holder<'_>, destination: Destination<'_>, now: Timestamp) -> Result<(), Reason> {
     alive(&holder, now)?;
     let in_scope = match destination {
-        Destination::Deployment(name) | Destination::Unknown(Some(name)) => holder.scopes.opens_deployment(name),
+        Destination::Deployment(name) | Destination::ClosedRoute(name, _) | Destination::Unknown(Some(name)) => {
+            holder.scopes.opens_deployment(name)
+        }
         Destination::Unknown(None) => holder.scopes.opens_all_deployments(),
     };
     match (in_scope, destination) {
         (false, _) => Err(Reason::OutOfScope),
         (true, Destination::Unknown(_)) => Err(Reason::NoSuchDeployment),
-        (true, Destination::Deployment(_)) => Ok(()),
+        (true, Destination::ClosedRoute(name, preset)) if !holder.scopes.opens_closed_routes(name) => {
+            Err(Reason::RouteClosed(preset))
+        }
+        (true, Destination::Deployment(_) | Destination::ClosedRoute(..)) => Ok(()),
     }
 }
 
@@ -127,6 +143,18 @@ mod tests {
             (&["deployment:*"], Destination::Unknown(Some("b")), Err(NoSuchDeployment)),
             (&["api"], Destination::Deployment("a"), Err(OutOfScope)),
             (&["api"], Destination::Unknown(None), Err(OutOfScope)),
+            (&["deployment:a"], Destination::ClosedRoute("a", Preset::Vllm), Err(RouteClosed(Preset::Vllm))),
+            (&["deployment:*"], Destination::ClosedRoute("a", Preset::Vllm), Err(RouteClosed(Preset::Vllm))),
+            (&["deployment:b"], Destination::ClosedRoute("a", Preset::Vllm), Err(OutOfScope)),
+            (&["api"], Destination::ClosedRoute("a", Preset::Vllm), Err(OutOfScope)),
+            (&["deployment:a:operations"], Destination::ClosedRoute("a", Preset::Vllm), Ok(())),
+            (
+                &["deployment:a", "deployment:b:operations"],
+                Destination::ClosedRoute("a", Preset::Vllm),
+                Err(RouteClosed(Preset::Vllm)),
+            ),
+            (&["deployment:a:operations"], Destination::Deployment("a"), Ok(())),
+            (&["deployment:a:operations"], Destination::Unknown(Some("a")), Err(NoSuchDeployment)),
         ];
         for (scopes, destination, expected) in table {
             assert_eq!(outcome(scopes, |_| {}, *destination), *expected, "{scopes:?} {destination:?}");

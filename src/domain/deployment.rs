@@ -6,10 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     as_text::as_text,
+    budget::Budget,
     cors_origin::CorsOrigin,
-    host::{Authority, HostName},
-    quoted::without_user_info,
+    host::HostName,
+    preset::Preset,
+    probing::{ProbePath, Probing},
     rate::Rate,
+    timestamp::Timestamp,
+    units::LONGEST,
+    weighted_url::WeightedUrl,
 };
 
 /// Longest name: it must fit a DNS label, because `NAME.<base_domain>` reaches the Deployment.
@@ -26,24 +31,6 @@ pub struct InvalidDeploymentName {
     text: String,
 }
 
-/// Where a Bento listens: `http://HOST[:PORT][/BASE]`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct UpstreamUrl {
-    host: Box<str>,
-    port: u16,
-    /// Without a slash at its end. Empty: the URL has no path.
-    base_path: Box<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not an upstream URL: {reason}; expected http://HOST:PORT, for example http://127.0.0.1:3000")]
-pub struct InvalidUpstreamUrl {
-    /// Without a password.
-    text: String,
-    reason: &'static str,
-}
-
 /// Everything that is configured about one Deployment. A field that a later release has stored is ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentSpec {
@@ -55,7 +42,7 @@ pub struct DeploymentSpec {
     #[serde(default)]
     pub listen: Option<SocketAddr>,
     /// At least one.
-    pub upstreams: Vec<UpstreamUrl>,
+    pub upstreams: Vec<WeightedUrl>,
     #[serde(default = "yes")]
     pub protected: bool,
     /// The gateway forwards nothing to it until somebody starts it again.
@@ -73,7 +60,11 @@ pub struct DeploymentSettings {
     pub forward_authorization: bool,
     /// Allows content types that name pickle, and `Payload-*` headers (CVE-2025-27520, CVE-2025-32375).
     pub allow_pickle: bool,
-    /// Limit from the start of the attempt until the TCP connection to the upstream is established.
+    /// Which of its routes are closed.
+    pub preset: Preset,
+    /// Probes of platforms need no token, where the preset says they ask.
+    pub public_probes: bool,
+    /// Limit from the start of the attempt until the connection to the upstream is established, with TLS if it has any.
     #[serde(with = "millis", rename = "connect_timeout_ms")]
     pub connect_timeout: Duration,
     /// Limit from the end of the request until the first byte of the response.
@@ -95,6 +86,29 @@ pub struct DeploymentSettings {
     pub queue_timeout: Duration,
     /// How often each token may ask; each network where no token is asked for. `None`: as often as it likes.
     pub rate_limit: Option<Rate>,
+    /// What may be used of it in all. `None`: any amount.
+    pub budget: Option<Budget>,
+    /// What each token may use of it. `None`: any amount.
+    pub token_budget: Option<Budget>,
+    /// Looks for the tokens of a language model that responses say they have cost.
+    pub count_llm_tokens: bool,
+    /// How long after an answer its upstreams are asked again whether they are ready. `None`: they are not asked.
+    #[serde(with = "optional_millis", rename = "probe_interval_ms")]
+    pub probe_interval: Option<Duration>,
+    /// What they are asked for.
+    pub probe_path: ProbePath,
+    /// Limit of connection and answer together.
+    #[serde(with = "millis", rename = "probe_timeout_ms")]
+    pub probe_timeout: Duration,
+    /// How many answers in a row it takes until one counts as ready again.
+    pub probe_rise: NonZeroU32,
+    /// Until it counts as not ready.
+    pub probe_fall: NonZeroU32,
+    /// Until then requests pass that the decision would refuse. `None`: none does.
+    pub enforce_from: Option<Timestamp>,
+    /// Time in which the share of an upstream that was away grows to all of it. Zero: it has all of it at once.
+    #[serde(with = "millis", rename = "slow_start_ms")]
+    pub slow_start: Duration,
 }
 
 /// How many requests a Deployment takes.
@@ -109,6 +123,8 @@ impl Default for DeploymentSettings {
         Self {
             forward_authorization: false,
             allow_pickle: false,
+            preset: Preset::Raw,
+            public_probes: false,
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(600),
@@ -118,6 +134,16 @@ impl Default for DeploymentSettings {
             max_queue: 100,
             queue_timeout: Duration::from_secs(60),
             rate_limit: None,
+            budget: None,
+            token_budget: None,
+            count_llm_tokens: false,
+            probe_interval: None,
+            probe_path: ProbePath::default(),
+            probe_timeout: Duration::from_secs(5),
+            probe_rise: TWICE,
+            probe_fall: TWICE,
+            enforce_from: None,
+            slow_start: Duration::from_secs(10),
         }
     }
 }
@@ -128,10 +154,26 @@ impl DeploymentSettings {
         self.max_in_flight.map(|max_in_flight| Concurrency { max_in_flight, max_queue: self.max_queue })
     }
 
+    /// `None`: its upstreams are not asked.
+    pub fn probing(&self) -> Option<Probing> {
+        let (path, timeout) = (self.probe_path.clone(), self.probe_timeout);
+        let (rise, fall) = (self.probe_rise, self.probe_fall);
+        self.probe_interval.map(|interval| Probing { interval, path, timeout, rise, fall })
+    }
+
     /// Whether a page of `origin`, as browsers write it, may call the Deployment.
     pub fn allows_origin(&self, origin: &str) -> bool {
         let one = || CorsOrigin::one(origin).is_some_and(|origin| self.cors_origins.contains(&origin));
         self.cors_origins.contains(&CorsOrigin::Any) || one()
+    }
+}
+
+impl DeploymentSpec {
+    /// Whether the preset closes `path`, which has no prefix of the Deployment any more: at any upstream, since none is chosen
+    /// yet.
+    pub fn closes(&self, path: &str) -> bool {
+        let preset = self.settings.preset;
+        preset != Preset::Raw && self.upstreams.iter().any(|upstream| preset.closes(upstream.url.base_path(), path))
     }
 }
 
@@ -146,40 +188,6 @@ impl DeploymentName {
     }
 }
 
-impl UpstreamUrl {
-    /// Name or address, an IPv6 address in brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub fn base_path(&self) -> &str {
-        &self.base_path
-    }
-
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.starts_with("https://") {
-            return Err("https upstreams are not supported; keep the Bento on a private network");
-        }
-        let rest = text.strip_prefix("http://").ok_or("it does not begin with http://")?;
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let authority = Authority::parse(authority.as_bytes()).map_err(|_| "the host or port is malformed")?;
-        let base_path = path.trim_end_matches('/');
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-        if !base_path.bytes().all(plain) || base_path.split('/').any(|segment| segment == "." || segment == "..") {
-            return Err("its path may hold letters, digits and -._~ only, and no dot segments, query or fragment");
-        }
-        let port = authority.port.unwrap_or(80);
-        if port == 0 {
-            return Err("port 0 cannot be connected to");
-        }
-        Ok(Self { host: authority.host.into(), port, base_path: base_path.into() })
-    }
-}
-
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 }
@@ -187,6 +195,8 @@ fn is_name_byte(byte: u8) -> bool {
 fn yes() -> bool {
     true
 }
+
+const TWICE: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 /// Durations as whole milliseconds, in the store and in the API.
 mod millis {
@@ -197,7 +207,22 @@ mod millis {
     }
 
     pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
+        // What an earlier release has stored may be longer.
+        u64::deserialize(deserializer).map(|millis| Duration::from_millis(millis).min(LONGEST))
+    }
+}
+
+/// The same of one that there may be.
+mod optional_millis {
+    use super::*;
+
+    pub fn serialize<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let millis = Option::<u64>::deserialize(deserializer)?;
+        Ok(millis.map(|millis| Duration::from_millis(millis).min(LONGEST)))
     }
 }
 
@@ -223,33 +248,9 @@ impl fmt::Display for DeploymentName {
     }
 }
 
-impl FromStr for UpstreamUrl {
-    type Err = InvalidUpstreamUrl;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUpstreamUrl> {
-        Self::parse(text).map_err(|reason| InvalidUpstreamUrl { text: without_user_info(text), reason })
-    }
-}
-
-as_text!(UpstreamUrl);
-
-impl fmt::Display for UpstreamUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}{}", self.host, self.port, self.base_path)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn errors_about_urls_hold_no_password() {
-        for text in ["http://u:pw1234@h:1", "ftp://u:pw1234@h", "u:pw1234@h:1", "http://u:pw1234@x@h"] {
-            let error = text.parse::<UpstreamUrl>().unwrap_err().to_string();
-            assert!(error.contains("[redacted]@h") && !error.contains("pw1234"), "{error}");
-        }
-    }
 
     #[test]
     fn names_are_dns_labels() {
@@ -258,35 +259,6 @@ mod tests {
         }
         for name in ["", "-a", "a-", "A", "a_b", "a.b", "a b", "ä", "a*", &"a".repeat(64)] {
             assert!(name.parse::<DeploymentName>().is_err(), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn upstream_urls_are_read_strictly() {
-        for (text, canonical) in [
-            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
-            ("http://Bento", "http://bento:80"),
-            ("http://[::1]:3000/", "http://[::1]:3000"),
-            ("http://bento:3000/base/path/", "http://bento:3000/base/path"),
-        ] {
-            assert_eq!(text.parse::<UpstreamUrl>().unwrap().to_string(), canonical);
-        }
-        for text in [
-            "",
-            "127.0.0.1:3000",
-            "ftp://a",
-            "https://a",
-            "http://",
-            "http://:3000",
-            "http://u@a",
-            "http://a:0",
-            "http://a/../b",
-            "http://a/?q",
-            "http://a#f",
-            "http://a/%2e",
-            "http://a:b",
-        ] {
-            assert!(text.parse::<UpstreamUrl>().is_err(), "{text:?}");
         }
     }
 

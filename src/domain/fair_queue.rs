@@ -21,6 +21,8 @@ pub struct FairQueue<F, W> {
     flows: HashMap<F, Flow<W>>,
     /// Of the flows with somebody who waits, that which has used least comes first; among equals, whose turn is longest ago.
     order: BTreeSet<(u64, u64, F)>,
+    /// The same flows by how many of theirs wait.
+    by_length: BTreeSet<(usize, F)>,
     /// What the flow had used that was served last. Who comes, or comes back, has used that much: neither is credit kept for
     /// the time in which nothing was asked for, nor does anybody owe what nobody else wanted.
     clock: u64,
@@ -44,7 +46,8 @@ pub struct Charge(u64);
 
 impl<F: Copy + Eq + Hash + Ord, W> Default for FairQueue<F, W> {
     fn default() -> Self {
-        Self { flows: HashMap::new(), order: BTreeSet::new(), clock: 0, turn: 0, waiting: 0, average: FIRST_GUESS }
+        let (flows, order, by_length) = (HashMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { flows, order, by_length, clock: 0, turn: 0, waiting: 0, average: FIRST_GUESS }
     }
 }
 
@@ -66,6 +69,21 @@ impl<F: Copy + Eq + Hash + Ord, W> FairQueue<F, W> {
         state.waiting.push_back((number, waiter));
         self.waiting += 1;
         self.order.insert((state.used, state.turn, flow));
+        self.has_more(flow);
+    }
+
+    /// Takes the place of somebody else for one of `flow`: of who came last of the flow that has most of them, if it has at
+    /// least two more. So a full queue is full only for those who fill it. `None`: `flow` has its share.
+    pub fn make_room(&mut self, flow: F) -> Option<W> {
+        let own = self.flows.get(&flow).map_or(0, |state| state.waiting.len());
+        let (length, longest) = *self.by_length.last()?;
+        if length < own + 2 {
+            return None;
+        }
+        let (_, waiter) = self.flows.get_mut(&longest)?.waiting.pop_back()?;
+        self.waiting -= 1;
+        self.has_fewer(longest);
+        Some(waiter)
     }
 
     /// The next one gets a slot. `None`: nobody waits.
@@ -73,6 +91,7 @@ impl<F: Copy + Eq + Hash + Ord, W> FairQueue<F, W> {
         let (_, _, flow) = self.order.pop_first()?;
         let (_, waiter) = self.flows.get_mut(&flow)?.waiting.pop_front()?;
         self.waiting -= 1;
+        self.has_fewer(flow);
         Some((flow, self.charge(flow), waiter))
     }
 
@@ -85,6 +104,7 @@ impl<F: Copy + Eq + Hash + Ord, W> FairQueue<F, W> {
         if state.waiting.is_empty() {
             self.order.remove(&(state.used, state.turn, flow));
         }
+        self.has_fewer(flow);
         true
     }
 
@@ -99,6 +119,22 @@ impl<F: Copy + Eq + Hash + Ord, W> FairQueue<F, W> {
             self.order.insert((state.used, state.turn, flow));
         }
         self.forget_idle();
+    }
+
+    /// One of the flow's waits no more.
+    fn has_fewer(&mut self, flow: F) {
+        let left = self.flows.get(&flow).map_or(0, |state| state.waiting.len());
+        self.by_length.remove(&(left + 1, flow));
+        if left > 0 {
+            self.by_length.insert((left, flow));
+        }
+    }
+
+    /// One more of the flow's waits.
+    fn has_more(&mut self, flow: F) {
+        let now = self.flows.get(&flow).map_or(0, |state| state.waiting.len());
+        self.by_length.remove(&(now - 1, flow));
+        self.by_length.insert((now, flow));
     }
 
     fn comes(&mut self, flow: F) {
@@ -226,6 +262,23 @@ mod tests {
         assert_eq!((order, queue.waiting()), (vec![0, 1, 3, 4], 0));
         queue.push("b", 9, 9);
         assert!(queue.leave("b", 9) && queue.pop().is_none());
+    }
+
+    #[test]
+    fn a_full_queue_is_full_for_those_who_fill_it() {
+        let mut queue = FairQueue::default();
+        (0..10).for_each(|number| queue.push("many", number, number));
+        for number in 100..105 {
+            // Down to five each.
+            assert_eq!(queue.make_room("few"), Some(9 - (number - 100)), "{number}");
+            queue.push("few", number, number);
+        }
+        assert_eq!((queue.make_room("few"), queue.make_room("many"), queue.waiting()), (None, None, 10));
+        assert_eq!(queue.make_room("third"), Some(4));
+        assert!(queue.leave("few", 104) && queue.leave("few", 100));
+        let order: Vec<u64> = std::iter::from_fn(|| queue.pop()).map(|(_, _, waiter)| waiter).collect();
+        assert_eq!(order.len(), 7);
+        assert!(queue.by_length.is_empty() && queue.order.is_empty());
     }
 
     #[test]

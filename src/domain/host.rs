@@ -43,7 +43,7 @@ impl<'a> Authority<'a> {
     /// [`InvalidHost`].
     pub fn parse(text: &'a [u8]) -> Result<Self, InvalidHost> {
         let text = std::str::from_utf8(text).map_err(|_| InvalidHost)?;
-        let (host, port) = match text.rfind(':') {
+        let (host, port) = match memchr::memrchr(b':', text.as_bytes()) {
             Some(colon) if !text.ends_with(']') => (&text[..colon], Some(parse_port(&text[colon + 1..])?)),
             _ => (text, None),
         };

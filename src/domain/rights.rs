@@ -5,8 +5,9 @@
 
 use super::{
     code::CodeHash,
-    deployment::DeploymentSpec,
-    scope::{Scope, ScopeSet},
+    deployment::{DeploymentName, DeploymentSpec},
+    preset::Preset,
+    scope::{Routes, Scope, ScopeSet},
     timestamp::{DAY, Timestamp},
     token::TokenUid,
     token_text::LookupId,
@@ -114,46 +115,59 @@ impl Permission {
     pub fn admin(self) -> bool {
         matches!(self, Self::WriteCluster | Self::ReadUsers | Self::WriteUsers)
     }
+
+    /// Whether a token with `scopes` has it, if its owner has the role for it.
+    ///
+    /// # Errors
+    /// [`Forbidden::Management`], [`Forbidden::Scope`].
+    pub fn within(self, scopes: &ScopeSet) -> Result<(), Forbidden> {
+        if self == Self::Token {
+            return Ok(());
+        }
+        if !scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(..))) {
+            return Err(Forbidden::Management);
+        }
+        match self.scope() {
+            Some(scope) if !implies(scopes, &scope) => Err(Forbidden::Scope(scope)),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Rights<'_> {
     /// # Errors
     /// The first [`Forbidden`] that applies.
     pub fn allow(&self, permission: Permission) -> Result<(), Forbidden> {
-        if permission == Permission::Token {
-            return Ok(());
-        }
-        if !self.scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(_))) {
-            return Err(Forbidden::Management);
-        }
-        if let Some(scope) = permission.scope()
-            && !self.has(&scope)
-        {
-            return Err(Forbidden::Scope(scope));
-        }
+        permission.within(self.scopes)?;
         if permission.admin() && self.role != Role::Admin { Err(Forbidden::Admin) } else { Ok(()) }
     }
 
     /// Whether a token with `scopes` may be made, changed or given a new secret. Calling Deployments may be granted by
-    /// whoever may write tokens, since that is what those are for.
+    /// whoever may write tokens, since that is what those are for; their closed routes may not.
     ///
     /// # Errors
-    /// [`Forbidden::Grant`].
+    /// [`Forbidden::Grant`], [`Forbidden::Admin`].
     pub fn grant(&self, scopes: &ScopeSet) -> Result<(), Forbidden> {
-        match scopes.iter().find(|scope| !matches!(scope, Scope::Deployment(_)) && !self.has(scope)) {
+        let anybody = |scope: &Scope| matches!(scope, Scope::Deployment(_, Routes::Open));
+        match scopes.iter().find(|scope| !anybody(scope) && !implies(self.scopes, scope)) {
             Some(scope) => Err(Forbidden::Grant(scope.clone())),
-            None => Ok(()),
+            None => operate(self.role, scopes),
         }
     }
+}
 
-    /// Whether the scope, or one that implies it, is among them.
-    fn has(&self, asked: &Scope) -> bool {
-        self.scopes.iter().any(|scope| match (scope, asked) {
-            (Scope::Api, _) => true,
-            (Scope::WriteOrganization, Scope::ReadOrganization) | (Scope::WriteCluster, Scope::ReadCluster) => true,
-            (scope, asked) => scope == asked,
-        })
-    }
+/// Whether the scope, or one that implies it, is among them.
+fn implies(scopes: &ScopeSet, asked: &Scope) -> bool {
+    scopes.iter().any(|scope| match (scope, asked) {
+        (Scope::Api, _) => true,
+        (Scope::WriteOrganization, Scope::ReadOrganization) | (Scope::WriteCluster, Scope::ReadCluster) => true,
+        (scope, asked) => scope == asked,
+    })
+}
+
+/// Whether somebody of that role may grant these scopes: operating Deployments is for admins.
+fn operate(role: Role, scopes: &ScopeSet) -> Result<(), Forbidden> {
+    if role != Role::Admin && scopes.has_operations() { Err(Forbidden::Admin) } else { Ok(()) }
 }
 
 impl Grantor<'_> {
@@ -163,7 +177,8 @@ impl Grantor<'_> {
     /// [`Forbidden`].
     pub fn grant(&self, scopes: &ScopeSet) -> Result<(), Forbidden> {
         match self {
-            Self::Operator | Self::Person(_) => Ok(()),
+            Self::Operator => Ok(()),
+            Self::Person(person) => operate(person.role, scopes),
             Self::Token(token) => token.rights.grant(scopes),
             Self::Nobody => Err(Forbidden::Management),
         }
@@ -188,13 +203,21 @@ impl Grantor<'_> {
         }
     }
 
-    /// Whether a token that exists may be given a new secret or further scopes. A day counts for nothing, so that tokens of
-    /// one lifetime that were made one after the other can renew each other.
+    /// When a token ends that the grantor makes, renews or widens, if it would end at `expires_at`: with the grantor's own
+    /// rights at the latest. `None`: never.
+    pub fn limit(&self, expires_at: Option<Timestamp>) -> Option<Timestamp> {
+        expires_at.into_iter().chain(self.latest()).min()
+    }
+
+    /// When a token that exists ends once it has been given a new secret or further scopes: as [`Grantor::limit`], since
+    /// whoever got them could otherwise renew the next one, and so for ever. One that lives more than a day longer is left
+    /// alone. Tokens of one lifetime that were made one after the other can renew each other.
     ///
     /// # Errors
     /// [`Forbidden::Outlives`].
-    pub fn renew_until(&self, expires_at: Option<Timestamp>) -> Result<(), Forbidden> {
-        self.grant_until(expires_at.map(|at| at.saturating_sub(DAY)))
+    pub fn renew(&self, expires_at: Option<Timestamp>) -> Result<Option<Timestamp>, Forbidden> {
+        self.grant_until(expires_at.map(|at| at.saturating_sub(DAY)))?;
+        Ok(self.limit(expires_at))
     }
 
     /// Whether a Deployment may become `after`. `before` of `None`: it is added.
@@ -210,6 +233,15 @@ impl Grantor<'_> {
         }
     }
 
+    /// Whether what names no Deployment may go to another one than before; `None`: to none. Callers who may call all
+    /// Deployments would go on sending there.
+    ///
+    /// # Errors
+    /// [`Forbidden`].
+    pub fn redirect(&self, before: Option<&DeploymentName>, after: Option<&DeploymentName>) -> Result<(), Forbidden> {
+        if after.is_none() || after == before { Ok(()) } else { self.weaken("making a Deployment the default one") }
+    }
+
     /// Whether the boundary around a Deployment may be weakened. `what` begins the sentence that says no.
     ///
     /// Who sees callers' requests and tokens, and who may call at all, is no matter of managing Deployments: the scope for
@@ -221,7 +253,7 @@ impl Grantor<'_> {
         match self {
             Self::Person(Person { role: Role::Member, .. }) => Err(Forbidden::Admin),
             Self::Operator | Self::Person(_) => Ok(()),
-            Self::Token(token) if token.rights.has(&Scope::Api) => Ok(()),
+            Self::Token(token) if implies(token.rights.scopes, &Scope::Api) => Ok(()),
             Self::Token(_) => Err(Forbidden::Boundary(what)),
             Self::Nobody => Err(Forbidden::Management),
         }
@@ -235,8 +267,14 @@ fn boundary(before: Option<&DeploymentSpec>, after: &DeploymentSpec) -> Option<&
         Some("turning forward_authorization on")
     } else if after.settings.allow_pickle && !was(|spec| spec.settings.allow_pickle) {
         Some("turning allow_pickle on")
+    } else if before.is_some_and(|before| opens_more(before, after)) {
+        Some("changing the preset of a Deployment")
+    } else if after.settings.public_probes && !was(|spec| spec.settings.public_probes) {
+        Some("opening probes to everybody")
     } else if !after.protected && !was(|spec| !spec.protected) {
         Some("making a Deployment public")
+    } else if after.settings.enforce_from > before.and_then(|before| before.settings.enforce_from) {
+        Some("putting enforce_from off")
     } else if before.is_some_and(|before| before.upstreams != after.upstreams) {
         Some("changing the upstreams of a Deployment")
     } else if after.hosts.iter().any(|host| !before.is_some_and(|before| before.hosts.contains(host))) {
@@ -246,6 +284,12 @@ fn boundary(before: Option<&DeploymentSpec>, after: &DeploymentSpec) -> Option<&
     } else {
         None
     }
+}
+
+/// Whether another preset may leave open what was closed, or other paths without a token.
+fn opens_more(before: &DeploymentSpec, after: &DeploymentSpec) -> bool {
+    let (was, is) = (&before.settings, &after.settings);
+    is.preset != was.preset && (was.preset != Preset::Raw || is.public_probes)
 }
 
 #[cfg(test)]
@@ -265,6 +309,7 @@ mod tests {
         let table: &[(&[&str], &[Permission])] = &[
             (&["api"], &all),
             (&["deployment:*"], &[Token]),
+            (&["deployment:*:operations"], &[Token]),
             (&["read_organization"], &[Token, Management, ReadOrganization, ReadUsers]),
             (&["write_organization"], &[Token, Management, ReadOrganization, WriteOrganization, ReadUsers]),
             (&["read_cluster", "deployment:a"], &[Token, Management, ReadCluster]),
@@ -293,11 +338,18 @@ mod tests {
             (&["write_organization"], &["deployment:a", "read_cluster"], false),
             (&["write_organization", "write_cluster"], &["read_cluster"], true),
             (&["write_organization", "read_cluster"], &["write_cluster"], false),
+            (&["api"], &["deployment:a:operations"], true),
+            (&["write_organization"], &["deployment:a:operations"], false),
+            (&["write_organization", "deployment:*"], &["deployment:a:operations"], false),
+            (&["write_organization", "deployment:a:operations"], &["deployment:a:operations"], true),
+            (&["write_organization", "deployment:a:operations"], &["deployment:b:operations"], false),
         ];
         for (own, granted, expected) in table {
             let (own, granted) = (ScopeSet::parse(*own).unwrap(), ScopeSet::parse(*granted).unwrap());
             let outcome = Rights { role: Role::Admin, scopes: &own, expires_at: None }.grant(&granted);
             assert_eq!(outcome.is_ok(), *expected, "{own} grants {granted}");
+            let as_member = Rights { role: Role::Member, scopes: &own, expires_at: None }.grant(&granted);
+            assert_eq!(as_member.is_ok(), *expected && !granted.has_operations(), "a member's {own} grants {granted}");
         }
     }
 }

@@ -5,13 +5,12 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
 };
 
 use super::{
     deployment::{DeploymentName, DeploymentSpec},
     host::HostName,
-    upstream_credential::UpstreamCredential,
+    upstream_access::UpstreamAccess,
 };
 
 /// What the configuration says about routing; read again at each reload.
@@ -19,8 +18,8 @@ use super::{
 pub struct Declared {
     /// From the configuration file and flags; read-only at run time.
     pub deployments: Vec<DeploymentSpec>,
-    /// What is shown to their upstreams, which only the configuration can say: the file that it stands in is the gateway's.
-    pub credentials: BTreeMap<DeploymentName, Arc<UpstreamCredential>>,
+    /// How their upstreams are reached, where there is more to say than a URL does.
+    pub access: BTreeMap<DeploymentName, UpstreamAccess>,
     pub rules: RouteRules,
 }
 
@@ -37,6 +36,21 @@ pub struct RouteRules {
     pub public_host: Option<HostName>,
     /// What the gateway itself listens on, for the proxy and for management.
     pub listeners: Vec<SocketAddr>,
+}
+
+/// By what a request leads where it leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoutedBy {
+    /// The Deployment's own listener.
+    Listener,
+    /// A host that the Deployment has.
+    Host,
+    /// `NAME.<base_domain>`.
+    BaseDomain,
+    /// `/deployments/NAME/`.
+    Path,
+    /// It names no Deployment, and leads to the default one if there is any.
+    Default,
 }
 
 /// A way that leads to one Deployment only. Paths need none: they hold the name.
@@ -180,6 +194,17 @@ impl Declared {
         let unreached = !rules.path_prefix && rules.ways_of(only).is_empty();
         unreached.then_some(&only.name)
     }
+
+    /// The Deployment that gets what names none: [`Self::default_deployment`], if there is one of that name. `None`: such
+    /// requests are refused.
+    pub fn serves_the_rest<'d, 's: 'd>(
+        &'d self,
+        stored: impl IntoIterator<Item = &'s DeploymentSpec, IntoIter: Clone>,
+    ) -> Option<&'d DeploymentName> {
+        let mut stored = stored.into_iter();
+        let default = self.default_deployment(stored.clone())?;
+        (self.declares(default) || stored.any(|spec| spec.name == *default)).then_some(default)
+    }
 }
 
 /// The hosts by which a Deployment is found: its own names, then the one under the base domain.
@@ -188,8 +213,8 @@ pub fn hosts(spec: &DeploymentSpec, base_domain: Option<&HostName>) -> Vec<HostN
     spec.hosts.iter().cloned().chain(own).collect()
 }
 
-/// `NAME.<base_domain>`.
-fn own_host(name: &DeploymentName, base_domain: Option<&HostName>) -> Option<HostName> {
+/// `NAME.<base_domain>`. `None`: there is no base domain.
+pub fn own_host(name: &DeploymentName, base_domain: Option<&HostName>) -> Option<HostName> {
     format!("{name}.{}", base_domain?).parse().ok()
 }
 
@@ -318,6 +343,18 @@ mod tests {
         let by_domain = RouteRules { base_domain: Some("base.test".parse().unwrap()), ..RouteRules::default() };
         assert_eq!(default(&[], &by_domain, std::slice::from_ref(&plain)), None);
         assert_eq!(default(&[], &declared().rules, &[plain]), Some("main".to_owned()));
+    }
+
+    #[test]
+    fn a_default_deployment_that_is_nowhere_serves_nothing() {
+        let (declared, main, other) = (declared(), spec("main", &[], None), spec("other", &[], None));
+        assert_eq!(declared.default_deployment(&[]).unwrap(), &main.name);
+        let without = Declared { deployments: Vec::new(), ..declared.clone() };
+        assert_eq!(without.serves_the_rest(&[]), None);
+        assert_eq!(without.serves_the_rest(std::slice::from_ref(&other)), None);
+        assert_eq!(without.serves_the_rest(&[other, main.clone()]), Some(&main.name));
+        let with = Declared { deployments: vec![main.clone()], ..declared };
+        assert_eq!(with.serves_the_rest(&[]), Some(&main.name));
     }
 
     #[test]

@@ -20,7 +20,16 @@ pub enum Scope {
     /// Writing Deployments.
     WriteCluster,
     /// Protected Endpoint Access.
-    Deployment(DeploymentPattern),
+    Deployment(DeploymentPattern, Routes),
+}
+
+/// Which routes of the Deployments a scope opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Routes {
+    /// Those that the Deployment's [`Preset`](super::preset::Preset) leaves open.
+    Open,
+    /// `deployment:summarization:operations`: those that it closes, too.
+    All,
 }
 
 /// Which Deployments a scope opens.
@@ -42,7 +51,7 @@ pub struct ScopeSet(Box<[Scope]>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not a scope; expected api, read_organization, write_organization, read_cluster, write_cluster, \
-     deployment:NAME, deployment:PREFIX* or deployment:*"
+     deployment:NAME, deployment:PREFIX* or deployment:*, each also with :operations behind it"
 )]
 pub struct InvalidScope {
     text: String,
@@ -90,7 +99,23 @@ impl ScopeSet {
 
     /// Whether the Deployment called `name` may be called. It need not exist.
     pub fn opens_deployment(&self, name: &str) -> bool {
-        self.patterns().any(|pattern| pattern.matches(name))
+        self.opening(name, Routes::Open).is_some()
+    }
+
+    /// Whether its closed routes may be called, too.
+    pub fn opens_closed_routes(&self, name: &str) -> bool {
+        self.opening(name, Routes::All).is_some()
+    }
+
+    /// The first scope that opens these routes of it.
+    pub fn opening(&self, name: &str, asked: Routes) -> Option<&Scope> {
+        let opens = |scope: &&Scope| matches!(scope, Scope::Deployment(pattern, routes) if *routes >= asked && pattern.matches(name));
+        self.iter().find(opens)
+    }
+
+    /// Whether it opens closed routes of any Deployment.
+    pub fn has_operations(&self) -> bool {
+        self.iter().any(|scope| matches!(scope, Scope::Deployment(_, Routes::All)))
     }
 
     /// Whether every Deployment may be called, also one whose name the request does not say.
@@ -106,15 +131,16 @@ impl ScopeSet {
         })
     }
 
-    /// The set without the exact scope for `name`. `None` if nothing would be left.
+    /// The set without the exact scopes for `name`. `None` if nothing would be left.
     pub fn without_exact(&self, name: &DeploymentName) -> Option<Self> {
-        let ended = Scope::Deployment(DeploymentPattern::Exact(name.clone()));
-        Self::new(self.iter().filter(|scope| **scope != ended).cloned()).ok()
+        let ended =
+            |scope: &Scope| matches!(scope, Scope::Deployment(DeploymentPattern::Exact(exact), _) if exact == name);
+        Self::new(self.iter().filter(|scope| !ended(scope)).cloned()).ok()
     }
 
     fn patterns(&self) -> impl Iterator<Item = &DeploymentPattern> {
         self.iter().filter_map(|scope| match scope {
-            Scope::Deployment(pattern) => Some(pattern),
+            Scope::Deployment(pattern, _) => Some(pattern),
             _ => None,
         })
     }
@@ -134,9 +160,24 @@ impl FromStr for Scope {
             "read_cluster" => Ok(Self::ReadCluster),
             "write_cluster" => Ok(Self::WriteCluster),
             _ => {
-                let pattern = text.strip_prefix("deployment:").ok_or_else(invalid)?;
-                DeploymentPattern::parse(pattern).map(Self::Deployment).ok_or_else(invalid)
+                let text = text.strip_prefix("deployment:").ok_or_else(invalid)?;
+                let (pattern, routes) = match text.strip_suffix(Routes::All.suffix()) {
+                    Some(pattern) => (pattern, Routes::All),
+                    None => (text, Routes::Open),
+                };
+                let pattern = DeploymentPattern::parse(pattern).ok_or_else(invalid)?;
+                Ok(Self::Deployment(pattern, routes))
             }
+        }
+    }
+}
+
+impl Routes {
+    /// What the scope's text ends with.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Open => "",
+            Self::All => ":operations",
         }
     }
 }
@@ -159,9 +200,14 @@ impl fmt::Display for Scope {
             Self::WriteOrganization => f.write_str("write_organization"),
             Self::ReadCluster => f.write_str("read_cluster"),
             Self::WriteCluster => f.write_str("write_cluster"),
-            Self::Deployment(DeploymentPattern::All) => f.write_str("deployment:*"),
-            Self::Deployment(DeploymentPattern::Prefix(prefix)) => write!(f, "deployment:{prefix}*"),
-            Self::Deployment(DeploymentPattern::Exact(name)) => write!(f, "deployment:{name}"),
+            Self::Deployment(pattern, routes) => {
+                match pattern {
+                    DeploymentPattern::All => f.write_str("deployment:*"),
+                    DeploymentPattern::Prefix(prefix) => write!(f, "deployment:{prefix}*"),
+                    DeploymentPattern::Exact(name) => write!(f, "deployment:{name}"),
+                }?;
+                f.write_str(routes.suffix())
+            }
         }
     }
 }
@@ -211,7 +257,33 @@ mod tests {
         for (scopes, name, expected) in table {
             let set = ScopeSet::parse(*scopes).unwrap();
             assert_eq!(set.opens_deployment(name), *expected, "{scopes:?} for {name}");
+            assert!(!set.opens_closed_routes(name) && !set.has_operations(), "{scopes:?} for {name}");
         }
+    }
+
+    #[test]
+    fn closed_routes_take_a_scope_that_says_so() {
+        let table: &[(&[&str], &str, bool, bool)] = &[
+            (&["deployment:a:operations"], "a", true, true),
+            (&["deployment:a:operations"], "b", false, false),
+            (&["deployment:*:operations"], "a", true, true),
+            (&["deployment:team-*:operations"], "team-a", true, true),
+            (&["deployment:team-*:operations"], "other", false, false),
+            (&["deployment:*", "deployment:a:operations"], "a", true, true),
+            (&["deployment:*", "deployment:a:operations"], "b", true, false),
+            (&["api", "deployment:operations"], "operations", true, false),
+        ];
+        for (scopes, name, opens, closed_ones) in table {
+            let set = ScopeSet::parse(*scopes).unwrap();
+            assert_eq!(
+                (set.opens_deployment(name), set.opens_closed_routes(name)),
+                (*opens, *closed_ones),
+                "{scopes:?}"
+            );
+        }
+        let both = ScopeSet::parse(["deployment:*", "deployment:a:operations"]).unwrap();
+        assert_eq!(both.opening("a", Routes::Open).unwrap().to_string(), "deployment:*");
+        assert_eq!(both.opening("a", Routes::All).unwrap().to_string(), "deployment:a:operations");
     }
 
     #[test]
@@ -233,6 +305,11 @@ mod tests {
             "admin",
             "*",
             "deployment:-*",
+            "deployment:a:",
+            "deployment:a:Operations",
+            "deployment:a:operations:operations",
+            "deployment::operations",
+            "deployment:a:operations*",
         ] {
             assert!(text.parse::<Scope>().is_err(), "{text:?}");
         }
@@ -247,11 +324,13 @@ mod tests {
         assert_eq!(ScopeSet::parse(["deployment:a"]).unwrap().without_exact(&name), None);
         let wide = ScopeSet::parse(["deployment:a*"]).unwrap();
         assert_eq!(wide.without_exact(&name), Some(wide.clone()));
+        let closed = ScopeSet::parse(["deployment:a", "deployment:a:operations", "api"]).unwrap();
+        assert_eq!(closed.without_exact(&name).unwrap().to_string(), "api");
     }
 
     proptest! {
         #[test]
-        fn a_scope_reads_back(text in "(api|deployment:([a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?\\*?|\\*))") {
+        fn a_scope_reads_back(text in "(api|deployment:([a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?\\*?|\\*)(:operations)?)") {
             prop_assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
         }
 
@@ -259,6 +338,7 @@ mod tests {
         fn arbitrary_text_never_widens(text in "\\PC{0,20}", name in "[a-z0-9]{1,8}") {
             if let Ok(set) = ScopeSet::parse([&text]) && set.opens_deployment(&name) {
                 let pattern = text.strip_prefix("deployment:").unwrap();
+                let pattern = pattern.strip_suffix(":operations").unwrap_or(pattern);
                 let expected = pattern == name || pattern.strip_suffix('*').is_some_and(|prefix| name.starts_with(prefix));
                 prop_assert!(expected);
             }

@@ -1,8 +1,8 @@
 //! A point in time: UTC in whole milliseconds, which both stores give back exactly as it was stored.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use time::{
     Date, OffsetDateTime, PrimitiveDateTime, Time,
     format_description::well_known::Rfc3339,
@@ -11,6 +11,11 @@ use time::{
 
 /// 24 hours, which is every day in UTC.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A text that is no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not a time; expected a date (2026-12-24) or a time (2026-12-24T18:00:00Z)")]
+pub struct InvalidTime;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +68,14 @@ impl Timestamp {
 
 // === conversions ===
 
+impl FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        Self::parse(text).ok_or(InvalidTime)
+    }
+}
+
 impl From<OffsetDateTime> for Timestamp {
     /// Truncates to whole milliseconds.
     fn from(at: OffsetDateTime) -> Self {
@@ -98,6 +111,12 @@ impl fmt::Display for Timestamp {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

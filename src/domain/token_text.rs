@@ -24,6 +24,8 @@ pub const RANDOM_BYTES: usize = 4 * (LOOKUP_ID_LEN + SECRET_LEN);
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const _: () = assert!(SESSION_PREFIX.len() == PREFIX.len());
+/// What both prefixes begin with.
+const COMMON_START: &str = "bg";
 const LOOKUP_START: usize = PREFIX.len();
 const SEPARATOR: usize = LOOKUP_START + LOOKUP_ID_LEN;
 const CHECKSUM_START: usize = TOKEN_LEN - CHECKSUM_LEN;
@@ -108,8 +110,8 @@ impl<'a> PresentedToken<'a> {
         // Every byte is looked at, for which the compiler takes many at once.
         let in_alphabet = |part: &[u8]| part.iter().fold(true, |all, byte| all & byte.is_ascii_alphanumeric());
         let well_formed = text.starts_with(prefix.as_bytes())
-            && in_alphabet(&text[LOOKUP_START..SEPARATOR])
             && text[SEPARATOR] == b'_'
+            && in_alphabet(&text[LOOKUP_START..SEPARATOR])
             && in_alphabet(&text[SEPARATOR + 1..])
             && checksum(&text[..CHECKSUM_START]) == text[CHECKSUM_START..];
         if well_formed { Ok(Self { text }) } else { Err(NotAToken) }
@@ -129,6 +131,11 @@ impl<'a> PresentedToken<'a> {
     /// What is hashed: the whole text, so that no part of one token can be combined with a part of another.
     pub fn secret_bytes(self) -> &'a [u8; TOKEN_LEN] {
         self.text
+    }
+
+    /// The text without what all tokens and sessions begin with.
+    pub fn distinguishing_bytes(self) -> &'a [u8] {
+        &self.text[COMMON_START.len()..]
     }
 }
 
@@ -165,10 +172,11 @@ impl fmt::Debug for LookupId {
 /// is, and what is shorter than a token is not looked at.
 pub fn is_within(bytes: &[u8]) -> bool {
     let is_token = |text| PresentedToken::parse(text).is_ok() || PresentedToken::parse_session(text).is_ok();
-    // Both prefixes end with it, and it is rarer than their letters.
+    // Both prefixes end with it, and it is rarer than their letters. Where it is not, two bytes say that nothing begins here.
     memchr::memchr_iter(b'_', bytes).any(|at| {
         let begin = at.checked_sub(PREFIX.len() - 1);
-        begin.and_then(|begin| bytes.get(begin..begin + TOKEN_LEN)).is_some_and(is_token)
+        let text = begin.and_then(|begin| bytes.get(begin..begin + TOKEN_LEN));
+        text.is_some_and(|text| text[0] == PREFIX.as_bytes()[0] && text[SEPARATOR] == b'_' && is_token(text))
     })
 }
 
@@ -206,6 +214,8 @@ mod tests {
         assert!(PresentedToken::parse_session(session.expose().as_bytes()).is_ok());
         assert!(PresentedToken::parse_session(token.expose().as_bytes()).is_err());
         assert_ne!(token.presented().secret_bytes(), session.presented().secret_bytes());
+        assert_ne!(token.presented().distinguishing_bytes(), session.presented().distinguishing_bytes());
+        assert!([PREFIX, SESSION_PREFIX].iter().all(|prefix| prefix.starts_with(COMMON_START)));
     }
 
     #[test]

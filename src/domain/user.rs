@@ -21,7 +21,7 @@ pub enum Role {
 }
 
 /// The address that a user signs in with, lower-cased. Only its form is checked; it need not receive mail.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Email(Box<str>);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,11 +3,15 @@
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
-use super::egress::Egress;
+use super::{
+    egress::Egress,
+    resolver::{self, SharedResolver},
+};
+use crate::domain::upstream_access::TlsPeer;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::Connect, connect::HttpConnector},
     rt::TokioExecutor,
@@ -44,14 +48,25 @@ pub enum ClientError {
 }
 
 /// With TLS where the URL says so.
-pub type Secure = Client<HttpsConnector<HttpConnector>>;
+pub type Secure = Client<HttpsConnector<HttpConnector<SharedResolver>>>;
 
 /// The same, by a proxy where the environment names one.
 pub type Outward = Client<HttpsConnector<Egress>>;
 
 /// Without TLS.
-pub fn plain(timeout: Duration) -> Client<HttpConnector> {
-    Client { http: legacy::Client::builder(TokioExecutor::new()).build_http(), timeout }
+pub fn plain(timeout: Duration) -> Client<HttpConnector<SharedResolver>> {
+    Client { http: legacy::Client::builder(TokioExecutor::new()).build(resolver::connector()), timeout }
+}
+
+/// With TLS, as an upstream is reached. `None`: there is nobody to trust.
+pub fn with_tls(timeout: Duration, peer: &TlsPeer) -> Option<Secure> {
+    let mut config = ClientConfig::clone(peer.client.as_ref()?);
+    // The connector names protocols itself.
+    config.alpn_protocols.clear();
+    let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only();
+    let connector = connector.with_server_name_resolver(FixedServerNameResolver::new(peer.name.clone()));
+    let connector = connector.enable_http1().wrap_connector(resolver::below_tls());
+    Some(Client { http: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
 }
 
 /// With TLS where the URL says so, and with whatever certificate the other end has: for asking a listener of this machine,
@@ -64,7 +79,7 @@ pub fn unverified(timeout: Duration) -> Result<Secure, rustls::Error> {
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let config = config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
     let connector = HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth()).https_or_http();
-    let connector = connector.enable_http1().build();
+    let connector = connector.enable_http1().wrap_connector(resolver::below_tls());
     Ok(Client { http: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
 }
 
@@ -77,7 +92,7 @@ pub fn outward(timeout: Duration) -> io::Result<Outward> {
     let config = config.with_safe_default_protocol_versions().map_err(io::Error::other)?;
     let config = config.with_native_roots()?.with_no_client_auth();
     let secure = |config| HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
-    let egress = Egress::from_environment(secure(config.clone()).build());
+    let egress = Egress::from_environment(secure(config.clone()).wrap_connector(resolver::below_tls()));
     let connector = secure(config).wrap_connector(egress);
     Ok(Client { http: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
 }

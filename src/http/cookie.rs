@@ -5,6 +5,8 @@
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
+use super::list;
+
 const PREFIX: &str = "bgw-";
 const HOST_PREFIX: &str = "__Host-";
 
@@ -46,8 +48,8 @@ pub fn get<'a>(headers: &'a HeaderMap, https: bool, purpose: &str) -> Option<&'a
 
 /// What follows `purpose` in the names of our cookies, and their values: those that the browser has sent, whoever set them.
 pub fn all<'a>(headers: &'a HeaderMap, https: bool, purpose: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let ours = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).flat_map(pairs);
-    ours.filter_map(move |pair| {
+    let with_ours = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).flat_map(pairs_with_ours);
+    with_ours.filter_map(move |pair| {
         let (name, value) = pair.split_once('=')?;
         let name = if https { name.strip_prefix(HOST_PREFIX)? } else { name };
         Some((name.strip_prefix(PREFIX)?.strip_prefix(purpose)?, value))
@@ -64,11 +66,11 @@ pub fn is_ours(pair: &[u8]) -> bool {
     pair.starts_with(PREFIX.as_bytes())
 }
 
-/// The pairs of a `Cookie` field. Only blanks of ASCII surround them (RFC 6265 § 4.2.1): with another one before its name, a
-/// sibling host can set a cookie that browsers do not take for one of `__Host-`.
-fn pairs(field: &[u8]) -> impl Iterator<Item = &str> {
+/// The pairs of a `Cookie` field that may be ours. Only blanks of ASCII surround them (RFC 6265 § 4.2.1): with another one
+/// before its name, a sibling host can set a cookie that browsers do not take for one of `__Host-`.
+fn pairs_with_ours(field: &[u8]) -> impl Iterator<Item = &str> {
     let text = std::str::from_utf8(field).unwrap_or_default();
-    text.split(';').map(|pair| pair.trim_matches([' ', '\t']))
+    list::elements_with(text, b';', PREFIX).map(|pair| pair.trim_matches([' ', '\t']))
 }
 
 #[cfg(test)]

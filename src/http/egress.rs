@@ -22,15 +22,17 @@ use hyper_util::{
 use tokio::net::TcpStream;
 use tower::Service;
 
+use super::resolver::{self, SharedResolver};
+
 type BoxError = Box<dyn Error + Send + Sync>;
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Makes the connections over which TLS is then spoken with whom the URL names.
 #[derive(Clone)]
 pub struct Egress {
-    direct: HttpConnector,
+    direct: HttpConnector<SharedResolver>,
     /// To the proxy, with TLS where its own URL says so.
-    to_proxy: HttpsConnector<HttpConnector>,
+    to_proxy: HttpsConnector<HttpConnector<SharedResolver>>,
     proxies: Arc<Matcher>,
 }
 
@@ -43,16 +45,13 @@ struct ProxyError {
 }
 
 impl Egress {
-    pub fn from_environment(to_proxy: HttpsConnector<HttpConnector>) -> Self {
+    pub fn from_environment(to_proxy: HttpsConnector<HttpConnector<SharedResolver>>) -> Self {
         if let Some(name) = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().find(names_no_proxy) {
             tracing::warn!(
                 "{name} is not the URL of a proxy, such as http://proxy.example.com:3128; it is passed over"
             );
         }
-        let mut direct = HttpConnector::new();
-        // TLS comes after.
-        direct.enforce_http(false);
-        Self { direct, to_proxy, proxies: Arc::new(Matcher::from_env()) }
+        Self { direct: resolver::below_tls(), to_proxy, proxies: Arc::new(Matcher::from_env()) }
     }
 
     fn proxy_for(&self, destination: &Uri) -> Option<Intercept> {

@@ -1,6 +1,9 @@
 //! Where a request came from, as far as it can be believed.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::{
+    fmt::Write,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
 
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
@@ -27,21 +30,19 @@ pub struct Forwarding {
 impl Forwarding {
     /// Believes the forwarding fields of a trusted proxy, and of `X-Forwarded-For` what trusted proxies have written: it is
     /// read from the right, where each proxy adds the peer that it saw.
-    pub fn read(headers: &HeaderMap, peer: Peer, trusted: &[IpNet]) -> Self {
-        let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+    pub fn read(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Self {
+        let is_trusted = |address: IpAddr| is_trusted(address, trusted);
         let mut client = peer.address();
-        if !is_trusted(client) {
+        if !peer.speaks_for_itself || !is_trusted(client) {
             return Self { client, chain: None, https: peer.tls, host: None };
         }
-        let mut chain = vec![client.to_string()];
-        for hop in hops(headers) {
+        let hops: Vec<IpAddr> = hops(headers).collect();
+        for hop in &hops {
             if is_trusted(client) {
-                client = hop;
+                client = *hop;
             }
-            chain.push(hop.to_string());
         }
-        chain.reverse();
-        let chain = Some(chain.join(", "));
+        let chain = (!hops.is_empty()).then(|| chain(&hops, peer));
         Self { client, chain, https: is_secure(headers).unwrap_or(peer.tls), host: host(headers) }
     }
 
@@ -53,11 +54,26 @@ impl Forwarding {
     }
 }
 
+/// `address` is in canonical form, as those of networks are.
+pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
+
 /// The hops that `X-Forwarded-For` names, the last one first. What is no address ends them: nobody vouches for what stands
 /// to the left of it. So does an empty element, which may stand for a peer that a proxy could not name.
 fn hops(headers: &HeaderMap) -> impl Iterator<Item = IpAddr> {
     let fields = headers.get_all(&X_FORWARDED_FOR).iter().rev();
     fields.flat_map(|field| field.as_bytes().rsplit(|&byte| byte == b',')).map_while(address)
+}
+
+/// The hops, the last one first, and the peer behind them.
+fn chain(hops: &[IpAddr], peer: &Peer) -> String {
+    let mut chain = String::new();
+    for hop in hops.iter().rev() {
+        // Into a `String`, which takes everything.
+        let _ = write!(chain, "{hop}, ");
+    }
+    chain + peer.address_text()
 }
 
 /// `1.2.3.4`, `::1`, `[::1]`, the first and the last also with a port. In canonical form, which trusted networks are
@@ -103,7 +119,7 @@ mod tests {
     fn read(name: &HeaderName, values: &[&[u8]], peer: &str) -> Forwarding {
         let values = values.iter().map(|value| (name.clone(), HeaderValue::from_bytes(value).unwrap()));
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        Forwarding::read(&values.collect(), Peer::new(peer.parse().unwrap(), false), &trusted)
+        Forwarding::read(&values.collect(), &Peer::new(peer.parse().unwrap(), false), &trusted)
     }
 
     #[test]
@@ -140,16 +156,24 @@ mod tests {
         ] {
             for peer in ["10.0.0.1:5", "[::ffff:10.0.0.1]:5"] {
                 let read = read(&X_FORWARDED_FOR, values, peer);
-                assert_eq!(
-                    (read.client.to_string().as_str(), read.chain.as_deref()),
-                    (client, Some(chain)),
-                    "{values:?}"
-                );
+                let read = (read.client.to_string(), read.chain.unwrap_or_else(|| "10.0.0.1".to_owned()));
+                assert_eq!(read, (client.to_owned(), chain.to_owned()), "{values:?}");
             }
             // A peer that is not trusted is the client, whatever it says.
             let read = read(&X_FORWARDED_FOR, values, "203.0.113.9:5");
             assert_eq!((read.client.to_string().as_str(), read.chain), ("203.0.113.9", None));
         }
+    }
+
+    /// Whatever the caller has written travels on the proxy's connection.
+    #[test]
+    fn a_proxy_that_does_not_name_its_caller_vouches_for_nothing() {
+        let fields = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"].map(HeaderName::from_static);
+        let headers = fields.map(|name| (name, HeaderValue::from_static("https")));
+        let peer = Peer::for_somebody("10.0.0.1:5".parse().unwrap(), false);
+        let read = Forwarding::read(&headers.into_iter().collect(), &peer, &["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!((read.client.to_string().as_str(), read.chain, read.https), ("10.0.0.1", None, false));
+        assert!(read.host.is_none());
     }
 
     #[test]
@@ -177,7 +201,7 @@ mod tests {
         // A proxy that says nothing of use leaves what we see.
         let peer = Peer::new("10.0.0.1:5".parse().unwrap(), true);
         let odd = HeaderMap::from_iter([(X_FORWARDED_PROTO.clone(), HeaderValue::from_static("x"))]);
-        assert!(Forwarding::read(&odd, peer, &["10.0.0.0/8".parse().unwrap()]).https);
+        assert!(Forwarding::read(&odd, &peer, &["10.0.0.0/8".parse().unwrap()]).https);
     }
 
     #[test]

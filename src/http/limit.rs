@@ -1,16 +1,15 @@
 //! How often something may be done, kept apart by who does it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::Hash,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-/// How many keys a limit keeps apart. Newcomers beyond share one bucket until others are forgotten.
+/// How many keys a limit keeps apart. For a newcomer beyond, that one is forgotten whose bucket is full soonest: it has spent
+/// the least, and a newcomer is never refused for what others have spent.
 const MAX_KEYS: usize = 16 * 1024;
-/// How often keys are forgotten whose bucket is full again.
-const SWEEP: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Buckets that fill up again by time (GCRA): `burst` at once, then one each `interval`.
@@ -20,12 +19,11 @@ pub struct Limit<K> {
     table: Mutex<Table<K>>,
 }
 
+/// Both have the same keys.
 struct Table<K> {
     /// When each bucket is full again. A key without one has a full bucket.
     full_at: HashMap<K, Instant>,
-    /// The bucket of all keys for which there is no room.
-    overflow: Option<Instant>,
-    swept: Instant,
+    in_order: BTreeSet<(Instant, K)>,
 }
 
 /// What became of an attempt.
@@ -38,10 +36,10 @@ pub struct Spent {
     pub wait: Duration,
 }
 
-impl<K: Eq + Hash> Limit<K> {
+impl<K: Clone + Eq + Hash + Ord> Limit<K> {
     /// `burst` at once, then one each `interval`.
     pub fn new(burst: u32, interval: Duration) -> Self {
-        let table = Table { full_at: HashMap::new(), overflow: None, swept: Instant::now() };
+        let table = Table { full_at: HashMap::new(), in_order: BTreeSet::new() };
         Self { interval: interval.max(Duration::from_nanos(1)), burst, table: Mutex::new(table) }
     }
 
@@ -58,20 +56,44 @@ impl<K: Eq + Hash> Limit<K> {
     /// Counts one more at `now`, if it is allowed.
     pub fn spend(&self, key: K, now: Instant) -> Spent {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(table.swept) >= SWEEP {
-            table.swept = now;
-            table.full_at.retain(|_, full_at| *full_at > now);
-        }
-        let has_room = table.full_at.len() < MAX_KEYS || table.full_at.contains_key(&key);
-        let bucket = if has_room { table.full_at.entry(key).or_insert(now) } else { table.overflow.get_or_insert(now) };
-        let full_at = (*bucket).max(now) + self.interval;
+        table.forget_until(now);
+        let full_at = table.full_at.get(&key).map_or(now, |full_at| (*full_at).max(now)) + self.interval;
         let latest = now + self.interval * self.burst;
         if full_at > latest {
             return Spent { allowed: false, left: 0, wait: full_at - latest };
         }
-        *bucket = full_at;
+        table.put(key, full_at);
         let left = (latest - full_at).as_nanos() / self.interval.as_nanos();
         Spent { allowed: true, left: u32::try_from(left).unwrap_or(u32::MAX), wait: full_at - now }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Ord> Table<K> {
+    /// Forgets keys whose buckets are full again.
+    fn forget_until(&mut self, now: Instant) {
+        while self.in_order.first().is_some_and(|(full_at, _)| *full_at <= now) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((_, key)) = self.in_order.pop_first() {
+            self.full_at.remove(&key);
+        }
+    }
+
+    fn put(&mut self, key: K, full_at: Instant) {
+        match self.full_at.insert(key.clone(), full_at) {
+            Some(before) => {
+                self.in_order.remove(&(before, key.clone()));
+            }
+            None if self.full_at.len() > MAX_KEYS => {
+                // It is not the newcomer, which is in one of the two only.
+                self.forget_first();
+            }
+            None => {}
+        }
+        self.in_order.insert((full_at, key));
     }
 }
 
@@ -85,7 +107,7 @@ mod tests {
         let takes = |key, now| limit.spend(key, now).allowed;
         assert!((0..3).all(|_| takes(1, now)));
         assert!(!takes(1, now) && takes(2, now));
-        assert!(!takes(1, now + MINUTE - SWEEP));
+        assert!(!takes(1, now + MINUTE - Duration::from_secs(1)));
         assert!(takes(1, now + MINUTE) && !takes(1, now + MINUTE));
         assert!((0..3).all(|_| takes(1, now + MINUTE * 9)) && !takes(1, now + MINUTE * 9));
     }
@@ -104,15 +126,19 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_only_newcomers_are_refused() {
+    fn memory_is_bounded_and_a_newcomer_has_a_bucket_of_its_own() {
         let (limit, now) = (Limit::per_minute(1, 2), Instant::now());
         let takes = |key, now| limit.spend(key, now).allowed;
-        assert!((0..MAX_KEYS).all(|key| takes(key, now)));
-        let newcomers = (MAX_KEYS..MAX_KEYS + 100).filter(|key| takes(*key, now)).count();
-        assert_eq!(newcomers, 2, "they share one bucket");
-        assert!(takes(0, now), "who was here before has their own");
-        assert_eq!(limit.table.lock().unwrap().full_at.len(), MAX_KEYS);
-        assert!(takes(MAX_KEYS, now + MINUTE) && takes(MAX_KEYS + 1, now + MINUTE));
-        assert!(limit.table.lock().unwrap().full_at.len() < 10, "what is full again is forgotten");
+        assert!(takes(0, now) && takes(0, now) && !takes(0, now));
+        assert!((1..MAX_KEYS * 3).all(|key| takes(key, now)), "somebody pays for what others have spent");
+        assert!(takes(MAX_KEYS * 3, now) && takes(MAX_KEYS * 3, now) && !takes(MAX_KEYS * 3, now));
+        assert!(!takes(0, now), "who has spent most is forgotten last");
+        let kept = || {
+            let table = limit.table.lock().unwrap();
+            (table.full_at.len(), table.in_order.len())
+        };
+        assert_eq!(kept(), (MAX_KEYS, MAX_KEYS));
+        assert!(takes(MAX_KEYS, now + MINUTE * 2));
+        assert_eq!(kept(), (1, 1), "what is full again is forgotten");
     }
 }

@@ -3,12 +3,12 @@
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -71,7 +71,32 @@ impl OpenedStream {
     }
 }
 
+/// What the operating system has of a connection whose bytes nobody reads at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// Bytes. What is behind them is not known.
+    Bytes,
+    /// Its end, whether bytes come before it or not.
+    End,
+}
+
 impl OpenedStream {
+    /// Returns when the operating system has bytes of it or its end, and which of them.
+    pub fn poll_ahead(&self, cx: &mut Context<'_>) -> Poll<Ahead> {
+        if self.replayed < self.filled {
+            return Poll::Ready(Ahead::Bytes);
+        }
+        // This one stays registered when it is pending, and the other one says more.
+        if self.stream.poll_read_ready(cx).is_pending() {
+            return Poll::Pending;
+        }
+        match pin!(self.stream.ready(Interest::READABLE)).poll(cx) {
+            Poll::Ready(Ok(ready)) if ready.is_read_closed() => Poll::Ready(Ahead::End),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Ready(Ahead::Bytes),
+            Poll::Ready(Err(_)) => Poll::Ready(Ahead::End),
+        }
+    }
+
     /// Whether there are bytes to read, or the end.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.replayed < self.filled { Poll::Ready(Ok(())) } else { self.stream.poll_read_ready(cx) }

@@ -1,32 +1,33 @@
 //! The other end of a connection.
 
 use std::{
-    io::{Cursor, Write},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 /// Who has connected, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// In canonical form: an IPv4 peer of a listener on `[::]` is `10.0.0.1` here, not `::ffff:10.0.0.1`.
     address: IpAddr,
     /// Every request of the connection needs it.
-    text: AddressText,
+    text: Arc<str>,
     /// Whether the connection itself is secure.
     pub tls: bool,
-}
-
-/// An address as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct AddressText {
-    bytes: [u8; Self::LONGEST],
-    len: u8,
+    /// Whether its forwarding fields can be those of the peer itself. Not so if the peer is a proxy that hands on the bytes of
+    /// somebody whom it does not name.
+    pub speaks_for_itself: bool,
 }
 
 impl Peer {
     pub fn new(address: SocketAddr, tls: bool) -> Self {
         let address = address.ip().to_canonical();
-        Self { address, text: AddressText::new(address), tls }
+        Self { address, text: address.to_string().into(), tls, speaks_for_itself: true }
+    }
+
+    /// A proxy that hands on the bytes of somebody whom it does not name.
+    pub fn for_somebody(proxy: SocketAddr, tls: bool) -> Self {
+        Self { speaks_for_itself: false, ..Self::new(proxy, tls) }
     }
 
     pub fn address(&self) -> IpAddr {
@@ -34,19 +35,7 @@ impl Peer {
     }
 
     pub fn address_text(&self) -> &str {
-        std::str::from_utf8(&self.text.bytes[..self.text.len.into()]).unwrap_or_default()
-    }
-}
-
-impl AddressText {
-    /// Of an IPv6 address in canonical form.
-    const LONGEST: usize = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".len();
-
-    fn new(address: IpAddr) -> Self {
-        let mut bytes = Cursor::new([0; Self::LONGEST]);
-        // It has room for any address.
-        let _ = write!(bytes, "{address}");
-        Self { len: bytes.position() as u8, bytes: bytes.into_inner() }
+        &self.text
     }
 }
 

@@ -3,12 +3,15 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tokio_rustls::rustls::{self, ServerConfig, crypto::ring};
+use tokio_rustls::rustls::{
+    self, ServerConfig,
+    crypto::{CryptoProvider, ring},
+};
 
 use crate::domain::clean;
 
 /// What the files must hold.
-const CHAIN: &str = "the certificate and its chain";
+pub(super) const CHAIN: &str = "the certificate and its chain";
 const KEY: &str = "an unencrypted private key";
 /// What `ring` signs with.
 const SUPPORTED_KEYS: &str = "RSA of 2048 to 8192 bits, ECDSA on P-256 or P-384, or Ed25519";
@@ -24,6 +27,10 @@ pub enum TlsError {
     Key { path: String, reason: rustls::Error },
     #[error("the certificate and the key do not make a pair: {0}")]
     Pair(rustls::Error),
+    #[error(
+        "the root certificates of this machine cannot be read: {0}; install them (ca-certificates), or name a ca_file"
+    )]
+    Roots(std::io::Error),
     #[error("the certificate or the key cannot be used: {0}")]
     Refused(#[from] rustls::Error),
 }
@@ -33,28 +40,13 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`].
 pub fn load(certificate: &Path, key: &Path, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = CertificateDer::pem_slice_iter(text_of(&read(certificate, CHAIN)?, certificate, CHAIN)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| file_error(certificate, &error, CHAIN))?;
-    if chain.is_empty() {
-        return Err(file_error(certificate, &"it holds no certificate", CHAIN));
-    }
-    let path = key;
-    let key = PrivateKeyDer::from_pem_slice(text_of(&read(path, KEY)?, path, KEY)?)
-        .map_err(|error| file_error(path, &error, KEY))?;
     let provider = Arc::new(ring::default_provider());
-    provider
-        .key_provider
-        .load_private_key(key.clone_key())
-        .map_err(|reason| TlsError::Key { path: path.display().to_string(), reason })?;
+    let (chain, key) = (certificates(certificate, CHAIN)?, private_key(key, &provider)?);
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::Pair(error),
-            other => TlsError::Refused(other),
-        })?;
+        .map_err(TlsError::of_pair)?;
     // The library's own cache is of 256 sessions. `docs/decisions/0029-sessions-of-tls.md`.
     server.ticketer = ring::Ticketer::new()?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -62,6 +54,38 @@ pub fn load(certificate: &Path, key: &Path, http2: bool) -> Result<Arc<ServerCon
         server.alpn_protocols.insert(0, b"h2".to_vec());
     }
     Ok(Arc::new(server))
+}
+
+impl TlsError {
+    /// Why a certificate and a key are not taken together.
+    pub(super) fn of_pair(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::InconsistentKeys(_) => Self::Pair(error),
+            other => Self::Refused(other),
+        }
+    }
+}
+
+/// At least one. `expected`: what the file must hold.
+pub(super) fn certificates(path: &Path, expected: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates = CertificateDer::pem_slice_iter(text_of(&read(path, expected)?, path, expected)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| file_error(path, &error, expected))?;
+    if certificates.is_empty() {
+        return Err(file_error(path, &"it holds no certificate", expected));
+    }
+    Ok(certificates)
+}
+
+/// One that `provider` can sign with.
+pub(super) fn private_key(path: &Path, provider: &CryptoProvider) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let key = PrivateKeyDer::from_pem_slice(text_of(&read(path, KEY)?, path, KEY)?)
+        .map_err(|error| file_error(path, &error, KEY))?;
+    provider
+        .key_provider
+        .load_private_key(key.clone_key())
+        .map_err(|reason| TlsError::Key { path: path.display().to_string(), reason })?;
+    Ok(key)
 }
 
 fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, TlsError> {
@@ -73,7 +97,7 @@ fn text_of<'b>(bytes: &'b [u8], path: &Path, expected: &'static str) -> Result<&
     clean::without_mark(bytes).map_err(|reason| file_error(path, &reason, expected))
 }
 
-fn file_error(path: &Path, reason: &dyn fmt::Display, expected: &'static str) -> TlsError {
+pub(super) fn file_error(path: &Path, reason: &dyn fmt::Display, expected: &'static str) -> TlsError {
     TlsError::File { path: path.display().to_string(), reason: reason.to_string(), expected }
 }
 

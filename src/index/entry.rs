@@ -86,6 +86,10 @@ impl Entry {
         }
     }
 
+    pub fn owner(&self) -> UserId {
+        self.common.owner.id
+    }
+
     /// Whether what was shown is good there: a session's secret at its own Deployment, and at no other.
     pub fn is_session_of(&self, deployment: &DeploymentName) -> bool {
         self.session() == Some(deployment)

@@ -3,11 +3,7 @@
 //! It reads `change_seq` whenever the store says that something changed, and every poll interval whether it did or not,
 //! since notifications can be lost. While the store is away the index stays as it was.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
@@ -30,6 +26,7 @@ use crate::{
         routing::Declared,
     },
     store::{ChangedDeployment, ChangedUser, Cursor, Point, SharedStore, Snapshot, StoreError},
+    system::clock::ClockReading,
 };
 
 /// Changed secrets read at once, which are in memory twice then.
@@ -152,6 +149,19 @@ impl Follower {
         Self { index, store, config, declared, writer: TokenWriter::default(), stored: BTreeMap::new(), applied: None }
     }
 
+    /// Reads the store once, for whoever only wants to know what a gateway would decide that starts now. Nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read_once(mut self) -> Result<(), StoreError> {
+        let asked = ClockReading::now();
+        let mut snapshot = self.store.snapshot().await?;
+        let head = snapshot.head(None).await?;
+        self.replace_everything(snapshot, head.latest).await?;
+        self.index.freshness.mark_fresh(asked, None);
+        Ok(())
+    }
+
     /// Follows the store until the process ends.
     pub async fn run(mut self) {
         let changed_elsewhere = Arc::clone(&self.index.changed);
@@ -161,7 +171,7 @@ impl Follower {
         let mut declared = self.declared.clone();
         loop {
             // A poll that hangs must not hold a reload up. It may be cancelled: the next one asks for what it left undone.
-            let asked = Instant::now();
+            let asked = ClockReading::now();
             let polled = tokio::select! {
                 polled = self.poll() => polled,
                 changed = declared.changed() => {
@@ -224,7 +234,12 @@ impl Follower {
         match Step::of(self.applied.as_ref(), &head) {
             Step::Nothing => Ok(()),
             Step::Changes { since } => self.apply_changes(snapshot, since, head.latest).await,
-            Step::Everything => self.replace_everything(snapshot, head.latest).await,
+            Step::Everything => {
+                self.replace_everything(snapshot, head.latest).await?;
+                // Writing may have to wait, and the follower must not.
+                tokio::spawn(self.declare());
+                Ok(())
+            }
         }
     }
 
@@ -271,8 +286,6 @@ impl Follower {
         self.store_deployments(news.deployments);
         self.rebuild_routes();
         self.is_like(latest);
-        // Writing may have to wait, and the follower must not.
-        tokio::spawn(self.declare());
         Ok(())
     }
 
@@ -297,13 +310,13 @@ impl Follower {
         tokio::spawn(self.declare());
     }
 
-    /// Tells the store which names this process declares, for the command line to know them.
+    /// Tells the store what this process declares, for whoever has not been given its file.
     fn declare(&self) -> impl Future<Output = ()> + Send + use<> {
-        let names: Vec<_> = self.declared.borrow().deployments.iter().map(|spec| spec.name.clone()).collect();
+        let declared = self.declared.borrow().deployments.clone();
         let store = Arc::clone(&self.store);
         async move {
-            if let Err(error) = store.declare_deployments(&names, crate::system::now()).await {
-                warn!(%error, "the store could not be told the names of the declared Deployments");
+            if let Err(error) = store.declare_deployments(&declared, crate::system::now()).await {
+                warn!(%error, "the store could not be told which Deployments are declared");
             }
         }
     }

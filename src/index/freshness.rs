@@ -1,20 +1,35 @@
 //! Whether the gateway can decide: the index was loaded and is not too old.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant},
+    sync::atomic::{
+        AtomicBool, AtomicI64, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+    time::Duration,
 };
+
+use crate::{domain::timestamp::Timestamp, system::clock::ClockReading};
+
+/// Of [`Freshness::holds`].
+const WITHOUT_LIMIT: u64 = u64::MAX;
 
 /// Written by the follower, read by every request and by `/readyz`.
 pub struct Freshness {
-    started: Instant,
-    /// Milliseconds after `started` until which the index may be used; 0 before it was first loaded.
-    fresh_until: AtomicU64,
-    /// Milliseconds after `started` when the last look began that has succeeded, and 1 more; 0: none has.
-    looked_at: AtomicU64,
+    /// When the last look began that has succeeded.
+    looked_at: SharedReading,
+    /// Milliseconds after `looked_at` for which the index may be used; 0 before it was first loaded.
+    holds: AtomicU64,
     /// The last poll of the store succeeded: what is not in the index does not exist.
     current: AtomicBool,
     draining: AtomicBool,
+}
+
+/// In whole milliseconds. Who reads it while it is written may get one clock's part of the look before, and decides as a
+/// moment ago.
+#[derive(Default)]
+struct SharedReading {
+    uptime: AtomicU64,
+    wall: AtomicI64,
 }
 
 /// Why the gateway cannot decide.
@@ -37,9 +52,8 @@ impl Freshness {
     #[expect(clippy::new_without_default, reason = "it begins now, which a default should not say")]
     pub fn new() -> Self {
         Self {
-            started: Instant::now(),
-            fresh_until: AtomicU64::new(0),
-            looked_at: AtomicU64::new(0),
+            looked_at: SharedReading::default(),
+            holds: AtomicU64::new(0),
             current: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         }
@@ -48,10 +62,18 @@ impl Freshness {
     /// # Errors
     /// [`NotFresh`].
     pub fn check(&self) -> Result<(), NotFresh> {
-        match self.fresh_until.load(Relaxed) {
+        self.check_at(ClockReading::now())
+    }
+
+    /// As [`Freshness::check`], for who has looked at the clock already.
+    ///
+    /// # Errors
+    /// [`NotFresh`].
+    pub fn check_at(&self, now: ClockReading) -> Result<(), NotFresh> {
+        match self.holds.load(Acquire) {
             0 => Err(NotFresh::NeverLoaded),
-            u64::MAX => Ok(()),
-            until if self.millis() < until => Ok(()),
+            WITHOUT_LIMIT => Ok(()),
+            holds if now.since(self.looked_at.load()) < Duration::from_millis(holds) => Ok(()),
             _ => Err(NotFresh::Stale),
         }
     }
@@ -71,21 +93,17 @@ impl Freshness {
 
     /// The index is as the store was when it was `asked`: a process that was frozen since then knows nothing newer.
     /// `max_staleness` of `None` is without limit.
-    pub fn mark_fresh(&self, asked: Instant, max_staleness: Option<Duration>) {
-        let until = max_staleness.map_or(u64::MAX, |limit| {
-            let until = asked.checked_add(limit).map(|until| until.saturating_duration_since(self.started));
-            until.and_then(|until| u64::try_from(until.as_millis()).ok()).unwrap_or(u64::MAX).saturating_add(1)
-        });
-        self.fresh_until.store(until, Relaxed);
-        let asked = asked.saturating_duration_since(self.started);
-        self.looked_at.store(u64::try_from(asked.as_millis()).unwrap_or(u64::MAX).saturating_add(1), Relaxed);
+    pub fn mark_fresh(&self, asked: ClockReading, max_staleness: Option<Duration>) {
+        self.looked_at.store(asked);
+        let millis = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(WITHOUT_LIMIT).saturating_add(1);
+        self.holds.store(max_staleness.map_or(WITHOUT_LIMIT, millis), Release);
         self.current.store(true, Relaxed);
     }
 
     /// How long ago the store was as the index is. `None`: it was never loaded.
     pub fn age(&self) -> Option<Duration> {
-        let looked_at = self.looked_at.load(Relaxed).checked_sub(1)?;
-        Some(Duration::from_millis(self.millis().saturating_sub(looked_at)))
+        let loaded = self.holds.load(Acquire) != 0;
+        loaded.then(|| ClockReading::now().since(self.looked_at.load()))
     }
 
     pub fn mark_stale(&self) {
@@ -95,9 +113,17 @@ impl Freshness {
     pub fn drain(&self) {
         self.draining.store(true, Relaxed);
     }
+}
 
-    fn millis(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+impl SharedReading {
+    fn store(&self, reading: ClockReading) {
+        self.uptime.store(u64::try_from(reading.uptime.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        self.wall.store(reading.wall.as_millis(), Relaxed);
+    }
+
+    fn load(&self) -> ClockReading {
+        let wall = Timestamp::from_millis(self.wall.load(Relaxed));
+        ClockReading { uptime: Duration::from_millis(self.uptime.load(Relaxed)), wall }
     }
 }
 
@@ -105,19 +131,41 @@ impl Freshness {
 mod tests {
     use super::*;
 
+    const LIMIT: Duration = Duration::from_secs(60);
+
     #[test]
     fn what_was_asked_long_ago_is_not_fresh() {
-        let (freshness, limit) = (Freshness::new(), Some(Duration::from_secs(60)));
-        freshness.mark_fresh(Instant::now(), limit);
+        let (freshness, asked) = (Freshness::new(), ClockReading::now());
+        assert_eq!(freshness.check(), Err(NotFresh::NeverLoaded));
+        freshness.mark_fresh(asked, Some(LIMIT));
         assert_eq!(freshness.check(), Ok(()));
-        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(freshness.check_at(asked.after(LIMIT / 2)), Ok(()));
+        assert_eq!(freshness.check_at(asked.after(LIMIT + LIMIT)), Err(NotFresh::Stale));
         // The process was frozen between the look and its end.
-        let asked = Instant::now().checked_sub(Duration::from_secs(61)).unwrap();
-        freshness.mark_fresh(asked, limit);
-        assert_eq!(freshness.check(), Err(NotFresh::Stale));
-        freshness.mark_fresh(asked, None);
-        assert_eq!(freshness.check(), Ok(()));
-        freshness.mark_fresh(asked, Some(Duration::MAX));
-        assert_eq!(freshness.check(), Ok(()));
+        let later = asked.after(LIMIT + LIMIT);
+        freshness.mark_fresh(asked, Some(LIMIT));
+        assert_eq!(freshness.check_at(later), Err(NotFresh::Stale));
+        for limit in [None, Some(Duration::MAX)] {
+            freshness.mark_fresh(asked, limit);
+            assert_eq!(freshness.check_at(later), Ok(()), "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_slept_or_was_held_knows_nothing_newer() {
+        let (freshness, asked) = (Freshness::new(), ClockReading::now());
+        freshness.mark_fresh(asked, Some(LIMIT));
+        let hours = Duration::from_secs(3 * 3600);
+        let suspended = ClockReading { uptime: asked.uptime + hours, ..asked };
+        let held_by_a_hypervisor = ClockReading { wall: asked.wall.saturating_add(hours), ..asked };
+        let then_set_back = ClockReading { wall: asked.wall.saturating_sub(hours), ..suspended };
+        for now in [suspended, held_by_a_hypervisor, then_set_back] {
+            assert_eq!(freshness.check_at(now), Err(NotFresh::Stale), "{now:?}");
+        }
+        // A wall clock that is set back revives nothing, and ends nothing.
+        let set_back = ClockReading { wall: asked.wall.saturating_sub(hours), ..asked.after(LIMIT / 2) };
+        assert_eq!(freshness.check_at(set_back), Ok(()));
+        freshness.mark_fresh(suspended, Some(LIMIT));
+        assert_eq!(freshness.check_at(suspended.after(LIMIT / 2)), Ok(()), "it has asked since");
     }
 }

@@ -3,10 +3,15 @@
 //! Request paths only read here. The one writer is [`follow`], which keeps this like the store. Start with
 //! [`tokens`], then [`verify`], which alone can say that a secret is proven.
 
+pub mod balance;
+pub mod budgets;
 pub mod census;
+pub mod deployment;
+pub mod enforcement;
 pub mod entry;
 pub mod follow;
 pub mod freshness;
+pub mod health;
 pub mod history;
 pub mod rate;
 pub mod routes;

@@ -2,35 +2,17 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use super::{rate::RateLimit, slots::Slots, upstream::Upstream};
-use crate::{
-    domain::{
-        decision::Destination,
-        deployment::{DeploymentName, DeploymentSpec, UpstreamUrl},
-        host::HostName,
-        routing::{Declared, RouteRules, TakenWay, Way, Ways},
-        upstream_credential::UpstreamCredential,
-    },
-    telemetry::{request_metrics::DeploymentMetrics, upstream_metrics::UpstreamMetrics},
+pub use super::deployment::Deployment;
+use crate::domain::{
+    decision::Destination,
+    deployment::{DeploymentName, DeploymentSpec},
+    host::HostName,
+    preset::Preset,
+    routing::{Declared, RouteRules, RoutedBy, TakenWay, Way, Ways},
 };
 
 /// What begins a path that names its Deployment.
 const PATH_PREFIX: &str = "/deployments/";
-
-/// A Deployment that is served.
-#[derive(Debug)]
-pub struct Deployment {
-    pub spec: DeploymentSpec,
-    pub upstreams: Box<[Arc<Upstream>]>,
-    /// Those of the Deployment of this name before it was changed go on.
-    pub metrics: Arc<DeploymentMetrics>,
-    /// What its requests share, if it takes only so many at once.
-    pub slots: Arc<Slots>,
-    /// How often each token may ask. `None`: as often as it likes.
-    pub rate_limit: Option<Arc<RateLimit>>,
-    /// What its upstreams are shown. `None`: nothing.
-    pub credential: Option<Arc<UpstreamCredential>>,
-}
 
 /// Immutable: a change replaces it as a whole.
 #[derive(Debug, Default)]
@@ -50,12 +32,15 @@ pub struct RouteKey<'a> {
     pub listener: Option<SocketAddr>,
     pub host: &'a str,
     pub path: &'a str,
+    /// Whether it is no more than a GET or HEAD of that path, as probes of platforms are.
+    pub plain_read: bool,
 }
 
 /// What the routing table says. It has authorised nobody.
 #[derive(Clone, Debug)]
 pub struct Route<'a> {
     pub key: RouteKey<'a>,
+    pub by: RoutedBy,
     /// `None`: there is no Deployment.
     pub deployment: Option<Arc<Deployment>>,
     /// The Deployment that the request itself names, by host or path, whether it exists or not.
@@ -81,10 +66,10 @@ impl RoutingTable {
             if table.by_name.contains_key(&spec.name) {
                 continue;
             }
-            let credential = declared.credentials.get(&spec.name);
+            let access = declared.access.get(&spec.name).cloned().unwrap_or_default();
             let deployment = match earlier.by_name.get(&spec.name) {
-                Some(same) if same.spec == *spec && same.credential.as_ref() == credential => Arc::clone(same),
-                earlier => Arc::new(Deployment::new(spec.clone(), credential.cloned(), earlier.map(Arc::as_ref))),
+                Some(same) if same.spec == *spec && same.access == access => Arc::clone(same),
+                earlier => Arc::new(Deployment::new(spec.clone(), access, earlier.map(Arc::as_ref))),
             };
             table.put(deployment, &ways);
         }
@@ -107,31 +92,37 @@ impl RoutingTable {
 
     /// In this order: own listener, custom host, `NAME.<base_domain>`, path prefix, default Deployment.
     pub fn find<'a>(&self, key: RouteKey<'a>) -> Route<'a> {
-        let to = |deployment: Option<&Arc<Deployment>>| Route {
+        let to = |by, deployment: Option<&Arc<Deployment>>| Route {
             key,
+            by,
             deployment: deployment.cloned(),
             named_deployment: None,
             prefix_len: 0,
         };
         if let Some(address) = key.listener {
-            return to(self.by_listener.get(&address));
+            return to(RoutedBy::Listener, self.by_listener.get(&address));
         }
         if let Some(deployment) = self.by_host.get(key.host) {
-            return to(Some(deployment));
+            return to(RoutedBy::Host, Some(deployment));
         }
         if let Some(name) = self.name_under_base_domain(key.host) {
-            return Route { named_deployment: Some(name), ..to(self.by_name.get(name)) };
+            return Route { named_deployment: Some(name), ..to(RoutedBy::BaseDomain, self.by_name.get(name)) };
         }
         if let Some(name) = self.name_in_path(key.path) {
             let prefix_len = PATH_PREFIX.len() + name.len();
-            return Route { named_deployment: Some(name), prefix_len, ..to(self.by_name.get(name)) };
+            return Route { named_deployment: Some(name), prefix_len, ..to(RoutedBy::Path, self.by_name.get(name)) };
         }
-        to(self.rules.default_deployment.as_ref().and_then(|name| self.by_name.get(name)))
+        let default = self.rules.default_deployment.as_ref().and_then(|name| self.by_name.get(name));
+        to(RoutedBy::Default, default)
     }
 
     /// Where requests go that name no Deployment. `None`: nowhere.
     pub fn default_deployment(&self) -> Option<&DeploymentName> {
         self.rules.default_deployment.as_ref()
+    }
+
+    pub fn named(&self, name: &DeploymentName) -> Option<&Arc<Deployment>> {
+        self.by_name.get(name)
     }
 
     /// All that are served, by name.
@@ -174,31 +165,28 @@ impl RoutingTable {
 impl Route<'_> {
     /// The same, as the decision asks it.
     pub fn destination(&self) -> Destination<'_> {
-        match &self.deployment {
-            Some(deployment) => Destination::Deployment(deployment.spec.name.as_str()),
-            None => Destination::Unknown(self.named_deployment),
-        }
-    }
-}
-
-impl Deployment {
-    /// `earlier`: the one of this name before. What runs goes on to have its slots.
-    fn new(spec: DeploymentSpec, credential: Option<Arc<UpstreamCredential>>, earlier: Option<&Self>) -> Self {
-        let metrics = earlier.map(|earlier| Arc::clone(&earlier.metrics)).unwrap_or_default();
-        let counted = |url| earlier.and_then(|earlier| earlier.counted(url)).unwrap_or_default();
-        let upstreams = spec.upstreams.iter().map(|url| Arc::new(Upstream::new(url, counted(url)))).collect();
-        let slots = earlier.map(|earlier| Arc::clone(&earlier.slots)).unwrap_or_default();
-        let rate_limit = spec.settings.rate_limit.map(|rate| {
-            let same = earlier.and_then(|earlier| earlier.rate_limit.as_ref()).filter(|limit| limit.rate == rate);
-            same.map_or_else(|| Arc::new(RateLimit::new(rate)), Arc::clone)
-        });
-        Self { upstreams, spec, metrics, slots, rate_limit, credential }
+        let Some(deployment) = &self.deployment else { return Destination::Unknown(self.named_deployment) };
+        Destination::route(deployment.spec.name.as_str(), self.closed_by())
     }
 
-    /// What is counted of an upstream. `None`: it has none of this URL.
-    fn counted(&self, url: &UpstreamUrl) -> Option<Arc<UpstreamMetrics>> {
-        let same = self.upstreams.iter().find(|upstream| upstream.url == *url);
-        same.map(|upstream| Arc::clone(&upstream.metrics))
+    /// The preset that closes what is asked for. `None`: it is open, or there is no Deployment.
+    pub fn closed_by(&self) -> Option<Preset> {
+        let spec = &self.deployment.as_ref()?.spec;
+        spec.closes(self.path_below()).then_some(spec.settings.preset)
+    }
+
+    /// The Deployment, if no token is asked for.
+    pub fn public_deployment(&self) -> Option<&Arc<Deployment>> {
+        self.deployment.as_ref().filter(|deployment| {
+            let DeploymentSpec { protected, settings, .. } = &deployment.spec;
+            let is_probe = || self.key.plain_read && settings.preset.probes().contains(&self.path_below());
+            (!protected && self.closed_by().is_none()) || (settings.public_probes && is_probe())
+        })
+    }
+
+    /// The path without what named the Deployment.
+    pub fn path_below(&self) -> &str {
+        &self.key.path[self.prefix_len..]
     }
 }
 
@@ -261,7 +249,7 @@ mod tests {
         path: &'a str,
     ) -> (String, Option<&'a str>, usize) {
         let listener = listener.map(|address| address.parse().unwrap());
-        let route = table.find(RouteKey { listener, host, path });
+        let route = table.find(RouteKey { listener, host, path, plain_read: false });
         let name = route.deployment.as_ref().map_or("-".to_owned(), |deployment| deployment.spec.name.to_string());
         (name, route.named_deployment, route.prefix_len)
     }
@@ -362,7 +350,7 @@ mod tests {
         #[test]
         fn a_named_deployment_is_the_one_that_is_found(host in "\\PC{0,12}(\\.bento\\.test)?", path in "(/deployments/)?\\PC{0,12}") {
             let table = table(3);
-            let route = table.find(RouteKey { listener: None, host: &host, path: &path });
+            let route = table.find(RouteKey { listener: None, host: &host, path: &path, plain_read: false });
             if let (Some(named_deployment), Some(deployment)) = (route.named_deployment, &route.deployment) {
                 prop_assert_eq!(named_deployment, deployment.spec.name.as_str());
             }

@@ -54,8 +54,8 @@ impl Shard {
         self.keys.len()
     }
 
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().map(Arc::as_ref)
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.iter()
     }
 
     /// What is left of this one if what `keeps` says no to is taken out, with `changed` in place of earlier entries of the

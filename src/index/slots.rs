@@ -61,7 +61,7 @@ pub enum Asked {
     Waits(Waiting),
 }
 
-/// As many wait as may.
+/// As many wait as may, and nobody has so many more of them that one of theirs has to go.
 #[derive(Clone, Copy, Debug)]
 pub struct Full;
 
@@ -76,7 +76,8 @@ impl Slots {
             let charge = state.queue.serve(flow);
             return Ok(Asked::Granted(self.slot(flow, charge)));
         }
-        if state.queue.waiting() >= concurrency.max_queue as usize {
+        // Whoever had that place is told that the queue is full.
+        if state.queue.waiting() >= concurrency.max_queue as usize && state.queue.make_room(flow).is_none() {
             return Err(Full);
         }
         let (sender, granted) = oneshot::channel();
@@ -121,6 +122,12 @@ impl Slots {
     }
 }
 
+impl Slot {
+    pub fn is_of(&self, slots: &Arc<Slots>) -> bool {
+        Arc::ptr_eq(&self.slots, slots)
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let took = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -134,7 +141,7 @@ impl Drop for Slot {
 }
 
 impl Future for Waiting {
-    /// `None` never comes: a slot is granted, or the queue is gone with its Deployment.
+    /// `None`: somebody with fewer who wait got the place in the queue.
     type Output = Option<Slot>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Slot>> {

@@ -12,7 +12,7 @@ use super::{
     shard::{Place, SHARDS, Shard},
 };
 use crate::{
-    domain::{timestamp::Timestamp, token_text::LookupId},
+    domain::{timestamp::Timestamp, token::TokenUid, token_text::LookupId},
     system,
 };
 
@@ -49,8 +49,15 @@ impl TokenIndex {
     /// Goes through all of it, as it is at some moment of each shard.
     pub fn for_each(&self, mut look: impl FnMut(&Entry)) {
         for shard in &self.shards {
-            shard.load().entries().for_each(&mut look);
+            shard.load().entries().for_each(|entry| look(entry));
         }
+    }
+
+    /// The newest secret of a token. `None`: there is none here. It looks through all of the index: not for requests.
+    pub fn newest_of(&self, uid: TokenUid) -> Option<Arc<Entry>> {
+        let of_token = |entry: &&Arc<Entry>| entry.uid == uid && entry.session().is_none();
+        let newest = |shard: &ArcSwap<Shard>| shard.load().entries().filter(of_token).max_by_key(order).cloned();
+        self.shards.iter().filter_map(newest).max_by_key(|entry| order(&entry))
     }
 
     /// Becomes `whole`. At no moment is a token missing that both know, and secrets whose hash is the same stay proven. For
@@ -90,6 +97,11 @@ impl Default for TokenIndex {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What is to be replaced comes before what is not.
+fn order(entry: &&Arc<Entry>) -> (bool, Option<Timestamp>) {
+    (entry.retires_at().is_none(), entry.retires_at())
 }
 
 /// In the order of shards and keys. What was later stays later.

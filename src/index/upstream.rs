@@ -1,7 +1,6 @@
 //! An upstream with what is remembered of it: how much is under way there, and whether it takes connections.
 
 use std::{
-    borrow::Cow,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -9,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{domain::deployment::UpstreamUrl, telemetry::upstream_metrics::UpstreamMetrics};
+use super::health::Health;
+use crate::{
+    domain::{upstream_access::TlsPeer, upstream_url::UpstreamUrl, weighted_url::WeightedUrl},
+    telemetry::upstream_metrics::UpstreamMetrics,
+};
 
 /// How long after the first failure the next attempt is made; doubled with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -21,39 +24,64 @@ pub struct Upstream {
     /// Never given twice in a process: the pools keep idle connections by it.
     pub id: u64,
     pub url: UpstreamUrl,
+    /// Its share of the requests. 0: none.
+    pub weight: u16,
+    /// `None`: it is reached without TLS.
+    pub tls: Option<TlsPeer>,
     /// Requests under way, over all workers, those that wait for a connection included.
     pub in_flight: AtomicUsize,
+    /// When it is its turn among its sisters, at the earliest: as [`Upstreams`](super::balance::Upstreams) counts.
+    pub next_turn: AtomicU64,
     pub reachability: Reachability,
+    /// What standing probes hear. It goes on when the Deployment is changed.
+    pub health: Arc<Health>,
+    /// When it came back last, milliseconds of [`millis`]. 0: it was never away.
+    returned_at: AtomicU64,
     pub metrics: Arc<UpstreamMetrics>,
 }
 
 impl Upstream {
-    /// `metrics`: of this URL, if it was an upstream of the Deployment before.
-    pub fn new(url: &UpstreamUrl, metrics: Arc<UpstreamMetrics>) -> Self {
+    /// What is remembered is of this URL, if it was an upstream of the Deployment before.
+    pub fn new(upstream: &WeightedUrl, tls: Option<TlsPeer>, (metrics, health): Remembered) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
-            url: url.clone(),
+            url: upstream.url.clone(),
+            weight: upstream.weight,
+            tls,
             in_flight: AtomicUsize::new(0),
+            next_turn: AtomicU64::new(0),
             reachability: Reachability::default(),
+            health,
+            returned_at: AtomicU64::new(0),
             metrics,
         }
     }
+
+    /// Where it stands among its sisters.
+    pub fn place(&self, now: Instant) -> Place {
+        match (self.health.is_ready(), self.reachability.is_reachable()) {
+            (true, _) => self.reachability.place(now),
+            (false, true) => Place::Unready,
+            // Whether it is back is found out by standing probes, and no request is needed for it.
+            (false, false) => Place::Last,
+        }
+    }
+
+    /// It was away, and is not any more.
+    pub fn returned(&self, now: Instant) {
+        self.returned_at.store(millis(now).max(1), Relaxed);
+    }
+
+    /// How long it has been back. `None`: it was never away.
+    pub fn back_for(&self, now: Instant) -> Option<Duration> {
+        let returned_at = Some(self.returned_at.load(Relaxed)).filter(|at| *at > 0)?;
+        Some(Duration::from_millis(millis(now).saturating_sub(returned_at)))
+    }
 }
 
-/// The upstreams in the order in which they are tried: one whose probe is due, then those that take connections, the least
-/// loaded first, then those that took none.
-///
-/// `now` is asked only if there is an order to choose.
-pub fn in_order(upstreams: &[Arc<Upstream>], now: impl FnOnce() -> Instant) -> Cow<'_, [Arc<Upstream>]> {
-    if upstreams.len() < 2 {
-        return upstreams.into();
-    }
-    let (mut upstreams, now) = (upstreams.to_vec(), now());
-    // The key is asked for once: `place` hands out the probe.
-    upstreams.sort_by_cached_key(|upstream| (upstream.reachability.place(now), upstream.in_flight.load(Relaxed)));
-    upstreams.into()
-}
+/// What goes on when a Deployment is changed.
+pub type Remembered = (Arc<UpstreamMetrics>, Arc<Health>);
 
 /// Whether something takes connections, as far as is known from trying. It takes no lock.
 #[derive(Debug, Default)]
@@ -70,6 +98,8 @@ pub enum Place {
     /// It took no connection, and whoever got this finds out whether it does again.
     Probe,
     Reachable,
+    /// It takes connections, and says that it is not ready.
+    Unready,
     /// It took no connection a short time ago: only if nothing else is left.
     Last,
 }
@@ -119,7 +149,7 @@ fn pause(failures: u32) -> Duration {
 }
 
 /// Where [`millis`] begins to count.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+pub(super) static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Since [`START`].
 fn millis(at: Instant) -> u64 {
@@ -152,20 +182,5 @@ mod tests {
         assert_eq!(reachability.place(now), Place::Reachable);
         assert!(reachability.failed(now));
         assert_eq!(reachability.place(now + FIRST_PAUSE), Place::Probe);
-    }
-
-    #[test]
-    fn the_order_is_probe_then_load_then_what_failed() {
-        LazyLock::force(&START);
-        let upstream =
-            |port: u16| Arc::new(Upstream::new(&format!("http://127.0.0.1:{port}").parse().unwrap(), Arc::default()));
-        let all = [upstream(1), upstream(2), upstream(3)];
-        let order = |now| -> Vec<u16> { in_order(&all, || now).iter().map(|upstream| upstream.url.port()).collect() };
-        let now = Instant::now();
-        all[0].reachability.failed(now);
-        all[1].in_flight.store(5, Relaxed);
-        assert_eq!(order(now), [3, 2, 1]);
-        assert_eq!(order(now + FIRST_PAUSE), [1, 3, 2]);
-        assert_eq!(order(now + FIRST_PAUSE), [3, 2, 1]);
     }
 }

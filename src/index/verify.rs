@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// First verifications of tokens that are revoked, expired or the like, over all of them.
-const ENDED_PER_MINUTE: u32 = 600;
+const ENDED_PER_MINUTE: u32 = 12;
 const ENDED_AT_ONCE: u32 = 20;
 
 /// An entry whose secret the caller has shown. Only [`Verifier`] makes one.
@@ -44,6 +44,16 @@ impl ProvenToken {
     pub fn lookup_id(&self) -> LookupId {
         self.lookup_id
     }
+
+    pub fn shared_entry(self) -> Arc<Entry> {
+        self.entry
+    }
+}
+
+impl AsRef<Entry> for ProvenToken {
+    fn as_ref(&self) -> &Entry {
+        &self.entry
+    }
 }
 
 pub struct Verifier {
@@ -55,7 +65,7 @@ pub struct Verifier {
     /// Runs the blocking work.
     runtime: Handle,
     /// As many first verifications run at once.
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     waiting: WaitingRoom,
     /// First verifications of tokens that have ended.
     ended: Limit<()>,
@@ -91,9 +101,12 @@ pub enum VerifyError {
 /// Why a presented token was not proven.
 #[derive(Debug, thiserror::Error)]
 pub enum NotProven {
-    /// Unknown, or its secret is wrong, or it has ended and too many such were asked about: the caller is not told which.
+    /// Unknown, or its secret is wrong: the caller is not told which.
     #[error("the token is not valid")]
     Invalid,
+    /// It has ended, and too many such were asked about to look at its secret: the caller is told the same.
+    #[error("the token is not valid")]
+    Ended,
     /// The index does not know the token, and while the store is away it may exist all the same.
     #[error("the store that would know the token cannot be asked")]
     StoreAway,
@@ -113,7 +126,7 @@ impl Verifier {
             key,
             hasher,
             runtime,
-            slots: Semaphore::new(parallelism),
+            slots: Arc::new(Semaphore::new(parallelism)),
             waiting: WaitingRoom::default(),
             ended: Limit::per_minute(ENDED_PER_MINUTE, ENDED_AT_ONCE),
         })
@@ -154,7 +167,7 @@ impl Verifier {
         match self.look_up(&index.tokens, token) {
             Lookup::Proven(proven) => Ok(Some(proven)),
             Lookup::Unproven(entry) if decision::alive(&entry.holder(), now).is_err() && !self.ended.allows(()) => {
-                Err(NotProven::Invalid)
+                Err(NotProven::Ended)
             }
             Lookup::Unproven(_) => Ok(None),
             Lookup::Unknown if !index.freshness.is_current() => Err(NotProven::StoreAway),
@@ -194,25 +207,24 @@ impl Verifier {
         let fingerprint = self.fingerprint(token);
         let place = self.waiting.enter(token.lookup_id(), fingerprint, from).map_err(|Full| VerifyError::Overloaded)?;
         let verify = || async {
-            let _mine = place.turn.lock().await;
-            self.verify(index, token, fingerprint).await
+            let turn = Arc::clone(&place.turn).lock_owned().await;
+            self.verify(index, token, (turn, place.clone())).await
         };
         if *place.verdict.get_or_try_init(verify).await? { Ok(()) } else { Err(NotProven::Invalid) }
     }
 
-    /// Whether the secret is the token's, which is left in the index.
+    /// Whether the secret is the token's, which is left in the index. `turn`: what the work holds until it is done.
     async fn verify(
         &self,
         index: &TokenIndex,
         token: PresentedToken<'_>,
-        fingerprint: blake3::Hash,
+        turn: impl Send + 'static,
     ) -> Result<bool, VerifyError> {
         // Another text may have had its turn before, and be the right one.
         let Lookup::Unproven(entry) = self.look_up(index, token) else { return Ok(true) };
-        if !self.run_argon2(token, &entry).await? {
+        if !self.run_argon2(token, &entry, turn).await? {
             return Ok(false);
         }
-        entry.prove(fingerprint);
         // The entry that the follower has put in its place meanwhile need not be verified again.
         if let Some(current) = index.find(token.lookup_id()) {
             current.inherit(&entry);
@@ -220,15 +232,32 @@ impl Verifier {
         Ok(true)
     }
 
-    async fn run_argon2(&self, token: PresentedToken<'_>, entry: &Arc<Entry>) -> Result<bool, VerifyError> {
+    /// Nothing can end the work once it has begun. So it takes along what bounds it: whoever asks and leaves makes no room for
+    /// more of it, and what it finds is not lost.
+    async fn run_argon2(
+        &self,
+        token: PresentedToken<'_>,
+        entry: &Arc<Entry>,
+        turn: impl Send + 'static,
+    ) -> Result<bool, VerifyError> {
         let broken = |error: &dyn std::fmt::Display| VerifyError::Broken(error.to_string());
-        let _slot = self.slots.acquire().await.map_err(|error| broken(&error))?;
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|error| broken(&error))?;
         let (text, entry, hasher) = (token.to_text(), Arc::clone(entry), self.hasher.clone());
-        let work = self.runtime.spawn_blocking(move || hasher.verify_token(text.presented(), &entry.phc()));
+        let fingerprint = self.fingerprint(token);
+        let work = self.runtime.spawn_blocking(move || {
+            let _until_done = (slot, turn);
+            let right = hasher.verify_token(text.presented(), &entry.phc());
+            if matches!(right, Ok(true)) {
+                entry.prove(fingerprint);
+            }
+            right
+        });
         work.await.map_err(|error| broken(&error))?.map_err(|error| broken(&error))
     }
 
+    /// Of all that differs between tokens and sessions. That fits into one block of the hash, for which the whole text is
+    /// two bytes too long.
     fn fingerprint(&self, token: PresentedToken<'_>) -> blake3::Hash {
-        blake3::keyed_hash(&self.key, token.secret_bytes())
+        blake3::keyed_hash(&self.key, token.distinguishing_bytes())
     }
 }

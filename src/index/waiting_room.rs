@@ -18,7 +18,7 @@ const MAX_OF_NETWORK: usize = MAX_WAITING / 4;
 const MAX_OF_TOKEN: usize = 8;
 
 #[derive(Default)]
-pub struct WaitingRoom(Mutex<Waiting>);
+pub struct WaitingRoom(Arc<Mutex<Waiting>>);
 
 #[derive(Default)]
 struct Waiting {
@@ -46,9 +46,9 @@ struct Text {
 #[derive(Debug)]
 pub struct Full;
 
-/// A request that waits.
-pub struct Place<'a> {
-    room: &'a WaitingRoom,
+/// A request that waits, or the work for it, which goes on when the request is gone.
+pub struct Place {
+    room: WaitingRoom,
     id: LookupId,
     fingerprint: blake3::Hash,
     pub turn: Arc<tokio::sync::Mutex<()>>,
@@ -60,7 +60,7 @@ impl WaitingRoom {
     ///
     /// # Errors
     /// [`Full`].
-    pub fn enter(&self, id: LookupId, fingerprint: blake3::Hash, network: Network) -> Result<Place<'_>, Full> {
+    pub fn enter(&self, id: LookupId, fingerprint: blake3::Hash, network: Network) -> Result<Place, Full> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_token = waiting.tokens.get(&id);
         if of_token.is_none_or(|of_token| !of_token.texts.contains_key(&fingerprint)) {
@@ -77,12 +77,21 @@ impl WaitingRoom {
         let text = of_token.texts.entry(fingerprint).or_insert_with(new);
         text.requests += 1;
         let (turn, verdict) = (Arc::clone(&of_token.turn), Arc::clone(&text.verdict));
-        Ok(Place { room: self, id, fingerprint, turn, verdict })
+        Ok(Place { room: Self(Arc::clone(&self.0)), id, fingerprint, turn, verdict })
     }
 
     /// Different texts that wait.
     pub fn waiting(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).texts
+    }
+
+    /// The place counts as taken until both are dropped.
+    fn share(&self, id: LookupId, fingerprint: &blake3::Hash) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_token = waiting.tokens.get_mut(&id);
+        if let Some(text) = of_token.and_then(|of_token| of_token.texts.get_mut(fingerprint)) {
+            text.requests += 1;
+        }
     }
 
     fn leave(&self, id: LookupId, fingerprint: &blake3::Hash) {
@@ -109,7 +118,16 @@ impl WaitingRoom {
     }
 }
 
-impl Drop for Place<'_> {
+impl Clone for Place {
+    fn clone(&self) -> Self {
+        self.room.share(self.id, &self.fingerprint);
+        let room = WaitingRoom(Arc::clone(&self.room.0));
+        let (turn, verdict) = (Arc::clone(&self.turn), Arc::clone(&self.verdict));
+        Self { room, id: self.id, fingerprint: self.fingerprint, turn, verdict }
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
         self.room.leave(self.id, &self.fingerprint);
     }

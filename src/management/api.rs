@@ -11,12 +11,12 @@ use axum::{
 };
 
 use super::{
-    Management, console, deployments, device_login,
+    Management, audit, budgets, console, deployments, device_login,
     error::ApiError,
-    leaked,
+    explain, leaked, let_through,
     openapi::Document,
     operation::{Routes, operation},
-    tokens, users,
+    tokens, usage, users,
 };
 use crate::{
     domain::{quoted::quoted, rights::Permission},
@@ -48,6 +48,9 @@ pub fn routes() -> (Router<Arc<Management>>, Document) {
         .add(operation(POST, "/api/v1/api_tokens/{uid}/revoke", "revokeApiToken", "The same as deleting it").urgent().may_409().requires(WriteOrganization), tokens::revoke)
         .add(operation(POST, "/api/v1/api_tokens/{uid}/rotate", "rotateApiToken", "Rotate an API token's secret; the new text is in this response only").urgent().may_409().requires(WriteOrganization), tokens::rotate)
         .add(operation(GET, "/api/v1/api_tokens/{uid}/usage", "getApiTokenUsage", "Usage of an API token, by day").may_409().requires(ReadOrganization), tokens::usage)
+        .add(operation(GET, "/api/v1/usage", "getUsage", "What tokens have used of Deployments; everybody but an admin sees what their own have").may_404().may_409().requires(ReadOrganization), usage::report)
+        .add(operation(GET, "/api/v1/audit_events", "listAuditEvents", "The audit trail, newest first").may_404().requires(ReadUsers), audit::list)
+        .add(operation(GET, "/api/v1/audit_events/verification", "verifyAuditTrail", "Whether the audit trail is as it was written").requires(ReadUsers), audit::verify)
         // What the holder of any token may.
         .add(operation(GET, "/api/v1/whoami", "whoami", "The presented token").requires(Token), tokens::whoami)
         .add(operation(GET, "/api/v1/whoami/usage", "getOwnUsage", "Usage of the presented token, by day").requires(Token), tokens::own_usage)
@@ -55,12 +58,15 @@ pub fn routes() -> (Router<Arc<Management>>, Document) {
         .add(operation(POST, "/api/v1/leaked_tokens", "reportLeakedTokens", "Revoke leaked tokens").urgent().limited().anonymous(|limits| &limits.reporting), leaked::report)
         // Deployments.
         .add(operation(GET, "/api/v2/deployments", "listDeployments", "List Deployments, by name").requires(ReadCluster), deployments::list)
+        .add(operation(POST, "/api/v1/explanations", "explainRequest", "What would be decided about a request, and by which rule; nothing is sent or counted").may_404().may_409().requires(ReadCluster), explain::explain)
         .add_idempotent(operation(POST, "/api/v2/deployments", "createDeployment", "Add a Deployment").requires(WriteCluster), deployments::create, deployments::created_before)
         .add(operation(GET, "/api/v2/deployments/{name}", "getDeployment", "Get a Deployment").requires(ReadCluster), deployments::get)
         .add(operation(PATCH, "/api/v2/deployments/{name}", "updateDeployment", "Update a Deployment").urgent().may_409().requires(WriteCluster), deployments::update)
         .add(operation(PUT, "/api/v2/deployments/{name}", "startDeployment", "Start a terminated Deployment").may_409().requires(WriteCluster), deployments::start)
         .add(operation(POST, "/api/v2/deployments/{name}/terminate", "terminateDeployment", "Terminate a Deployment").urgent().may_409().requires(WriteCluster), deployments::terminate)
         .add(operation(DELETE, "/api/v2/deployments/{name}", "deleteDeployment", "Remove a Deployment, and the token scopes that name it").urgent().may_409().requires(WriteCluster), deployments::delete)
+        .add(operation(GET, "/api/v2/deployments/{name}/budgets", "listBudgets", "What is used of the budgets of the Deployment: of all callers, and of each token, those with most first").requires(ReadUsers), budgets::list)
+        .add(operation(GET, "/api/v2/deployments/{name}/let_through", "listLetThrough", "Who passes the Deployment before its enforce_from, and will be refused then; those with most requests first").requires(ReadUsers), let_through::report)
         // What the stock client asks for and a gateway has none of.
         .add(operation(GET, "/api/v1/org_secrets", "listSecrets", "Always empty: a gateway keeps no secrets for services").requires(AnyScope), deployments::no_secrets)
         .add(operation(GET, "/api/v1/instance_types", "listInstanceTypes", "Always empty: a gateway runs nothing").requires(AnyScope), deployments::no_instance_types)

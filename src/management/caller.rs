@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderName, header, request::Parts};
 
-use super::{Management, error::ApiError, limits::Limits};
+use super::{Management, error::ApiError, limits::Limits, path_of};
 use crate::{
     domain::{
         audit::Actor,
@@ -20,9 +20,9 @@ use crate::{
         lane::{Lane, Place},
         network::Network,
     },
-    index::verify::Shown,
+    index::verify::{ProvenToken, Shown},
     service::lookup::Viewer,
-    store::{Priority, SharedStore},
+    store::{Reader, SharedStore},
 };
 
 /// What the `bentoml` client sends its token in.
@@ -39,6 +39,7 @@ pub struct Caller {
 
 /// Somebody of whom nothing was asked. There are only so many of them at once.
 pub struct Anonymous {
+    network: Network,
     _place: Place,
 }
 
@@ -65,6 +66,9 @@ pub trait Principal: Sized + Send + 'static {
 
     /// What it may grant.
     fn grantor(&self) -> Grantor<'_>;
+
+    /// Whose share of the store its reading takes.
+    fn reader(&self) -> Reader;
 }
 
 impl Principal for Anonymous {
@@ -81,8 +85,9 @@ impl Principal for Anonymous {
     }
 
     fn enter(lane: Self::Checked, management: &Management, address: IpAddr) -> Result<Self, ApiError> {
-        let place = lane(&management.limits).enter(Network::of(address));
-        Ok(Self { _place: place.ok_or_else(ApiError::busy)? })
+        let network = Network::of(address);
+        let place = lane(&management.limits).enter(network);
+        Ok(Self { network, _place: place.ok_or_else(ApiError::busy)? })
     }
 
     fn actor(&self) -> Actor {
@@ -91,6 +96,10 @@ impl Principal for Anonymous {
 
     fn grantor(&self) -> Grantor<'_> {
         Grantor::Nobody
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::Network(self.network)
     }
 }
 
@@ -109,16 +118,26 @@ impl Principal for Caller {
         permission: Permission,
     ) -> Result<Self, ApiError> {
         let text = presented(&head.headers)?;
-        let from = Network::of(management.forwarding(head).client);
-        let caller = Self::authenticate(management, store, text, from).await?;
-        match caller.rights().allow(permission) {
-            Ok(()) => Ok(caller),
-            // `bentoml cloud login` has a message of its own for 401 only; for 403 it prints the number.
-            Err(forbidden @ Forbidden::Management) if permission == Permission::Management => {
-                Err(ApiError::unauthorized("no_developer_access", forbidden.to_string()))
-            }
-            Err(forbidden) => Err(forbidden.into()),
-        }
+        let address = management.forwarding(head).client;
+        let proven = prove(management, text, Network::of(address)).await?;
+        let refused = |forbidden: Forbidden| {
+            let error = match (&forbidden, permission) {
+                // `bentoml cloud login` has a message of its own for 401 only; for 403 it prints the number.
+                (Forbidden::Management, Permission::Management) => {
+                    ApiError::unauthorized("no_developer_access", forbidden.to_string())
+                }
+                _ => forbidden.into(),
+            };
+            let by = Actor::User(proven.entry().owner());
+            management.refused_change(&head.method, path_of(head), by, address, &error);
+            error
+        };
+        // A token that only opens Deployments costs the store nothing here, whatever it asks for.
+        permission.within(proven.entry().holder().scopes).map_err(refused)?;
+        let caller = Self::read(management, store, &proven).await?;
+        caller.rights().allow(permission).map_err(refused)?;
+        management.gateway.usage.note(&proven, management.system.now());
+        Ok(caller)
     }
 
     fn actor(&self) -> Actor {
@@ -128,33 +147,18 @@ impl Principal for Caller {
     fn grantor(&self) -> Grantor<'_> {
         Grantor::Token(Credential { rights: self.rights(), token: self.token.uid, secret: self.secret })
     }
+
+    fn reader(&self) -> Reader {
+        Reader::User(self.user.id)
+    }
 }
 
 impl Caller {
-    /// The holder of a live token, whatever it allows.
-    ///
-    /// # Errors
-    /// 401, or 503 if nobody can know.
-    pub async fn authenticate(
-        management: &Management,
-        store: &SharedStore,
-        text: &[u8],
-        from: Network,
-    ) -> Result<Self, ApiError> {
-        let malformed = |_| {
-            let text = "the token is malformed: it does not have the shape of this gateway's tokens (bgw_...)";
-            ApiError::unauthorized("token_malformed", text)
-        };
-        let presented = PresentedToken::parse(text).map_err(malformed)?;
-        let index = &management.gateway.index;
-        index.freshness.check().map_err(|_| ApiError::store_away())?;
-        let shown = Shown { from, at: management.system.now() };
-        let proven = management.gateway.verifier.authenticate(index, presented, shown).await?;
-        let now = management.system.now();
-        decision::alive(&proven.entry().holder(), now)?;
+    /// What the store says of the token: what was just narrowed or revoked there must not act once more.
+    async fn read(management: &Management, store: &SharedStore, proven: &ProvenToken) -> Result<Self, ApiError> {
+        let store = store.read_by(Reader::User(proven.entry().owner()));
         let invalid = || ApiError::unauthorized("token_invalid", "the token is not valid");
-        // The store is asked as well: what was just narrowed or revoked there must not act once more.
-        let (token, user) = store.at(Priority::Urgent).holder(proven.entry().uid).await?.ok_or_else(invalid)?;
+        let (token, user) = store.holder(proven.entry().uid).await?.ok_or_else(invalid)?;
         match token.status(management.system.now()) {
             TokenStatus::Active => {}
             TokenStatus::Expired => return Err(decision::Reason::Expired.into()),
@@ -163,7 +167,6 @@ impl Caller {
         if user.disabled_at.is_some() {
             return Err(decision::Reason::OwnerDisabled.into());
         }
-        management.gateway.usage.note(&proven, now);
         Ok(Self { secret: proven.lookup_id(), token, user })
     }
 
@@ -183,6 +186,24 @@ impl Caller {
     pub fn viewer(&self) -> Viewer {
         Viewer::of(&self.user)
     }
+}
+
+/// A token that is live as far as the index knows, whatever it allows.
+///
+/// # Errors
+/// 401, or 503 if nobody can know.
+async fn prove(management: &Management, text: &[u8], from: Network) -> Result<ProvenToken, ApiError> {
+    let malformed = |_| {
+        let text = "the token is malformed: it does not have the shape of this gateway's tokens (bgw_...)";
+        ApiError::unauthorized("token_malformed", text)
+    };
+    let presented = PresentedToken::parse(text).map_err(malformed)?;
+    let index = &management.gateway.index;
+    index.freshness.check().map_err(|_| ApiError::store_away())?;
+    let shown = Shown { from, at: management.system.now() };
+    let proven = management.gateway.verifier.authenticate(index, presented, shown).await?;
+    decision::alive(&proven.entry().holder(), management.system.now())?;
+    Ok(proven)
 }
 
 /// Exactly one token, in the field of the `bentoml` client or as a Bearer credential.

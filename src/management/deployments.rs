@@ -1,6 +1,6 @@
 //! `/api/v2/deployments`: what `bentoml deployment` and `bentoml.deployment` use, and more.
 
-use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,21 +8,22 @@ use serde::{Deserialize, Serialize};
 use super::{
     Management,
     caller::Caller,
-    error::ApiError,
+    deployment_settings::{Settings, settings},
+    error::{ApiError, invalid_value},
     openapi::Empty,
     operation::{ApiRequest, CLIENT_VERSION, given},
     views::{self, Changed, DeploymentParts, DeploymentView, List},
 };
 use crate::{
     domain::{
-        deployment::{DeploymentName, DeploymentSpec, UpstreamUrl},
+        deployment::{DeploymentName, DeploymentSpec},
         host::HostName,
-        rate::Rate,
         timestamp::Timestamp,
         user::User,
+        weighted_url::WeightedUrl,
     },
     service::{
-        deployments::{self, Listed, Placed, Predecessor, Source, UpdateDeployment, UpdateSettings, address::Reach},
+        deployments::{self, Listed, Placed, Predecessor, Source, UpdateDeployment, address::Reach},
         lookup,
         receipt::Receipt,
     },
@@ -53,47 +54,14 @@ pub struct InCluster {
     cluster: Option<String>,
 }
 
-/// Times are in milliseconds, sizes in bytes. A setting that is left out has the default of `[proxy.deployment_defaults]`
-/// in a new Deployment, and stays unchanged in an existing one.
-#[derive(Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    forward_authorization: Option<bool>,
-    allow_pickle: Option<bool>,
-    #[schemars(range(min = 1))]
-    connect_timeout_ms: Option<u64>,
-    #[schemars(range(min = 1))]
-    first_byte_timeout_ms: Option<u64>,
-    #[schemars(range(min = 1))]
-    idle_timeout_ms: Option<u64>,
-    /// Null: no limit.
-    #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "Option<u64>")]
-    max_body_bytes: Option<Option<u64>>,
-    /// Origins whose pages may call it (CORS), for example `https://app.example.com`, or `*`.
-    cors_origins: Option<Vec<String>>,
-    /// How many requests of each gateway may be under way at once. Null: any number.
-    #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "Option<NonZeroU32>")]
-    max_in_flight: Option<Option<NonZeroU32>>,
-    /// How many may wait until it is their turn.
-    max_queue: Option<u32>,
-    /// How long one may wait.
-    #[schemars(range(min = 1))]
-    queue_timeout_ms: Option<u64>,
-    /// How often each token may ask: REQUESTS/PERIOD, for example `600/1m`. Null: as often as it likes.
-    #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "Option<String>")]
-    rate_limit: Option<Option<String>>,
-}
-
 #[derive(Deserialize, JsonSchema)]
 pub struct NewDeployment {
     /// Lowercase letters, digits and inner hyphens, at most 63.
     #[serde(default)]
     #[schemars(required)]
     name: Option<String>,
-    /// Where the Bento listens, for example `http://127.0.0.1:3000`; several for replicas.
+    /// Where the Bento listens, for example `http://127.0.0.1:3000`; several for replicas. `#weight=3` behind a URL gives it three
+    /// times the requests of one without, `#weight=0` none.
     #[serde(default)]
     upstreams: Vec<String>,
     /// Custom hostnames.
@@ -113,6 +81,7 @@ pub struct NewDeployment {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangedDeployment {
+    /// As for a new one.
     upstreams: Option<Vec<String>>,
     hosts: Option<Vec<String>>,
     /// A dedicated listener, IP:PORT; null: none.
@@ -178,7 +147,7 @@ pub async fn create(call: ApiRequest<Caller, Empty, NewDeployment>) -> Result<Ch
         return Err(ApiError::unsupported(NO_BENTO));
     }
     let name = body.name.as_deref().ok_or_else(|| ApiError::invalid("name: is required"))?;
-    let name: DeploymentName = name.parse().map_err(invalid("name"))?;
+    let name: DeploymentName = name.parse().map_err(invalid_value("name"))?;
     let spec = DeploymentSpec {
         hosts: hosts(&body.hosts)?,
         upstreams: upstreams(&body.upstreams)?,
@@ -349,46 +318,14 @@ fn unknown(name: &str) -> ApiError {
     lookup::unknown_deployment(name).into()
 }
 
-fn invalid<E: std::fmt::Display>(key: &'static str) -> impl Fn(E) -> ApiError {
-    move |error| ApiError::invalid(format!("{key}: {error}"))
-}
-
 fn hosts(texts: &[String]) -> Result<BTreeSet<HostName>, ApiError> {
-    texts.iter().map(|text| text.parse().map_err(invalid("hosts"))).collect()
+    texts.iter().map(|text| text.parse().map_err(invalid_value("hosts"))).collect()
 }
 
 fn listen(text: Option<&str>) -> Result<Option<SocketAddr>, ApiError> {
-    text.map(str::parse).transpose().map_err(invalid("listen"))
+    text.map(str::parse).transpose().map_err(invalid_value("listen"))
 }
 
-fn upstreams(texts: &[String]) -> Result<Vec<UpstreamUrl>, ApiError> {
-    texts.iter().map(|text| text.parse().map_err(invalid("upstreams"))).collect()
-}
-
-fn rate_limit(text: Option<&str>) -> Result<Option<Rate>, ApiError> {
-    text.map(str::parse).transpose().map_err(invalid("rate_limit"))
-}
-
-fn settings(given: Option<&Settings>) -> Result<UpdateSettings, ApiError> {
-    let Some(given) = given else { return Ok(UpdateSettings::default()) };
-    let timer = |key: &'static str, given: Option<u64>| match given {
-        Some(0) => Err(ApiError::invalid(format!("{key}: must be greater than 0"))),
-        millis => Ok(millis.map(Duration::from_millis)),
-    };
-    let origins = given.cors_origins.as_ref().map(|origins| {
-        origins.iter().map(|text| text.parse().map_err(invalid("cors_origins"))).collect::<Result<_, ApiError>>()
-    });
-    Ok(UpdateSettings {
-        forward_authorization: given.forward_authorization,
-        allow_pickle: given.allow_pickle,
-        connect_timeout: timer("connect_timeout_ms", given.connect_timeout_ms)?,
-        first_byte_timeout: timer("first_byte_timeout_ms", given.first_byte_timeout_ms)?,
-        idle_timeout: timer("idle_timeout_ms", given.idle_timeout_ms)?,
-        max_body_bytes: given.max_body_bytes,
-        cors_origins: origins.transpose()?,
-        max_in_flight: given.max_in_flight,
-        max_queue: given.max_queue,
-        queue_timeout: timer("queue_timeout_ms", given.queue_timeout_ms)?,
-        rate_limit: given.rate_limit.as_ref().map(|rate| rate_limit(rate.as_deref())).transpose()?,
-    })
+fn upstreams(texts: &[String]) -> Result<Vec<WeightedUrl>, ApiError> {
+    texts.iter().map(|text| text.parse().map_err(invalid_value("upstreams"))).collect()
 }

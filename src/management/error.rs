@@ -37,6 +37,11 @@ pub struct ErrorBody {
     pub code: &'static str,
 }
 
+/// For a member of a body that cannot be read.
+pub fn invalid_value<E: std::fmt::Display>(key: &'static str) -> impl Fn(E) -> ApiError {
+    move |error| ApiError::invalid(format!("{key}: {error}"))
+}
+
 impl ApiError {
     pub fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
         Self { status, code, text: text.into() }
@@ -156,7 +161,7 @@ impl<E: Into<service::Error>> From<E> for ApiError {
 impl From<NotProven> for ApiError {
     fn from(reason: NotProven) -> Self {
         match reason {
-            NotProven::Invalid => Self::unauthorized("token_invalid", "the token is not valid"),
+            NotProven::Invalid | NotProven::Ended => Self::unauthorized("token_invalid", "the token is not valid"),
             NotProven::StoreAway => Self::store_away(),
             NotProven::Unavailable(VerifyError::Overloaded) => {
                 let text = "the gateway is verifying too many new tokens; try again in a moment";
@@ -179,7 +184,7 @@ impl From<Reason> for ApiError {
             Reason::Rotated => Self::unauthorized("token_rotated", "the token was rotated; use its new secret"),
             Reason::OwnerDisabled => Self::unauthorized("owner_disabled", "the owner of the token is disabled"),
             // These concern Deployments, which no operation asks for.
-            Reason::OutOfScope | Reason::NoSuchDeployment | Reason::Gone => {
+            Reason::OutOfScope | Reason::NoSuchDeployment | Reason::RouteClosed(_) | Reason::Gone => {
                 Self::unauthorized("token_invalid", "the token is not valid")
             }
         }

@@ -43,7 +43,7 @@ pub async fn report(call: ApiRequest<Anonymous, Empty, Leaked>) -> Result<Report
         match gateway.verifier.authenticate(&gateway.index, presented, shown).await {
             // An old secret that a rotation has ended harms nobody, and must not end the new one.
             Ok(proven) if decision::alive(&proven.entry().holder(), call.now).is_ok() => live.push(proven.entry().uid),
-            Ok(_) | Err(NotProven::Invalid) => {}
+            Ok(_) | Err(NotProven::Invalid | NotProven::Ended) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A browser in which an account has signed in before, by the number in its cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KnownBrowser(pub [u8; 16]);
 
 pub struct Limits {
@@ -41,6 +41,8 @@ pub struct Limits {
     pub reporting: Lane<Network>,
     /// What strangers make the provider of single sign-on do, which may be slow.
     pub provider: Lane<Network>,
+    /// Proving the audit trail, which reads all of it.
+    pub verifying: Lane<()>,
     /// What known browsers make the store do before they are signed in.
     pub known: Lane<KnownBrowser>,
 }
@@ -63,12 +65,13 @@ impl Limits {
             logins: Lane::new(16, 8),
             reporting: Lane::new(8, 4),
             provider: Lane::new(16, 8),
+            verifying: Lane::new(1, 1),
             known: Lane::new(8, 2),
         }
     }
 }
 
-impl<K: Eq + Hash> Limit<K> {
+impl<K: Clone + Eq + Hash + Ord> Limit<K> {
     /// # Errors
     /// 429.
     pub fn allow(&self, key: K) -> Result<(), ApiError> {

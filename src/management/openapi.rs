@@ -3,7 +3,7 @@
 use std::any::TypeId;
 
 use axum::http::Method;
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -129,25 +129,32 @@ impl Writer {
     }
 
     fn add<Q: JsonSchema, B: JsonSchema + 'static, A: JsonSchema>(&mut self, entry: Entry) {
+        let query = Q::json_schema(&mut self.schemas);
         let has_body = TypeId::of::<B>() != TypeId::of::<Empty>();
+        let body = has_body.then(|| self.schemas.subschema_for::<B>());
+        let answer = self.schemas.subschema_for::<A>();
+        self.write(entry, &query, body, &answer);
+    }
+
+    /// For all types alike: for each of them the compiler would take its time.
+    fn write(&mut self, entry: Entry, query: &Schema, body: Option<Schema>, answer: &Schema) {
+        let has_body = body.is_some();
         let mut operation = Map::new();
         operation.insert("operationId".to_owned(), entry.id.into());
         operation.insert("summary".to_owned(), entry.summary.into());
         operation.insert("description".to_owned(), describe(entry.permission).into());
         let security = if entry.permission.is_some() { json!([{ "bearer": [] }, { "yatai": [] }]) } else { json!([]) };
         operation.insert("security".to_owned(), security);
-        let parameters = self.parameters::<Q>(&entry);
+        let parameters = parameters(&entry, query);
         if !parameters.is_empty() {
             operation.insert("parameters".to_owned(), parameters.into());
         }
-        if has_body {
-            let schema = self.schemas.subschema_for::<B>();
+        if let Some(schema) = body {
             let body = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
             operation.insert("requestBody".to_owned(), body);
         }
-        let schema = self.schemas.subschema_for::<A>();
         let mut responses = Map::new();
-        let done = json!({ "description": "Done", "content": { "application/json": { "schema": schema } } });
+        let done = json!({ "description": "Done", "content": { "application/json": { "schema": answer } } });
         responses.insert("200".to_owned(), done);
         let error = self.schemas.subschema_for::<ErrorBody>();
         for (status, description) in entry.statuses(has_body) {
@@ -157,35 +164,6 @@ impl Writer {
         operation.insert("responses".to_owned(), responses.into());
         let path = self.paths.entry(entry.path).or_insert_with(|| json!({}));
         path[entry.method.as_str().to_ascii_lowercase()] = operation.into();
-    }
-
-    fn parameters<Q: JsonSchema>(&mut self, entry: &Entry) -> Vec<Value> {
-        let mut all = Vec::new();
-        if let Some(name) = entry.parameter() {
-            all.push(
-                json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
-            );
-        }
-        let schema = Q::json_schema(&mut self.schemas);
-        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
-            for (name, schema) in properties {
-                let mut schema = schema.clone();
-                let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-                let mut parameter = json!({ "name": name, "in": "query", "required": false, "schema": schema });
-                if let Some(description) = description {
-                    parameter["description"] = description;
-                }
-                all.push(parameter);
-            }
-        }
-        if entry.idempotent {
-            all.push(json!({
-                "name": "Idempotency-Key", "in": "header", "required": false,
-                "description": "A unique key for this request. Requests with the same key are executed once.",
-                "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" }
-            }));
-        }
-        all
     }
 
     fn finish(mut self) -> Value {
@@ -208,6 +186,34 @@ impl Writer {
             }
         })
     }
+}
+
+fn parameters(entry: &Entry, query: &Schema) -> Vec<Value> {
+    let mut all = Vec::new();
+    if let Some(name) = entry.parameter() {
+        all.push(
+            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
+        );
+    }
+    if let Some(properties) = query.get("properties").and_then(Value::as_object) {
+        for (name, schema) in properties {
+            let mut schema = schema.clone();
+            let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+            let mut parameter = json!({ "name": name, "in": "query", "required": false, "schema": schema });
+            if let Some(description) = description {
+                parameter["description"] = description;
+            }
+            all.push(parameter);
+        }
+    }
+    if entry.idempotent {
+        all.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "A unique key for this request. Requests with the same key are executed once.",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" }
+        }));
+    }
+    all
 }
 
 fn describe(permission: Option<Permission>) -> String {

@@ -184,14 +184,17 @@ impl Routes {
         let Operation { entry, requirement, .. } = operation;
         let filter = MethodFilter::try_from(entry.method.clone()).unwrap_or(MethodFilter::GET);
         let (idempotent, urgent) = (entry.idempotent, entry.urgent);
+        let (method, template) = (entry.method.clone(), entry.path);
         let serve = move |State(management): State<Arc<Management>>, path: RawPathParams, request: Request| {
-            let handler = handler.clone();
+            let (handler, method) = (handler.clone(), method.clone());
             async move {
                 let answered = async {
                     let priority = if urgent { Priority::Urgent } else { Priority::Ordinary };
                     let store = management.store()?.at(priority);
                     let call = read::<P, Q, B>(management, store, &path, request, requirement, idempotent).await?;
-                    handler(call).await
+                    let (management, by, from) = (Arc::clone(&call.management), call.caller.actor(), call.address);
+                    let answered = handler(call).await;
+                    answered.inspect_err(|error| management.refused_change(&method, template, by, from, error))
                 };
                 answered.await.map_or_else(IntoResponse::into_response, |answer| succeeded(&answer))
             }
@@ -284,6 +287,7 @@ where
     let body = serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::invalid(format!("the request body is not valid: {error}")))?;
     let caller = P::enter(checked, &management, address)?;
+    let store = store.read_by(caller.reader());
     let request = if idempotent { request_key(&head, &bytes)? } else { None };
     let param = path.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
     let config = management.config.load_full();

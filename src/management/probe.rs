@@ -5,11 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tokio::task::JoinSet;
 
-use super::recent::Recent;
-use crate::{
-    domain::deployment::{DeploymentSpec, UpstreamUrl},
-    http::client,
-};
+use super::{bento::Bento, recent::Recent};
+use crate::domain::{deployment::DeploymentSpec, routing::Declared};
 
 /// Longest wait for connection and response together. The `bentoml` client waits for it.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,11 +24,11 @@ impl Probes {
 
     /// `running`, `unhealthy` or `terminated`, each as it is now or was a second ago. Nothing is asked any more when the
     /// caller leaves.
-    pub async fn statuses(self: &Arc<Self>, specs: &[DeploymentSpec]) -> Vec<&'static str> {
+    pub async fn statuses(self: &Arc<Self>, specs: &[DeploymentSpec], declared: &Declared) -> Vec<&'static str> {
         let mut asking = JoinSet::new();
-        for (at, spec) in specs.iter().cloned().enumerate() {
-            let probes = Arc::clone(self);
-            asking.spawn(async move { (at, probes.status(&spec).await) });
+        for (at, spec) in specs.iter().enumerate() {
+            let (probes, bentos, terminated) = (Arc::clone(self), Bento::all(spec, declared), spec.terminated);
+            asking.spawn(async move { (at, if terminated { "terminated" } else { probes.status(&bentos).await }) });
         }
         let mut statuses = vec!["unknown"; specs.len()];
         while let Some(done) = asking.join_next().await {
@@ -44,24 +41,21 @@ impl Probes {
         statuses
     }
 
-    async fn status(&self, spec: &DeploymentSpec) -> &'static str {
-        if spec.terminated {
-            return "terminated";
-        }
-        for upstream in &spec.upstreams {
-            if self.is_ready(upstream).await {
+    async fn status(&self, bentos: &[Bento]) -> &'static str {
+        for bento in bentos {
+            if self.is_ready(bento).await {
                 return "running";
             }
         }
         "unhealthy"
     }
 
-    /// Whether the upstream answers `GET /readyz` with 200 within a second.
-    async fn is_ready(&self, upstream: &UpstreamUrl) -> bool {
+    /// Whether it answers `GET /readyz` with 200 within a second.
+    async fn is_ready(&self, bento: &Bento) -> bool {
         let ask = || async {
-            let response = client::plain(TIMEOUT).get(&format!("{upstream}/readyz")).await;
-            response.is_ok_and(|response| response.status() == StatusCode::OK)
+            let response = bento.get("/readyz", TIMEOUT).await;
+            response.is_some_and(|response| response.status() == StatusCode::OK)
         };
-        self.0.get(upstream, ask).await
+        self.0.get(&bento.url, ask).await
     }
 }

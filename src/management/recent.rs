@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::domain::deployment::UpstreamUrl;
+use crate::domain::upstream_url::UpstreamUrl;
 
 pub struct Recent<T> {
     asked: Mutex<HashMap<UpstreamUrl, Asked<T>>>,

@@ -3,16 +3,13 @@
 //! The document is the service's, which need not mean well. People paste what is made of it into a shell: so whatever is
 //! kept is of an alphabet that no shell, program or page reads as anything else, and there is only so much of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::recent::Recent;
-use crate::{
-    domain::deployment::{DeploymentSpec, UpstreamUrl},
-    http::client,
-};
+use super::{bento::Bento, recent::Recent};
+use crate::domain::{deployment::DeploymentSpec, routing::Declared};
 
 /// Where a service serves the document.
 const PATH: &str = "/docs.json";
@@ -35,6 +32,9 @@ const MAX_ITEMS: usize = 3;
 const MAX_DEPTH: u32 = 5;
 /// Characters of a text in an example.
 const MAX_TEXT: usize = 80;
+/// Schemas and values that are looked at for all examples together. Schemas refer to each other, so that a small document can
+/// describe more than anybody could look at.
+const MAX_WORK: u32 = 20_000;
 
 /// The routes of a service that can be called without knowing more of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,13 +69,13 @@ impl ServiceApis {
     }
 
     /// As the first upstream says that says it. `None`: none does within a second, or the Deployment is terminated.
-    pub async fn of(&self, spec: &DeploymentSpec) -> Option<Arc<ServiceApi>> {
+    pub async fn of(&self, spec: &DeploymentSpec, declared: &Declared) -> Option<Arc<ServiceApi>> {
         if spec.terminated {
             return None;
         }
         let first = async {
-            for upstream in &spec.upstreams {
-                if let Some(api) = self.0.get(upstream, || read(upstream)).await {
+            for bento in &Bento::all(spec, declared) {
+                if let Some(api) = self.0.get(&bento.url, || read(bento)).await {
                     return Some(api);
                 }
             }
@@ -85,9 +85,14 @@ impl ServiceApis {
     }
 }
 
-async fn read(upstream: &UpstreamUrl) -> Option<Arc<ServiceApi>> {
-    let response = client::plain(TIMEOUT).get(&format!("{upstream}{PATH}")).await.ok()?;
-    (response.status() == StatusCode::OK).then(|| ServiceApi::parse(response.body()).map(Arc::new)).flatten()
+async fn read(bento: &Bento) -> Option<Arc<ServiceApi>> {
+    let response = bento.get(PATH, TIMEOUT).await?;
+    if response.status() != StatusCode::OK {
+        return None;
+    }
+    // The threads of requests are for requests.
+    let parse = move || ServiceApi::parse(response.body()).map(Arc::new);
+    tokio::task::spawn_blocking(parse).await.ok().flatten()
 }
 
 impl ServiceApi {
@@ -99,11 +104,12 @@ impl ServiceApi {
         // serde_json refuses what is nested deeper than 128 levels.
         let document: Value = serde_json::from_slice(text).ok()?;
         let paths = document.get("paths")?.as_object()?;
+        let examples = Examples { schemas: &document["components"]["schemas"], work: Cell::new(MAX_WORK) };
         let shown = paths.iter().filter(|(path, _)| is_path(path) && !belongs_to_task(path, paths));
         let mut routes: Vec<Route> = shown
             .clone()
             .filter(|(path, _)| !path.ends_with(CHAT))
-            .flat_map(|(path, item)| METHODS.iter().filter_map(|method| route(&document, path, item, method)))
+            .flat_map(|(path, item)| METHODS.iter().filter_map(|method| route(&examples, path, item, method)))
             .collect();
         // What takes input is what the service is for.
         routes.sort_by_key(|route| (route.body.is_none(), route.streams, route.function.is_none()));
@@ -140,7 +146,7 @@ fn belongs_to_task(path: &str, paths: &Map<String, Value>) -> bool {
 }
 
 /// `None`: it cannot be called with an example alone.
-fn route(document: &Value, path: &str, item: &Value, method: &'static str) -> Option<Route> {
+fn route(examples: &Examples<'_>, path: &str, item: &Value, method: &'static str) -> Option<Route> {
     let operation = item.get(method.to_ascii_lowercase())?;
     let tagged = |tag: &str| operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|found| found == tag));
     let parameters = operation["parameters"].as_array();
@@ -150,7 +156,7 @@ fn route(document: &Value, path: &str, item: &Value, method: &'static str) -> Op
     }
     let body = match operation["requestBody"]["content"].as_object() {
         None => None,
-        Some(content) => Some(example(document, &content.get("application/json")?["schema"], MAX_DEPTH)?),
+        Some(content) => Some(examples.of(&content.get("application/json")?["schema"], MAX_DEPTH)?),
     };
     let stream = operation["responses"]["200"]["content"].get("text/event-stream");
     // BentoML's client takes each piece that arrives for a whole value, which holds for text alone.
@@ -165,63 +171,86 @@ fn route(document: &Value, path: &str, item: &Value, method: &'static str) -> Op
     })
 }
 
-/// A value that the schema describes. `None`: a file, or something that only its author knows.
-fn example(document: &Value, schema: &Value, depth: u32) -> Option<Value> {
-    let depth = depth.checked_sub(1)?;
-    if let Some(name) = schema["$ref"].as_str() {
-        let name = name.strip_prefix("#/components/schemas/")?;
-        return example(document, &document["components"]["schemas"][name], depth);
-    }
-    let given = [&schema["example"], &schema["examples"][0], &schema["default"], &schema["const"], &schema["enum"][0]];
-    if let Some(given) = given.into_iter().find(|given| !given.is_null()) {
-        return bounded(given, depth);
-    }
-    if let Some(either) = ["anyOf", "oneOf", "allOf"].into_iter().find_map(|key| schema[key].as_array()) {
-        return either.iter().take(MAX_ITEMS).find_map(|schema| example(document, schema, depth));
-    }
-    let is_file = matches!(schema["format"].as_str(), Some("binary" | "file" | "image" | "audio" | "video" | "tensor"));
-    match schema["type"].as_str()? {
-        "string" if !is_file => Some(Value::from("text")),
-        "integer" => Some(Value::from(schema["minimum"].as_i64().unwrap_or(1))),
-        "number" => Some(Value::from(schema["minimum"].as_f64().unwrap_or(1.0))),
-        "boolean" => Some(Value::from(true)),
-        "array" => Some(Value::from(vec![example(document, &schema["items"], depth)?])),
-        "object" => object(document, schema, depth),
-        _ => None,
-    }
+/// Makes values that schemas describe, as long as that is little work.
+struct Examples<'d> {
+    schemas: &'d Value,
+    /// What is left of [`MAX_WORK`].
+    work: Cell<u32>,
 }
 
-/// With what it must have; or, if it must have nothing, with whatever it may have.
-fn object(document: &Value, schema: &Value, depth: u32) -> Option<Value> {
-    let Some(properties) = schema["properties"].as_object() else { return Some(Value::Object(Map::new())) };
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut shown = Map::new();
-    for (name, schema) in properties.iter().filter(|(name, _)| required.is_empty() || required.contains(&name.as_str()))
-    {
-        match example(document, schema, depth) {
-            Some(_) if shown.len() >= MAX_PROPERTIES => return None,
-            Some(value) => drop(shown.insert(text(name), value)),
-            None if required.is_empty() => {}
-            None => return None,
+impl Examples<'_> {
+    /// `None`: a file, or something that only its author knows, or too much of it.
+    fn of(&self, schema: &Value, depth: u32) -> Option<Value> {
+        let depth = self.step(depth)?;
+        if let Some(name) = schema["$ref"].as_str() {
+            return self.of(&self.schemas[name.strip_prefix("#/components/schemas/")?], depth);
+        }
+        let given =
+            [&schema["example"], &schema["examples"][0], &schema["default"], &schema["const"], &schema["enum"][0]];
+        if let Some(given) = given.into_iter().find(|given| !given.is_null()) {
+            return self.bounded(given, depth);
+        }
+        if let Some(either) = ["anyOf", "oneOf", "allOf"].into_iter().find_map(|key| schema[key].as_array()) {
+            return either.iter().take(MAX_ITEMS).find_map(|schema| self.of(schema, depth));
+        }
+        let is_file =
+            matches!(schema["format"].as_str(), Some("binary" | "file" | "image" | "audio" | "video" | "tensor"));
+        match schema["type"].as_str()? {
+            "string" if !is_file => Some(Value::from("text")),
+            "integer" => Some(Value::from(schema["minimum"].as_i64().unwrap_or(1))),
+            "number" => Some(Value::from(schema["minimum"].as_f64().unwrap_or(1.0))),
+            "boolean" => Some(Value::from(true)),
+            "array" => Some(Value::from(vec![self.of(&schema["items"], depth)?])),
+            "object" => self.object(schema, depth),
+            _ => None,
         }
     }
-    Some(Value::Object(shown))
-}
 
-/// A value of the service's own.
-fn bounded(value: &Value, depth: u32) -> Option<Value> {
-    let depth = depth.checked_sub(1)?;
-    match value {
-        Value::String(given) => Some(Value::from(text(given))),
-        Value::Array(items) => {
-            items.iter().take(MAX_ITEMS).map(|item| bounded(item, depth)).collect::<Option<Vec<_>>>().map(Value::from)
+    /// With what it must have; or, if it must have nothing, with whatever it may have.
+    fn object(&self, schema: &Value, depth: u32) -> Option<Value> {
+        let Some(properties) = schema["properties"].as_object() else { return Some(Value::Object(Map::new())) };
+        let required = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if required.len() > MAX_PROPERTIES {
+            return None;
         }
-        Value::Object(fields) => {
-            let fields = fields.iter().take(MAX_PROPERTIES);
-            let fields = fields.map(|(name, value)| Some((text(name), bounded(value, depth)?)));
-            fields.collect::<Option<Map<_, _>>>().map(Value::Object)
+        let mut shown = Map::new();
+        for (name, schema) in properties {
+            if !required.is_empty() && !required.iter().any(|required| required == name) {
+                self.step(1)?;
+                continue;
+            }
+            match self.of(schema, depth) {
+                Some(_) if shown.len() >= MAX_PROPERTIES => return None,
+                Some(value) => drop(shown.insert(text(name), value)),
+                None if required.is_empty() => {}
+                None => return None,
+            }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => Some(value.clone()),
+        Some(Value::Object(shown))
+    }
+
+    /// A value of the service's own.
+    fn bounded(&self, value: &Value, depth: u32) -> Option<Value> {
+        let depth = self.step(depth)?;
+        match value {
+            Value::String(given) => Some(Value::from(text(given))),
+            Value::Array(items) => {
+                let items = items.iter().take(MAX_ITEMS).map(|item| self.bounded(item, depth));
+                items.collect::<Option<Vec<_>>>().map(Value::from)
+            }
+            Value::Object(fields) => {
+                let fields = fields.iter().take(MAX_PROPERTIES);
+                let fields = fields.map(|(name, value)| Some((text(name), self.bounded(value, depth)?)));
+                fields.collect::<Option<Map<_, _>>>().map(Value::Object)
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Some(value.clone()),
+        }
+    }
+
+    /// What is left of the depth. `None`: nothing, or no work is left to do.
+    fn step(&self, depth: u32) -> Option<u32> {
+        self.work.set(self.work.get().checked_sub(1)?);
+        depth.checked_sub(1)
     }
 }
 
@@ -330,6 +359,22 @@ mod tests {
         assert_eq!(ServiceApi::parse(&vec![b' '; MAX_BYTES + 1]), None);
         let many: Map<String, Value> = (0..100).map(|at| (format!("/r{at}"), json!({ "get": {} }))).collect();
         assert_eq!(parsed(&Value::Object(many)).unwrap().routes.len(), MAX_ROUTES);
+        // Neither does what refers to itself again and again take long.
+        let wide = |refers_to: &str, count: usize| {
+            let reference = json!({ "$ref": format!("#/components/schemas/{refers_to}") });
+            let properties: Map<String, Value> = (0..count).map(|at| (format!("p{at}"), reference.clone())).collect();
+            json!({ "type": "object", "properties": properties })
+        };
+        let nothing: Map<String, Value> = (0..3_000).map(|at| (format!("n{at}"), json!({}))).collect();
+        let many: Map<String, Value> = (0..40).map(|at| (format!("/r{at}"), post(&wide("Many", 1_000)))).collect();
+        let schemas = json!({
+            "Nothing": { "type": "object", "properties": nothing }, "Many": wide("Nothing", 1_000),
+        });
+        let document = json!({ "paths": many, "components": { "schemas": schemas } }).to_string();
+        assert!(document.len() > MAX_BYTES || ServiceApi::parse(document.as_bytes()).is_none());
+        let examples = Examples { schemas: &schemas, work: Cell::new(MAX_WORK) };
+        let _ = examples.of(&wide("Many", 1_000), MAX_DEPTH);
+        assert_eq!(examples.work.get(), 0, "it has looked at all of it");
         // A schema within itself ends, and so does one that is too wide.
         assert_eq!(body(&json!({ "$ref": "#/components/schemas/Node" })), Some(json!({ "next": {} })));
         let wide: Map<String, Value> = (0..100).map(|at| (format!("p{at}"), json!({ "type": "string" }))).collect();

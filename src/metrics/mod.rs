@@ -4,6 +4,7 @@
 //! for a worker, and never for the store. [`exposition`] writes, each other file has the metrics of one part.
 //! `docs/metrics.md` says what each means.
 
+mod budgets;
 mod decisions;
 mod exposition;
 mod negotiation;
@@ -31,7 +32,7 @@ use crate::{
     gateway::Gateway,
     http::listener::Times,
     index::census::LastCensus,
-    telemetry::{Lines, worker::WorkerTelemetry},
+    telemetry::{Lines, usage::UsageCounts, worker::WorkerTelemetry},
 };
 
 /// Connections that may be open at once: those of a few Prometheus servers, and of people who look.
@@ -48,6 +49,8 @@ pub struct Scraped {
     pub workers: Vec<Arc<WorkerTelemetry>>,
     /// Beside the proxy's.
     pub listeners: Vec<OpenConnections>,
+    /// What waits for the store.
+    pub usage: Arc<UsageCounts>,
     /// Of what the program says of itself.
     pub log: Lines,
     /// `store.max_staleness`, which is fixed at the start.
@@ -67,14 +70,14 @@ pub struct OpenConnections {
 struct Scraper {
     registry: Arc<Registry>,
     /// One scrape at a time: however many ask, at most one thread works for them.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
 }
 
 /// All routes: one.
 pub fn router(scraped: Scraped) -> Router {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(scraped));
-    let scraper = Scraper { registry: Arc::new(registry), turn: Mutex::default() };
+    let scraper = Scraper { registry: Arc::new(registry), turn: Arc::default() };
     let elsewhere = |status| async move { (status, "The metrics of this gateway are at GET /metrics.\n") };
     Router::new()
         .route(PATH, get(scrape))
@@ -85,10 +88,15 @@ pub fn router(scraped: Scraped) -> Router {
 
 async fn scrape(State(scraper): State<Arc<Scraper>>, headers: HeaderMap) -> Response {
     let format = Format::of(&headers);
-    let _turn = scraper.turn.lock().await;
+    let turn = Arc::clone(&scraper.turn).lock_owned().await;
     let registry = Arc::clone(&scraper.registry);
     // With many tokens it takes longer than a thread that others wait for should be away.
-    let encoded = tokio::task::spawn_blocking(move || format.encode(&registry)).await;
+    // The turn goes with the work, which goes on when the scraper has left.
+    let encoded = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        format.encode(&registry)
+    });
+    let encoded = encoded.await;
     match encoded {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written.\n").into_response(),
@@ -101,6 +109,7 @@ impl Collector for Scraped {
         let routes = self.gateway.index.routes.load_full();
         requests::write(&mut out, &routes, &self.workers)?;
         queues::write(&mut out, &routes)?;
+        budgets::write(&mut out, &routes)?;
         upstreams::write(&mut out, &routes)?;
         decisions::write(&mut out, self)?;
         process::write(&mut out, self)

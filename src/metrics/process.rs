@@ -26,6 +26,10 @@ const LINES_DROPPED: Metric = Metric::new(
     "bento_gateway_log_lines_dropped",
     "Lines of a log that were dropped, because standard error was not read fast enough.",
 );
+const USAGE_LOST: Metric = Metric::new(
+    "bento_gateway_usage_requests_lost",
+    "Requests whose usage is not counted, because too much waited for the store.",
+);
 const STARTED: Metric =
     Metric::seconds("process_start_time", "When the process started, seconds since 1970-01-01 in UTC.");
 const CPU: Metric = Metric::seconds("process_cpu", "Time that the process has worked, over all processors.");
@@ -49,6 +53,8 @@ pub fn write(out: &mut Exposition<'_>, scraped: &Scraped) -> fmt::Result {
     let access = scraped.workers.iter().map(|worker| worker.lines_dropped()).sum();
     let dropped = [("access", access), ("own", scraped.log.dropped_since_start())];
     out.counters(&LINES_DROPPED, dropped.map(|(log, count)| (vec![("log", log.into())], count)))?;
+
+    out.counters(&USAGE_LOST, [(Labels::new(), scraped.usage.lost())])?;
 
     out.gauge(&STARTED, scraped.started.as_millis() as f64 / 1000.0)?;
     let cpu = clock_gettime(ClockId::ProcessCPUTime);

@@ -8,7 +8,7 @@ use crate::{
     telemetry::{
         counter::Counter,
         histogram::{Counted, REQUEST, WORK},
-        line::{OWN_PAGE, RequestOutcome},
+        line::{Answered, RequestOutcome},
         request_metrics::{End, RequestMetrics},
         worker::WorkerTelemetry,
     },
@@ -28,6 +28,10 @@ const OVERHEAD: Metric = Metric::seconds(
 const REJECTIONS: Metric = Metric::new(
     "bento_gateway_rejections",
     "Requests that the gateway answered in place of the service, by reason code.",
+);
+const LET_THROUGH: Metric = Metric::new(
+    "bento_gateway_let_through",
+    "Requests that passed and would be refused if the Deployment were enforced already (enforce_from), by reason code.",
 );
 const BYTES_IN: Metric =
     Metric::bytes("bento_gateway_request_body", "Bytes of the bodies of requests that have ended.");
@@ -59,10 +63,10 @@ pub fn write(out: &mut Exposition<'_>, routes: &RoutingTable, workers: &[Arc<Wor
     for served in all() {
         for (method, end, histogram) in served.by_worker.iter().flat_map(|metrics| metrics.ends()) {
             ends.entry((served.name, method, end.status, error_type(end))).or_default().add(histogram);
-            if !matches!(end.reason, "" | OWN_PAGE) {
+            if let Answered::Rejected(reason) = Answered::of(end.reason) {
                 let mut counted = Counted::default();
                 counted.add(histogram);
-                *rejections.entry((served.name, end.reason)).or_default() += counted.count();
+                *rejections.entry((served.name, reason)).or_default() += counted.count();
             }
         }
     }
@@ -79,10 +83,15 @@ pub fn write(out: &mut Exposition<'_>, routes: &RoutingTable, workers: &[Arc<Wor
     out.histograms(&DURATION, REQUEST, series)?;
     let active = workers.iter().fold(0, |sum: u64, worker| sum.wrapping_add(worker.active.get()));
     out.gauge(&ACTIVE, active)?;
-    let series = rejections
-        .into_iter()
-        .map(|((name, reason), count)| (vec![("reason", Cow::from(reason)), ("deployment", name.into())], count));
-    out.counters(&REJECTIONS, series)?;
+    out.counters(&REJECTIONS, by_reason(rejections))?;
+
+    let mut let_through = BTreeMap::<_, u64>::new();
+    for served in all() {
+        for (reason, count) in served.by_worker.iter().flat_map(|metrics| metrics.let_through()) {
+            *let_through.entry((served.name, reason)).or_default() += count.get();
+        }
+    }
+    out.counters(&LET_THROUGH, by_reason(let_through))?;
 
     let first_byte = deployments.iter().map(|served| {
         let mut counted = Counted::default();
@@ -99,6 +108,12 @@ pub fn write(out: &mut Exposition<'_>, routes: &RoutingTable, workers: &[Arc<Wor
     };
     out.counters(&BYTES_IN, bytes(|metrics| &metrics.bytes_in))?;
     out.counters(&BYTES_OUT, bytes(|metrics| &metrics.bytes_out))
+}
+
+/// By Deployment and reason code.
+fn by_reason<'a>(counts: BTreeMap<(&'a str, &'static str), u64>) -> impl Iterator<Item = (Labels<'a>, u64)> {
+    let labels = |name: &'a str, reason| vec![("reason", Cow::from(reason)), ("deployment", name.into())];
+    counts.into_iter().map(move |((name, reason), count)| (labels(name, reason), count))
 }
 
 fn of(deployment: &str) -> Labels<'_> {

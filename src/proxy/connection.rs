@@ -23,13 +23,13 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, sync::OwnedSemaphorePermit};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
-    downstream_io::{DownstreamIo, Rest, Socket},
+    downstream_io::{DownstreamIo, Rest, Socket, WatchedLine},
+    forward_auth,
     local_executor::LocalExecutor,
     pipeline,
     rejection::{BadRequest, Rejection},
     request_id::Digits,
-    request_line::RequestLine,
-    state::{Connection, Worker},
+    state::{Connection, Entrance, Worker},
     streams::{Refusal, Streams},
     target::BadTarget,
     unheard::Ends,
@@ -38,11 +38,17 @@ use super::{
 use crate::{
     config::LimitConfig,
     http::{
+        forwarding::is_trusted,
         opening::{OpenedStream, Opening, failed_handshake},
         peer::Peer,
+        proxy_protocol::{self, Fault},
+        request_line::RequestLine,
     },
 };
 
+/// What else than the target a request line has at most: method, scheme, host and version. Below that the request is read as
+/// others are, and refused for its target where that is too long.
+const BESIDE_TARGET: usize = 1024;
 /// Fields that hyper takes of a request of HTTP/1 if it is not told otherwise.
 const LIBRARYS_MAX_HEADERS: usize = 100;
 /// Streams that one HTTP/2 connection may have at once.
@@ -57,7 +63,7 @@ const MAX_SEND_BUFFER: usize = 64 * 1024;
 pub struct Accepted {
     pub stream: TcpStream,
     pub peer: SocketAddr,
-    pub listener: Option<SocketAddr>,
+    pub entrance: Entrance,
     pub tls: Option<Arc<ServerConfig>>,
     /// Counts it among the connections that may be open.
     pub connection_slot: OwnedSemaphorePermit,
@@ -69,12 +75,31 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     let registered =
         worker.sweep.register_connection(settings.limits.header_timeout, settings.limits.keep_alive_timeout);
     let state = &registered.state;
-    let Accepted { stream, peer, listener, tls, connection_slot } = accepted;
+    let Accepted { mut stream, peer, entrance, tls, connection_slot } = accepted;
     let ends = stream.local_addr().ok().map(|local| Ends::new(local, peer));
-    let peer = Peer::new(peer, tls.is_some());
-    let connection = Rc::new(Connection { peer, listener, ends, state: Arc::clone(state) });
+    let announced = settings.proxy_protocol
+        && entrance != Entrance::ForwardAuth
+        && is_trusted(peer.ip().to_canonical(), &settings.trusted_proxies);
+    // Boxed: a connection that rests has none of it.
+    let preface = if announced { Box::pin(state.guard(proxy_protocol::read(&mut stream))).await } else { None };
+    let peer = match &preface {
+        Some(Ok(Some(caller))) => Peer::new(*caller, tls.is_some()),
+        Some(Ok(None)) => Peer::for_somebody(peer, tls.is_some()),
+        Some(Err(_)) | None => Peer::new(peer, tls.is_some()),
+    };
+    let connection = Rc::new(Connection { peer, entrance, ends, state: Arc::clone(state) });
     let server = Server { worker, connection, limits: &settings.limits };
     let mut stream = OpenedStream::new(stream);
+    match preface {
+        // Its time was over.
+        None if announced => return,
+        Some(Err(fault)) => {
+            let io = DownstreamIo::new(stream, state, connection_slot, None);
+            let _ = Box::pin(state.guard(server.refuse_preface(io, &fault, tls.is_some()))).await;
+            return;
+        }
+        Some(Ok(_)) | None => {}
+    }
     let opening = match state.guard(stream.opening()).await {
         None | Some(Err(_) | Ok(Opening::Nothing)) => return,
         Some(Ok(opening)) => opening,
@@ -87,7 +112,8 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         // Boxed, as all that is large: a connection that rests has none of it.
         (opening, Some(config)) => Box::pin(server.accept_tls(opening, stream, config, connection_slot)).await,
         (opening, None) => {
-            let http2 = settings.http2 && opening == Opening::Http2;
+            // Envoy asks by gRPC.
+            let http2 = (settings.http2 || entrance == Entrance::ForwardAuth) && opening == Opening::Http2;
             server.serve(stream, connection_slot, http2).await;
         }
     }
@@ -121,8 +147,9 @@ impl Server<'_> {
         if http2 {
             return Box::pin(self.serve_http2(stream, connection_slot)).await;
         }
-        let line = RequestLine::first(self.limits.max_uri_bytes, self.worker.next_request_number());
-        let mut io = DownstreamIo::new(stream, state, connection_slot, Some(line));
+        let line = RequestLine::first(self.limits.max_uri_bytes + BESIDE_TARGET);
+        let watched = WatchedLine { line, request: self.worker.next_request_number() };
+        let mut io = DownstreamIo::new(stream, state, connection_slot, Some(watched));
         while let Some(silent) = Box::pin(self.until_silence(io)).await {
             io = silent;
             match state.guard(io.rest()).await {
@@ -165,29 +192,61 @@ impl Server<'_> {
         service_fn(move |request: Request<Incoming>| {
             let stream = connection.state.streams().and_then(Streams::handed_over);
             let (worker, connection) = (Rc::clone(&worker), Rc::clone(&connection));
-            async move { Ok::<_, Infallible>(pipeline::handle(worker, connection, stream, request).await) }
+            async move {
+                Ok::<_, Infallible>(match connection.entrance {
+                    // Boxed, so that it is no part of every request.
+                    Entrance::ForwardAuth => Box::pin(forward_auth::handle(worker, connection, stream, request)).await,
+                    Entrance::Common | Entrance::Deployment(_) => {
+                        pipeline::handle(worker, connection, stream, request).await
+                    }
+                })
+            }
         })
     }
 
-    /// Says to a load balancer that the gateway does not read the PROXY protocol. Where TLS is expected, nobody could read the
-    /// response.
-    async fn refuse_proxy_protocol(
-        &self,
-        mut io: DownstreamIo<OpenedStream>,
-        version: u8,
-        tls: bool,
-    ) -> io::Result<()> {
-        let rejection = Rejection::BadRequest(BadRequest::ProxyProtocol);
-        let status = (!tls).then(|| rejection.status().as_u16());
-        self.worker.record_unread(&self.connection, status, rejection.code(), "");
+    /// Says to a load balancer that its announcements are not read: they may be from trusted proxies only, and if that is
+    /// configured.
+    async fn refuse_proxy_protocol(&self, io: DownstreamIo<OpenedStream>, version: u8, tls: bool) -> io::Result<()> {
         if let Some(others) = self.worker.complaints.next() {
             let peer = self.connection.peer.address();
             tracing::warn!(
                 %peer, version, others,
-                "a connection began with the PROXY protocol, which the gateway does not read: turn it off at the load \
-                 balancer, and have it send X-Forwarded-For"
+                "a connection had an announcement of the PROXY protocol that is not read: there is one of each connection, and \
+                 of trusted proxies only. If the peer is a load balancer of yours, turn it off there, and have it send \
+                 X-Forwarded-For; or set proxy.proxy_protocol, and name it in proxy.trusted_proxies"
             );
         }
+        self.refuse_opening(io, BadRequest::ProxyProtocol, "", tls).await
+    }
+
+    /// Says to a trusted proxy that its connection does not begin as it has to.
+    async fn refuse_preface(&self, io: DownstreamIo<OpenedStream>, fault: &Fault, tls: bool) -> io::Result<()> {
+        // Whether a port is open is asked without a word.
+        if matches!(fault, Fault::Ended(_)) {
+            return Ok(());
+        }
+        if let Some(others) = self.worker.complaints.next() {
+            let (peer, reason) = (self.connection.peer.address(), fault.to_string());
+            tracing::warn!(
+                %peer, reason, others,
+                "a connection of a trusted proxy did not begin with the PROXY protocol: turn it on there, or \
+                 proxy.proxy_protocol off"
+            );
+        }
+        self.refuse_opening(io, BadRequest::NoProxyProtocol, &fault.to_string(), tls).await
+    }
+
+    /// Where TLS is expected, nobody could read the response.
+    async fn refuse_opening(
+        &self,
+        mut io: DownstreamIo<OpenedStream>,
+        reason: BadRequest,
+        cause: &str,
+        tls: bool,
+    ) -> io::Result<()> {
+        let rejection = Rejection::BadRequest(reason);
+        let status = (!tls).then(|| rejection.status().as_u16());
+        self.worker.record_unread(&self.connection, status, rejection.code(), cause);
         if !tls {
             let mut digits = Digits::default();
             let id = self.worker.next_request_number().id(&mut digits);

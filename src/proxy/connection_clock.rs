@@ -11,11 +11,12 @@ const GOAWAY_GRACE: Duration = Duration::from_secs(2);
 /// How long bytes that still leave for a slow reader may prolong [`GOAWAY_GRACE`]. Answers to PING prolong it, too.
 const MAX_GRACE: Duration = Duration::from_secs(60);
 
-/// Times are milliseconds after the sweep was made.
+/// Times are milliseconds after the sweep was made. `u64::MAX` is none.
 pub struct ConnectionClock {
-    /// `u64::MAX` for none.
+    /// What the next sweep makes a deadline, milliseconds.
+    armed: AtomicU64,
     deadline: AtomicU64,
-    /// Until when at most an HTTP/2 connection without streams stays after our GOAWAY; `u64::MAX`: none was sent.
+    /// Until when at most an HTTP/2 connection without streams stays after our GOAWAY. None: none was sent.
     retired_until: AtomicU64,
     started: Instant,
 }
@@ -23,20 +24,46 @@ pub struct ConnectionClock {
 impl ConnectionClock {
     /// Without a deadline. `started`: when the sweep was made.
     pub fn new(started: Instant) -> Self {
-        Self { deadline: AtomicU64::new(u64::MAX), retired_until: AtomicU64::new(u64::MAX), started }
+        let none = || AtomicU64::new(u64::MAX);
+        Self { armed: none(), deadline: none(), retired_until: none(), started }
     }
 
+    /// Counts from the next sweep on, which reads the clock once for all.
     pub fn arm(&self, limit: Duration) {
-        self.deadline.store(self.millis_in(limit), Relaxed);
+        self.deadline.store(u64::MAX, Relaxed);
+        self.armed.store(millis(limit), Relaxed);
     }
 
     pub fn disarm(&self) {
-        self.deadline.store(u64::MAX, Relaxed);
+        self.set(u64::MAX);
+    }
+
+    fn set(&self, deadline: u64) {
+        self.armed.store(u64::MAX, Relaxed);
+        self.deadline.store(deadline, Relaxed);
+    }
+
+    /// What was armed since the last sweep counts from `now` on.
+    pub fn count_from(&self, now: u64) {
+        let armed = self.armed.load(Relaxed);
+        if armed != u64::MAX {
+            self.set(now.saturating_add(armed));
+        }
     }
 
     /// Whether the deadline is at most `rest` after `now`.
     pub fn is_due(&self, now: u64, rest: Duration) -> bool {
         self.deadline.load(Relaxed) <= now.saturating_add(millis(rest))
+    }
+
+    /// When the deadline was set, which is `limit` after that; `u64::MAX` if that was after the last sweep. `None`: there is
+    /// none.
+    pub fn since(&self, limit: Duration) -> Option<u64> {
+        if self.armed.load(Relaxed) != u64::MAX {
+            return Some(u64::MAX);
+        }
+        let deadline = self.deadline.load(Relaxed);
+        (deadline != u64::MAX).then(|| deadline.saturating_sub(millis(limit)))
     }
 
     /// The caller is told to begin no further request.
@@ -50,8 +77,7 @@ impl ConnectionClock {
 
     /// Leaves a retired connection [`GOAWAY_GRACE`].
     pub fn await_goaway(&self) {
-        let deadline = self.millis_in(GOAWAY_GRACE).min(self.retired_until.load(Relaxed));
-        self.deadline.store(deadline, Relaxed);
+        self.set(self.millis_in(GOAWAY_GRACE).min(self.retired_until.load(Relaxed)));
     }
 
     fn millis_in(&self, limit: Duration) -> u64 {

@@ -4,6 +4,8 @@
 //! body as soon as it has buffered its end, up to some hundred KiB before. On HTTP/2 the frames say when a stream ends
 //! ([`Streams`]), and what the caller sends between streams (PING, WINDOW_UPDATE, SETTINGS) begins no request.
 
+mod active;
+
 use std::{
     future::poll_fn,
     pin::pin,
@@ -18,10 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    connection_clock::{ConnectionClock, millis},
-    streams::Streams,
-};
+pub use self::active::Active;
+use super::{connection_clock::ConnectionClock, streams::Streams};
 use crate::telemetry::{line::RequestOutcome, unsent::UnsentLine};
 
 /// How long after a response a connection keeps what serves requests: buffers, the parser, the place of the next request.
@@ -50,6 +50,8 @@ pub struct ConnectionState {
     /// Whether a request has ever begun on it.
     used: AtomicBool,
     closing: AtomicBool,
+    /// HTTP/1: bytes that nobody reads hide whether the caller has left.
+    looks_again: AtomicBool,
     /// HTTP/1: the last request ends with the end of a line.
     ended_with_line: AtomicBool,
     /// HTTP/1: the request line is too long, and the gateway is answering that.
@@ -68,21 +70,6 @@ pub struct ConnectionState {
     keep_alive_timeout: Duration,
 }
 
-/// A request under way on a connection, until it is dropped.
-pub struct Active {
-    state: Arc<ConnectionState>,
-    /// Of HTTP/2.
-    stream: Option<u32>,
-    /// HTTP/2: it waits for its caller only.
-    rests: bool,
-    /// How long its response may make no progress while the caller takes it.
-    pub idle_timeout: Duration,
-    /// Whether the request asks for the connection to be kept.
-    pub persistent: bool,
-    /// Whether it was read to its end, so that what follows is another request.
-    pub read: bool,
-}
-
 impl ConnectionState {
     /// `started`: when the sweep was made. The first header must be complete within `header_timeout` from now.
     pub fn new(started: Instant, header_timeout: Duration, keep_alive_timeout: Duration) -> Self {
@@ -97,6 +84,7 @@ impl ConnectionState {
             flushing: AtomicBool::new(false),
             used: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            looks_again: AtomicBool::new(false),
             ended_with_line: AtomicBool::new(true),
             refusing_line: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
@@ -152,6 +140,22 @@ impl ConnectionState {
             self.clock.arm(self.header_timeout);
         }
         begins
+    }
+
+    /// Whether a request of HTTP/1 is under way.
+    pub fn serves_http1(&self) -> bool {
+        self.active.load(Relaxed) > 0 && self.streams().is_none()
+    }
+
+    /// The connection is to be polled once more soon: nothing else says when its caller leaves.
+    pub fn look_again(&self) {
+        self.looks_again.store(true, Relaxed);
+    }
+
+    pub fn wake_if_it_looks_again(&self) {
+        if self.looks_again.swap(false, Relaxed) {
+            self.wake();
+        }
     }
 
     pub fn ended_with_line(&self) -> bool {
@@ -269,6 +273,11 @@ impl ConnectionState {
         self.silent.load(Relaxed)
     }
 
+    /// What was armed since the last sweep counts from `now` on, milliseconds after the sweep was made.
+    pub fn count_from(&self, now: u64) {
+        self.clock.count_from(now);
+    }
+
     /// `now`: milliseconds after the sweep was made.
     pub fn rest_if_silent(&self, now: u64) {
         let rests = self.idle.load(Relaxed) && self.may_rest.load(Relaxed) && !self.lingering.load(Relaxed);
@@ -278,6 +287,25 @@ impl ConnectionState {
         if self.clock.is_due(now, self.keep_alive_timeout.saturating_sub(SILENCE)) {
             self.silent.store(true, Relaxed);
             self.wake();
+        }
+    }
+
+    /// Since when nothing is under way but that a request, or the end of the connection, is awaited; milliseconds after the
+    /// sweep was made. `None`: something is.
+    pub fn awaits_caller_since(&self) -> Option<u64> {
+        if self.active.load(Relaxed) > 0 || self.flushing.load(Relaxed) || self.is_closing() {
+            return None;
+        }
+        if self.lingering.load(Relaxed) {
+            // Its last response has had the time since to arrive.
+            return Some(0);
+        }
+        let first = !self.used.load(Relaxed);
+        match (self.idle.load(Relaxed), self.streams()) {
+            (true, _) => self.clock.since(self.keep_alive_timeout),
+            // Of HTTP/2, what is neither idle nor active has a response that its caller does not take.
+            (false, Some(_)) if !first => None,
+            (false, _) => self.clock.since(self.header_timeout),
         }
     }
 
@@ -350,46 +378,5 @@ impl ConnectionState {
         if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
             waker.wake_by_ref();
         }
-    }
-}
-
-impl Active {
-    /// All of the response is there. On HTTP/2 hyper may not have taken it, because its caller does not.
-    pub fn rests(&mut self) {
-        if let (Some(streams), Some(stream), false) = (self.state.streams(), self.stream, self.rests) {
-            self.rests = true;
-            streams.rests(stream, self.idle_timeout);
-            self.state.active.fetch_sub(1, AcqRel);
-            self.state.settle(streams);
-        }
-    }
-
-    /// hyper has the whole response. The line waits until it is written.
-    pub fn responded(mut self, line: UnsentLine) {
-        match (self.state.streams(), self.stream.take()) {
-            (Some(streams), Some(stream)) => streams.responded(stream, line),
-            (Some(_), None) => line.push(),
-            (None, _) => self.state.unsent().push(line),
-        }
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        let state = &self.state;
-        if !self.rests {
-            state.active.fetch_sub(1, AcqRel);
-        }
-        if let Some(streams) = state.streams() {
-            if let Some(stream) = self.stream {
-                streams.left(stream);
-            }
-            return state.settle(streams);
-        }
-        state.may_rest.store(self.persistent && self.read, Relaxed);
-        state.read.store(self.read, Relaxed);
-        state.flush_limit.store(millis(self.idle_timeout), Relaxed);
-        state.flushing.store(true, Relaxed);
-        state.clock.arm(self.idle_timeout);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     http::{
         bearer::{self, NotBearer},
-        cookie,
+        cookie, list,
     },
 };
 
@@ -53,16 +53,20 @@ pub struct Session<'a> {
 /// has ended would be; so nobody learns by sending a cookie whether there is a Deployment, and of what name.
 /// `None`: the browser sent none, or what it sent has not the form of one.
 pub fn session<'a>(headers: &'a HeaderMap, https: bool, deployment: Option<&DeploymentName>) -> Option<Session<'a>> {
-    if !headers.contains_key(COOKIE) {
-        return None;
-    }
     let parse = |text: &'a str| PresentedToken::parse_session(text.as_bytes()).ok();
-    let its_own = deployment.and_then(|name| cookie::get(headers, https, &cookie::session(name.as_str())));
-    if let Some(token) = its_own.and_then(parse) {
-        return Some(Session { token, counts: true });
+    let (mut its_own, mut others) = (None, None);
+    let mut several = false;
+    for (name, text) in cookie::all(headers, https, cookie::SESSION) {
+        if deployment.is_some_and(|deployment| deployment.as_str() == name) {
+            several |= its_own.replace(text).is_some();
+        }
+        others = others.or_else(|| parse(text));
     }
-    let token = cookie::all(headers, https, cookie::SESSION).find_map(|(_, text)| parse(text))?;
-    Some(Session { token, counts: false })
+    // Of two with one name, one may be somebody else's.
+    match its_own.filter(|_| !several).and_then(parse) {
+        Some(token) => Some(Session { token, counts: true }),
+        None => others.map(|token| Session { token, counts: false }),
+    }
 }
 
 /// Why the credential is refused before anyone looks it up.
@@ -83,15 +87,16 @@ pub fn is_misplaced(headers: &HeaderMap) -> bool {
     // The browser's sessions are looked for elsewhere.
     let in_cookie = |pair: &[u8]| !cookie::is_ours(pair) && token_text::is_within(pair);
     headers.iter().any(|(name, value)| match value.as_bytes() {
-        value if *name == COOKIE => value.split(|&byte| byte == b';').any(in_cookie),
-        value => token_text::is_within(value),
+        // Most have none, and need not be taken apart.
+        value if !token_text::is_within(value) => false,
+        value => *name != COOKIE || value.split(|&byte| byte == b';').any(in_cookie),
     })
 }
 
 /// The token of the request, or why it has none that counts. The cookie is [`session`]'s.
 pub fn presented(headers: &HeaderMap, websocket: bool) -> Presented<'_> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
-    let mut offers = websocket_tokens(headers).filter(|_| websocket);
+    let mut offers = websocket.then(|| websocket_tokens(headers)).into_iter().flatten();
     let token = match (fields.next(), offers.next()) {
         (None, None) => return Presented::Nothing,
         (Some(field), None) if fields.next().is_none() => bearer(field.as_bytes()),
@@ -123,12 +128,16 @@ fn parse(token: &[u8]) -> Result<PresentedToken<'_>, BadCredential> {
 }
 
 fn websocket_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    protocols(headers).filter_map(|protocol| protocol.strip_prefix(PROTOCOL_PREFIX))
+    let offers = protocol_fields(headers).flat_map(|field| list::elements_with(field, b',', PROTOCOL_PREFIX));
+    offers.filter_map(|protocol| protocol.trim().strip_prefix(PROTOCOL_PREFIX))
 }
 
 fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let fields = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-    fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(',')).map(str::trim)
+    protocol_fields(headers).flat_map(|field| field.split(',')).map(str::trim)
+}
+
+fn protocol_fields(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|field| field.to_str().ok())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Every exchange and every connection registers a slot with a deadline. Every [`SWEEP`] the sweep goes through all slots and
 //! wakes the tasks whose time is over. After each change of the index it also decides again whether each exchange's token
-//! may do what it does. Arming a deadline is a store to memory.
+//! may do what it does. Arming a deadline is a store to memory: the sweep reads the clock, once for all that were armed.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,16 +18,23 @@ use std::{
 use slab::Slab;
 use tokio::task::AbortHandle;
 
-use super::{connection_state::ConnectionState, permit::Permit, unheard::Ends};
-use crate::{domain::decision::Reason, index::tokens::TokenIndex, system};
+use super::{
+    connection_state::ConnectionState,
+    permit::{Denied, Permit},
+    unheard::Ends,
+};
+use crate::{index::follow::Index, system};
 
-/// How late a deadline may be noticed.
+/// How often everything is gone through. A deadline counts from the sweep after it was armed, and is noticed by the sweep
+/// after it is over: so it may be late by twice as much.
 pub const SWEEP: Duration = Duration::from_millis(50);
 /// How long an exchange may go on after the sweep has ended it. hyper does not poll the response of a downstream that reads
 /// nothing, so such an exchange never learns of its end: then the sweep ends what carries it.
 const GRACE: Duration = Duration::from_millis(100);
 /// How often the sweep decides on running exchanges without a change of the index: tokens expire by the clock.
 const EXPIRY_CHECK: Duration = Duration::from_millis(250);
+/// How many connections are closed when there is no place for a newcomer: all are looked through for it.
+const CLOSED_AT_ONCE: usize = 32;
 /// How long an exchange has run before anybody asks whether its peers are still there.
 const LONG: Duration = Duration::from_secs(15);
 
@@ -42,6 +49,8 @@ pub enum Timer {
     DownstreamIdle,
     /// It was not its turn yet.
     Queue,
+    /// Its caller was too slow, while others waited for the slot that the exchange has.
+    KeptOthers,
     /// One of both acknowledged nothing of what was sent to it.
     Vanished,
 }
@@ -50,10 +59,19 @@ pub enum Timer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     Timeout(Timer),
-    /// The token was revoked, expired, or lost its scope.
-    Token(Reason),
+    /// The token was revoked, expired, or lost its scope; or the Deployment is enforced from now on.
+    Token(Denied),
     /// The drain deadline passed.
     Drained,
+}
+
+/// Who has to do something for an exchange to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    Service,
+    Caller,
+    /// Both sides of a tunnel, while nothing moves.
+    Either,
 }
 
 /// All that runs on one worker.
@@ -62,15 +80,24 @@ pub struct DeadlineSweep {
     connections: RefCell<Slab<Arc<ConnectionState>>>,
     started: Instant,
     epoch: Cell<u64>,
+    swept: Cell<Instant>,
     expiry_checked: Cell<Instant>,
     draining: Cell<bool>,
 }
 
 struct Slot {
+    /// What the next sweep makes a deadline.
+    armed: Cell<Option<(Duration, Timer)>>,
     deadline: Cell<Option<(Instant, Timer)>>,
     cut: Cell<Option<(Cut, Instant)>>,
     waker: RefCell<Option<Waker>>,
+    /// By the clock of the sweep before.
     began: Instant,
+    waits_for: Cell<WaitsFor>,
+    /// Whether anything has moved since the last sweep.
+    moved: Cell<bool>,
+    /// How long others have waited, in all, because of this one's caller.
+    kept_others: Cell<Duration>,
     /// Of the downstream's connection, and of the upstream's.
     ends: Cell<[Option<Ends>; 2]>,
     permit: Permit,
@@ -100,6 +127,7 @@ impl DeadlineSweep {
             connections: RefCell::default(),
             started: now,
             epoch: Cell::new(0),
+            swept: Cell::new(now),
             expiry_checked: Cell::new(now),
             draining: Cell::new(false),
         })
@@ -107,27 +135,42 @@ impl DeadlineSweep {
 
     /// `ends`: of the downstream's connection.
     pub fn register(self: &Rc<Self>, permit: Permit, downstream: Downstream, ends: Option<Ends>) -> Deadline {
-        let (deadline, cut, waker) = (Cell::new(None), Cell::new(None), RefCell::new(None));
-        let (began, ends) = (Instant::now(), Cell::new([ends, None]));
-        let downstream = RefCell::new(Some(downstream));
-        let slot = Rc::new(Slot { deadline, cut, waker, began, ends, permit, downstream });
+        let slot = Rc::new(Slot {
+            armed: Cell::default(),
+            deadline: Cell::default(),
+            cut: Cell::default(),
+            waker: RefCell::default(),
+            began: self.swept.get(),
+            waits_for: Cell::new(WaitsFor::Service),
+            moved: Cell::new(true),
+            kept_others: Cell::default(),
+            ends: Cell::new([ends, None]),
+            permit,
+            downstream: RefCell::new(Some(downstream)),
+        });
         let key = self.exchanges.borrow_mut().insert(Rc::clone(&slot));
         Deadline { sweep: Rc::clone(self), slot, key }
     }
 
     /// Goes through everything once. `epoch` is that of the index.
-    pub fn sweep(&self, index: &TokenIndex, epoch: u64) {
+    pub fn sweep(&self, index: &Index, epoch: u64) {
         let now = Instant::now();
-        let ask_again = self.epoch.replace(epoch) != epoch || now - self.expiry_checked.get() >= EXPIRY_CHECK;
-        if ask_again {
+        let passed = now - self.swept.replace(now);
+        let expiry_checked = now - self.expiry_checked.get() >= EXPIRY_CHECK;
+        let ask_again = self.epoch.replace(epoch) != epoch || expiry_checked;
+        if expiry_checked {
             self.expiry_checked.set(now);
         }
         for (_, slot) in self.exchanges.borrow().iter() {
+            if let Some((limit, timer)) = slot.armed.take() {
+                slot.deadline.set(now.checked_add(limit).map(|deadline| (deadline, timer)));
+            }
             if let Some((deadline, timer)) = slot.deadline.get()
                 && deadline <= now
             {
                 slot.end(Cut::Timeout(timer));
             }
+            slot.count_what_it_keeps(passed);
             if ask_again && let Err(reason) = slot.permit.still_holds(index, system::now()) {
                 slot.end(Cut::Token(reason));
             }
@@ -137,8 +180,12 @@ impl DeadlineSweep {
         }
         let millis = self.millis(now);
         for (_, connection) in self.connections.borrow().iter() {
+            connection.count_from(millis);
             connection.rest_if_silent(millis);
             connection.close_if_due(millis);
+            if expiry_checked {
+                connection.wake_if_it_looks_again();
+            }
         }
     }
 
@@ -165,6 +212,20 @@ impl DeadlineSweep {
     pub fn close_connections(&self) {
         for (_, connection) in self.connections.borrow().iter() {
             connection.close();
+        }
+    }
+
+    /// Closes those connections that have awaited their callers longest, some at once: there are no places for newcomers.
+    pub fn close_longest_waiting(&self) {
+        let connections = self.connections.borrow();
+        let waiting = connections.iter().filter_map(|(key, state)| Some((state.awaits_caller_since()?, key)));
+        let mut waiting: Vec<(u64, usize)> = waiting.collect();
+        if waiting.len() > CLOSED_AT_ONCE {
+            waiting.select_nth_unstable(CLOSED_AT_ONCE);
+            waiting.truncate(CLOSED_AT_ONCE);
+        }
+        for (_, key) in waiting {
+            connections[key].close();
         }
     }
 
@@ -200,6 +261,23 @@ impl Slot {
         }
     }
 
+    /// A slot is for the service's work. So that nobody keeps one by being slow, a caller may have others wait for half of the
+    /// time that they wait at most: then each of them still gets a turn.
+    fn count_what_it_keeps(&self, passed: Duration) {
+        let moved = self.moved.replace(false);
+        let by_caller = match self.waits_for.get() {
+            WaitsFor::Service => false,
+            WaitsFor::Caller => true,
+            WaitsFor::Either => !moved,
+        };
+        if by_caller && self.permit.is_waited_for() {
+            self.kept_others.set(self.kept_others.get() + passed);
+            if self.kept_others.get() >= self.permit.spec().settings.queue_timeout / 2 {
+                self.end(Cut::Timeout(Timer::KeptOthers));
+            }
+        }
+    }
+
     fn abort_downstream(&self) {
         match &*self.downstream.borrow() {
             Some(Downstream::Connection(state)) => state.close(),
@@ -220,11 +298,19 @@ impl Deadline {
         self.slot.ends.set([downstream, ends]);
     }
 
-    /// Ends the exchange unless [`Deadline::arm`] or [`Deadline::disarm`] is called within `limit`. Returns the time of now.
-    pub fn arm(&self, timer: Timer, limit: Duration) -> Instant {
-        let now = Instant::now();
-        self.slot.deadline.set(now.checked_add(limit).map(|deadline| (deadline, timer)));
-        now
+    /// Ends the exchange unless [`Deadline::arm`] or [`Deadline::disarm`] is called within `limit`.
+    pub fn arm(&self, timer: Timer, limit: Duration) {
+        self.slot.deadline.set(None);
+        self.slot.armed.set(Some((limit, timer)));
+        self.slot.moved.set(true);
+    }
+
+    pub fn waits_for(&self) -> WaitsFor {
+        self.slot.waits_for.get()
+    }
+
+    pub fn set_waits_for(&self, side: WaitsFor) {
+        self.slot.waits_for.set(side);
     }
 
     /// The sweep leaves the downstream to whoever has the exchange: a tunnel ends it with a close frame.
@@ -233,6 +319,7 @@ impl Deadline {
     }
 
     pub fn disarm(&self) {
+        self.slot.armed.set(None);
         self.slot.deadline.set(None);
     }
 

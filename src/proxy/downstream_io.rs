@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes};
@@ -17,28 +17,52 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{connection_state::ConnectionState, request_line::RequestLine, streams::Streams};
-use crate::http::opening::OpenedStream;
+use super::{
+    connection_state::ConnectionState,
+    rejection::Rejection,
+    request_id::{Digits, RequestNumber},
+    streams::Streams,
+    target::BadTarget,
+};
+use crate::http::{
+    opening::{Ahead, OpenedStream},
+    request_line::RequestLine,
+};
 
 /// How long the gateway reads and drops what a caller still sends after the last response. Closing at once would reset the
 /// connection, and the response could be lost on its way.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long a request may go on behind which the connection has ended: a body that is cut short is answered, as soon as hyper
+/// has read so far.
+const END_TIME: Duration = Duration::from_secs(1);
+
 /// A socket, with TLS or without.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Returns when the operating system has bytes of it, or its end.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// As [`OpenedStream::poll_ahead`].
+    fn poll_ahead(&self, cx: &mut Context<'_>) -> Poll<Ahead>;
 }
 
 impl Socket for OpenedStream {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Self::poll_readable(self, cx)
     }
+
+    fn poll_ahead(&self, cx: &mut Context<'_>) -> Poll<Ahead> {
+        Self::poll_ahead(self, cx)
+    }
 }
 
 impl Socket for TlsStream<OpenedStream> {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.get_ref().0.poll_readable(cx)
+    }
+
+    fn poll_ahead(&self, cx: &mut Context<'_>) -> Poll<Ahead> {
+        self.get_ref().0.poll_ahead(cx)
     }
 }
 
@@ -49,18 +73,55 @@ pub enum Rest {
     End,
 }
 
+/// Who looks for the end of what the caller sends.
+#[derive(Clone, Copy)]
+enum Watch {
+    /// hyper waits for it, which says more of it.
+    Library,
+    /// hyper has seen it, and has told whoever reads the body.
+    Ended,
+    Nobody,
+}
+
 pub struct DownstreamIo<S> {
     stream: S,
     state: Arc<ConnectionState>,
     /// HTTP/1: what hyper has read of the next request, and is to read again. HTTP/2: what came behind a header.
     unread: Bytes,
+    /// HTTP/1.
+    watch: Watch,
+    /// HTTP/1: when it was first seen that the connection ends behind the request under way. `None`: it does not.
+    end_seen: Option<Instant>,
     /// The gateway has closed its side, and reads on only so that the last response is not lost.
     lingering: bool,
-    /// HTTP/1: the request line, which is looked at before hyper has it.
-    line: Option<RequestLine>,
+    /// HTTP/1.
+    line: Option<WatchedLine>,
     /// What is to be written of our refusal of a request line. Behind it nothing is read any more.
     refusal: Option<Bytes>,
     _connection_slot: OwnedSemaphorePermit,
+}
+
+/// The request line, which is looked at before hyper has it.
+pub struct WatchedLine {
+    pub line: RequestLine,
+    /// For the refusal.
+    pub request: RequestNumber,
+}
+
+impl WatchedLine {
+    /// Takes the next bytes; the other arguments are those of [`RequestLine`].
+    ///
+    /// # Errors
+    /// What to answer, before the connection is closed.
+    fn read(&mut self, bytes: &[u8], begins: bool, after_line: bool) -> Result<(), Bytes> {
+        if begins {
+            self.line.begin(after_line);
+        }
+        self.line.read(bytes, after_line).map_err(|_| {
+            let mut digits = Digits::default();
+            Rejection::from(BadTarget::TooLong).on_closing_connection(self.request.id(&mut digits)).into()
+        })
+    }
 }
 
 impl<S> DownstreamIo<S> {
@@ -69,12 +130,14 @@ impl<S> DownstreamIo<S> {
         stream: S,
         state: &Arc<ConnectionState>,
         connection_slot: OwnedSemaphorePermit,
-        line: Option<RequestLine>,
+        line: Option<WatchedLine>,
     ) -> Self {
         Self {
             stream,
             state: Arc::clone(state),
             unread: Bytes::new(),
+            watch: Watch::Nobody,
+            end_seen: None,
             lingering: false,
             line,
             refusal: None,
@@ -108,7 +171,7 @@ impl<S: Socket> DownstreamIo<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> DownstreamIo<S> {
+impl<S: Socket> DownstreamIo<S> {
     /// Answers, and closes.
     fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.refusal.as_mut().filter(|rest| !rest.is_empty()) {
@@ -144,7 +207,7 @@ impl<S: AsyncRead + Unpin> DownstreamIo<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DownstreamIo<S> {
+impl<S: Socket> AsyncRead for DownstreamIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.state.streams().is_some() {
             return self.poll_frames(cx, buf);
@@ -156,19 +219,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DownstreamIo<S> {
         }
         let before = buf.filled().len();
         if self.refusal.is_none() {
+            self.watch = Watch::Library;
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            self.watch = if buf.filled().len() == before { Watch::Ended } else { Watch::Nobody };
             let begins = self.state.received();
             let after_line = self.state.ended_with_line();
             let bytes = &buf.filled()[before..];
-            let read = self.line.as_mut().map_or(Ok(()), |line| {
-                if begins {
-                    line.begin(after_line);
-                }
-                line.read(bytes, after_line)
-            });
-            match read {
+            match self.line.as_mut().map_or(Ok(()), |line| line.read(bytes, begins, after_line)) {
                 Ok(()) => return Poll::Ready(Ok(())),
-                Err(refusal) => self.refusal = Some(refusal.into()),
+                Err(refusal) => self.refusal = Some(refusal),
             }
             self.state.refuse_line();
             buf.set_filled(before);
@@ -178,7 +237,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for DownstreamIo<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DownstreamIo<S> {
+impl<S: Socket> DownstreamIo<S> {
+    /// Whether the caller of an HTTP/1 request has left. While hyper holds bytes that came behind the request, it reads on only
+    /// after the response, and would serve somebody who is gone.
+    fn has_left(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.state.serves_http1() {
+            self.end_seen = None;
+            return false;
+        }
+        let ended = match self.watch {
+            Watch::Library => {
+                // Until it is polled the next time, when it may read no more.
+                self.watch = Watch::Nobody;
+                return false;
+            }
+            Watch::Ended => true,
+            Watch::Nobody => match self.stream.poll_ahead(cx) {
+                Poll::Ready(ahead) => ahead == Ahead::End,
+                Poll::Pending => return false,
+            },
+        };
+        self.state.look_again();
+        ended && self.end_seen.get_or_insert_with(Instant::now).elapsed() >= END_TIME
+    }
+}
+
+impl<S: Socket> AsyncWrite for DownstreamIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         self.state.wrote(std::iter::once(&buf[..written]));
@@ -207,6 +291,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DownstreamIo<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.state.flushed();
+        // Also called when there is nothing to write, whenever the connection is polled.
+        if self.has_left(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -8,14 +8,13 @@ use std::{
 };
 
 use http::StatusCode;
-use hyper::body::Incoming;
 
 use super::{
     deadlines::{Deadline, Timer},
     permit::Permit,
-    queue,
     record::Record,
     rejection::{Malformed, Rejection, UpstreamFailure},
+    request_body::RequestBody,
     state::Worker,
     upstream::{
         connect::{Attempt, attempt_delay, is_out_of_connections, race},
@@ -26,9 +25,9 @@ use super::{
     },
     upstream_request::UpstreamRequest,
 };
-use crate::index::{slots::Asked, upstream::Upstream};
+use crate::index::{slots::Slot, upstream::Upstream};
 
-/// Returns when the head of the response is here. `asked`: as [`Permit::ask_for_slot`] says.
+/// Returns when the head of the response is here. `slot` of `None`: the Deployment takes any number of requests.
 ///
 /// An upstream that takes no connection, or not soon, is passed over: the gateway has sent it nothing. A request that met
 /// an idle connection just as the upstream closed it is sent once more, if the upstream cannot have seen it or it can do no
@@ -40,8 +39,8 @@ pub async fn forward(
     worker: &Worker,
     mut deadline: Deadline,
     request: &UpstreamRequest<'_>,
-    asked: Option<Asked>,
-    body: Option<Incoming>,
+    mut slot: Option<Slot>,
+    body: Option<RequestBody>,
     record: &mut Record,
 ) -> Result<(ResponseHead, Box<Exchange>), Rejection> {
     let received = request.request().received;
@@ -49,15 +48,9 @@ pub async fn forward(
     let max_body = request.permit().spec().settings.max_body_bytes;
     let mut reusable = Some(received.settings.upstream_keep_alive);
     let mut writer = RequestWriter::new(body, request.framing(), max_body, || request.trailer_rules());
-    let mut slot = match asked {
-        None => None,
-        Some(Asked::Granted(slot)) => Some(slot),
-        // Boxed, so that it is no part of requests that never wait.
-        Some(Asked::Waits(waiting)) => Some(Box::pin(queue::wait(waiting, &deadline, &mut writer, record)).await?),
-    };
-    record.forwards();
+    let now = record.forwards();
     loop {
-        let (connection, load) = connect(worker, request.permit(), &deadline, reusable).await?;
+        let (connection, load) = connect(worker, request.permit(), &deadline, reusable, now).await?;
         deadline.by_upstream(connection.ends);
         writer.start(request.write(load.upstream().url.base_path()));
         // Boxed, as it is large and passed on at every stage from here.
@@ -89,15 +82,16 @@ pub async fn forward(
 /// A connection to the first upstream that takes one: an idle one if there is one. Each upstream is waited for a moment
 /// before the next is tried beside it, and until `connect_timeout` after the last one began.
 ///
-/// `reusable`: how long a connection may have been idle. `None`: it must be a new one.
+/// `reusable`: how long a connection may have been idle at `now`. `None`: it must be a new one.
 async fn connect(
     worker: &Worker,
     permit: &Permit,
     deadline: &Deadline,
     reusable: Option<Duration>,
+    now: Instant,
 ) -> Result<(pool::Connection, Load), Rejection> {
     let upstreams = permit.upstreams();
-    let idle = |upstream| reusable.and_then(|keep_alive| worker.pool.take(upstream, keep_alive));
+    let idle = |upstream| reusable.and_then(|keep_alive| worker.pool.take(upstream, keep_alive, now));
     if let Some(first) = upstreams.first()
         && let Some(connection) = idle(first)
     {
@@ -113,7 +107,7 @@ async fn connect(
     match Box::pin(deadline.guard(race(attempts, delay))).await? {
         Some(Ok(connected)) => Ok(connected),
         Some(Err(error)) if is_out_of_connections(&error) => Err(Rejection::OutOfConnections),
-        Some(Err(error)) => Err(UpstreamFailure::Connect(error.kind()).into()),
+        Some(Err(error)) => Err(UpstreamFailure::of_connect(&error).into()),
         None => Err(UpstreamFailure::Connect(ErrorKind::NotFound).into()),
     }
 }
@@ -126,7 +120,7 @@ async fn open(
     delay: Duration,
 ) -> std::io::Result<(pool::Connection, Load)> {
     let upstream = Arc::clone(load.upstream());
-    if let Some(connection) = reusable.and_then(|keep_alive| pool.take(&upstream, keep_alive)) {
+    if let Some(connection) = reusable.and_then(|keep_alive| pool.take(&upstream, keep_alive, Instant::now())) {
         return Ok((connection, load));
     }
     let attempt = Attempt::begin(delay, |connected| note(&upstream, connected));
@@ -140,6 +134,7 @@ async fn open(
 fn note(upstream: &Upstream, connected: bool) {
     let url = &upstream.url;
     if connected && upstream.reachability.connected() {
+        upstream.returned(Instant::now());
         tracing::info!(upstream = %url, "an upstream takes connections again");
     } else if !connected {
         upstream.metrics.took_no_connection();

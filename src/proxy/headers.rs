@@ -8,8 +8,9 @@ use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{
-        CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, SET_COOKIE, TRANSFER_ENCODING,
-        UPGRADE, VARY,
+        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, EXPECT, HOST, ORIGIN, REFERER, SEC_WEBSOCKET_PROTOCOL,
+        SET_COOKIE, TRANSFER_ENCODING, UPGRADE, USER_AGENT, VARY,
     },
     request::Parts,
 };
@@ -48,12 +49,18 @@ pub fn check_size(head: &Parts, limits: &LimitConfig) -> Result<(), BadRequest> 
     }
 }
 
-/// Refuses a message that an upstream could take apart in another way than the gateway.
+/// Refuses a message that an upstream could take apart in another way than the gateway. Returns the fields that `Connection`
+/// takes away (RFC 9110 § 7.6.1).
 ///
 /// # Errors
 /// [`BadRequest::TransferEncoding`], [`BadRequest::ConnectionOptions`], [`BadRequest::Connection`],
 /// [`BadRequest::ServiceWorker`].
-pub fn check_message(headers: &HeaderMap, identity_fields: &IdentityFields) -> Result<(), BadRequest> {
+pub fn check_message<'h>(headers: &'h HeaderMap, identity_fields: &IdentityFields) -> Result<Vec<&'h str>, BadRequest> {
+    // Most messages have none of these, and one look at all names costs less than three look-ups.
+    let matters = |name: &HeaderName| matches!(*name, TRANSFER_ENCODING | CONNECTION) || *name == SERVICE_WORKER;
+    if !headers.keys().any(matters) {
+        return Ok(Vec::new());
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some() {
@@ -73,7 +80,7 @@ pub fn check_message(headers: &HeaderMap, identity_fields: &IdentityFields) -> R
     if headers.contains_key(&SERVICE_WORKER) {
         return Err(BadRequest::ServiceWorker);
     }
-    Ok(())
+    Ok(nominated(headers).filter(|name| !is_connection_option(name)).collect())
 }
 
 /// Refuses what Bento would unpickle, which lets a caller run code in the service.
@@ -81,8 +88,14 @@ pub fn check_message(headers: &HeaderMap, identity_fields: &IdentityFields) -> R
 /// # Errors
 /// [`BadRequest::Pickle`], [`BadRequest::PayloadField`].
 pub fn check_pickle(headers: &HeaderMap) -> Result<(), BadRequest> {
-    let names_pickle =
-        |value: &HeaderValue| value.as_bytes().windows(6).any(|part| part.eq_ignore_ascii_case(b"pickle"));
+    let names_pickle = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        // By the letter that is rarest in types of content.
+        memchr::memchr2_iter(b'k', b'K', value).any(|at| {
+            let part = at.checked_sub(3).and_then(|begin| value.get(begin..begin + 6));
+            part.is_some_and(|part| part.eq_ignore_ascii_case(b"pickle"))
+        })
+    };
     match () {
         () if headers.get_all(CONTENT_TYPE).iter().any(names_pickle) => Err(BadRequest::Pickle),
         () if headers.keys().any(|name| name.as_str().starts_with("payload-")) => Err(BadRequest::PayloadField),
@@ -107,7 +120,7 @@ pub fn asks_for_websocket(head: &Parts, has_body: bool) -> Result<bool, BadReque
 /// Whether a trailer may pass: nothing that frames, routes or authenticates (RFC 9110 § 6.5.1), nothing of ours.
 pub fn may_be_trailer(name: &HeaderName, identity_fields: &IdentityFields) -> bool {
     let text = name.as_str();
-    request_field(text, identity_fields) == FieldRule::Pass
+    request_field(name, identity_fields) == FieldRule::Pass
         // Some servers add trailers to the fields that an application has seen, where Bento would unpickle by these.
         && !text.starts_with("payload-")
         && !matches!(
@@ -123,16 +136,12 @@ pub fn put_field(out: &mut BytesMut, name: &str, value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
-/// Takes our own cookies out of what a service says to a browser: with one it could sign somebody in as another.
-pub fn strip_response(headers: &mut HeaderMap) {
-    headers.remove(&SERVICE_WORKER_ALLOWED);
-    if !headers.contains_key(SET_COOKIE) {
-        return;
-    }
-    let all: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().cloned().collect();
-    headers.remove(SET_COOKIE);
-    for value in all.into_iter().filter(|value| !cookie::is_ours(value.as_bytes())) {
-        headers.append(SET_COOKIE, value);
+/// Whether a field of a service's response may reach the caller. None of our own cookies, with which it could sign somebody
+/// in as another, and no word on service workers: one could read what people type on the gateway's pages.
+pub fn may_answer(name: &HeaderName, value: &HeaderValue) -> bool {
+    match *name {
+        SET_COOKIE => !cookie::is_ours(value.as_bytes()),
+        _ => *name != SERVICE_WORKER_ALLOWED,
     }
 }
 
@@ -155,14 +164,27 @@ pub enum FieldRule {
     WebSocketProtocol,
 }
 
-/// The rule for the field with this name, in lower case.
-pub fn request_field(name: &str, identity_fields: &IdentityFields) -> FieldRule {
-    match name {
-        "authorization" => FieldRule::Authorization,
-        "cookie" => FieldRule::Cookie,
-        "sec-websocket-protocol" => FieldRule::WebSocketProtocol,
+/// The rule for the field with this name.
+pub fn request_field(name: &HeaderName, identity_fields: &IdentityFields) -> FieldRule {
+    match *name {
+        AUTHORIZATION => FieldRule::Authorization,
+        COOKIE => FieldRule::Cookie,
+        SEC_WEBSOCKET_PROTOCOL => FieldRule::WebSocketProtocol,
         // Written by us from what was decided, or answered by us.
-        "host" | "content-length" | "expect" => FieldRule::Drop,
+        HOST | CONTENT_LENGTH | EXPECT => FieldRule::Drop,
+        // What nearly every request has, and claims nothing, need not be looked for.
+        ACCEPT | ACCEPT_ENCODING | ACCEPT_LANGUAGE | CONTENT_TYPE | ORIGIN | REFERER | USER_AGENT => {
+            match identity_fields.ruling(name.as_str()) {
+                Some(Ruling::Drop) => FieldRule::Drop,
+                Some(Ruling::Allow) | None => FieldRule::Pass,
+            }
+        }
+        _ => other_field(name.as_str(), identity_fields),
+    }
+}
+
+fn other_field(name: &str, identity_fields: &IdentityFields) -> FieldRule {
+    match name {
         name if is_hop_by_hop(name) => FieldRule::Drop,
         // WSGI and ASGI read `_` as `-`, and some servers `.` too: `x_forwarded_for` would be a second spelling.
         name if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => FieldRule::Drop,
@@ -195,11 +217,6 @@ pub fn is_hop_by_hop(name: &str) -> bool {
 /// counted.
 pub fn is_persistent(head: &Parts) -> bool {
     head.version == Version::HTTP_11 && !nominated(&head.headers).any(|option| option.eq_ignore_ascii_case("close"))
-}
-
-/// The fields that `Connection` takes away (RFC 9110 § 7.6.1).
-pub fn named_by_connection(headers: &HeaderMap) -> Vec<&str> {
-    nominated(headers).filter(|name| !is_connection_option(name)).collect()
 }
 
 fn nominated(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -237,17 +254,21 @@ mod tests {
         headers
     }
 
+    fn rule(name: &'static str, identity_fields: &IdentityFields) -> FieldRule {
+        request_field(&HeaderName::from_static(name), identity_fields)
+    }
+
     fn check(headers: &HeaderMap) -> Result<(), BadRequest> {
-        check_message(headers, &IdentityFields::default())
+        check_message(headers, &IdentityFields::default()).map(drop)
     }
 
     #[test]
     fn the_operator_changes_the_list() {
         let fields =
             IdentityFields { drop: vec!["X-Corp-*".parse().unwrap()], allow: vec!["X-User-Id".parse().unwrap()] };
-        assert_eq!(request_field("x-corp-id", &fields), FieldRule::Drop);
-        assert_eq!(request_field("x-user-id", &fields), FieldRule::Pass);
-        assert_eq!(request_field("x-user", &fields), FieldRule::Drop);
+        assert_eq!(rule("x-corp-id", &fields), FieldRule::Drop);
+        assert_eq!(rule("x-user-id", &fields), FieldRule::Pass);
+        assert_eq!(rule("x-user", &fields), FieldRule::Drop);
         assert!(!may_be_trailer(&HeaderName::from_static("x-corp-id"), &fields));
         // Nobody takes away what is to arrive, nor what is to be seen as dropped.
         for name in ["x-corp-id", "x-user-id"] {
@@ -268,7 +289,7 @@ mod tests {
             "x-custom",
             "sec-websocket-key",
         ] {
-            assert_eq!(request_field(name, &IdentityFields::default()), FieldRule::Pass, "{name}");
+            assert_eq!(rule(name, &IdentityFields::default()), FieldRule::Pass, "{name}");
         }
         for name in [
             "x-forwarded-for",
@@ -294,7 +315,7 @@ mod tests {
             "remote-user",
             "expect",
         ] {
-            assert_eq!(request_field(name, &IdentityFields::default()), FieldRule::Drop, "{name}");
+            assert_eq!(rule(name, &IdentityFields::default()), FieldRule::Drop, "{name}");
         }
     }
 

@@ -4,11 +4,15 @@
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
-use super::credential::{BadCredential, Presented};
+mod running;
+
+use super::credential::Presented;
+pub use super::denied::{Denied, Unavailable};
 use crate::{
     domain::{
-        decision::{self, Destination, Reason},
+        decision::{self, Reason},
         deployment::DeploymentSpec,
+        preset::Preset,
         timestamp::Timestamp,
         token::TokenUid,
         token_text::PresentedToken,
@@ -17,65 +21,48 @@ use crate::{
     gateway::Gateway,
     http::network::Network,
     index::{
+        budgets::Exhausted,
+        entry::Entry,
         follow::Index,
-        freshness::NotFresh,
         rate::Left,
         routes::{Deployment, Route},
-        slots::{Asked, Flow, Full},
-        tokens::TokenIndex,
-        upstream::{self, Upstream},
+        slots::{Asked, Flow, Full, Slot},
+        upstream::Upstream,
         usage::Usage,
         verify::{NotProven, ProvenToken, Verifier, VerifyError},
     },
-    system,
+    system::{self, clock::ClockReading},
     telemetry::request_metrics::DeploymentMetrics,
 };
 
-/// Allowed: this request to this Deployment, by this token or because the Deployment is public.
+/// Allowed: this request to this Deployment, by this token or because none is asked for.
 #[derive(Clone)]
 pub struct Permit {
     deployment: Arc<Deployment>,
-    /// `None`: the Deployment is public.
-    token: Option<ProvenToken>,
+    grant: Grant,
+    /// The preset that closes the route, which a scope of the token opens. `None`: it is open.
+    closed_by: Option<Preset>,
     prefix_len: usize,
 }
 
-/// Why a request may not pass, or cannot be decided about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denied {
-    NoCredential,
-    Credential(BadCredential),
-    /// The token is unknown or its secret is wrong: the caller is not told which.
-    InvalidToken,
-    /// The secret was proven, hence the caller may be told the reason.
-    Refused {
-        reason: Reason,
-        token: TokenUid,
-    },
-    /// The browser's session has ended, or was never one of this Deployment.
-    SessionOver,
-    /// The request carries nothing but a browser's session, and a page of another site made it.
-    CrossSite,
-    /// `bentoml cloud login` was given the address of the proxy.
-    LoginElsewhere,
-    /// An operator has stopped the Deployment, until somebody starts it again.
-    Terminated,
-    Unavailable(Unavailable),
+/// Why a request may pass.
+#[derive(Clone)]
+enum Grant {
+    /// The Deployment is public.
+    Public,
+    /// It asks for the health of the service, which takes no token.
+    Probe,
+    Token(ProvenToken),
+    /// It would be refused if the Deployment were enforced already. Boxed, as it is rare and large.
+    LetThrough(Box<LetThrough>),
 }
 
-/// Why the gateway cannot decide: never a 401, since the caller can do nothing about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unavailable {
-    /// The store was never reached.
-    NeverLoaded,
-    /// The store was not reached for `store.max_staleness`.
-    Stale,
-    /// The index does not know the token, and the store that would know cannot be asked.
-    StoreAway,
-    /// Too many first verifications are waiting.
-    Overloaded,
-    /// The stored hash cannot be checked; the log says why.
-    Internal,
+#[derive(Clone)]
+struct LetThrough {
+    reason: Denied,
+    /// Whom the credential has shown, which nobody is told: whether somebody takes the right away is asked as long as the
+    /// request runs. `None`: nobody who is known.
+    token: Option<ProvenToken>,
 }
 
 /// What is asked in order to decide.
@@ -85,11 +72,25 @@ pub struct Gate<'a> {
     usage: &'a Usage,
 }
 
-/// What the decision says at once.
-enum Admission<'a> {
-    Permitted(Permit),
-    /// Nothing yet: this token's secret was never proven in this process.
-    Unproven(PresentedToken<'a>),
+/// Why there is no decision that permits, at once.
+enum Stop<'p> {
+    Denied(Denied),
+    /// This token's secret was never proven in this process.
+    Unproven(PresentedToken<'p>),
+}
+
+/// Whom the credential shows.
+struct Shown<T> {
+    token: T,
+    /// `Some`: a browser's session, and whether it can be one of the Deployment that was asked for.
+    session: Option<bool>,
+}
+
+/// What the decision permits, for whoever only wants to know.
+pub struct Ruling {
+    pub deployment: Arc<Deployment>,
+    /// `None`: no token is asked for.
+    pub token: Option<Arc<Entry>>,
 }
 
 impl<'g> Gate<'g> {
@@ -111,59 +112,166 @@ impl<'g> Gate<'g> {
         presented: Presented<'_>,
         from: Network,
     ) -> Result<Permit, Denied> {
+        self.once_proven(route, presented, from, |route| self.decide(route, presented, ClockReading::now())).await
+    }
+
+    /// The same for a request to the Deployment: until it is enforced, those pass that would be refused. Nothing is said of
+    /// who they are.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub async fn admit_or_let_through(
+        &self,
+        route: &mut Route<'_>,
+        presented: Presented<'_>,
+        from: Network,
+    ) -> Result<Permit, Denied> {
+        let reason = match self.admit(route, presented, from).await {
+            Ok(permit) => return Ok(permit),
+            Err(reason) => reason,
+        };
+        let Some(deployment) = &route.deployment else { return Err(reason) };
+        if !reason.is_let_through() || route.closed_by().is_some() || !deployment.enforcement.lets_through(system::now)
+        {
+            return Err(reason);
+        }
+        let deployment = Arc::clone(running(deployment)?);
+        let token = self.shown(presented, system::now()).ok().map(|shown| shown.token);
+        let grant = Grant::LetThrough(Box::new(LetThrough { reason, token }));
+        Ok(Permit { deployment, grant, closed_by: None, prefix_len: route.prefix_len })
+    }
+
+    /// What [`Gate::admit`] would decide at `at`, by what is known now. Nothing is counted and no use is noted.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub async fn explain(
+        &self,
+        route: &mut Route<'_>,
+        presented: Presented<'_>,
+        at: Timestamp,
+        from: Network,
+    ) -> Result<Ruling, Denied> {
+        let decided = |route: &Route<'_>| {
+            self.index.freshness.check().map_err(Denied::from)?;
+            let (deployment, token) = self.rule(route, at, || self.shown(presented, at))?;
+            let token = token.map(|token: ProvenToken| token.shared_entry());
+            Ok(Ruling { deployment: Arc::clone(deployment), token })
+        };
+        self.once_proven(route, presented, from, decided).await
+    }
+
+    /// The same for the newest secret of a token, which nobody shows. `token` of `None`: the index does not know it.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub fn explain_token(&self, route: &Route<'_>, token: Option<Arc<Entry>>, at: Timestamp) -> Result<Ruling, Denied> {
+        self.index.freshness.check()?;
+        let unknown = || match self.index.freshness.is_current() {
+            true => Denied::InvalidToken,
+            false => Denied::Unavailable(Unavailable::StoreAway),
+        };
+        let shown = || Ok::<_, Denied>(Shown { token: token.ok_or_else(unknown)?, session: None });
+        let (deployment, token) = self.rule(route, at, shown)?;
+        Ok(Ruling { deployment: Arc::clone(deployment), token })
+    }
+
+    /// Decides once the token has been verified, if it has to be.
+    async fn once_proven<'p, R>(
+        &self,
+        route: &mut Route<'_>,
+        presented: Presented<'p>,
+        from: Network,
+        decide: impl Fn(&Route<'_>) -> Result<R, Stop<'p>>,
+    ) -> Result<R, Denied> {
         loop {
-            match self.decide(route, presented, system::now())? {
-                Admission::Permitted(permit) => return Ok(permit),
-                Admission::Unproven(token) => {
+            match decide(route) {
+                Ok(decided) => return Ok(decided),
+                Err(Stop::Denied(reason)) => return Err(reason),
+                Err(Stop::Unproven(token)) => {
                     // Boxed, as it is rare and large.
                     let proven = Box::pin(self.verifier.prove(&self.index.tokens, token, from)).await;
-                    proven.map_err(|reason| not_proven(reason, presented))?;
                     *route = self.index.route(route.key);
+                    proven.map_err(|reason| not_proven(reason, presented))?;
                 }
             }
         }
     }
 
-    /// The decision table of `docs/architecture.md`, row by row. It never waits: what it reads is what holds now.
-    fn decide<'p>(&self, route: &Route<'_>, presented: Presented<'p>, now: Timestamp) -> Result<Admission<'p>, Denied> {
-        self.index.freshness.check()?;
-        if let Some(deployment) = &route.deployment
-            && !deployment.spec.protected
-        {
-            return Permit::new(deployment, None, route).map(Admission::Permitted);
-        }
-        let token = match presented {
-            Presented::Bad(bad) => return Err(Denied::Credential(bad)),
-            Presented::Nothing => return Err(Denied::NoCredential),
-            Presented::Session { cross_site: true, .. } => return Err(Denied::CrossSite),
-            Presented::Session { session, .. } => session.token,
-            Presented::Token(token) => token,
-        };
-        let proven = self.verifier.authenticate_now(self.index, token, now);
-        let Some(proven) = proven.map_err(|reason| not_proven(reason, presented))? else {
-            return Ok(Admission::Unproven(token));
-        };
-        if let Presented::Session { session, .. } = presented
-            && !(session.counts && is_session_at(&proven, route, now))
-        {
-            return Err(Denied::SessionOver);
-        }
-        let refused = |reason| Denied::Refused { reason, token: proven.entry().uid };
-        decision::decide(proven.entry().holder(), route.destination(), now).map_err(refused)?;
-        // The decision has refused what leads nowhere.
-        let Some(deployment) = &route.deployment else { return Err(refused(Reason::NoSuchDeployment)) };
-        let permit = Permit::new(deployment, Some(proven), route)?;
-        if let Some(token) = &permit.token {
+    fn decide<'p>(&self, route: &Route<'_>, presented: Presented<'p>, now: ClockReading) -> Result<Permit, Stop<'p>> {
+        self.index.freshness.check_at(now).map_err(Denied::from)?;
+        let now = now.wall;
+        let (deployment, token) = self.rule(route, now, || self.shown(presented, now))?;
+        let deployment = Arc::clone(deployment);
+        if let Some(token) = &token {
             self.usage.note(token, now);
         }
-        Ok(Admission::Permitted(permit))
+        // Nobody asks it of what needs no token.
+        let closed_by = token.as_ref().and_then(|_| route.closed_by());
+        let grant = match token {
+            Some(token) => Grant::Token(token),
+            None if deployment.spec.protected => Grant::Probe,
+            None => Grant::Public,
+        };
+        Ok(Permit { deployment, grant, closed_by, prefix_len: route.prefix_len })
+    }
+
+    /// The decision table of `docs/architecture.md`, row by row. It never waits: what it reads is what holds now. `shown` is
+    /// asked only where a token is needed.
+    fn rule<'r, T: AsRef<Entry>, E: From<Denied>>(
+        &self,
+        route: &'r Route<'_>,
+        now: Timestamp,
+        shown: impl FnOnce() -> Result<Shown<T>, E>,
+    ) -> Result<(&'r Arc<Deployment>, Option<T>), E> {
+        if let Some(deployment) = route.public_deployment() {
+            return Ok((running(deployment)?, None));
+        }
+        let Shown { token, session } = shown()?;
+        let entry = token.as_ref();
+        if let Some(counts) = session
+            && !(counts && is_session_at(entry, route, now))
+        {
+            return Err(Denied::SessionOver.into());
+        }
+        let refused = |reason| Denied::Refused { reason, token: entry.uid };
+        decision::decide(entry.holder(), route.destination(), now).map_err(refused)?;
+        // The decision has refused what leads nowhere.
+        let Some(deployment) = &route.deployment else { return Err(refused(Reason::NoSuchDeployment).into()) };
+        Ok((running(deployment)?, Some(token)))
+    }
+
+    /// Whom the credential of a request shows.
+    fn shown<'p>(&self, presented: Presented<'p>, now: Timestamp) -> Result<Shown<ProvenToken>, Stop<'p>> {
+        let (token, session) = match presented {
+            Presented::Bad(bad) => return Err(Denied::Credential(bad).into()),
+            Presented::Nothing => return Err(Denied::NoCredential.into()),
+            Presented::Session { cross_site: true, .. } => return Err(Denied::CrossSite.into()),
+            Presented::Session { session, .. } => (session.token, Some(session.counts)),
+            Presented::Token(token) => (token, None),
+        };
+        let proven = self.verifier.authenticate_now(self.index, token, now);
+        match proven.map_err(|reason| not_proven(reason, presented))? {
+            Some(token) => Ok(Shown { token, session }),
+            None => Err(Stop::Unproven(token)),
+        }
     }
 }
 
+impl From<Denied> for Stop<'_> {
+    fn from(reason: Denied) -> Self {
+        Self::Denied(reason)
+    }
+}
+
+fn running(deployment: &Arc<Deployment>) -> Result<&Arc<Deployment>, Denied> {
+    if deployment.spec.terminated { Err(Denied::Terminated) } else { Ok(deployment) }
+}
+
 /// Whether the session is one of this very Deployment and has not run out. Whatever else ended it has its own reason.
-fn is_session_at(proven: &ProvenToken, route: &Route<'_>, now: Timestamp) -> bool {
-    let here = |deployment: &Arc<Deployment>| proven.entry().is_session_of(&deployment.spec.name);
-    let over = decision::alive(&proven.entry().holder(), now) == Err(Reason::Rotated);
+fn is_session_at(entry: &Entry, route: &Route<'_>, now: Timestamp) -> bool {
+    let here = |deployment: &Arc<Deployment>| entry.is_session_of(&deployment.spec.name);
+    let over = decision::alive(&entry.holder(), now) == Err(Reason::Rotated);
     route.deployment.as_ref().is_some_and(here) && !over
 }
 
@@ -172,6 +280,7 @@ fn not_proven(reason: NotProven, presented: Presented<'_>) -> Denied {
     match (reason, presented) {
         (NotProven::Invalid, Presented::Session { .. }) => Denied::SessionOver,
         (NotProven::Invalid, _) => Denied::InvalidToken,
+        (NotProven::Ended, presented) => Denied::Ended { session: matches!(presented, Presented::Session { .. }) },
         (NotProven::StoreAway, _) => Denied::Unavailable(Unavailable::StoreAway),
         (NotProven::Unavailable(VerifyError::Overloaded), _) => Denied::Unavailable(Unavailable::Overloaded),
         (NotProven::Unavailable(error @ VerifyError::Broken(_)), _) => {
@@ -181,23 +290,7 @@ fn not_proven(reason: NotProven, presented: Presented<'_>) -> Denied {
     }
 }
 
-impl From<NotFresh> for Denied {
-    fn from(reason: NotFresh) -> Self {
-        Self::Unavailable(match reason {
-            NotFresh::NeverLoaded => Unavailable::NeverLoaded,
-            NotFresh::Stale => Unavailable::Stale,
-        })
-    }
-}
-
 impl Permit {
-    fn new(deployment: &Arc<Deployment>, token: Option<ProvenToken>, route: &Route<'_>) -> Result<Self, Denied> {
-        if deployment.spec.terminated {
-            return Err(Denied::Terminated);
-        }
-        Ok(Self { deployment: Arc::clone(deployment), token, prefix_len: route.prefix_len })
-    }
-
     pub fn spec(&self) -> &DeploymentSpec {
         &self.deployment.spec
     }
@@ -208,17 +301,24 @@ impl Permit {
 
     /// Where the request may go, in the order in which it is tried.
     pub fn upstreams(&self) -> Cow<'_, [Arc<Upstream>]> {
-        upstream::in_order(&self.deployment.upstreams, Instant::now)
+        self.deployment.upstreams.in_order(Instant::now)
     }
 
-    /// `None`: the Deployment is public.
+    /// `None`: no token is asked for, or the Deployment is not enforced yet and the caller would be refused.
     pub fn token_uid(&self) -> Option<TokenUid> {
-        self.token.as_ref().map(|token| token.entry().uid)
+        self.token().map(|token| token.entry().uid)
+    }
+
+    fn token(&self) -> Option<&ProvenToken> {
+        match &self.grant {
+            Grant::Token(token) => Some(token),
+            Grant::Public | Grant::Probe | Grant::LetThrough(_) => None,
+        }
     }
 
     /// What the upstream is shown. `None`: nothing.
     pub fn upstream_credential(&self) -> Option<&Arc<UpstreamCredential>> {
-        self.deployment.credential.as_ref()
+        self.deployment.access.credential.as_ref()
     }
 
     /// Counts a request, if the Deployment limits how often one may ask. `None`: it does not. `from` is whose request it is
@@ -230,13 +330,32 @@ impl Permit {
         self.deployment.rate_limit.as_ref().map(|limit| limit.count(self.flow(from))).transpose()
     }
 
-    /// Asks for a slot, if the Deployment takes only so many requests at once. `None`: any number. `from`: as above.
+    /// Whether something is left of what may be used of the Deployment.
+    ///
+    /// # Errors
+    /// [`Exhausted`].
+    pub fn check_budgets(&self) -> Result<(), Exhausted> {
+        let Some(budgets) = &self.deployment.budgets else { return Ok(()) };
+        budgets.check(self.token_uid(), system::now())
+    }
+
+    /// Asks for a slot, if the Deployment takes only so many requests at once. `None`: any number. `from`: as above. `waited`:
+    /// what the request has waited for, which was for this Deployment unless that was changed meanwhile.
     ///
     /// # Errors
     /// [`Full`].
-    pub fn ask_for_slot(&self, from: Network) -> Result<Option<Asked>, Full> {
-        let concurrency = self.deployment.spec.settings.concurrency();
-        concurrency.map(|concurrency| self.deployment.slots.ask(self.flow(from), &concurrency)).transpose()
+    pub fn ask_for_slot(&self, from: Network, waited: Option<Slot>) -> Result<Option<Asked>, Full> {
+        let Some(concurrency) = self.deployment.spec.settings.concurrency() else { return Ok(None) };
+        let slots = &self.deployment.slots;
+        match waited.filter(|slot| slot.is_of(slots)) {
+            Some(slot) => Ok(Some(Asked::Granted(slot))),
+            None => slots.ask(self.flow(from), &concurrency).map(Some),
+        }
+    }
+
+    /// Whether requests wait until this one gives back its slot.
+    pub fn is_waited_for(&self) -> bool {
+        self.deployment.spec.settings.concurrency().is_some() && self.deployment.slots.load().1 > 0
     }
 
     fn flow(&self, from: Network) -> Flow {
@@ -245,7 +364,7 @@ impl Permit {
 
     /// Whether the caller has shown nothing but a browser's cookie.
     pub fn is_of_session(&self) -> bool {
-        self.token.as_ref().is_some_and(|token| token.entry().is_session_of(&self.deployment.spec.name))
+        self.token().is_some_and(|token| token.entry().is_session_of(&self.deployment.spec.name))
     }
 
     /// Bytes of the path that named the Deployment, to be taken off.
@@ -253,17 +372,11 @@ impl Permit {
         self.prefix_len
     }
 
-    /// Whether a new request with this token would be admitted now: running work ends with the permission for it.
-    ///
-    /// # Errors
-    /// The [`Reason`] that a new request would get.
-    pub fn still_holds(&self, index: &TokenIndex, now: Timestamp) -> Result<(), Reason> {
-        let Some(token) = &self.token else { return Ok(()) };
-        let destination = Destination::Deployment(self.deployment.spec.name.as_str());
-        match index.find(token.lookup_id()) {
-            Some(entry) => decision::decide(entry.holder(), destination, now),
-            // A browser session that ended long ago, or a token that the store does not have any more.
-            None => decision::decide(token.entry().holder(), destination, now).and(Err(Reason::Gone)),
+    /// Why it would be refused if the Deployment were enforced already. `None`: it would not.
+    pub fn let_through(&self) -> Option<Denied> {
+        match &self.grant {
+            Grant::LetThrough(passed) => Some(passed.reason),
+            Grant::Public | Grant::Probe | Grant::Token(_) => None,
         }
     }
 }

@@ -6,26 +6,35 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::TRANSFER_ENCODING};
+use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 
 use super::{
     forward::forward,
     headers,
+    metering::Meter,
     pages::{self, OwnPage},
     permit::Gate,
+    queue,
     rate_fields::say_rate,
     record::Record,
     rejection::Rejection,
     reply,
     request::{Received, Routed},
+    request_body::RequestBody,
     request_id::{self, Digits, X_REQUEST_ID},
     state::{Connection, Worker},
     upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead},
-    upstream_request::UpstreamRequest,
+    upstream_request::{UpstreamRequest, framing},
     websocket,
 };
-use crate::{http::network::Network, index::slots::Full};
+use crate::{
+    http::network::Network,
+    index::{
+        rate::Left,
+        slots::{Asked, Full, Slot},
+    },
+};
 
 /// Responds to one request; there is always a response, and always a record. `stream`: of HTTP/2.
 pub async fn handle(
@@ -38,7 +47,8 @@ pub async fn handle(
     let mut digits = Digits::default();
     let id = request_id::of_request(&head.headers, || worker.next_request_number(), &mut digits);
     let has_body = !body.is_end_stream();
-    let mut record = worker.record(&connection, stream, !has_body || head.headers.contains_key(TRANSFER_ENCODING));
+    let is_chunked = has_body && body.size_hint().exact().is_none();
+    let mut record = worker.record(&connection, stream, !has_body || is_chunked);
     record.request(id, &head.method, head.uri.path());
     let settings = worker.gateway.settings.load();
     record.persistent(headers::is_persistent(&head));
@@ -98,25 +108,53 @@ async fn serve(
     if let Some(response) = routed.preflight() {
         return Ok(Served::ByGateway(response));
     }
-    let permit = routed.admit(&Gate::of(&worker.gateway)).await?;
-    record.deployment(permit.spec(), permit.metrics());
-    record.token(permit.token_uid());
-
-    let request = UpstreamRequest::new(routed.request, &permit, body.as_ref())?;
+    let framing = framing(routed.head(), body.as_ref());
     let from = Network::of(record.client_address());
-    let left = permit.count(from).map_err(Rejection::RateLimited)?;
-    let asked = permit.ask_for_slot(from).map_err(|Full| Rejection::QueueFull)?;
     let connection = routed.request.received.connection;
-    let deadline = worker.sweep.register(permit.clone(), connection.downstream(), connection.ends);
-    let (mut response, exchange) = forward(worker, deadline, &request, asked, body.take(), record).await?;
+    // Of a request that has waited for its turn.
+    let mut waited = None;
+    loop {
+        let permit = routed.admit(&Gate::of(&worker.gateway)).await?;
+        record.permitted(&permit);
+        let request = UpstreamRequest::new(routed.request, &permit, framing)?;
+        let (slot, left, taken) = match waited.take() {
+            None => {
+                permit.check_budgets().map_err(Rejection::BudgetExhausted)?;
+                (None, permit.count(from).map_err(Rejection::RateLimited)?, None)
+            }
+            Some(Waited { slot, left, body }) => (Some(slot), left, body),
+        };
+        let asked = permit.ask_for_slot(from, slot).map_err(|Full| Rejection::QueueFull)?;
+        let deadline = worker.sweep.register(permit.clone(), connection.downstream(), connection.ends);
+        let mut body = taken.or_else(|| body.take().map(RequestBody::new));
+        let slot = match asked {
+            None => None,
+            Some(Asked::Granted(slot)) => Some(slot),
+            Some(Asked::Waits(waiting)) => {
+                // Boxed, so that it is no part of requests that never wait.
+                let slot = Box::pin(queue::wait(waiting, deadline, body.as_mut(), record)).await?;
+                waited = Some(Waited { slot, left, body });
+                routed.route_again(&worker.gateway.index);
+                continue;
+            }
+        };
+        let (mut response, exchange) = forward(worker, deadline, &request, slot, body, record).await?;
+        if permit.is_of_session() {
+            headers::keep_private(&mut response.headers);
+        }
+        record.meter(Meter::of(&response.headers, permit.spec().settings.count_llm_tokens));
+        if let Some(left) = left {
+            say_rate(&mut response.headers, &left);
+        }
+        routed.cors().replace(&mut response.headers);
+        return Ok(Served::ByService(response, exchange));
+    }
+}
 
-    headers::strip_response(&mut response.headers);
-    if permit.is_of_session() {
-        headers::keep_private(&mut response.headers);
-    }
-    if let Some(left) = left {
-        say_rate(&mut response.headers, &left);
-    }
-    routed.cors().replace(&mut response.headers);
-    Ok(Served::ByService(response, exchange))
+/// What a request has when its turn has come. Whether it may pass is asked once more then.
+struct Waited {
+    slot: Slot,
+    /// It was counted when it came.
+    left: Option<Left>,
+    body: Option<RequestBody>,
 }

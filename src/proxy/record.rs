@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Method;
+use http::{Method, StatusCode};
 
-use super::{connection_state::Active, deadlines::Cut, rejection::Rejection};
+use super::{connection_state::Active, deadlines::Cut, metering::Meter, permit::Permit, rejection::Rejection};
 use crate::{
     domain::{deployment::DeploymentSpec, timestamp::Timestamp, token::TokenUid},
     http::peer::Peer,
@@ -41,6 +41,8 @@ pub struct Record {
     forwarded: Option<Instant>,
     /// From then to the head of the service's response. `None`: there is none yet.
     waited: Option<Duration>,
+    /// `None`: nothing is counted of the response.
+    meter: Option<Box<Meter>>,
     /// Keeps the downstream connection from counting as idle.
     active: Option<Active>,
 }
@@ -51,8 +53,8 @@ impl Record {
         let line = Line { at, ..Line::default() };
         let text = String::with_capacity(TEXTS);
         let (client, started) = (peer.address(), Instant::now());
-        let (forwarded, waited) = (None, None);
-        let mut record = Self { worker, deployment: None, line, text, client, started, forwarded, waited, active };
+        let (deployment, forwarded, waited, meter) = (None, None, None, None);
+        let mut record = Self { worker, deployment, line, text, client, started, forwarded, waited, meter, active };
         record.line.client = record.append(peer.address_text());
         record
     }
@@ -85,8 +87,16 @@ impl Record {
         }
     }
 
+    /// It may pass.
+    pub fn permitted(&mut self, permit: &Permit) {
+        self.deployment(permit.spec(), permit.metrics());
+        let let_through = permit.let_through().map(Rejection::from);
+        self.line.let_through = let_through.map_or("", Rejection::code);
+        self.token(let_through.map_or(permit.token_uid(), Rejection::token));
+    }
+
     /// The Deployment that the request was permitted to.
-    pub fn deployment(&mut self, spec: &DeploymentSpec, metrics: &DeploymentMetrics) {
+    fn deployment(&mut self, spec: &DeploymentSpec, metrics: &DeploymentMetrics) {
         self.deployment = Some(self.worker.of(metrics));
         self.line.deployment = self.append(spec.name.as_str());
         if let Some(active) = &mut self.active {
@@ -94,7 +104,7 @@ impl Record {
         }
     }
 
-    pub fn token(&mut self, uid: Option<TokenUid>) {
+    fn token(&mut self, uid: Option<TokenUid>) {
         self.line.token = uid;
     }
 
@@ -102,6 +112,15 @@ impl Record {
     pub fn responded(&mut self, status: impl Into<Option<u16>>, reason: &'static str) {
         self.line.status = status.into();
         self.line.reason = reason;
+    }
+
+    /// It was rejected, and answered with `status`.
+    pub fn rejected(&mut self, status: StatusCode, rejection: Rejection) {
+        self.responded(status.as_u16(), rejection.code());
+        self.because(rejection);
+        if let Some(uid) = rejection.token() {
+            self.token(Some(uid));
+        }
     }
 
     /// Which of several causes a rejection has, if its code stands for several.
@@ -143,6 +162,19 @@ impl Record {
         }
     }
 
+    /// Has what comes of the response's body read.
+    pub fn meter(&mut self, meter: Option<Box<Meter>>) {
+        self.meter = meter;
+    }
+
+    /// The next bytes of the response's body.
+    pub fn passed_on(&mut self, data: &[u8]) {
+        if let Some(meter) = &mut self.meter {
+            meter.read(data);
+        }
+        self.sent(data.len());
+    }
+
     /// It has waited for its turn.
     pub fn queued(&mut self, waited: Duration) {
         self.line.queued = Some(waited);
@@ -151,9 +183,9 @@ impl Record {
         }
     }
 
-    /// The gateway turns to the upstreams.
-    pub fn forwards(&mut self) {
-        self.forwarded = Some(Instant::now());
+    /// The gateway turns to the upstreams. Returns when.
+    pub fn forwards(&mut self) -> Instant {
+        *self.forwarded.insert(Instant::now())
     }
 
     /// The head of the service's response was complete at `at`. How long it was waited for.
@@ -161,6 +193,14 @@ impl Record {
         let waited = self.forwarded.map_or(Duration::ZERO, |forwarded| at.saturating_duration_since(forwarded));
         self.waited = Some(waited);
         waited
+    }
+
+    /// The upstream has nothing more to do with it. The first call counts; without any, it has until the end. `now` is asked
+    /// only where it counts.
+    pub fn left_upstream(&mut self, now: impl FnOnce() -> Instant) {
+        if self.line.upstream.is_none() {
+            self.line.upstream = self.forwarded.map(|forwarded| now().saturating_duration_since(forwarded));
+        }
     }
 
     /// The head of the service's response is on its way.
@@ -200,6 +240,10 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        self.left_upstream(Instant::now);
+        if let Some(meter) = self.meter.take() {
+            self.line.metered = meter.metered();
+        }
         let line = UnsentLine {
             worker: Arc::clone(&self.worker),
             deployment: self.deployment.take(),

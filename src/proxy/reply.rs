@@ -86,11 +86,7 @@ pub async fn reject(
     if rejection.source() == Source::Upstream {
         tracing::debug!(reason = rejection.code(), request_id = received.id, "not answered by its upstream");
     }
-    record.responded(response.status().as_u16(), rejection.code());
-    record.because(rejection);
-    if let Some(uid) = rejection.token() {
-        record.token(Some(uid));
-    }
+    record.rejected(response.status(), rejection);
     // A caller whose request broke off does not read the response.
     let broke_off = rejection == Rejection::BadRequest(BadRequest::BrokenOff);
     let outcome = if broke_off { RequestOutcome::CallerLeft } else { RequestOutcome::Complete };
@@ -115,7 +111,12 @@ fn respond(worker: &Worker, rejection: Rejection, routed: &Routed<'_>, login: Op
     response
 }
 
-fn with_body(response: Response<Bytes>, mut record: Box<Record>, outcome: RequestOutcome) -> Response<ResponseBody> {
+/// A response of our own, whole.
+pub fn with_body(
+    response: Response<Bytes>,
+    mut record: Box<Record>,
+    outcome: RequestOutcome,
+) -> Response<ResponseBody> {
     if record.is_for_head() || response.body().is_empty() {
         // hyper never asks for this body.
         record.ended(outcome);

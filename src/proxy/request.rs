@@ -27,6 +27,16 @@ use crate::{
 /// What begins the path of the gateway's own pages, at every address of the proxy, public Deployments' too.
 pub const OWN_PAGES: &str = "/-/";
 
+/// Whether what leads there is for the gateway itself.
+pub fn is_for_own_page(route: &Route<'_>) -> bool {
+    route.path_below().starts_with(OWN_PAGES)
+}
+
+/// Whether it reads that path and says nothing more about it.
+pub fn is_plain_read(method: &Method, target: &Target<'_>) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) && target.query.is_none()
+}
+
 /// A request as hyper hands it over, the connection that it came on, and the settings that are in force for it.
 #[derive(Clone, Copy)]
 pub struct Received<'a> {
@@ -44,6 +54,8 @@ pub struct Request<'a> {
     pub received: Received<'a>,
     pub target: Target<'a>,
     pub forwarding: Forwarding,
+    /// The caller's fields that `Connection` takes away.
+    pub named_by_connection: Vec<&'a str>,
     /// Whether it asks for a WebSocket.
     pub websocket: bool,
 }
@@ -63,11 +75,11 @@ impl<'a> Received<'a> {
         headers::check_size(self.head, &self.settings.limits)?;
         let target = Target::parse(self.head, self.settings.limits.max_uri_bytes)?;
         record.host(target.host());
-        headers::check_message(&self.head.headers, &self.settings.identity_fields)?;
+        let named_by_connection = headers::check_message(&self.head.headers, &self.settings.identity_fields)?;
         let websocket = headers::asks_for_websocket(self.head, self.has_body)?;
-        let forwarding = Forwarding::read(&self.head.headers, self.connection.peer, &self.settings.trusted_proxies);
+        let forwarding = Forwarding::read(&self.head.headers, &self.connection.peer, &self.settings.trusted_proxies);
         record.client(forwarding.client);
-        Ok(Request { received: self, target, forwarding, websocket })
+        Ok(Request { received: self, target, forwarding, named_by_connection, websocket })
     }
 
     /// What a rejection may say before the request was routed: nothing of any Deployment.
@@ -78,8 +90,10 @@ impl<'a> Received<'a> {
 
 impl Request<'_> {
     pub fn route(&self, index: &Index) -> Routed<'_> {
-        let listener = self.received.connection.listener;
-        let key = RouteKey { listener, host: self.target.host(), path: self.target.path };
+        let listener = self.received.connection.entrance.own();
+        let plain_read =
+            is_plain_read(&self.received.head.method, &self.target) && !self.received.has_body && !self.websocket;
+        let key = RouteKey { listener, host: self.target.host(), path: self.target.path, plain_read };
         Routed { request: self, route: index.route(key) }
     }
 }
@@ -95,7 +109,7 @@ impl<'r> Routed<'r> {
 
     /// Whether its path belongs to the gateway, at whatever Deployment's address.
     pub fn is_for_own_page(&self) -> bool {
-        self.request.target.path[self.route.prefix_len..].starts_with(OWN_PAGES)
+        is_for_own_page(&self.route)
     }
 
     /// The response to a preflight of a page that may call. `None`: this is none.
@@ -111,7 +125,7 @@ impl<'r> Routed<'r> {
     /// What the caller shows: a token, or else the session of a browser at this Deployment. Which it is depends on the request
     /// alone.
     pub fn presented(&self) -> Presented<'r> {
-        let Request { received, target, forwarding, websocket } = self.request;
+        let Request { received, target, forwarding, websocket, .. } = self.request;
         let headers = &received.head.headers;
         let presented = credential::presented(headers, *websocket);
         let shared_origin = self.route.prefix_len > 0 && !received.settings.browser.path_prefix_sessions;
@@ -140,7 +154,12 @@ impl<'r> Routed<'r> {
     pub async fn admit(&mut self, gate: &Gate<'_>) -> Result<Permit, Denied> {
         let presented = self.presented();
         let from = Network::of(self.request.forwarding.client);
-        gate.admit(&mut self.route, presented, from).await
+        gate.admit_or_let_through(&mut self.route, presented, from).await
+    }
+
+    /// Looks up once more where it leads: it has waited, and what holds now counts.
+    pub fn route_again(&mut self, index: &Index) {
+        self.route = index.route(self.route.key);
     }
 
     /// What a rejection may say: it names the Deployment only if the request itself does, or came in by its listener. So

@@ -59,11 +59,20 @@ pub struct Worker {
     next_id: Cell<u64>,
 }
 
+/// Which listener accepted a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    Common,
+    /// A Deployment's own.
+    Deployment(SocketAddr),
+    /// Here other proxies ask; nothing is forwarded.
+    ForwardAuth,
+}
+
 /// The downstream connection that a request came on.
 pub struct Connection {
     pub peer: Peer,
-    /// The Deployment's own listener that accepted it. `None`: the common one.
-    pub listener: Option<SocketAddr>,
+    pub entrance: Entrance,
     /// `None`: the operating system did not say.
     pub ends: Option<Ends>,
     pub state: Arc<ConnectionState>,
@@ -124,6 +133,16 @@ impl Worker {
         record.responded(status, reason);
         record.because_of(cause);
         record.ended(RequestOutcome::Complete);
+    }
+}
+
+impl Entrance {
+    /// The Deployment's own listener, if it is one.
+    pub fn own(self) -> Option<SocketAddr> {
+        match self {
+            Self::Deployment(address) => Some(address),
+            Self::Common | Self::ForwardAuth => None,
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use http::{
-    HeaderMap, HeaderValue, Method,
-    header::{COOKIE, TE},
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{CONTENT_LENGTH, COOKIE, HOST, TE},
     request::Parts,
 };
 use hyper::body::{Body, Incoming};
@@ -20,7 +20,7 @@ use super::{
     upstream::request_writer::{BodyFraming, TrailerRules},
 };
 use crate::{
-    domain::{host::Authority, token_text},
+    domain::{host::Authority, identity_fields::IdentityFields, token_text},
     http::cookie,
 };
 
@@ -31,16 +31,55 @@ pub struct UpstreamRequest<'a> {
     framing: BodyFraming,
 }
 
+/// What becomes of a caller's field.
+enum Passage {
+    AsItIs,
+    /// It is written from what was read of it.
+    Anew,
+    /// Why it is not for the service.
+    KeptBack(&'static str),
+}
+
+/// What says what becomes of them.
+struct Passages<'a> {
+    identity_fields: &'a IdentityFields,
+    /// The field of the service's credential.
+    credential: Option<&'a str>,
+    forward_authorization: bool,
+}
+
+impl Passages<'_> {
+    /// Of a field that `Connection` does not name.
+    #[inline]
+    fn of(&self, name: &HeaderName, value: &HeaderValue) -> Passage {
+        if self.credential.is_some_and(|credential| credential == name.as_str()) {
+            return Passage::KeptBack("a field that the service's credential goes in is not the caller's");
+        }
+        match headers::request_field(name, self.identity_fields) {
+            FieldRule::Pass if token_text::is_within(value.as_bytes()) => {
+                Passage::KeptBack("a field with a token of this gateway is not for the service")
+            }
+            FieldRule::Pass => Passage::AsItIs,
+            FieldRule::Authorization if self.forward_authorization => Passage::AsItIs,
+            FieldRule::Authorization => Passage::KeptBack("the caller's credential is not for the service"),
+            // `write_our_fields` takes our own protocols out of one of them.
+            FieldRule::Cookie | FieldRule::WebSocketProtocol => Passage::Anew,
+            // What every request has, and `write_our_fields` says anew.
+            FieldRule::Drop if matches!(*name, HOST | CONTENT_LENGTH) => Passage::Anew,
+            FieldRule::Drop => Passage::KeptBack("a field of the caller's is not for the service"),
+        }
+    }
+}
+
 impl<'a> UpstreamRequest<'a> {
     /// # Errors
     /// [`BadRequest::Pickle`], [`BadRequest::PayloadField`], [`BadRequest::TooLarge`]: what the permitted Deployment does not take.
-    pub fn new(request: &'a Request<'a>, permit: &'a Permit, body: Option<&Incoming>) -> Result<Self, BadRequest> {
+    pub fn new(request: &'a Request<'a>, permit: &'a Permit, framing: BodyFraming) -> Result<Self, BadRequest> {
         let head = request.received.head;
         let settings = &permit.spec().settings;
         if !settings.allow_pickle {
             headers::check_pickle(&head.headers)?;
         }
-        let framing = framing(head, body);
         match (framing, settings.max_body_bytes) {
             (BodyFraming::Length(length), Some(limit)) if length > limit => Err(BadRequest::TooLarge),
             _ => Ok(Self { request, permit, framing }),
@@ -106,39 +145,40 @@ impl<'a> UpstreamRequest<'a> {
 
     fn write_callers_fields(&self, out: &mut BytesMut) {
         let all = &self.head().headers;
-        let named = headers::named_by_connection(all);
-        let forward_authorization = self.permit.spec().settings.forward_authorization;
-        let mut cookies = false;
-        let identity_fields = &self.request.received.settings.identity_fields;
-        let credential = self.permit.upstream_credential();
+        let named = &self.request.named_by_connection;
+        let (mut cookies, passages) = (false, self.passages());
         for (name, value) in all {
             let text = name.as_str();
             if named.iter().any(|named| named.eq_ignore_ascii_case(text)) {
                 tracing::debug!(field = text, "a field that Connection names is not for the service");
                 continue;
             }
-            if credential.is_some_and(|credential| credential.header() == text) {
-                tracing::debug!(field = text, "a field that the service's credential goes in is not the caller's");
-                continue;
-            }
-            match headers::request_field(text, identity_fields) {
-                FieldRule::Pass if token_text::is_within(value.as_bytes()) => {
-                    tracing::debug!(field = text, "a field with a token of this gateway is not for the service");
-                }
-                FieldRule::Pass => put_field(out, text, value.as_bytes()),
-                FieldRule::Authorization if forward_authorization => put_field(out, text, value.as_bytes()),
+            match passages.of(name, value) {
+                Passage::AsItIs => put_field(out, text, value.as_bytes()),
                 // HTTP/2 splits it into crumbs, which HTTP/1.1 wants as one field (RFC 9113 § 8.2.3).
-                FieldRule::Cookie => cookies = true,
-                // `write_our_fields` takes our own protocols out of it.
-                FieldRule::WebSocketProtocol => {}
-                // What every request has, and `write_our_fields` says anew.
-                FieldRule::Drop if matches!(text, "host" | "content-length") => {}
-                FieldRule::Drop => tracing::debug!(field = text, "a field of the caller's is not for the service"),
-                FieldRule::Authorization => {}
+                Passage::Anew if name == COOKIE => cookies = true,
+                Passage::Anew => {}
+                Passage::KeptBack(why) => tracing::debug!(field = text, "{why}"),
             }
         }
         if cookies {
             put_cookies(out, all);
+        }
+    }
+
+    /// The caller's fields that are not for the service, for whoever forwards the request in our place.
+    pub fn kept_back(&self) -> Vec<HeaderName> {
+        let passages = self.passages();
+        let is_kept_back =
+            |(name, value): &(&HeaderName, &HeaderValue)| matches!(passages.of(name, value), Passage::KeptBack(_));
+        self.head().headers.iter().filter(is_kept_back).map(|(name, _)| name.clone()).collect()
+    }
+
+    fn passages(&self) -> Passages<'_> {
+        Passages {
+            identity_fields: &self.request.received.settings.identity_fields,
+            credential: self.permit.upstream_credential().map(|credential| credential.header()),
+            forward_authorization: self.permit.spec().settings.forward_authorization,
         }
     }
 
@@ -187,7 +227,7 @@ impl<'a> UpstreamRequest<'a> {
 }
 
 /// One framing towards the upstream, whatever came: a length if the caller announced one, else chunks if there is a body.
-fn framing(head: &Parts, body: Option<&Incoming>) -> BodyFraming {
+pub fn framing(head: &Parts, body: Option<&Incoming>) -> BodyFraming {
     let Some(body) = body else { return BodyFraming::None };
     match body.size_hint().exact() {
         // With these methods a request that has no body says so.

@@ -13,16 +13,15 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 
 use super::{
     credential,
-    deadlines::{Cut, Timer},
+    deadlines::{Cut, Timer, WaitsFor},
     record::Record,
     rejection::Rejection,
-    upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead, pool::Connection},
+    upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead, pool::Connection, stream::Stream},
     websocket_frames::{FrameFollower, close_frame},
 };
 use crate::{system, telemetry::line::RequestOutcome};
@@ -67,6 +66,7 @@ async fn carry(downstream: OnUpgrade, exchange: Box<Exchange>, mut record: Box<R
     // The load counts as long as the tunnel stands.
     let (Connection { stream, buffer: early, slot: _slot, .. }, deadline, _under_way) = exchange.into_tunnel();
     deadline.leave_downstream();
+    deadline.set_waits_for(WaitsFor::Either);
     let opened = deadline.guard(downstream).await;
     let Ok(Ok(downstream)) = opened else {
         record.ended(opened.map_or_else(RequestOutcome::from, |_| RequestOutcome::CallerLeft));
@@ -74,9 +74,7 @@ async fn carry(downstream: OnUpgrade, exchange: Box<Exchange>, mut record: Box<R
     };
     let mut tunnel = Tunnel::new(TokioIo::new(downstream), stream);
     let idle_timeout = deadline.permit().spec().settings.idle_timeout;
-    let touch = || {
-        deadline.arm(Timer::UpstreamIdle, idle_timeout);
-    };
+    let touch = || deadline.arm(Timer::UpstreamIdle, idle_timeout);
     let carried = deadline.guard(tunnel.both_ways(early, touch)).await;
     record.received(tunnel.to_service.bytes);
     record.sent(usize::try_from(tunnel.to_caller.bytes).unwrap_or(usize::MAX));
@@ -90,7 +88,7 @@ async fn carry(downstream: OnUpgrade, exchange: Box<Exchange>, mut record: Box<R
 
 struct Tunnel {
     downstream: TokioIo<Upgraded>,
-    upstream: TcpStream,
+    upstream: Stream,
     to_service: Direction,
     to_caller: Direction,
 }
@@ -102,7 +100,7 @@ struct Direction {
 }
 
 impl Tunnel {
-    fn new(downstream: TokioIo<Upgraded>, upstream: TcpStream) -> Self {
+    fn new(downstream: TokioIo<Upgraded>, upstream: Stream) -> Self {
         Self {
             downstream,
             upstream,
@@ -115,20 +113,12 @@ impl Tunnel {
     /// right behind its head; `touch` is called whenever bytes move.
     async fn both_ways(&mut self, early: BytesMut, touch: impl Fn()) -> io::Result<()> {
         touch();
-        self.to_caller.write(&mut self.downstream, &early).await?;
-        let (from_caller, to_caller) = tokio::io::split(&mut self.downstream);
-        let (from_service, to_service) = self.upstream.split();
-        let mut upwards = pin!(self.to_service.carry(from_caller, to_service, &touch));
-        let mut downwards = pin!(self.to_caller.carry(from_service, to_caller, &touch));
-        tokio::select! {
-            to_service = &mut upwards => {
-                // The service learns that the caller has ended, and may say its last words.
-                to_service?.shutdown().await?;
-                timeout(HALF_CLOSED_TIME, downwards).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(drop)
-            }
-            to_caller = &mut downwards => {
-                // This also reads what the caller still sends, until it ends its side.
-                timeout(HALF_CLOSED_TIME, to_caller?.shutdown()).await.unwrap_or(Ok(()))
+        let Self { downstream, upstream, to_service, to_caller } = self;
+        to_caller.write(downstream, &early).await?;
+        match upstream {
+            Stream::Plain(stream) => relay(downstream, stream.split(), (to_service, to_caller), touch).await,
+            Stream::Tls(stream) => {
+                relay(downstream, tokio::io::split(stream.inner()), (to_service, to_caller), touch).await
             }
         }
     }
@@ -140,13 +130,40 @@ impl Tunnel {
             && self.to_service.frames.may_close()
         {
             // Not waited for: if the service reads nothing, it learns by the end of its connection.
-            let _ = self.upstream.try_write(&close_frame(GOING_AWAY, "", Some(mask)));
+            self.upstream.try_write(&close_frame(GOING_AWAY, "", Some(mask)));
         }
         if self.to_caller.frames.may_close() {
             self.downstream.write_all(&close_frame(code, Rejection::Cut(cut).code(), None)).await?;
             self.downstream.flush().await?;
         }
         self.downstream.shutdown().await
+    }
+}
+
+/// As [`Tunnel::both_ways`].
+async fn relay<R, W>(
+    downstream: &mut TokioIo<Upgraded>,
+    (from_service, service): (R, W),
+    (to_service, to_caller): (&mut Direction, &mut Direction),
+    touch: impl Fn(),
+) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let (from_caller, caller) = tokio::io::split(downstream);
+    let mut upwards = pin!(to_service.carry(from_caller, service, &touch));
+    let mut downwards = pin!(to_caller.carry(from_service, caller, &touch));
+    tokio::select! {
+        to_service = &mut upwards => {
+            // The service learns that the caller has ended, and may say its last words.
+            to_service?.shutdown().await?;
+            timeout(HALF_CLOSED_TIME, downwards).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(drop)
+        }
+        to_caller = &mut downwards => {
+            // This also reads what the caller still sends, until it ends its side.
+            timeout(HALF_CLOSED_TIME, to_caller?.shutdown()).await.unwrap_or(Ok(()))
+        }
     }
 }
 

@@ -14,20 +14,22 @@ use std::{
 use tokio::{
     net::TcpListener,
     runtime::{Builder, LocalOptions},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, mpsc},
     task::AbortHandle,
 };
 
 use super::{
     connection::{self, Accepted},
     deadlines::SWEEP,
-    state::{Worker, WorkerParts},
+    state::{Entrance, Worker, WorkerParts},
     unheard::unheard,
 };
 use crate::system::{self, NoEntropy};
 
 /// Pause after the operating system refused another connection, for want of a file descriptor.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// How often a newcomer without a place looks whether a connection has begun to wait for its caller.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How often a drain checks whether all is done.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 /// How often long exchanges are looked through for peers that have vanished.
@@ -48,8 +50,7 @@ pub enum Command {
 pub struct Listen {
     pub address: SocketAddr,
     pub listener: std::net::TcpListener,
-    /// The Deployment's own listener. `None`: the common one.
-    pub own: Option<SocketAddr>,
+    pub entrance: Entrance,
 }
 
 /// A running worker.
@@ -82,9 +83,9 @@ async fn run(parts: WorkerParts, id_prefix: u64, mut commands: mpsc::UnboundedRe
     let mut listeners: HashMap<SocketAddr, AbortHandle> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Listen(Listen { address, listener, own }) => match TcpListener::from_std(listener) {
+            Command::Listen(Listen { address, listener, entrance }) => match TcpListener::from_std(listener) {
                 Ok(listener) => {
-                    let accepting = tokio::task::spawn_local(accept(Rc::clone(&worker), listener, own));
+                    let accepting = tokio::task::spawn_local(accept(Rc::clone(&worker), listener, entrance));
                     listeners.insert(address, accepting.abort_handle());
                 }
                 Err(error) => tracing::error!(%address, %error, "a listener could not be used"),
@@ -110,7 +111,7 @@ async fn sweep_loop(worker: Rc<Worker>) {
     loop {
         let _ = tokio::time::timeout(SWEEP, epoch.changed()).await;
         let now = *epoch.borrow_and_update();
-        worker.sweep.sweep(&index.tokens, now);
+        worker.sweep.sweep(index, now);
         worker.pool.sweep(worker.gateway.settings.load().upstream_keep_alive);
     }
 }
@@ -127,17 +128,17 @@ async fn leave_vanished_peers(worker: Rc<Worker>) {
     }
 }
 
-async fn accept(worker: Rc<Worker>, listener: TcpListener, own: Option<SocketAddr>) {
+async fn accept(worker: Rc<Worker>, listener: TcpListener, entrance: Entrance) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Not before: a listener to which nobody connects would hold a slot. So each holds at most one connection
                 // beyond the limit, and all listeners wait in one queue.
-                let Ok(connection_slot) = Arc::clone(&worker.connection_slots).acquire_owned().await else { return };
+                let Some(connection_slot) = connection_slot(&worker).await else { return };
                 // Without it small chunks would wait for each other; the connection works all the same.
                 let _ = stream.set_nodelay(true);
-                let tls = worker.tls.load_full();
-                let accepted = Accepted { stream, peer, listener: own, tls, connection_slot };
+                let tls = if entrance == Entrance::ForwardAuth { None } else { worker.tls.load_full() };
+                let accepted = Accepted { stream, peer, entrance, tls, connection_slot };
                 tokio::task::spawn_local(connection::serve(Rc::clone(&worker), accepted));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -145,6 +146,21 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, own: Option<SocketAdd
                 tracing::warn!(%error, "no connection could be accepted; raise the limit of open files if this stays");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
+        }
+    }
+}
+
+/// Where there is none, those make room whose callers have asked for nothing for longest; if none has, the newcomer waits.
+async fn connection_slot(worker: &Worker) -> Option<OwnedSemaphorePermit> {
+    let slots = || Arc::clone(&worker.connection_slots);
+    if let Ok(slot) = slots().try_acquire_owned() {
+        return Some(slot);
+    }
+    loop {
+        worker.sweep.close_longest_waiting();
+        if let Ok(slot) = tokio::time::timeout(LOOK_AGAIN, slots().acquire_owned()).await {
+            // The semaphore is never closed.
+            return slot.ok();
         }
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Context, Draft, Error, Result, tokens::Expiry};
+use super::{Context, Draft, Error, Result, audit::SIGN_INS_KEPT, tokens::Expiry};
 use crate::{
     domain::{
         audit::{Action, Actor},
         code::{CodeHash, Nonce, OneTimeCode, Purpose},
         deployment::DeploymentName,
-        scope::{DeploymentPattern, Scope, ScopeSet},
+        scope::{DeploymentPattern, Routes, Scope, ScopeSet},
         session::HandOver,
         timestamp::{DAY, Timestamp},
         token::{SecretRecord, TokenRecord, TokenStatus, TokenUid},
@@ -27,8 +27,6 @@ const HAND_OVER_LIFETIME: Duration = Duration::from_secs(60);
 const REMEMBERED: Duration = DAY;
 /// How many of one token live at one Deployment; beyond that the oldest ends. So a token's holder cannot fill the index.
 const MAX_LIVE: u32 = 32;
-/// How long the audit trail keeps who signed in and out.
-const SIGN_INS_KEPT: Duration = DAY.saturating_mul(90);
 
 /// A session that has just begun.
 #[derive(Debug)]
@@ -167,7 +165,7 @@ fn browser_token(context: &Context<'_>, owner: UserId, name: String, deployment:
         description:
             "Made when you opened the Deployment from the console. Deleting it signs all your browsers out there."
                 .to_owned(),
-        scopes: ScopeSet::new([Scope::Deployment(DeploymentPattern::Exact(deployment.clone()))])?,
+        scopes: ScopeSet::new([Scope::Deployment(DeploymentPattern::Exact(deployment.clone()), Routes::Open)])?,
         owner,
         expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
     })

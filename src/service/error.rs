@@ -3,7 +3,9 @@
 use super::{MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS};
 use crate::{
     domain::{
+        clean::Unclean,
         deployment::DeploymentName,
+        explanation::InvalidQuestion,
         password::InvalidPassword,
         quoted::quoted,
         rights::{Forbidden, Lapse},
@@ -28,7 +30,9 @@ pub enum Error {
     #[error("{0:?} is not a token name; expected 1 to {MAX_NAME_CHARS} characters, none of them a control character")]
     TokenName(String),
     #[error("the description has {0} characters; expected at most {MAX_DESCRIPTION_CHARS}")]
-    Description(usize),
+    LongDescription(usize),
+    #[error("the description {0}; expected text without control characters but line feeds and tabs")]
+    UncleanDescription(Unclean),
     #[error(transparent)]
     Scopes(#[from] InvalidScopeSet),
     /// Most likely a typing error.
@@ -73,7 +77,7 @@ pub enum Error {
     NoAdmin,
 
     // === Deployments ===
-    #[error("the Deployment {0} needs at least one upstream")]
+    #[error("the Deployment {0} needs at least one upstream that gets requests")]
     NoUpstream(DeploymentName),
     #[error("the Deployment {0} is declared in the configuration, which takes precedence over the store")]
     Declared(DeploymentName),
@@ -109,6 +113,19 @@ pub enum Error {
     /// Its password, above all: who knows the old one only must not get in by having been quick.
     #[error("your account was changed while you signed in; sign in again")]
     AccountChanged,
+
+    // === usage ===
+    #[error("there is no time from {since} to {until}; ask for a period that begins before it ends")]
+    Period { since: Timestamp, until: Timestamp },
+
+    // === explanations ===
+    #[error(transparent)]
+    Question(#[from] InvalidQuestion),
+    /// It is not repeated.
+    #[error(
+        "a token is named by its name or uid, and this holds the text of one; give the text where texts are asked for"
+    )]
+    TextForName,
 
     // === any verb ===
     /// What a request names does not exist, or is not the viewer's to see.
@@ -153,7 +170,8 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::TokenName(_)
-            | Self::Description(_)
+            | Self::LongDescription(_)
+            | Self::UncleanDescription(_)
             | Self::Scopes(_)
             | Self::UnknownDeployment(_)
             | Self::Expiry(_)
@@ -161,6 +179,9 @@ impl Error {
             | Self::Email(_)
             | Self::Password(_)
             | Self::NoUpstream(_)
+            | Self::Period { .. }
+            | Self::Question(_)
+            | Self::TextForName
             | Self::SignInOver => Kind::Invalid,
             Self::AmbiguousToken { .. }
             | Self::TokenRevoked(_)

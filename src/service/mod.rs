@@ -3,19 +3,26 @@
 //! The command line, the API and the console share the verbs, so nothing here prints or knows of HTTP. What only reads
 //! asks the store itself.
 
+pub mod audit;
 pub mod bootstrap;
 pub mod browser_sessions;
+pub mod budgets;
 pub mod deployments;
 pub mod device_login;
 mod error;
+pub mod explain;
 mod hashing;
 pub mod idempotency;
 pub mod invitations;
+pub mod let_through;
 pub mod lookup;
+pub mod moving;
 pub mod oidc;
 pub mod receipt;
+pub mod refusals;
 pub mod sessions;
 pub mod tokens;
+pub mod usage;
 pub mod users;
 mod version;
 
@@ -67,6 +74,28 @@ pub struct Context<'a> {
     pub system: &'a dyn System,
     /// One time for the whole verb.
     pub now: Timestamp,
+}
+
+impl<'a> Context<'a> {
+    /// Of what the gateway does by itself, for nobody.
+    pub fn of_gateway(
+        store: &'a Store,
+        tokens: &'a TokenConfig,
+        declared: &'a Declared,
+        system: &'a dyn System,
+    ) -> Self {
+        Self {
+            store,
+            tokens,
+            declared,
+            sign_on: SingleSignOn::Off,
+            actor: Actor::System,
+            grantor: Grantor::Nobody,
+            request: None,
+            system,
+            now: system.now(),
+        }
+    }
 }
 
 /// A token whose secret exists in clear for the last time.

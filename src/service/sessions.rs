@@ -10,6 +10,7 @@ use crate::{
         audit::{Action, Actor},
         code::{OneTimeCode, Purpose},
         session::ConsoleSession,
+        timestamp::Timestamp,
         user::{User, UserId},
     },
     store::Committed,
@@ -18,9 +19,16 @@ use crate::{
 /// How much of the browser's `User-Agent` is kept, characters.
 const MAX_CLIENT_CHARS: usize = 200;
 
+/// A session that has just begun.
+pub struct NewSession {
+    /// For the cookie.
+    pub code: OneTimeCode,
+    /// Goes with the code, whose tag covers it.
+    pub until: Timestamp,
+}
+
 /// Begins a session, and ends the `earlier` one of the browser. It always has a new id, so that an id which somebody planted
-/// in the browser before is worthless. The returned code goes into the cookie. `method` is how the user signed in, for the
-/// audit trail.
+/// in the browser before is worthless. `method` is how the user signed in, for the audit trail.
 ///
 /// # Errors
 /// [`Error::AccountDisabled`], [`Error::AccountChanged`] if `user` is not as it was when they showed who they are.
@@ -32,15 +40,16 @@ pub async fn begin(
     client: &str,
     lifetime: Duration,
     method: &'static str,
-) -> Result<OneTimeCode> {
-    let code = context.new_code(Purpose::ConsoleSession)?;
+) -> Result<NewSession> {
+    let until = context.now.saturating_add(lifetime);
+    let code = context.new_code(Purpose::ConsoleSession { until })?;
     let client = client.chars().filter(|c| !c.is_control()).take(MAX_CLIENT_CHARS).collect();
     let detail = json!({ "address": address, "method": method });
     let session = ConsoleSession {
         id_hash: code.hash(),
         user: user.id,
         created_at: context.now,
-        expires_at: context.now.saturating_add(lifetime),
+        expires_at: until,
         address,
         client,
     };
@@ -59,7 +68,7 @@ pub async fn begin(
     change.insert_session(&session).await?;
     // Each page asks the store for its session, so no replica needs to learn of it.
     change.commit(&event).await?.unsettled();
-    Ok(code)
+    Ok(NewSession { code, until })
 }
 
 /// # Errors

@@ -35,11 +35,6 @@ statements! {
             ORDER BY retires_at DESC, lookup_id DESC LIMIT 1000 OFFSET $5)",
     );
 
-    FORGET_SIGN_INS = same(
-        "DELETE FROM audit_events WHERE at < $1
-            AND action IN ('session.signed_in', 'session.signed_out', 'browser.signed_in', 'browser.signed_out')",
-    );
-
     END = same(
         "UPDATE token_secrets SET retires_at = $2, changed_seq = $3
         WHERE lookup_id = $1 AND deployment IS NOT NULL AND retires_at > $2",
@@ -100,11 +95,6 @@ impl Change {
     ) -> Result<(), StoreError> {
         let values = (token, deployment, at, self.seq, i64::from(keep));
         self.connection.execute(RETIRE_OLDEST, values).await.map(drop)
-    }
-
-    /// Forgets who signed in and out before, at the console and at Deployments: the only events that callers make.
-    pub async fn forget_sign_ins(&mut self, before: Timestamp) -> Result<(), StoreError> {
-        self.connection.execute(FORGET_SIGN_INS, (before,)).await.map(drop)
     }
 
     /// `false`: no such session, or it is over at `at`.

@@ -2,11 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::types::Json;
-
 use super::{
     Priority, Store, StoreError,
-    columns::Id,
     point::Point,
     priority::Writing,
     statement::{Sql, same, statements},
@@ -15,16 +12,10 @@ use crate::domain::{
     audit::{Actor, AuditEvent},
     rights::Grantor,
     timestamp::Timestamp,
-    user::UserId,
 };
 
 statements! {
     BUMP = same("UPDATE change_seq SET seq = seq + 1 RETURNING seq");
-
-    INSERT_EVENT = same(
-        "INSERT INTO audit_events (id, at, action, actor_kind, actor_id, target, detail, request_key, request_hash)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    );
 
     /// The mark of the change. The notification is delivered with the commit: [`super::postgres`] listens to the channel; a
     /// follower of SQLite polls.
@@ -106,26 +97,6 @@ impl Change {
         let (mark,) = self.connection.one(NOTIFY, (self.seq,)).await?;
         self.connection.commit().await?;
         Ok(Committed::up_to(Point { seq: self.seq, mark }, ()))
-    }
-
-    /// Adds an event to the audit trail, where a change consists of several; the last one is [`Change::commit`]'s.
-    ///
-    /// # Errors
-    /// [`Conflict::RequestKey`](super::Conflict::RequestKey) if the event's actor has named an earlier request so.
-    pub async fn record(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
-        let request = event.request.as_ref();
-        let values = (
-            Id(event.id),
-            event.at,
-            event.action.as_str(),
-            event.actor.kind(),
-            event.actor.id().map(UserId),
-            &event.target,
-            Json(&event.detail),
-            request.map(|request| &request.key),
-            request.map(|request| &request.hash),
-        );
-        self.connection.execute(INSERT_EVENT, values).await.map(drop)
     }
 
     /// Nothing is changed: it was so before. Whoever waits for `value` waits for all that was committed so far.

@@ -21,10 +21,7 @@ statements! {
 }
 
 pub(super) async fn read(database: &Database) -> Result<CodeKey, StoreError> {
-    let mut connection = match database {
-        Database::Sqlite(file) => file.reader(Priority::Ordinary).await?,
-        Database::Postgres(server) => server.connection(Priority::Ordinary).await?,
-    };
+    let mut connection = database.reader(Priority::Ordinary).await?;
     let (key,): (Vec<u8>,) = connection.one(KEY, ()).await?;
     let broken =
         || StoreError::Inconsistent("the key of the codes in links and cookies is not 32 bytes long".to_owned());

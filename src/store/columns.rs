@@ -1,5 +1,7 @@
 //! How values of the domain are spelled in a column: the only file that knows the databases' types.
 
+use std::borrow::Cow;
+
 use sqlx::{
     Database, Postgres, Sqlite, Type,
     decode::Decode,
@@ -12,6 +14,7 @@ use uuid::Uuid;
 
 use super::ReplicaId;
 use crate::domain::{
+    audit_chain::Chain,
     code::CodeHash,
     deployment::DeploymentName,
     scope::{Scope, ScopeSet},
@@ -21,6 +24,12 @@ use crate::domain::{
     usage::Day,
     user::{Email, Role, UserId},
 };
+
+/// What somebody searches or filters for. PostgreSQL refuses a text with U+0000, and no text that is stored has a control
+/// character of that kind, so another one takes its place.
+pub(super) fn sought(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{1}").into() } else { text.into() }
+}
 
 /// `$to` makes the database's type `$raw` of a `&$type`, `$from` reads it back. What a rule of the domain refuses is an
 /// error of decoding, whose text must not quote a hash or a lookup id.
@@ -76,6 +85,7 @@ column!(TokenUid as id);
 column!(UserId as id);
 column!(ReplicaId as id);
 
+column!(Chain as text, |text: String| text.parse().map_err(|()| format!("{text:?} is not a chain").into()));
 column!(CodeHash as text, |text| Ok(CodeHash::from_stored(text)));
 column!(DeploymentName as text, |text: String| Ok(text.parse()?));
 column!(Email as text, |text: String| Ok(text.parse()?));

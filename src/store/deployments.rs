@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::{
     deployment::{DeploymentName, DeploymentSpec},
+    host::HostName,
     scope::ScopeSet,
     timestamp::Timestamp,
     token::TokenUid,
@@ -26,6 +27,15 @@ statements! {
         postgres: "INSERT INTO deployment_hosts (host, deployment_name) SELECT jsonb_array_elements_text($2), $1",
     };
 
+    /// `$1`: a JSON array of hosts.
+    GIVE_HOSTS = Sql {
+        sqlite: "INSERT INTO given_hosts (host) SELECT value FROM json_each($1) WHERE true ON CONFLICT (host) DO NOTHING",
+        postgres: "INSERT INTO given_hosts (host) SELECT DISTINCT jsonb_array_elements_text($1)
+            ON CONFLICT (host) DO NOTHING",
+    };
+
+    WAS_GIVEN = same("SELECT EXISTS (SELECT 1 FROM given_hosts WHERE host = $1)");
+
     LIST = same("SELECT spec, created_at FROM deployments WHERE removed_at IS NULL ORDER BY name");
 
     FIND = same("SELECT spec, created_at FROM deployments WHERE name = $1 AND removed_at IS NULL");
@@ -38,10 +48,10 @@ statements! {
 
     HOLDERS = Sql {
         sqlite: "SELECT id, name, scopes FROM api_tokens
-            WHERE revoked_at IS NULL AND EXISTS (SELECT 1 FROM json_each(scopes) WHERE value = $1)
+            WHERE revoked_at IS NULL AND EXISTS (SELECT 1 FROM json_each(scopes) WHERE value IN ($1, $1 || ':operations'))
             ORDER BY created_at, id",
         postgres: "SELECT id, name, scopes FROM api_tokens
-            WHERE revoked_at IS NULL AND scopes @> ARRAY[$1::text] ORDER BY created_at, id",
+            WHERE revoked_at IS NULL AND scopes && ARRAY[$1::text, $1 || ':operations'] ORDER BY created_at, id",
     };
 
     /// `$1`: a JSON array of pairs.
@@ -113,11 +123,14 @@ impl Store {
         self.read().await?.all(LIST, ()).await
     }
 
-    /// Notes which Deployments a running gateway has from its file or flags, so that the command line, which need not
-    /// have been given the same file, knows these names. Bumps no sequence.
-    pub async fn declare_deployments(&self, names: &[DeploymentName], at: Timestamp) -> Result<(), StoreError> {
-        let names: Vec<&str> = names.iter().map(DeploymentName::as_str).collect();
-        self.write().await?.execute(DECLARE, (Json(names), at)).await.map(drop)
+    /// Notes which Deployments a running gateway has from its file or flags, so that whoever has not been given the same
+    /// file knows their names and hosts. Bumps no sequence.
+    pub async fn declare_deployments(&self, declared: &[DeploymentSpec], at: Timestamp) -> Result<(), StoreError> {
+        let names: Vec<&str> = declared.iter().map(|spec| spec.name.as_str()).collect();
+        let hosts: Vec<&HostName> = declared.iter().flat_map(|spec| &spec.hosts).collect();
+        let mut writing = self.write().await?;
+        writing.execute(DECLARE, (Json(names), at)).await?;
+        writing.execute(GIVE_HOSTS, (Json(hosts),)).await.map(drop)
     }
 
     /// Names that gateways have declared, by name; also of gateways that run no more.
@@ -144,6 +157,12 @@ impl Change {
     pub async fn was_removed(&mut self, name: &DeploymentName) -> Result<bool, StoreError> {
         let (removed,) = self.connection.one(WAS_REMOVED, (name,)).await?;
         Ok(removed)
+    }
+
+    /// Whether any Deployment has, or ever had, this host beside its name: one of the store, or one that was declared.
+    pub async fn was_given(&mut self, host: &HostName) -> Result<bool, StoreError> {
+        let (given,) = self.connection.one(WAS_GIVEN, (host.as_str(),)).await?;
+        Ok(given)
     }
 
     /// Stored and declared ones.
@@ -192,7 +211,8 @@ impl Change {
     }
 
     async fn insert_hosts(&mut self, spec: &DeploymentSpec) -> Result<(), StoreError> {
-        self.connection.execute(INSERT_HOSTS, (&spec.name, Json(&spec.hosts))).await.map(drop)
+        self.connection.execute(INSERT_HOSTS, (&spec.name, Json(&spec.hosts))).await?;
+        self.connection.execute(GIVE_HOSTS, (Json(&spec.hosts),)).await.map(drop)
     }
 
     /// A token that would have no scope left keeps the last one, since there is no empty set, and is revoked.

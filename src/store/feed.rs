@@ -197,11 +197,7 @@ impl Snapshot {
 
     /// Each statement gets the patience that a statement gets: a large store takes many.
     pub(super) fn connection(&mut self) -> &mut Connection {
-        if let (Connection::Postgres(_, deadline), Database::Postgres(server)) =
-            (&mut self.connection, &self.shared.database)
-        {
-            *deadline = server.deadline();
-        }
+        self.shared.database.renew(&mut self.connection);
         &mut self.connection
     }
 }

@@ -3,7 +3,7 @@
 //! writers.
 
 use super::{
-    StoreError,
+    Store, StoreError,
     statement::{Connection, same, statements},
 };
 use crate::domain::{
@@ -14,6 +14,16 @@ use crate::domain::{
 
 statements! {
     SECRET_ENDS = same("SELECT retires_at FROM token_secrets WHERE lookup_id = $1");
+}
+
+impl Store {
+    /// For what only reads, and has waited for its caller: as a change does it.
+    ///
+    /// # Errors
+    /// [`StoreError::Lapsed`].
+    pub async fn expect(&self, by: &Grantor<'_>, now: Timestamp) -> Result<(), StoreError> {
+        self.read().await?.expect(by, now).await
+    }
 }
 
 impl Connection {

@@ -15,13 +15,16 @@ mod browser_sessions;
 mod change;
 mod code_key;
 mod columns;
+mod copy;
 mod deployments;
 mod device_logins;
 mod error;
 mod expiry;
 mod feed;
 mod grantor;
+mod inspection;
 mod invitations;
+mod let_through;
 mod point;
 mod pool;
 mod postgres;
@@ -36,29 +39,36 @@ mod statement;
 mod token_names;
 mod tokens;
 mod traffic;
+mod usage;
 mod users;
 mod whole;
 
-pub use audit::{EventFilter, StoredEvent};
+pub use audit::{ChainEnds, EventFilter, StoredEvent};
 pub use change::{Change, Committed, Current};
+#[doc(hidden)]
+pub use copy::copied_tables;
+pub use copy::{Copied, CopyError, copy};
 pub use deployments::{StoredDeployment, TouchedToken};
 pub use error::{Conflict, StoreError};
 pub use feed::{ChangedDeployment, ChangedSecret, ChangedUser, Cursor, Head, IndexedSecret, Snapshot};
+pub use inspection::{Inspection, Schema, inspect};
 pub use point::Point;
 pub use pool::PoolState;
-pub use priority::Priority;
+pub use priority::{Priority, Reader};
 pub use replicas::{Replica, ReplicaId};
+pub use sqlite::Look;
 pub use tokens::{Page, TokenFilter, TokenOrder};
+pub use usage::{UsageBatch, UsageFilter, UsageSum};
 pub use users::{NamedRequest, Organization};
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use self::{
     postgres::PostgresServer,
-    priority::{Turn, Writing},
-    shared::{Locks, SharedReads},
+    priority::{Reading, Turn, Writing},
+    shared::{ByKey, Locks, SharedReads},
     sqlite::SqliteFile,
     statement::Connection,
 };
@@ -82,6 +92,8 @@ pub type SharedStore = Arc<Store>;
 pub struct Store {
     shared: Arc<Shared>,
     priority: Priority,
+    /// Of the connections for reading, that of whom it reads for. `None`: it has all.
+    share: Option<Arc<Semaphore>>,
 }
 
 /// What all priorities have in common.
@@ -92,7 +104,9 @@ struct Shared {
     ordinary_writer: Arc<Mutex<()>>,
     /// The turn of each actor's urgent writers.
     urgent_writers: Locks<Actor>,
-    /// How long one waits for a turn.
+    /// What each reader may have of the connections of a priority.
+    shares: ByKey<(Priority, Reader), Semaphore>,
+    /// How long one waits for a turn or a place.
     acquire_timeout: Duration,
     holders: SharedReads<(Priority, TokenUid), Option<(TokenRecord, User)>>,
     sessions: SharedReads<(Priority, CodeHash), Option<(ConsoleSession, User)>>,
@@ -102,6 +116,22 @@ struct Shared {
 enum Database {
     Sqlite(SqliteFile),
     Postgres(PostgresServer),
+}
+
+impl Database {
+    async fn reader(&self, priority: Priority) -> Result<Connection, StoreError> {
+        match self {
+            Self::Sqlite(file) => file.reader(priority).await,
+            Self::Postgres(server) => server.connection(priority).await,
+        }
+    }
+
+    /// The next statement gets the patience that a statement gets: what takes many may take long.
+    fn renew(&self, connection: &mut Connection) {
+        if let (Self::Postgres(server), Connection::Postgres(_, deadline)) = (self, connection) {
+            *deadline = server.deadline();
+        }
+    }
 }
 
 /// Connects, and migrates the schema if this release has migrations that the store has not had. Safe to be called by
@@ -115,18 +145,23 @@ pub async fn open(config: &StoreConfig) -> Result<SharedStore, StoreError> {
         StoreUrl::Sqlite(path) => Database::Sqlite(SqliteFile::open(path, config).await?),
         StoreUrl::Postgres(url) => Database::Postgres(PostgresServer::open(url, config).await?),
     };
+    store_of(database, config).await
+}
+
+async fn store_of(database: Database, config: &StoreConfig) -> Result<SharedStore, StoreError> {
     let codes = code_key::read(&database).await?;
     let shared = Shared {
         database,
         codes,
         ordinary_writer: Arc::default(),
         urgent_writers: Locks::default(),
+        shares: ByKey::default(),
         acquire_timeout: config.acquire_timeout,
         holders: SharedReads::default(),
         sessions: SharedReads::default(),
         replicas: SharedReads::default(),
     };
-    Ok(Arc::new(Store { shared: Arc::new(shared), priority: Priority::Ordinary }))
+    Ok(Arc::new(Store { shared: Arc::new(shared), priority: Priority::Ordinary, share: None }))
 }
 
 impl Store {
@@ -135,9 +170,17 @@ impl Store {
         &self.shared.codes
     }
 
-    /// The same store, with the connections of `priority`.
+    /// The same store, with all connections of `priority`.
     pub fn at(&self, priority: Priority) -> SharedStore {
-        Arc::new(Self { shared: Arc::clone(&self.shared), priority })
+        Arc::new(Self { shared: Arc::clone(&self.shared), priority, share: None })
+    }
+
+    /// Ends all connections. SQLite then has all in the one file.
+    pub async fn close(&self) {
+        match &self.shared.database {
+            Database::Sqlite(file) => file.close().await,
+            Database::Postgres(server) => server.close().await,
+        }
     }
 
     /// How the pools of connections stand, of all priorities.
@@ -149,10 +192,16 @@ impl Store {
     }
 
     /// For reading only.
-    async fn read(&self) -> Result<Connection, StoreError> {
+    async fn read(&self) -> Result<Reading, StoreError> {
+        let place = self.place().await?;
+        Ok(Reading::new(self.shared.database.reader(self.priority).await?, place))
+    }
+
+    /// How many may read at once with this priority.
+    fn readers(&self) -> u32 {
         match &self.shared.database {
-            Database::Sqlite(file) => file.reader(self.priority).await,
-            Database::Postgres(server) => server.connection(self.priority).await,
+            Database::Sqlite(_) => SqliteFile::max_readers(self.priority),
+            Database::Postgres(server) => server.pool(self.priority).max(),
         }
     }
 
@@ -184,7 +233,7 @@ impl Store {
 /// All SQL of both databases, for a test that prepares it.
 #[doc(hidden)]
 pub fn statements() -> Statements {
-    let all = [
+    let mut all = [
         audit::STATEMENTS,
         browser_sessions::STATEMENTS,
         change::STATEMENTS,
@@ -194,17 +243,21 @@ pub fn statements() -> Statements {
         expiry::STATEMENTS,
         feed::STATEMENTS,
         grantor::STATEMENTS,
+        inspection::STATEMENTS,
         invitations::STATEMENTS,
+        let_through::STATEMENTS,
         release::STATEMENTS,
         replicas::STATEMENTS,
         sessions::STATEMENTS,
         token_names::STATEMENTS,
         tokens::STATEMENTS,
         traffic::STATEMENTS,
+        usage::STATEMENTS,
         users::STATEMENTS,
         whole::STATEMENTS,
     ]
     .concat();
+    all.extend(copy::statements());
     let sqlite = all.iter().map(|sql| sql.sqlite).collect();
     let postgres = all.iter().map(|sql| sql.postgres).chain(postgres::STATEMENTS.iter().copied()).collect();
     Statements { sqlite, postgres }

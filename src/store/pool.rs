@@ -48,10 +48,24 @@ impl<DB: Database> Pool<DB> {
         self.connections.begin_with(statement).await
     }
 
+    /// Returns when nobody uses one of its connections any more. Nobody gets one from now on.
+    pub async fn close(&self) {
+        self.connections.close().await;
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.connections.is_closed()
+    }
+
+    /// How many connections there may be.
+    pub fn max(&self) -> u32 {
+        self.connections.options().get_max_connections()
+    }
+
     pub fn state(&self) -> PoolState {
         let open = usize::try_from(self.connections.size()).unwrap_or(usize::MAX);
         let idle = self.connections.num_idle();
-        let max = usize::try_from(self.connections.options().get_max_connections()).unwrap_or(usize::MAX);
+        let max = usize::try_from(self.max()).unwrap_or(usize::MAX);
         PoolState { name: self.name, idle, used: open.saturating_sub(idle), max, waiting: self.waiting.load(Relaxed) }
     }
 }

@@ -63,16 +63,22 @@ impl PostgresServer {
     /// # Errors
     /// [`StoreError::Unusable`], [`StoreError::Unavailable`].
     pub async fn open(url: &Secret, config: &StoreConfig) -> Result<Self, StoreError> {
-        // The parser's own error is dropped: it may quote the URL.
-        let options = PgConnectOptions::from_str(url.expose()).map_err(|_| {
-            StoreError::Unusable("store.url is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned())
-        })?;
-        // PgBouncer refuses that parameter, and no number of ours has a fraction.
-        let options = options.application_name("bento-gateway").extra_float_digits(None);
-        let mut connection = by(Instant::now() + config.acquire_timeout, options.connect()).await?;
-        has_session_of_its_own(&mut connection, &options, config.acquire_timeout).await?;
+        let (connection, options) = connect(url, config).await?;
         migrate(connection).await?;
+        Ok(Self::of(options, config))
+    }
 
+    /// For reading what is there: nothing is migrated or locked.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn inspect(url: &Secret, config: &StoreConfig) -> Result<Self, StoreError> {
+        let (connection, options) = connect(url, config).await?;
+        by(Instant::now() + config.acquire_timeout, connection.close()).await?;
+        Ok(Self::of(options, config))
+    }
+
+    fn of(options: PgConnectOptions, config: &StoreConfig) -> Self {
         let limit = format!("{}ms", config.acquire_timeout.as_millis().max(1));
         let options_of = |max_connections| {
             let limit = limit.clone();
@@ -93,21 +99,28 @@ impl PostgresServer {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(options);
-        Ok(Self {
+        Self {
             ordinary: Pool::new("ordinary", ordinary),
             urgent: Pool::new("urgent", urgent),
             feed: Pool::new("feed", feed),
             notifications,
             listener: Mutex::new(None),
             patience: config.acquire_timeout * 2,
-        })
+        }
+    }
+
+    pub async fn close(&self) {
+        for pool in [&self.ordinary, &self.urgent, &self.feed] {
+            pool.close().await;
+        }
+        self.notifications.close().await;
     }
 
     pub fn pools(&self) -> Vec<PoolState> {
         [&self.ordinary, &self.urgent, &self.feed].map(Pool::state).into()
     }
 
-    fn pool(&self, priority: Priority) -> &Pool<Postgres> {
+    pub fn pool(&self, priority: Priority) -> &Pool<Postgres> {
         match priority {
             Priority::Ordinary => &self.ordinary,
             Priority::Urgent => &self.urgent,
@@ -160,6 +173,22 @@ impl PostgresServer {
     }
 }
 
+/// A first connection, and how further ones are made.
+///
+/// # Errors
+/// [`StoreError::Unusable`], [`StoreError::Unavailable`].
+async fn connect(url: &Secret, config: &StoreConfig) -> Result<(PgConnection, PgConnectOptions), StoreError> {
+    // The parser's own error is dropped: it may quote the URL.
+    let options = PgConnectOptions::from_str(url.expose()).map_err(|_| {
+        StoreError::Unusable("store.url is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned())
+    })?;
+    // PgBouncer refuses that parameter, and no number of ours has a fraction.
+    let options = options.application_name("bento-gateway").extra_float_digits(None);
+    let mut connection = by(Instant::now() + config.acquire_timeout, options.connect()).await?;
+    has_session_of_its_own(&mut connection, &options, config.acquire_timeout).await?;
+    Ok((connection, options))
+}
+
 /// Refuses a pooler that gives each transaction another session: what is set for a session and statements that are
 /// prepared would be another's, and one that balances readers over standbys would break what the feed relies on.
 ///
@@ -200,9 +229,9 @@ async fn session(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     sqlx::raw_sql(SESSION).fetch_one(connection).await?.try_get(0)
 }
 
-/// The last migration of this release.
-pub(super) fn newest_migration() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+/// The migrations of this release.
+pub(super) fn migrations() -> &'static Migrator {
+    &MIGRATIONS
 }
 
 /// A migration takes as long as it takes, and so does waiting for another process's.

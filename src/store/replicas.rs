@@ -9,17 +9,21 @@ use super::{
     point::Point,
     statement::{Sql, same, statements},
 };
+use crate::domain::timestamp::Timestamp;
 
 statements! {
     BEAT = Sql {
-        sqlite: "INSERT INTO replicas (id, name, applied_seq, applied_mark, holds_ms, addresses, beat_at)
-            VALUES ($1, $2, $3, $4, $5, $6, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+        sqlite: "INSERT INTO replicas (id, name, applied_seq, applied_mark, holds_ms, addresses, clock_ahead_ms, beat_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7 - CAST(unixepoch('subsec') * 1000 AS INTEGER),
+                CAST(unixepoch('subsec') * 1000 AS INTEGER))
             ON CONFLICT (id) DO UPDATE SET applied_seq = excluded.applied_seq, applied_mark = excluded.applied_mark,
-                holds_ms = excluded.holds_ms, addresses = excluded.addresses, beat_at = excluded.beat_at",
-        postgres: "INSERT INTO replicas (id, name, applied_seq, applied_mark, holds_ms, addresses, beat_at)
-            VALUES ($1, $2, $3, $4, $5, $6, now())
+                holds_ms = excluded.holds_ms, addresses = excluded.addresses, clock_ahead_ms = excluded.clock_ahead_ms,
+                beat_at = excluded.beat_at",
+        postgres: "INSERT INTO replicas (id, name, applied_seq, applied_mark, holds_ms, addresses, clock_ahead_ms, beat_at)
+            VALUES ($1, $2, $3, $4, $5, $6, (extract(epoch FROM $7 - now()) * 1000)::bigint, now())
             ON CONFLICT (id) DO UPDATE SET applied_seq = excluded.applied_seq, applied_mark = excluded.applied_mark,
-                holds_ms = excluded.holds_ms, addresses = excluded.addresses, beat_at = excluded.beat_at",
+                holds_ms = excluded.holds_ms, addresses = excluded.addresses, clock_ahead_ms = excluded.clock_ahead_ms,
+                beat_at = excluded.beat_at",
     };
 
     ADDRESSES = same("SELECT addresses FROM replicas WHERE addresses IS NOT NULL ORDER BY beat_at DESC, id LIMIT 1");
@@ -40,13 +44,15 @@ statements! {
     LIST = Sql {
         sqlite: "SELECT r.id, r.name,
                 CASE WHEN r.applied_mark IS NULL OR m.mark = r.applied_mark THEN r.applied_seq ELSE -1 END AS applied_seq,
-                max(CAST(unixepoch('subsec') * 1000 AS INTEGER) - r.beat_at, 0) AS silent_ms, r.holds_ms
+                max(CAST(unixepoch('subsec') * 1000 AS INTEGER) - r.beat_at, 0) AS silent_ms, r.holds_ms,
+                r.clock_ahead_ms
             FROM replicas r LEFT JOIN change_marks m ON m.seq = r.applied_seq
             WHERE r.holds_ms IS NULL OR r.beat_at + r.holds_ms + 10000 > CAST(unixepoch('subsec') * 1000 AS INTEGER)
             ORDER BY r.name, r.id",
         postgres: "SELECT r.id, r.name,
                 CASE WHEN r.applied_mark IS NULL OR m.mark = r.applied_mark THEN r.applied_seq ELSE -1 END AS applied_seq,
-                greatest(extract(epoch FROM now() - r.beat_at) * 1000, 0)::bigint AS silent_ms, r.holds_ms
+                greatest(extract(epoch FROM now() - r.beat_at) * 1000, 0)::bigint AS silent_ms, r.holds_ms,
+                r.clock_ahead_ms
             FROM replicas r LEFT JOIN change_marks m ON m.seq = r.applied_seq
             WHERE r.holds_ms IS NULL OR r.beat_at + (r.holds_ms + 10000) * interval '1 millisecond' > now()
             ORDER BY r.name, r.id",
@@ -69,11 +75,14 @@ pub struct Replica {
     pub silent: Duration,
     /// For how long after its last beat it may decide by what it knew. `None`: without limit.
     pub holds: Option<Duration>,
+    /// How far its clock is ahead of the database's, in milliseconds, with what its last beat took on its way. `None`: it
+    /// does not say.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 impl Store {
     /// Says that the replica lives, by which changes it decides (`None`: it is starting), for how long it may do so
-    /// without another word (`None`: without limit), and where it is reached. Bumps no sequence.
+    /// without another word (`None`: without limit), where it is reached, and what its clock shows. Bumps no sequence.
     pub async fn beat(
         &self,
         id: ReplicaId,
@@ -81,10 +90,12 @@ impl Store {
         applied: Option<&Point>,
         holds: Option<Duration>,
         addresses: Option<&str>,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         let seq = applied.map_or(-1, |point| point.seq);
         let mark = applied.and_then(|point| point.mark.as_deref());
-        self.write().await?.execute(BEAT, (id, name, seq, mark, holds.map(millis), addresses)).await.map(drop)
+        let values = (id, name, seq, mark, holds.map(millis), addresses, now);
+        self.write().await?.execute(BEAT, values).await.map(drop)
     }
 
     /// The replica has ended. Forgets those, too, that have decided by nothing for a day.

@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{FromRow, Row, postgres::PgRow, sqlite::SqliteRow, types::Json};
 
-use super::{ChangedSecret, IndexedSecret, Replica, StoredDeployment, StoredEvent, columns::Id};
+use super::{ChainEnds, ChangedSecret, IndexedSecret, Replica, StoredDeployment, StoredEvent, columns::Id};
 use crate::domain::{
+    audit::RequestKey,
+    audit_chain::{Chain, Checkpoint, Facts},
     device_login::{DeviceLogin, LoginDecision},
     session::{ConsoleSession, Invitation},
     timestamp::Timestamp,
@@ -107,13 +109,36 @@ record!(StoredDeployment, row => Self {
 });
 
 record!(StoredEvent, row => Self {
-    id: row.try_get::<Id, _>("id")?.0,
-    at: row.try_get("at")?,
-    action: row.try_get("action")?,
-    actor_kind: row.try_get("actor_kind")?,
-    actor: row.try_get("actor_id")?,
-    target: row.try_get("target")?,
-    detail: row.try_get::<Json<_>, _>("detail")?.0,
+    facts: Facts {
+        id: row.try_get::<Id, _>("id")?.0,
+        at: row.try_get("at")?,
+        action: row.try_get("action")?,
+        actor_kind: row.try_get("actor_kind")?,
+        actor: row.try_get("actor_id")?,
+        target: row.try_get("target")?,
+        detail: row.try_get::<Json<_>, _>("detail")?.0,
+        request: match (row.try_get("request_key")?, row.try_get("request_hash")?) {
+            (Some(key), Some(hash)) => Some(RequestKey { key, hash }),
+            _ => None,
+        },
+    },
+    place: match (row.try_get::<Option<Chain>, _>("chain")?, row.try_get("number")?, row.try_get("hash")?) {
+        (Some(chain), Some(number), Some(hash)) => Some(Checkpoint { chain, number, hash }),
+        _ => None,
+    },
+});
+
+record!(ChainEnds, row => {
+    let chain = row.try_get("chain")?;
+    Self {
+        end: Checkpoint { chain, number: row.try_get("number")?, hash: row.try_get("hash")? },
+        forgotten: Checkpoint {
+            chain,
+            number: row.try_get("forgotten")?,
+            hash: row.try_get("forgotten_hash")?,
+        },
+        forgotten_at: row.try_get("forgotten_at")?,
+    }
 });
 
 record!(Replica, row => Self {
@@ -122,6 +147,7 @@ record!(Replica, row => Self {
     applied_seq: row.try_get("applied_seq")?,
     silent: milliseconds(row.try_get("silent_ms")?),
     holds: row.try_get::<Option<i64>, _>("holds_ms")?.map(milliseconds),
+    clock_ahead_ms: row.try_get("clock_ahead_ms")?,
 });
 
 /// As the database counts them.

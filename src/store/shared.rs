@@ -1,4 +1,4 @@
-//! One at a time, by key: what many ask for at once is read once, and writers of one key take turns.
+//! By key: what many ask for at once is read once, writers of one key take turns, and readers of one have a share.
 
 use std::{
     collections::HashMap,
@@ -11,10 +11,13 @@ use tokio::sync::Mutex;
 
 use super::StoreError;
 
-/// A lock for each key that somebody holds or waits for. Those who wait get it in the order of their coming.
-pub(super) struct Locks<K, T = ()> {
-    held: StdMutex<HashMap<K, Weak<Mutex<T>>>>,
+/// What all who use the same key have in common, as long as somebody does.
+pub(super) struct ByKey<K, V> {
+    used: StdMutex<HashMap<K, Weak<V>>>,
 }
+
+/// A lock for each key that somebody holds or waits for. Those who wait get it in the order of their coming.
+pub(super) type Locks<K, T = ()> = ByKey<K, Mutex<T>>;
 
 /// Readings that are shared by all who ask for the same key: a flood of one question is one statement at a time.
 ///
@@ -28,9 +31,9 @@ struct Reading<T> {
     read: Result<T, StoreError>,
 }
 
-impl<K, T> Default for Locks<K, T> {
+impl<K, V> Default for ByKey<K, V> {
     fn default() -> Self {
-        Self { held: StdMutex::default() }
+        Self { used: StdMutex::default() }
     }
 }
 
@@ -40,16 +43,17 @@ impl<K, T> Default for SharedReads<K, T> {
     }
 }
 
-impl<K: Eq + Hash, T: Default> Locks<K, T> {
-    pub fn of(&self, key: K) -> Arc<Mutex<T>> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lock) = held.get(&key).and_then(Weak::upgrade) {
-            return lock;
+impl<K: Eq + Hash, V> ByKey<K, V> {
+    /// `make` is called if nobody uses the key.
+    pub fn of(&self, key: K, make: impl FnOnce() -> V) -> Arc<V> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = used.get(&key).and_then(Weak::upgrade) {
+            return value;
         }
-        held.retain(|_, lock| lock.strong_count() > 0);
-        let lock = Arc::<Mutex<T>>::default();
-        held.insert(key, Arc::downgrade(&lock));
-        lock
+        used.retain(|_, value| value.strong_count() > 0);
+        let value = Arc::new(make());
+        used.insert(key, Arc::downgrade(&value));
+        value
     }
 }
 
@@ -57,7 +61,7 @@ impl<K: Eq + Hash, T: Clone> SharedReads<K, T> {
     /// `reading` is only begun if nobody else has begun one since this was called.
     pub async fn get(&self, key: K, reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let asked = Instant::now();
-        let last = self.last.of(key);
+        let last = self.last.of(key, Mutex::default);
         let mut last = last.lock().await;
         if let Some(later) = last.as_ref().filter(|last| last.begun > asked) {
             return later.read.clone();
@@ -109,7 +113,7 @@ mod tests {
         asking.join_all().await;
         assert!(begun.load(Relaxed) <= 12, "{begun:?} readings for 1000 questions");
         assert_eq!(shared.get("other", async { Ok(0) }).await.unwrap(), 0);
-        assert_eq!(shared.last.held.lock().unwrap().len(), 1, "what nobody waits for is forgotten");
+        assert_eq!(shared.last.used.lock().unwrap().len(), 1, "what nobody waits for is forgotten");
     }
 
     #[tokio::test]

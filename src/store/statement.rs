@@ -51,14 +51,14 @@ impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'
 
 /// The values of a statement, in the order of its `$1`, `$2`, …: a tuple of columns.
 pub(super) trait Values: Send {
-    fn sqlite(self) -> Result<SqliteArguments, BoxDynError>;
-    fn postgres(self) -> Result<PgArguments, BoxDynError>;
+    fn sqlite(self) -> Bound<SqliteArguments>;
+    fn postgres(self) -> Bound<PgArguments>;
 }
 
 macro_rules! values {
     ($($value:ident: $T:ident),*) => {
         impl<'t, $($T: Column<'t>),*> Values for ($($T,)*) {
-            fn sqlite(self) -> Result<SqliteArguments, BoxDynError> {
+            fn sqlite(self) -> Bound<SqliteArguments> {
                 let ($($value,)*) = self;
                 #[allow(unused_mut, reason = "a statement may take no value")]
                 let mut arguments = SqliteArguments::default();
@@ -66,7 +66,7 @@ macro_rules! values {
                 Ok(arguments)
             }
 
-            fn postgres(self) -> Result<PgArguments, BoxDynError> {
+            fn postgres(self) -> Bound<PgArguments> {
                 let ($($value,)*) = self;
                 #[allow(unused_mut, reason = "a statement may take no value")]
                 let mut arguments = PgArguments::default();
@@ -88,6 +88,10 @@ values!(a: A, b: B, c: C, d: D, e: E, f: F, g: G);
 values!(a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H);
 values!(a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I);
 values!(a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I, j: J);
+values!(a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I, j: J, k: K, l: L);
+
+/// Values as a database takes them.
+type Bound<A> = Result<A, BoxDynError>;
 
 /// A connection of the pool, in a transaction or not.
 pub(super) enum Held<D: sqlx::Database> {
@@ -115,14 +119,8 @@ impl Connection {
     /// The number of rows that the statement has changed.
     pub async fn execute(&mut self, sql: Sql, values: impl Values) -> Result<u64, StoreError> {
         match self {
-            Self::Sqlite(held) => {
-                let query = sqlx::query_with(sql.sqlite, values.sqlite().map_err(unwritable)?);
-                Ok(query.execute(held.connection()).await.map_err(error::of_sqlite)?.rows_affected())
-            }
-            Self::Postgres(held, deadline) => {
-                let query = sqlx::query_with(sql.postgres, values.postgres().map_err(unwritable)?);
-                Ok(by(*deadline, query.execute(held.connection())).await?.rows_affected())
-            }
+            Self::Sqlite(held) => held.execute(sql.sqlite, values.sqlite()).await,
+            Self::Postgres(held, deadline) => held.execute(sql.postgres, values.postgres(), *deadline).await,
         }
     }
 
@@ -133,27 +131,15 @@ impl Connection {
 
     pub async fn all<T: Record>(&mut self, sql: Sql, values: impl Values) -> Result<Vec<T>, StoreError> {
         match self {
-            Self::Sqlite(held) => {
-                let query = sqlx::query_as_with(sql.sqlite, values.sqlite().map_err(unwritable)?);
-                query.fetch_all(held.connection()).await.map_err(error::of_sqlite)
-            }
-            Self::Postgres(held, deadline) => {
-                let query = sqlx::query_as_with(sql.postgres, values.postgres().map_err(unwritable)?);
-                by(*deadline, query.fetch_all(held.connection())).await
-            }
+            Self::Sqlite(held) => held.all(sql.sqlite, values.sqlite()).await,
+            Self::Postgres(held, deadline) => held.all(sql.postgres, values.postgres(), *deadline).await,
         }
     }
 
     pub async fn optional<T: Record>(&mut self, sql: Sql, values: impl Values) -> Result<Option<T>, StoreError> {
         match self {
-            Self::Sqlite(held) => {
-                let query = sqlx::query_as_with(sql.sqlite, values.sqlite().map_err(unwritable)?);
-                query.fetch_optional(held.connection()).await.map_err(error::of_sqlite)
-            }
-            Self::Postgres(held, deadline) => {
-                let query = sqlx::query_as_with(sql.postgres, values.postgres().map_err(unwritable)?);
-                by(*deadline, query.fetch_optional(held.connection())).await
-            }
+            Self::Sqlite(held) => held.optional(sql.sqlite, values.sqlite()).await,
+            Self::Postgres(held, deadline) => held.optional(sql.postgres, values.postgres(), *deadline).await,
         }
     }
 
@@ -174,6 +160,65 @@ impl Connection {
             }
             Self::Sqlite(Held::Pooled(_)) | Self::Postgres(Held::Pooled(_), _) => Ok(()),
         }
+    }
+}
+
+// === for each database, whatever the values are: for each tuple of them the compiler would take its time ===
+
+impl Held<Sqlite> {
+    async fn execute(&mut self, sql: &'static str, values: Bound<SqliteArguments>) -> Result<u64, StoreError> {
+        let query = sqlx::query_with(sql, values.map_err(unwritable)?);
+        Ok(query.execute(self.connection()).await.map_err(error::of_sqlite)?.rows_affected())
+    }
+
+    async fn all<T: Record>(
+        &mut self,
+        sql: &'static str,
+        values: Bound<SqliteArguments>,
+    ) -> Result<Vec<T>, StoreError> {
+        let query = sqlx::query_as_with(sql, values.map_err(unwritable)?);
+        query.fetch_all(self.connection()).await.map_err(error::of_sqlite)
+    }
+
+    async fn optional<T: Record>(
+        &mut self,
+        sql: &'static str,
+        values: Bound<SqliteArguments>,
+    ) -> Result<Option<T>, StoreError> {
+        let query = sqlx::query_as_with(sql, values.map_err(unwritable)?);
+        query.fetch_optional(self.connection()).await.map_err(error::of_sqlite)
+    }
+}
+
+impl Held<Postgres> {
+    async fn execute(
+        &mut self,
+        sql: &'static str,
+        values: Bound<PgArguments>,
+        deadline: Instant,
+    ) -> Result<u64, StoreError> {
+        let query = sqlx::query_with(sql, values.map_err(unwritable)?);
+        Ok(by(deadline, query.execute(self.connection())).await?.rows_affected())
+    }
+
+    async fn all<T: Record>(
+        &mut self,
+        sql: &'static str,
+        values: Bound<PgArguments>,
+        deadline: Instant,
+    ) -> Result<Vec<T>, StoreError> {
+        let query = sqlx::query_as_with(sql, values.map_err(unwritable)?);
+        by(deadline, query.fetch_all(self.connection())).await
+    }
+
+    async fn optional<T: Record>(
+        &mut self,
+        sql: &'static str,
+        values: Bound<PgArguments>,
+        deadline: Instant,
+    ) -> Result<Option<T>, StoreError> {
+        let query = sqlx::query_as_with(sql, values.map_err(unwritable)?);
+        by(deadline, query.fetch_optional(self.connection())).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Store, StoreError,
+    columns::sought,
     statement::{Sql, statements},
     tokens::select_token,
 };
@@ -31,10 +32,6 @@ impl Store {
     /// The tokens with this name, unless revoked; with this end of their uid, 12 characters; or with this lookup id.
     /// `owner` of `None`: everyone's.
     pub async fn tokens_called(&self, text: &str, owner: Option<UserId>) -> Result<Vec<TokenRecord>, StoreError> {
-        // PostgreSQL refuses a text with U+0000, which is in none that is stored.
-        if text.contains('\0') {
-            return Ok(Vec::new());
-        }
-        self.read().await?.all(CALLED, (text, owner, MAX_FOUND)).await
+        self.read().await?.all(CALLED, (&*sought(text), owner, MAX_FOUND)).await
     }
 }

@@ -6,11 +6,12 @@ use sqlx::types::Json;
 
 use super::{
     Change, Current, Store, StoreError,
+    columns::sought,
     statement::{Connection, Sql, same, statements},
 };
 use crate::domain::{
     deployment::DeploymentName,
-    scope::{DeploymentPattern, Scope},
+    scope::{DeploymentPattern, Routes, Scope},
     timestamp::Timestamp,
     token::{SecretRecord, TokenRecord, TokenUid},
     token_text::{LOOKUP_ID_LEN, PREFIX},
@@ -45,8 +46,8 @@ macro_rules! filtered {
     };
 }
 
-/// `$1`: the exact scope, `$2`: owner, `$3`: now. `$opens`: whether one of `scopes` opens it. One that ends with `*`
-/// opens what begins as it does.
+/// `$1`: the exact scope, `$2`: owner, `$3`: now. `$opens`: whether one of `scopes` opens it, with its closed routes or
+/// without. One that ends with `*` opens what begins as it does.
 macro_rules! opening {
     ($opens:literal) => {
         concat!(
@@ -61,8 +62,8 @@ macro_rules! opening {
 macro_rules! opening_in_sqlite {
     () => {
         opening!(
-            "SELECT 1 FROM json_each(scopes) WHERE value = $1
-            OR (value LIKE '%*' AND substr($1, 1, length(value) - 1) = substr(value, 1, length(value) - 1))"
+            "SELECT 1 FROM (SELECT replace(value, ':operations', '') AS scope FROM json_each(scopes)) WHERE scope = $1
+            OR (scope LIKE '%*' AND substr($1, 1, length(scope) - 1) = substr(scope, 1, length(scope) - 1))"
         )
     };
 }
@@ -70,8 +71,8 @@ macro_rules! opening_in_sqlite {
 macro_rules! opening_in_postgres {
     () => {
         opening!(
-            "SELECT 1 FROM unnest(scopes) AS s (scope) WHERE scope = $1
-            OR (right(scope, 1) = '*' AND starts_with($1, left(scope, -1)))"
+            "SELECT 1 FROM (SELECT replace(whole, ':operations', '') AS scope FROM unnest(scopes) AS t (whole)) AS s
+            WHERE scope = $1 OR (right(scope, 1) = '*' AND starts_with($1, left(scope, -1)))"
         )
     };
 }
@@ -360,9 +361,9 @@ impl Connection {
     }
 }
 
-/// The scope that opens this Deployment and no other, as it is stored.
+/// The scope that opens this Deployment and no other, without its closed routes, as it is stored.
 pub(super) fn exact_scope(name: &DeploymentName) -> String {
-    Scope::Deployment(DeploymentPattern::Exact(name.clone())).to_string()
+    Scope::Deployment(DeploymentPattern::Exact(name.clone()), Routes::Open).to_string()
 }
 
 /// What a search looks into. Lower-cased here and not in SQL: SQLite's `lower` knows ASCII only, PostgreSQL's depends on
@@ -371,12 +372,11 @@ fn search_text(token: &TokenRecord) -> String {
     format!("{}\n{}\n{}", token.name, token.description, token.uid).to_lowercase()
 }
 
-/// What a search looks for in [`search_text`]. PostgreSQL refuses a text with U+0000, and none that is stored has one,
-/// so something else that is in none takes its place.
+/// What a search looks for in [`search_text`].
 fn search_needle(search: &str) -> String {
     // Tokens begin with it, and the part behind it is what is looked for.
     let search = search.strip_prefix(PREFIX).filter(|rest| rest.len() == LOOKUP_ID_LEN).unwrap_or(search);
-    search.to_lowercase().replace('\0', "\u{1}")
+    sought(&search.to_lowercase()).into_owned()
 }
 
 /// One for each token, with its last time and all its requests, in the order of their uids, in which concurrent writers

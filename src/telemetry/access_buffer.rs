@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{counter::Counter, line::Line};
+use super::{counter::Counter, line::Line, usage::UsageSums};
 
 /// Lines that a worker may have waiting: about 10 MB, a second's worth at full speed.
 const MAX_WAITING: usize = 50_000;
@@ -25,6 +25,8 @@ pub struct Batch {
     pub text: String,
     /// Lines that found no room.
     pub dropped: u64,
+    /// What those have used: it counts all the same.
+    pub usage: UsageSums,
 }
 
 impl AccessBuffer {
@@ -32,6 +34,7 @@ impl AccessBuffer {
         let mut batch = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if batch.lines.len() >= MAX_WAITING {
             batch.dropped += 1;
+            batch.usage.count(&line, text);
             self.dropped.add(1);
             return;
         }
@@ -49,7 +52,10 @@ impl AccessBuffer {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::{domain::token::TokenUid, telemetry::usage::UsageCounts};
 
     #[test]
     fn lines_beyond_the_room_are_dropped_and_counted() {
@@ -60,5 +66,21 @@ mod tests {
         buffer.push(Line::default(), "text");
         buffer.swap(&mut Batch::default());
         assert_eq!(buffer.dropped.get(), 3, "it goes on counting from there");
+    }
+
+    #[test]
+    fn usage_counts_all_the_same() {
+        let (buffer, mut taken, counts) = (AccessBuffer::default(), Batch::default(), UsageCounts::default());
+        let refused = || Line {
+            token: Some(TokenUid(Uuid::from_u128(1))),
+            status: Some(403),
+            reason: "insufficient_scope",
+            ..Line::default()
+        };
+        (0..MAX_WAITING + 3).for_each(|_| buffer.push(refused(), ""));
+        buffer.swap(&mut taken);
+        counts.add(&mut taken.usage);
+        let sums = counts.take(usize::MAX);
+        assert_eq!(sums.iter().map(|sum| sum.used.refused).collect::<Vec<_>>(), [3], "of lines that found no room");
     }
 }

@@ -16,7 +16,7 @@ use http::Method;
 
 use super::{
     Style, access_buffer::Batch, counter::WorkerNumber, json_line::JsonLines, line::Line, redact::without_tokens,
-    traffic::TrafficCounts, worker::WorkerTelemetry, writing_thread::WritingThread,
+    traffic::TrafficCounts, usage::UsageCounts, worker::WorkerTelemetry, writing_thread::WritingThread,
 };
 
 /// How long a line may wait to be written.
@@ -25,6 +25,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 pub struct AccessLog {
     /// Every line is counted here, also if none is written.
     pub traffic: Arc<TrafficCounts>,
+    /// So is what it says of usage, also if it was dropped.
+    pub usage: Arc<UsageCounts>,
     workers: Vec<Arc<WorkerTelemetry>>,
     stop: Arc<AtomicBool>,
     thread: WritingThread,
@@ -40,10 +42,11 @@ impl AccessLog {
         let workers: Vec<_> = (0..workers).map(worker).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let traffic = Arc::new(TrafficCounts::default());
-        let counts = Arc::clone(&traffic);
+        let usage = Arc::<UsageCounts>::default();
         let writer = Writer {
             workers: workers.clone(),
-            counts,
+            traffic: Arc::clone(&traffic),
+            usage: Arc::clone(&usage),
             style: enabled.then_some(style),
             json: JsonLines::default(),
             spare: Batch::default(),
@@ -51,7 +54,7 @@ impl AccessLog {
         };
         let stops = Arc::clone(&stop);
         let thread = WritingThread::start("access-log", move || writer.run(&stops))?;
-        Ok(Self { traffic, workers, stop, thread })
+        Ok(Self { traffic, usage, workers, stop, thread })
     }
 
     /// One for each worker, in their order.
@@ -65,12 +68,19 @@ impl Drop for AccessLog {
         self.stop.store(true, Relaxed);
         self.thread.unpark();
         self.thread.wait();
+        // Where nobody reads standard error, there are lines left.
+        for worker in &self.workers {
+            let mut left = Batch::default();
+            worker.access.swap(&mut left);
+            count_usage(&mut left, &self.usage);
+        }
     }
 }
 
 struct Writer {
     workers: Vec<Arc<WorkerTelemetry>>,
-    counts: Arc<TrafficCounts>,
+    traffic: Arc<TrafficCounts>,
+    usage: Arc<UsageCounts>,
     /// `None`: nothing is written.
     style: Option<Style>,
     json: JsonLines,
@@ -94,10 +104,11 @@ impl Writer {
 
     fn write_lines_of(&mut self, at: usize) {
         self.workers[at].access.swap(&mut self.spare);
-        let Batch { lines, text, dropped } = &mut self.spare;
+        count_usage(&mut self.spare, &self.usage);
+        let Batch { lines, text, dropped, .. } = &mut self.spare;
         for (line, at) in lines.drain(..) {
             let text = &text[at];
-            self.counts.count(&line, line.deployment.of(text));
+            self.traffic.count(&line, line.deployment.of(text));
             match self.style {
                 Some(Style::Json) => self.json.write(&line, text, &mut self.out),
                 Some(Style::Pretty) => write_pretty(&line, text, &mut self.out),
@@ -116,13 +127,20 @@ impl Writer {
     }
 }
 
+fn count_usage(batch: &mut Batch, usage: &UsageCounts) {
+    for (line, at) in &batch.lines {
+        batch.usage.count(line, &batch.text[at.clone()]);
+    }
+    usage.add(&mut batch.usage);
+}
+
 fn write_pretty(line: &Line, text: &str, out: &mut Vec<u8>) {
     let (request_id, host, deployment) = (line.request_id.of(text), line.host.of(text), line.deployment.of(text));
     let path = without_tokens(line.path.of(text));
-    let method = line.method.as_ref().map_or("-", Method::as_str);
+    let method = without_tokens(line.method.as_ref().map_or("-", Method::as_str));
     let status = line.status.map_or("-".to_owned(), |status| status.to_string());
     let _ = write!(out, "{} {} {method} {host}{} {status}", line.at, line.client.of(text), path.escape_debug());
-    for (name, value) in [("deployment", deployment), ("reason", line.reason)] {
+    for (name, value) in [("deployment", deployment), ("reason", line.reason), ("let_through", line.let_through)] {
         if !value.is_empty() {
             let _ = write!(out, " {name}={value}");
         }

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use http::Method;
 use uuid::fmt::Hyphenated;
 
 use super::{line::Line, redact::without_tokens};
@@ -41,7 +40,8 @@ impl JsonLines {
         let mut members = Members { out, number: &mut self.number };
         members.plain(key!("request_id"), line.request_id.of(text));
         members.plain(key!("client"), line.client.of(text));
-        members.plain_or_null(key!("method"), line.method.as_ref().map(Method::as_str));
+        let method = line.method.as_ref().map(|method| without_tokens(method.as_str()));
+        members.plain_or_null(key!("method"), method.as_deref());
         members.text(key!("host"), line.host.of(text));
         members.text(key!("path"), &without_tokens(line.path.of(text)));
         members.plain_or_null(key!("deployment"), Some(line.deployment.of(text)).filter(|name| !name.is_empty()));
@@ -52,6 +52,7 @@ impl JsonLines {
         let mut uid = [0; Hyphenated::LENGTH];
         members.plain_or_null(key!("token"), line.token.map(|token| &*token.0.hyphenated().encode_lower(&mut uid)));
         members.plain(key!("reason"), line.reason);
+        members.plain_or_null(key!("let_through"), Some(line.let_through).filter(|code| !code.is_empty()));
         match line.cause.of(text) {
             "" => members.null(key!("cause")),
             cause => members.text(key!("cause"), cause),
@@ -151,10 +152,12 @@ mod tests {
     use serde_json::{Value, json};
     use uuid::Uuid;
 
+    use http::Method;
+
     use super::*;
     use crate::{
         domain::token::TokenUid,
-        telemetry::line::{RequestOutcome, Span},
+        telemetry::line::{Metered, RequestOutcome, Span},
     };
 
     fn written(lines: &mut JsonLines, line: &Line, text: &str) -> Value {
@@ -180,18 +183,23 @@ mod tests {
             token: Some(TokenUid(Uuid::from_u128(1))),
             status: Some(200),
             reason: "r",
+            let_through: "token_invalid",
             bytes_in: 0,
             bytes_out: u64::MAX,
             queued: Some(Duration::from_micros(1_500)),
             first_byte: Some(Duration::from_micros(5)),
             total: Duration::from_millis(61_002),
             outcome: RequestOutcome::Complete,
+            // What is in no line.
+            upstream: None,
+            metered: Metered::default(),
         };
         let mut lines = JsonLines::default();
         let expected = json!({
             "timestamp": "2023-11-14T22:13:20.007Z", "message": "request", "request_id": "id", "client": "2001:db8::1",
             "method": "POST", "host": "host", "path": path.of(text), "deployment": "deployment", "status": 200,
-            "token": "00000000-0000-0000-0000-000000000001", "reason": "r", "cause": "cause", "bytes_in": 0,
+            "token": "00000000-0000-0000-0000-000000000001", "reason": "r", "let_through": "token_invalid", "cause": "cause",
+            "bytes_in": 0,
             "bytes_out": u64::MAX, "queued_ms": 1.5, "first_byte_ms": 0.005, "total_ms": 61002.0, "end": "complete",
         });
         assert_eq!(written(&mut lines, &line, text), expected);
@@ -205,7 +213,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_null() {
         let line = written(&mut JsonLines::default(), &Line::default(), "");
-        for member in ["method", "deployment", "status", "token", "cause", "queued_ms", "first_byte_ms"] {
+        for member in ["method", "deployment", "status", "token", "let_through", "cause", "queued_ms", "first_byte_ms"]
+        {
             assert_eq!(line[member], Value::Null, "{member}");
         }
         assert_eq!((&line["host"], &line["end"]), (&json!(""), &json!("caller_left")));

@@ -8,6 +8,32 @@ use crate::domain::{timestamp::Timestamp, token::TokenUid};
 
 /// The reason in the line of what the gateway answers itself and is no rejection: a page of its own, a preflight.
 pub const OWN_PAGE: &str = "own_page";
+/// And in that of a request which another proxy forwards, with the gateway's permission.
+pub const FORWARD_AUTH: &str = "forward_auth";
+
+/// Who has answered a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    ByService,
+    /// The gateway, and not by a rejection.
+    ByOwnPage,
+    /// Another proxy forwards it, and nobody here knows what the service says.
+    Elsewhere,
+    /// The gateway, with the code of this rejection.
+    Rejected(&'static str),
+}
+
+impl Answered {
+    /// `reason`: as [`Line::reason`].
+    pub fn of(reason: &'static str) -> Self {
+        match reason {
+            "" => Self::ByService,
+            OWN_PAGE => Self::ByOwnPage,
+            FORWARD_AUTH => Self::Elsewhere,
+            code => Self::Rejected(code),
+        }
+    }
+}
 
 /// The cause where a response waited for its caller for too long.
 pub const CALLER_TOOK_NOTHING: &str = "the caller took nothing of the response (idle timeout)";
@@ -32,6 +58,8 @@ pub struct Line {
     pub status: Option<u16>,
     /// Stable code of the gateway's own response; empty where the response is the service's.
     pub reason: &'static str,
+    /// Code of the refusal that the Deployment does not enforce yet. Empty: there is none.
+    pub let_through: &'static str,
     /// Which of several causes the reason or the outcome has. Empty: there is one only, or nothing has failed.
     pub cause: Span,
     pub bytes_in: u64,
@@ -40,8 +68,34 @@ pub struct Line {
     pub queued: Option<Duration>,
     /// From the request's head to the response's. `None`: no response.
     pub first_byte: Option<Duration>,
+    /// How long upstreams were busy with it. `None`: it was not forwarded.
+    pub upstream: Option<Duration>,
     pub total: Duration,
+    pub metered: Metered,
     pub outcome: RequestOutcome,
+}
+
+impl Line {
+    /// Whether the gateway has kept it from the service. What an upstream did not answer is no refusal, nor is that the caller
+    /// has left.
+    pub fn is_refusal(&self) -> bool {
+        self.upstream.is_none() && self.status.is_some() && matches!(Answered::of(self.reason), Answered::Rejected(_))
+    }
+
+    /// Code of the refusal that was not enforced. `None`: there was none, or something else has refused the request.
+    pub fn let_through(&self) -> Option<&'static str> {
+        Some(self.let_through).filter(|code| !code.is_empty() && !self.is_refusal())
+    }
+}
+
+/// What a response has said of its own cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metered {
+    /// Of `text/event-stream`.
+    pub events: u32,
+    /// Tokens of a language model.
+    pub prompt_tokens: u32,
+    pub completion_tokens: u32,
 }
 
 /// How a request ended.
@@ -109,12 +163,15 @@ impl Default for Line {
             token: None,
             status: None,
             reason: "",
+            let_through: "",
             cause: Span::default(),
             bytes_in: 0,
             bytes_out: 0,
             queued: None,
             first_byte: None,
+            upstream: None,
             total: Duration::ZERO,
+            metered: Metered::default(),
             outcome: RequestOutcome::CallerLeft,
         }
     }

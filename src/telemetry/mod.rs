@@ -7,6 +7,7 @@ pub mod change_metrics;
 pub mod counter;
 pub mod histogram;
 pub mod json_line;
+pub mod let_through;
 pub mod line;
 mod own_log;
 mod redact;
@@ -15,6 +16,7 @@ mod shared_histogram;
 pub mod traffic;
 pub mod unsent;
 pub mod upstream_metrics;
+pub mod usage;
 pub mod worker;
 mod writing_thread;
 

@@ -27,6 +27,8 @@ pub struct RequestMetrics {
     pub first_byte: Histogram,
     /// Waiting for a slot, of requests that had to.
     pub queued: Histogram,
+    /// Requests that have passed and would be refused, by the code of that.
+    let_through: AppendList<&'static str, Counter>,
     /// Of bodies.
     pub bytes_in: Counter,
     pub bytes_out: Counter,
@@ -47,8 +49,16 @@ impl RequestMetrics {
     pub fn ended(&self, line: &Line) {
         let end = End { status: line.status.map(registered), outcome: line.outcome, reason: line.reason };
         self.ended[method(line.method.as_ref())].get_or_add(end).observe(REQUEST, line.total);
+        if let Some(reason) = line.let_through() {
+            self.let_through.get_or_add(reason).add(1);
+        }
         self.bytes_in.add(line.bytes_in);
         self.bytes_out.add(line.bytes_out);
+    }
+
+    /// How many requests would be refused, each with the code of that.
+    pub fn let_through(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
+        self.let_through.iter()
     }
 
     /// How long requests took that have ended, each with the name of its method.

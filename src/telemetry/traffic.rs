@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::line::{Line, OWN_PAGE};
+use super::line::{Answered, Line};
 use crate::domain::{
     timestamp::Timestamp,
     usage::{TokenUse, Traffic},
@@ -50,15 +50,17 @@ impl TrafficCounts {
             Some(counts) => counts,
             None => minute.entry(deployment.into()).or_default(),
         };
-        match (line.status, line.reason) {
-            (Some(status), "") => {
+        match (line.status, Answered::of(line.reason)) {
+            (Some(status), Answered::ByService) => {
                 counts.requests += 1;
                 counts.failed += u64::from(status >= 500);
                 counts.latency[class(line.first_byte.unwrap_or(line.total))] += 1;
             }
             // The caller has left, or the response was no rejection.
-            (None, _) | (_, OWN_PAGE) => {}
-            (Some(_), reason) => *counts.refused.entry(reason).or_default() += 1,
+            (None, _) | (_, Answered::ByOwnPage) => {}
+            // Nobody here knows how long the service takes, or whether it fails.
+            (Some(_), Answered::Elsewhere) => counts.requests += 1,
+            (Some(_), Answered::Rejected(reason)) => *counts.refused.entry(reason).or_default() += 1,
         }
     }
 

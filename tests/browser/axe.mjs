@@ -41,7 +41,7 @@ await visit("/", "overview");
 for (const path of ["/api_tokens", "/api_tokens?owner=everybody&deleted=1", "/api_tokens?q=nothing", "/api_tokens/new"]) await visit(path);
 for (const path of ["", "/edit", "/rotate", "/delete"]) await visit(`/api_tokens/${token.uid}${path}`, `a token${path}`);
 await visit(`/api_tokens?code=${code}`, "approving a login");
-for (const path of ["/deployments", "/deployments/new", "/deployments/summarization", "/users", "/activity", "/account", "/nothing-there"]) await visit(path);
+for (const path of ["/deployments", "/deployments/new", "/deployments/summarization", "/users", "/usage", "/activity", "/activity/verify", "/account", "/nothing-there"]) await visit(path);
 await page.goto(`${given.proxy}/`);
 await examine("a Deployment's sign-in page");
 await page.goto(`${given.proxy}/-/`);
@@ -55,7 +55,7 @@ await check("the keyboard reaches everything in order", async () => {
     await page.keyboard.press("Tab");
     reached.push(await page.evaluate(() => document.activeElement.innerText || document.activeElement.id));
   }
-  equal(reached.slice(0, 7), ["Skip to content", "bento-gateway", "Overview", "API Tokens", "Deployments", "Users", "Activity"], "the first");
+  equal(reached.slice(0, 7), ["Skip to content", "bento-gateway", "Overview", "API Tokens", "Deployments", "Usage", "Users"], "the first");
   equal(reached.includes("Create"), true, "Create is reached");
 });
 await browser.close();

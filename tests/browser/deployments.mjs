@@ -34,7 +34,7 @@ await check("a Deployment is added, and a mistake loses nothing", async () => {
 });
 await check("it is made public", async () => {
   await page.getByRole("link", { name: "Edit" }).click();
-  await page.getByLabel("Public").check();
+  await page.getByRole("radio", { name: "Public" }).check();
   await page.getByRole("button", { name: "Save" }).click();
   holds((await done()).includes("saved"), "said");
   equal(await call(`http://${given.listen}/readyz`), 200, "a call without a token");

@@ -122,7 +122,7 @@ fn a_complete_request_says_everything() {
     let (first, total) = (line["first_byte_ms"].as_f64().unwrap(), line["total_ms"].as_f64().unwrap());
     assert!(0.0 < first && first <= total && total < 5000.0, "{line}");
     assert!(before.as_str() <= line["timestamp"].as_str().unwrap(), "{line}");
-    assert_eq!(line.as_object().unwrap().len(), 18, "{line}");
+    assert_eq!(line.as_object().unwrap().len(), 19, "{line}");
     // Neither the query nor the token is in anything that was said.
     let said = gateway.stderr().join("\n") + &gateway.stdout().join("\n");
     assert!(!said.contains("secret=1") && !said.contains(&token.text), "{said}");

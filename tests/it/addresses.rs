@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    api::{ask, post},
+    api::{ask, get as look, post},
     commands::CommandLine,
     gateway::{Gateway, Setup, free_address},
     http::get,
@@ -91,6 +91,7 @@ fn what_the_store_has_already_loses_against_a_declaration_and_is_named_in_the_lo
     assert_eq!(reaches(&gateway, "x.test", "/", &admin), "other");
     let told = |way: &str| gateway.stderr().iter().filter(|line| line.contains(way)).count();
     for way in ["the host a.test already leads to the Deployment a", "the host gateway.test already leads to"] {
+        gateway.await_said(&[way]);
         assert_eq!(told(way), 1, "{way}");
     }
     // Nothing that it has keeps the rest from being changed.
@@ -122,4 +123,36 @@ fn a_narrow_token_cannot_put_its_own_deployment_in_the_place_of_another() {
     let main = json!({ "name": "main", "upstreams": ["http://127.0.0.1:1"] });
     assert_eq!(post(&gateway, &narrow, PATH, main.clone()).0, 403);
     assert_eq!(post(&gateway, &full, PATH, main).0, 200);
+}
+
+/// Callers go on sending to a host that led to a Deployment, so that whoever has it next is chosen with the scope `api`.
+#[test]
+fn a_narrow_token_cannot_inherit_a_host_that_led_to_another_deployment() {
+    let base = "proxy.base_domain = \"base.test\"\n";
+    let declared = "[deployments.file]\nupstream = \"http://127.0.0.1:1\"\nhosts = [\"undeclared.base.test\"]\n";
+    let gateway = Gateway::start(&format!("{base}{declared}"));
+    let (narrow, full) = (gateway.token(&["write_cluster"]).text, gateway.token(&["api"]).text);
+    let add = |token: &str, name: &str, hosts: &[&str]| {
+        post(&gateway, token, PATH, json!({ "name": name, "upstreams": ["http://127.0.0.1:1"], "hosts": hosts }))
+    };
+    let path = |name: &str| format!("{PATH}/{name}");
+    assert_eq!(add(&full, "a", &["removed.base.test"]).0, 200);
+    assert_eq!(add(&full, "b", &["given-up.base.test", "replaced.base.test"]).0, 200);
+    assert_eq!(ask(&gateway, &narrow, "DELETE", &path("a"), None).0, 200);
+    assert_eq!(add(&full, "a", &[]).0, 200, "its record of before is overwritten");
+    let other = json!({ "hosts": ["replaced.base.test"] });
+    assert_eq!(ask(&gateway, &narrow, "PATCH", &path("b"), Some(&other)).0, 200);
+    assert_eq!(ask(&gateway, &full, "PATCH", &path("b"), Some(&json!({ "hosts": ["b.test"] }))).0, 200);
+    gateway.write_config(base);
+    wait_until("file is not declared", crate::harness::SOON, || look(&gateway, &full, &path("file")).0 == 404);
+
+    for name in ["removed", "given-up", "replaced", "undeclared"] {
+        let (status, body) = add(&narrow, name, &[]);
+        assert_eq!(status, 403, "{name}: {body}");
+        let sentence = body["error"].as_str().unwrap();
+        assert!(sentence.contains("host") && sentence.contains("needs the scope api"), "{sentence}");
+        assert_eq!(add(&full, name, &[]).0, 200, "{name}");
+    }
+    // One that nobody has had is for whoever manages Deployments.
+    assert_eq!(add(&narrow, "fresh", &[]).0, 200);
 }

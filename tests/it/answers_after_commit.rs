@@ -34,17 +34,24 @@ impl World {
         let (cluster, url) = (Cluster::shared(), Cluster::shared().database_url());
         let relay = Relay::to(cluster.address());
         let url = url.replace(&cluster.address().to_string(), &relay.address.to_string());
-        let gateway = Setup::new("").env("STORE__URL", &url).env("STORE__ACQUIRE_TIMEOUT", "500ms").start();
+        // Nothing but what is asked for commits: neither when a token was last used nor how much.
+        let setup = Setup::new("").env("STORE__URL", &url).env("TOKENS__USAGE_INTERVAL", "1h");
+        let gateway = setup.env("STORE__ACQUIRE_TIMEOUT", "500ms").start();
         let (admin, browser) = (gateway.token(&["api"]), Browser::signed_in(&gateway, "ada@example.com", true));
         Self { relay, gateway, admin, browser: Mutex::new(browser) }
     }
 
-    fn losing_the_store_at<T>(&self, commit: Commit, act: impl FnOnce() -> T) -> T {
+    fn losing_the_store_at<T: std::fmt::Debug>(&self, commit: Commit, act: impl FnOnce() -> T) -> T {
         self.relay.set(Network::CutAt(commit));
         let answer = act();
-        assert!(self.relay.is_cut(), "nothing was committed");
+        assert!(self.relay.is_cut(), "nothing was committed: {answer:?}");
         self.relay.set(Network::Open);
         wait_until("the store is back", SOON, || api::get(&self.gateway, &self.admin.text, "/api/v1/whoami").0 == 200);
+        // For what is urgent, too, which has connections of its own.
+        let nobody = "/api/v1/api_tokens/00000000-0000-7000-8000-000000000000/revoke";
+        wait_until("the store is back", SOON, || {
+            api::post(&self.gateway, &self.admin.text, nobody, json!({})).0 == 404
+        });
         answer
     }
 

@@ -81,7 +81,7 @@ const ORIGINS: [&str; 3] = ["origin: https://app.test", "origin: https://evil.te
 fn nobody_learns_by_asking_whether_there_is_a_deployment() {
     let upstream = Upstream::named("secret");
     let without = Gateway::start(SETTINGS);
-    let kinds = ["", "cors_origins = [\"https://app.test\"]", "terminated"];
+    let kinds = ["preset = \"vllm\"", "cors_origins = [\"https://app.test\"]", "terminated"];
     let methods = ["GET", "POST", "OPTIONS"];
     let token = token_text::unknown_token();
     let with_token = format!("/x?token={token}");

@@ -1,12 +1,10 @@
 //! Sessions of browsers over several gateways, a kill, and an outage of the store.
 
 use crate::harness::{
-    SOON,
     console::Browser,
     gateway::{Gateway, Setup, deployment},
     postgres::Cluster,
     upstream::Upstream,
-    wait_until,
 };
 
 const HOST: &str = "a.test";
@@ -57,9 +55,7 @@ fn while_the_store_is_away_sessions_go_on_and_nobody_is_blamed() {
     assert_eq!(browser.get("/x").status, 200);
 
     cluster.stop();
-    wait_until("the outage is noticed", SOON, || {
-        gateway.stderr().iter().any(|line| line.contains("cannot be followed"))
-    });
+    gateway.await_said(&["cannot be followed"]);
     assert_eq!(browser.get("/x").status, 200, "a known session");
     let mut other = Browser::new(gateway.proxy);
     other.host = HOST.to_owned();

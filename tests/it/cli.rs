@@ -1,6 +1,8 @@
 //! What the commands do and say, and how they end.
 
 use std::{
+    collections::BTreeSet,
+    fs,
     io::{Read, Write},
     net::TcpListener,
     process::{Command, Stdio},
@@ -68,6 +70,8 @@ fn what_a_token_cannot_be() {
         (&["token", "create", "x", "--scope", "deployment:nope"], 4, &["no Deployment nope", "hint: "]),
         (&["token", "create", "x", "--expires", "2020-01-01"], 4, &["2020-01-01T00:00:00.000Z", "not after now, 2"]),
         (&["token", "create", "x", "--expires", "soon"], 2, &["expected a lifetime (30d, 12h, 2w), a date"]),
+        (&["token", "create", "x", "--expires", "300000000000y"], 2, &["\"300000000000y\" is too long", "write never"]),
+        (&["token", "rotate", "x", "--overlap", "101y"], 2, &["is too long; the longest is 36525d"]),
         (&["token", "create", "x", "--owner", "bob@example.com"], 3, &["no user bob@example.com", "user list"]),
         (&["token", "create", "x", "--owner", "bob"], 2, &["not an e-mail address"]),
         (&["token", "create", "x", "--expires", "never", "-c", "short.toml"], 4, &["tokens.max_lifetime is 10d"]),
@@ -140,7 +144,10 @@ fn deployments_of_file_and_store() {
     gateway.refused(&["deployment", "add", "stored", "--upstream", "http://a"], 4, &["already exists", "hint: "]);
     let again = ["deployment", "add", "filed", "--upstream", "http://a", "-c", "gateway.toml"];
     gateway.refused(&again, 4, &["declared in the configuration"]);
-    gateway.refused(&["deployment", "add", "x", "--upstream", "https://a"], 2, &["https upstreams are not supported"]);
+    gateway.refused(&["deployment", "add", "x", "--upstream", "ftp://a"], 2, &["http:// or https://"]);
+    let drained = ["deployment", "add", "x", "--upstream", "http://a#weight=0"];
+    gateway.refused(&drained, 4, &["at least one upstream that gets requests"]);
+    gateway.refused(&["deployment", "add", "x", "--upstream", "http://a#weight=x"], 2, &["from 0 to 1000"]);
     gateway.refused(&["deployment", "add", "X", "--upstream", "http://a"], 2, &["is not a Deployment name"]);
     gateway.refused(&["deployment", "add", "x"], 2, &["--upstream"]);
     gateway.refused(&["deployment", "remove", "nope"], 3, &["no Deployment nope"]);
@@ -186,11 +193,11 @@ fn users_and_their_passwords() {
 #[test]
 fn names_do_not_drive_the_terminal() {
     let gateway = CommandLine::with_admin();
-    let created = gateway.json(&["token", "create", "x", "--description", "\u{1b}[2Jgone"]);
+    let created = gateway.json(&["token", "create", "x", "--description", "\u{202e}gone"]);
     let uid = created["uid"].as_str().unwrap();
-    assert_eq!(created["description"], "\u{1b}[2Jgone");
+    assert_eq!(created["description"], "\u{202e}gone");
     let shown = gateway.run(&["token", "get", uid]).out;
-    assert!(!shown.contains('\u{1b}') && shown.contains("\\u{1b}[2Jgone"), "{shown}");
+    assert!(!shown.contains('\u{202e}') && shown.contains("\\u{202e}gone"), "{shown}");
 }
 
 #[test]
@@ -257,4 +264,22 @@ fn version_help_and_completions() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(gateway.run(&["completions", shell]).out.contains("bento-gateway"));
     }
+}
+
+#[test]
+fn every_command_has_a_page_of_the_manual() {
+    let gateway = CommandLine::new();
+    let run = gateway.run(&["man", "share/man1"]);
+    assert_eq!((run.code, run.out.as_str()), (0, ""), "{}", run.err);
+    assert!(run.err.contains("share/man1/bento-gateway.1"), "{}", run.err);
+    let reference = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md")).unwrap();
+    let commands = reference.lines().filter_map(|line| line.strip_prefix("## ")).map(|name| name.replace(' ', "-"));
+    let written = fs::read_dir(gateway.path().join("share/man1")).unwrap();
+    let written: BTreeSet<_> = written.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(written, commands.map(|name| format!("{name}.1")).collect());
+    let page = fs::read_to_string(gateway.path().join("share/man1/bento-gateway-token-create.1")).unwrap();
+    assert!(page.starts_with(".ie") && page.contains(".TH") && page.contains("When the token expires"), "{page}");
+
+    gateway.write("file", "");
+    gateway.refused(&["man", "file/man1"], 1, &["could not be written into file/man1", "hint: "]);
 }

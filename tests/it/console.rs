@@ -7,12 +7,12 @@ use crate::harness::{
     gateway::{Gateway, Setup, deployment, free_address},
     http::Response,
     upstream::Upstream,
-    wait_for, wait_until,
+    wait_until,
 };
 
 const ADA: &str = "ada@example.com";
 /// Every page for somebody who has signed in.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 11] = [
     "/",
     "/?range=day",
     "/api_tokens",
@@ -20,7 +20,9 @@ const PAGES: [&str; 9] = [
     "/deployments",
     "/deployments/new",
     "/users",
+    "/usage",
     "/activity",
+    "/activity/verify",
     "/account",
 ];
 
@@ -283,8 +285,5 @@ fn single_sign_on_that_fails_says_why_in_the_log() {
     let gateway = Gateway::start(&config);
     let page = Browser::new(gateway.management).get("/sign-in/oidc");
     assert_eq!(page.status, 502, "{}", page.text());
-    let line = wait_for("the log says it", SOON, || {
-        gateway.stderr().into_iter().find(|line| line.contains("single sign-on failed"))
-    });
-    assert!(line.contains("Connection refused"), "{line}");
+    gateway.await_said(&["single sign-on failed", "Connection refused"]);
 }

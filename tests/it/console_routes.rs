@@ -18,7 +18,7 @@ use Audience::{Admin, Anonymous, SignedIn};
 
 /// A page, for whom it is, and the statuses that a member and an admin get. An anonymous visitor of a page that is not for
 /// them gets 303 to the sign-in page.
-const PAGES: [(&str, Audience, u16, u16); 21] = [
+const PAGES: [(&str, Audience, u16, u16); 24] = [
     ("/", SignedIn, 200, 200),
     // They have signed in.
     ("/sign-in", Anonymous, 303, 303),
@@ -42,14 +42,17 @@ const PAGES: [(&str, Audience, u16, u16); 21] = [
     // Without its nonce.
     ("/open", SignedIn, 400, 400),
     ("/users", Admin, 403, 200),
+    ("/explain", SignedIn, 200, 200),
+    ("/usage", SignedIn, 200, 200),
     ("/activity", SignedIn, 200, 200),
+    ("/activity/verify", Admin, 403, 200),
     // A page that is not there.
     ("/nowhere", Anonymous, 404, 404),
 ];
 
 /// A form, for whom it is, and the statuses that a member and an admin get who send it with its token and no other field.
 /// In this order the later ones find what they need. An anonymous visitor of one that is not for them gets 401.
-const FORMS: [(&str, Audience, u16, u16); 21] = [
+const FORMS: [(&str, Audience, u16, u16); 22] = [
     ("/sign-in", Anonymous, 401, 401),
     ("/welcome", Anonymous, 410, 410),
     // Without the link that leads back.
@@ -66,6 +69,8 @@ const FORMS: [(&str, Audience, u16, u16); 21] = [
     ("/deployments/{name}/terminate", Admin, 403, 200),
     ("/deployments/{name}/start", Admin, 403, 200),
     ("/deployments/{name}/remove", Admin, 403, 200),
+    // Without a URL.
+    ("/explain", SignedIn, 400, 400),
     ("/users", Admin, 403, 400),
     ("/users/{id}/role", Admin, 403, 200),
     ("/users/{id}/link", Admin, 403, 200),

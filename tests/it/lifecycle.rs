@@ -130,9 +130,8 @@ fn a_reload_takes_a_setting_over_everywhere_or_nowhere() {
         "[tokens]\npepper = \"pepper-of-thirty-two-bytes-or-more\"\ndefault_lifetime = \"1d\"\n\
          argon2.iterations = 2\n[log]\naccess = false\n{config}"
     ));
-    let named = |key: &str| gateway.stderr().iter().any(|line| line.contains("restart") && line.contains(key));
     for key in ["tokens.pepper", "tokens.argon2", "\"log\""] {
-        wait_until(key, SOON, || named(key));
+        gateway.await_said(&["restart", key]);
     }
     let (status, made) = post(&gateway, &admin.text, "/api/v1/api_tokens", json!({ "name": "n", "scopes": ["api"] }));
     assert_eq!(status, 200, "{made}");
@@ -167,9 +166,8 @@ fn a_reload_changes_what_it_may_and_drops_nothing() {
     });
     assert_eq!(status("a.test", &token.text), 200);
 
-    let reported = || gateway.stderr().iter().any(|line| line.contains("not reloaded") && line.contains("nonsense"));
     gateway.write_config("nonsense = true\n[deployments.c]\n");
-    wait_until("the bad configuration is reported", SOON, reported);
+    gateway.await_said(&["not reloaded", "nonsense"]);
     assert_eq!(status("b.test", &token.text), 200, "the old one stays in force");
 
     gateway.write_config(&deployment("b", upstream.address, ""));

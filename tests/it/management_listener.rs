@@ -81,6 +81,84 @@ fn a_slow_reader_gets_its_whole_answer() {
     }
 }
 
+/// Nor do those keep others out that ask for much, again and again, and take nothing of it.
+#[test]
+fn answers_that_nobody_takes_keep_nobody_out() {
+    let limits = "[management.limits]\nmax_connections = 8\nkeep_alive_timeout = \"10m\"\n";
+    let gateway = Gateway::start(limits);
+    let asks = "GET /openapi.json HTTP/1.1\r\nhost: gateway\r\n\r\n".repeat(200);
+    let mut kept: Vec<Client> = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..8 {
+            let mut client = Client::connect(gateway.management);
+            let _ = client.try_send(asks.as_bytes());
+            kept.push(client);
+        }
+        for _ in 0..5 {
+            assert_eq!(gateway.readyz(), Some(200));
+        }
+    }
+}
+
+/// On both listeners beside the proxy's. What is no request at all leaves a line in the log, too.
+#[test]
+fn what_the_router_never_sees_is_answered_and_told() {
+    let gateway = Gateway::start("");
+    for (name, address, path) in [
+        ("the management listener", gateway.management, "/livez"),
+        ("the telemetry listener", gateway.telemetry, "/metrics"),
+    ] {
+        let get = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\n{fields}\r\n");
+        let host = "host: gateway\r\n";
+        for size in [16 * 1024, 17 * 1024, 66_000, 1_000_000] {
+            let target = format!("/{}", "x".repeat(size));
+            let mut client = Client::connect(address);
+            // Also as a further request of a connection.
+            assert_eq!(client.ask(get(path, host)).status, 200);
+            let answer = client.ask(get(&target, host));
+            assert_eq!(
+                (answer.status, answer.json()["code"].as_str()),
+                (414, Some("uri_too_long")),
+                "{size} at {name}"
+            );
+        }
+        let longest = format!("{path}?{}", "x".repeat(16 * 1024 - path.len() - 1));
+        assert_eq!(Client::connect(address).ask(get(&longest, host)).status, 200, "{name}");
+        for hosts in ["", "host: gateway\r\nhost: other\r\n", "host: gateway\r\nhost: gateway\r\n"] {
+            let answer = Client::connect(address).ask(get(path, hosts));
+            assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some("bad_host")), "{hosts:?} at {name}");
+        }
+        let old = format!("GET {path} HTTP/1.0\r\n\r\n");
+        assert_eq!(Client::connect(address).ask(&old).status, 200, "HTTP/1.0 has no Host");
+
+        let told = |reason: &str| gateway.await_said(&[reason, name]);
+        told("the request target is longer than");
+        told("does not have one Host field");
+        let mut nonsense = Client::connect(address);
+        nonsense.send("N\u{1}nsense / HTTP/1.1\r\n\r\n");
+        assert_eq!(nonsense.head().status, 400);
+        told("a request could not be read");
+        told("invalid HTTP method");
+        let mut by_tls = Client::connect(address);
+        by_tls.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and more of a client's hello\r\n\r\n");
+        let _ = by_tls.rest();
+        told("was https:// used for http://?");
+    }
+}
+
+#[test]
+fn a_body_of_one_line_is_not_counted_as_the_next_requests_target() {
+    let gateway = Gateway::start("");
+    let mut client = Client::connect(gateway.management);
+    let body = "x".repeat(40_000);
+    for _ in 0..3 {
+        let head = "POST /api/v1/leaked_tokens HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json";
+        let answer = client.ask(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+        assert_eq!(answer.status, 400, "{}", answer.text());
+    }
+    assert_eq!(client.ask("GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n").status, 200);
+}
+
 #[test]
 fn a_connection_does_not_wait_for_ever() {
     let long_idle = "[management.limits]\nheader_timeout = \"1s\"\nkeep_alive_timeout = \"10m\"\n";
@@ -110,7 +188,7 @@ fn the_proxy_has_its_own_descriptors() {
     let upstream = Upstream::named("a");
     let config = deployment("a", upstream.address, "");
     let gateway = Setup::new(&config).ulimit("-n 256").start();
-    assert!(gateway.stderr().iter().any(|line| line.contains("the limit of open files is too low")));
+    gateway.await_said(&["the limit of open files is too low"]);
     let token = gateway.token(&["deployment:a"]);
     let _kept = silent(gateway.management, 1000);
     for _ in 0..20 {

@@ -12,6 +12,7 @@ use crate::harness::{
     console::{Browser, PASSWORD, csrf},
     gateway::{Gateway, Setup},
     http::{Client, Response},
+    metrics::scrape,
     postgres::Cluster,
     wait_until,
 };
@@ -22,6 +23,24 @@ const HELD_UP: Duration = Duration::from_secs(10);
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 const OTHER_PASSWORD: &str = "another battery staple";
+
+/// Somebody who asks for something and goes on waiting.
+fn waiting(gateway: &Gateway, asked: &str, field: &str) -> Client {
+    let mut client = Client::connect(gateway.management);
+    client.send(format!("{asked} HTTP/1.1\r\nhost: gateway\r\ncontent-length: 0\r\n{field}\r\n\r\n"));
+    client
+}
+
+/// Connections that are in use.
+fn used(gateway: &Gateway, pool: &str) -> f64 {
+    let labels = [format!("pool=\"{pool}\""), "state=\"used\"".to_owned()];
+    scrape(gateway).sum("bento_gateway_store_connections", &labels.each_ref().map(String::as_str))
+}
+
+fn cookies(browser: &Browser) -> String {
+    let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("cookie: {}", cookies.join("; "))
+}
 
 /// Runs `act` while the gateway's only ordinary connection waits for a lock, and others wait for that connection.
 fn while_ordinary_work_waits(gateway: &Gateway, url: &str, admin: &str, act: impl FnOnce()) {
@@ -120,4 +139,80 @@ fn a_right_is_taken_away_while_all_ordinary_connections_are_in_use() {
             });
         }
     });
+}
+
+/// Who holds a token of any kind, or is signed in, keeps none of what is kept for taking rights away.
+#[test]
+fn looking_takes_no_urgent_connection() {
+    let url = Cluster::shared().database_url();
+    let setup = Setup::new("").env("STORE__URL", &url).env("STORE__MAX_CONNECTIONS", "4");
+    let gateway = setup.env("STORE__ACQUIRE_TIMEOUT", &format!("{}s", HELD_UP.as_secs())).start();
+    let tokens: Vec<String> = (0..10).map(|_| gateway.token(&["deployment:*"]).text).collect();
+    let admin = gateway.token(&["api"]).text;
+    let browser = Browser::signed_in(&gateway, "ada@example.com", true);
+    for token in tokens.iter().chain([&admin]) {
+        assert_eq!(api::get(&gateway, token, "/api/v1/whoami").0, 200);
+    }
+    let lock = Cluster::lock(&url, "users");
+    let field = |token: &String| format!("x-yatai-api-token: {token}");
+    let mut looking: Vec<Client> =
+        tokens.iter().map(|token| waiting(&gateway, "GET /api/v1/whoami", &field(token))).collect();
+    looking.push(waiting(&gateway, "GET /api/v1/api_tokens", &field(&admin)));
+    looking.push(waiting(&gateway, "GET /api_tokens", &cookies(&browser)));
+    wait_until("they wait for the lock", SOON, || Cluster::waiting(&url) >= 2);
+    // All of the tokens are one user's, who has half of the connections; the browser has another one.
+    wait_until("they have what they may", SOON, || used(&gateway, "ordinary") == 3.0);
+    assert_eq!(used(&gateway, "urgent"), 0.0);
+
+    // What a token may never do is refused without the store, which answers nobody now.
+    for (method, path, expected) in [
+        ("GET", "/api/v1/auth/current", 401),
+        ("GET", "/api/v1/api_tokens", 403),
+        ("POST", "/api/v1/api_tokens/x/revoke", 403),
+        ("POST", "/api/v1/users/x/disable", 403),
+        ("DELETE", "/api/v2/deployments/x", 403),
+    ] {
+        let begun = Instant::now();
+        let (status, answer) = api::ask(&gateway, &tokens[0], method, path, None);
+        assert!(status == expected && begun.elapsed() < AT_ONCE, "{method} {path}: {status}: {answer}");
+    }
+    drop(lock);
+    for mut client in looking {
+        assert_eq!(client.response(false).status, 200);
+    }
+}
+
+#[test]
+fn a_session_that_is_over_costs_the_store_nothing_and_one_that_was_ended_little() {
+    let gateway = |lifetime: &str, url: &str| {
+        let setup = Setup::new(&format!("[management]\nsession_lifetime = \"{lifetime}\"\n")).env("STORE__URL", url);
+        setup.env("STORE__ACQUIRE_TIMEOUT", &format!("{}s", HELD_UP.as_secs())).start()
+    };
+    let url = Cluster::shared().database_url();
+    let over = gateway("1s", &url);
+    let mut ada = Browser::signed_in(&over, "ada@example.com", true);
+    wait_until("her session is over", SOON, || ada.get("/api_tokens").status == 303);
+    let lock = Cluster::lock(&url, "console_sessions");
+    let begun = Instant::now();
+    for path in ["/api_tokens", "/users"] {
+        let page = ada.get(path);
+        assert!(page.status == 303 && begun.elapsed() < AT_ONCE, "{path}: {}, {:?}", page.status, begun.elapsed());
+    }
+    drop(lock);
+
+    let url = Cluster::shared().database_url();
+    let ended = gateway("1h", &url);
+    let mut bob = Browser::signed_in(&ended, "bob@example.com", true);
+    let (form, cookie) = (csrf(&bob.get("/account")), cookies(&bob));
+    assert_eq!(bob.post("/sign-out", &[("csrf", &form)]).status, 303);
+    let lock = Cluster::lock(&url, "console_sessions");
+    let asking: Vec<Client> = (0..6).map(|_| waiting(&ended, "POST /sign-out", &cookie)).collect();
+    wait_until("one of them waits for the lock", SOON, || Cluster::waiting(&url) > 0);
+    std::thread::sleep(Duration::from_millis(300));
+    // Whoever takes a right away finds the others.
+    assert_eq!(used(&ended, "urgent"), 1.0);
+    drop(lock);
+    for mut client in asking {
+        assert_eq!(client.response(false).status, 401);
+    }
 }

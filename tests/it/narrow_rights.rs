@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     api::{ask, get, post},
-    gateway::Gateway,
+    gateway::{Gateway, free_address},
 };
 
 #[test]
@@ -17,6 +17,7 @@ fn managing_deployments_does_not_imply_the_boundary_around_them() {
     let weakened = [
         json!({ "settings": { "forward_authorization": true } }),
         json!({ "settings": { "allow_pickle": true } }),
+        json!({ "settings": { "public_probes": true } }),
         json!({ "protected": false }),
         json!({ "hosts": ["a.test"] }),
     ];
@@ -48,6 +49,58 @@ fn managing_deployments_does_not_imply_the_boundary_around_them() {
         let (status, body) = ask(&gateway, &narrow, "PATCH", path, Some(&change));
         assert_eq!(status, 200, "{change}: {body}");
     }
+}
+
+#[test]
+fn no_change_makes_another_deployment_the_default_one() {
+    let gateway = Gateway::start("");
+    let (narrow, full) = (gateway.token(&["write_cluster"]).text, gateway.token(&["api"]).text);
+    let path = |name: &str| format!("/api/v2/deployments/{name}");
+    let add = |token: &str, name: &str, ways: Value| {
+        let mut spec = json!({ "name": name, "upstreams": ["http://127.0.0.1:1"] });
+        spec.as_object_mut().unwrap().extend(ways.as_object().unwrap().clone());
+        post(&gateway, token, "/api/v2/deployments", spec).0
+    };
+    let refused = |method: &str, name: &str, body: Option<&Value>| {
+        let (status, answer) = ask(&gateway, &narrow, method, &path(name), body);
+        assert_eq!(status, 403, "{method} {name} {body:?}: {answer}");
+        let sentence = answer["error"].as_str().unwrap();
+        assert!(sentence.contains("the default one needs the scope api"), "{sentence}");
+        assert_eq!(get(&gateway, &full, &path(name)).0, 200, "nothing was changed");
+        assert_eq!(ask(&gateway, &full, method, &path(name), body).0, 200, "with the scope api: {method} {name}");
+    };
+
+    // By removing one of two.
+    assert_eq!((add(&full, "good", json!({})), add(&narrow, "evil", json!({}))), (200, 200));
+    refused("DELETE", "good", None);
+    // By taking its addresses from the only one.
+    let listen = json!({ "listen": free_address() });
+    for (ways, none) in
+        [(json!({ "hosts": ["evil.test"] }), json!({ "hosts": [] })), (listen, json!({ "listen": null }))]
+    {
+        assert_eq!(ask(&gateway, &full, "PATCH", &path("evil"), Some(&ways)).0, 200);
+        refused("PATCH", "evil", Some(&none));
+    }
+    // What leaves the default one as it is, or leaves none, is managing.
+    assert_eq!(add(&narrow, "other", json!({})), 200);
+    assert_eq!(add(&narrow, "third", json!({})), 200);
+    assert_eq!(ask(&gateway, &narrow, "DELETE", &path("third"), None).0, 200);
+    assert_eq!(ask(&gateway, &full, "DELETE", &path("other"), None).0, 200);
+    assert_eq!(ask(&gateway, &narrow, "DELETE", &path("evil"), None).0, 200);
+}
+
+#[test]
+fn a_deployment_that_the_configuration_calls_the_default_one_is_added_as_such() {
+    let gateway = Gateway::start("[proxy]\ndefault_deployment = \"main\"\n");
+    let spec = |name: &str| json!({ "name": name, "upstreams": ["http://127.0.0.1:1"] });
+    let narrow = gateway.token(&["write_cluster"]).text;
+    assert_eq!(post(&gateway, &narrow, "/api/v2/deployments", spec("other")).0, 200);
+    let (status, answer) = post(&gateway, &narrow, "/api/v2/deployments", spec("main"));
+    assert_eq!(status, 403, "{answer}");
+    let full = gateway.token(&["api"]).text;
+    assert_eq!(post(&gateway, &full, "/api/v2/deployments", spec("main")).0, 200);
+    let path = "/api/v2/deployments/other";
+    assert_eq!(ask(&gateway, &narrow, "DELETE", path, None).0, 200, "the default one stays");
 }
 
 #[test]
@@ -86,4 +139,37 @@ fn no_token_outlives_the_one_that_made_changed_or_rotated_it() {
     // Its own secret it may renew.
     let own = format!("/api/v1/api_tokens/{}/rotate", caller.uid);
     assert_eq!(post(&gateway, &caller.text, &own, json!({})).0, 200);
+}
+
+/// Tokens of one lifetime that were made one after the other can renew each other, but not climb from one to the next.
+#[test]
+fn what_is_renewed_or_widened_ends_with_the_grantor() {
+    let gateway = Gateway::start("");
+    let chain = ["1h", "24h", "47h", "70h"].map(|end| gateway.new_token(&["write_organization"], &["--expires", end]));
+    let [first, second, third, _] = &chain;
+    gateway.await_token(&chain[3]);
+    let admin = gateway.token(&["api"]).text;
+    let end = |uid: &str| get(&gateway, &admin, &format!("/api/v1/api_tokens/{uid}")).1["expired_at"].clone();
+    let rotate = |by: &str, uid: &str| post(&gateway, by, &format!("/api/v1/api_tokens/{uid}/rotate"), json!({}));
+    let hour = end(&first.uid);
+
+    let (status, rotated) = rotate(&first.text, &second.uid);
+    assert_eq!((status, &rotated["expired_at"]), (200, &hour), "{rotated}");
+    let new_secret = rotated["token"].as_str().unwrap();
+    assert_eq!(end(&second.uid), hour);
+    let (status, body) = rotate(new_secret, &third.uid);
+    assert_eq!(status, 403, "{body}");
+    assert!(body["error"].as_str().unwrap().contains("may not live longer"), "{body}");
+    // The other way round nothing changes.
+    let before = end(&first.uid);
+    assert_eq!(rotate(&third.text, &first.uid).0, 200);
+    assert_eq!(end(&first.uid), before);
+
+    // Further scopes are lent for as long, too.
+    let narrow = gateway.new_token(&["deployment:*"], &["--expires", "20h"]);
+    let path = format!("/api/v1/api_tokens/{}", narrow.uid);
+    let wider = json!({ "scopes": ["deployment:*", "read_organization"] });
+    let (status, widened) = ask(&gateway, &first.text, "PATCH", &path, Some(&wider));
+    assert_eq!(status, 200, "{widened}");
+    assert_eq!(widened["expired_at"], hour);
 }

@@ -1,12 +1,15 @@
 //! Who is let through, over real HTTP: one row for each way in which a request can be allowed or refused.
 
-use crate::harness::{
-    SOON,
-    gateway::{Gateway, deployment},
-    http::Response,
-    token_text::{unknown_token, with_wrong_secret},
-    upstream::Upstream,
-    wait_until,
+use crate::{
+    explain::is_explained_so,
+    harness::{
+        SOON,
+        gateway::{Gateway, deployment},
+        http::Response,
+        token_text::{unknown_token, with_wrong_secret},
+        upstream::Upstream,
+        wait_until,
+    },
 };
 
 /// What is sent, and what must come back.
@@ -317,10 +320,15 @@ fn the_whole_decision_table() {
         },
     ];
     let mut allowed = 1;
+    let admin = gateway.token(&["api"]).text;
+    let mut explained = 0;
     for row in &table {
         check(row, &ask(&gateway, row.host, "/", &row.fields));
         allowed += usize::from(row.status == 200);
+        let code = if row.status == 200 { None } else { Some((row.status, row.code)) };
+        explained += usize::from(is_explained_so(&gateway, &admin, (row.host, &row.fields), code));
     }
+    assert!(explained > 20, "{explained}");
     // What was refused has reached nobody.
     assert_eq!(upstreams.iter().map(|upstream| upstream.requests().len()).sum::<usize>(), allowed);
 }

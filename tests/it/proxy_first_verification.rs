@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     SOON,
-    gateway::{Gateway, Token, deployment},
+    gateway::{Gateway, Setup, Token, deployment},
     http::{Client, ReadEnd, Response, get},
     token_text::with_wrong_secrets,
     upstream::Upstream,
@@ -175,4 +175,26 @@ fn a_token_that_has_ended_costs_little_and_tells_strangers_nothing() {
     }
     assert!(wait.elapsed() < 6 * SOON, "300 requests took {:?}", wait.elapsed());
     wait_until("its holder is told", 3 * SOON, || gateway.code_of(&ended.text) == "token_revoked");
+}
+
+/// Nothing can end a verification that has begun: whoever asks and leaves makes no room for further ones beside it.
+#[test]
+fn who_asks_and_leaves_makes_no_room_for_more_work() {
+    let upstream = Upstream::named("a");
+    let gateway = Setup::new(&deployment("a", upstream.address, "")).env("PROXY__WORKERS", "1").start();
+    // Each takes 64 MiB.
+    let slow = slow_token(&gateway, 10);
+    gateway.await_token(&slow);
+    for text in with_wrong_secrets(&slow.text, 40) {
+        let mut caller = gateway.connect();
+        caller.send(get("a.test", "/", &text));
+        std::thread::sleep(Duration::from_millis(10));
+        caller.leave();
+    }
+    let peak = gateway.memory("VmHWM");
+    assert!(peak < 512 << 20, "{peak} bytes");
+    // Neither does it keep the token from its first use.
+    let mut holder = gateway.connect();
+    holder.read_timeout(6 * SOON);
+    assert_eq!(holder.ask(get("a.test", "/", &slow.text)).status, 200);
 }

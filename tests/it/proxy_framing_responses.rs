@@ -47,6 +47,10 @@ fn an_answer_with_two_readings_is_no_answer() {
         (ok("x a: 1\r\ncontent-length: 0\r\n\r\n"), "the field name 'x a' has a character that no name may have"),
         (ok("x-a: \0\r\ncontent-length: 0\r\n\r\n"), "the value of the field 'x-a' has a control character"),
         (ok(&("x: 1\r\n".repeat(200) + "\r\n")), "it has more than 128 fields"),
+        (
+            "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(17) + &ok("content-length: 0\r\n\r\n"),
+            "more than 16 informational responses",
+        ),
         ("HTTP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned(), "status line"),
     ];
     let answers = bad.clone();

@@ -49,9 +49,7 @@ fn a_listener_whose_address_was_taken_is_opened_when_it_is_free() {
     let address = free_address();
     let taken = TcpListener::bind(address).unwrap();
     let gateway = Setup::new(&own("a", &upstream, address)).start();
-    wait_until("the log says so", SOON, || {
-        gateway.stderr().iter().any(|line| line.contains("own listener could not be opened"))
-    });
+    gateway.await_said(&["own listener could not be opened"]);
     assert_eq!(gateway.ask(&get("a.test", "/", "unused")).text(), "a");
     drop(taken);
     wait_until("it is open", SOON, || answers(address));

@@ -60,6 +60,9 @@ fn a_token_in_the_target_is_refused_and_one_in_the_body_does_not_count() {
         format!("/?api_key={}", token_text::unknown_token()),
         format!("/?Authorization=Bearer%20{token}"),
         format!("/{token}"),
+        format!("/?k={}", token.replace('_', "%5F")),
+        format!("/x/{}", token.replacen('_', "%5f", 1)),
+        format!("/x/{}/y", token.replace('b', "%62")),
     ] {
         for (host, credential) in
             ["a.test", "open.test", "nowhere.test"].iter().flat_map(|host| [(host, ""), (host, credential.as_str())])
@@ -69,6 +72,15 @@ fn a_token_in_the_target_is_refused_and_one_in_the_body_does_not_count() {
             assert!(answer.text().contains("Authorization: Bearer TOKEN"), "{}", answer.text());
         }
     }
+    // Twice encoded it is no token to a service that decodes once.
+    let twice = token.replace('_', "%255F");
+    let answer = gateway.ask(&format!("GET /{twice} HTTP/1.1\r\nhost: {HOST}\r\n\r\n"));
+    assert_eq!((answer.status, answer.code().as_str()), (401, "credential_missing"));
+    let logged = |path: &str| gateway.access_lines().iter().any(|line| line["path"] == path);
+    for path in ["/bgw_[redacted]", "/x/bgw_[redacted]", "/x/bgw_[redacted]/y"] {
+        wait_until("it is logged without the token", SOON, || logged(path));
+    }
+    assert_eq!(gateway.access_lines().iter().filter(|line| line.to_string().contains(&token[10..])).count(), 0);
     let form = format!("access_token={token}");
     let answer = gateway.ask(&format!(
         "POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",

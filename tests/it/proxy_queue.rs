@@ -1,5 +1,5 @@
 //! A Deployment that takes only so many requests at once: the others wait, tokens share its time, and a slot is given back
-//! whatever becomes of its request.
+//! whatever becomes of its request. `proxy_queue_waiting` has what becomes of those who wait.
 
 use std::{
     sync::{
@@ -25,11 +25,11 @@ use crate::harness::{
 
 const ONE: &str = "max_in_flight = 1";
 /// Long enough that whoever could be served would have been.
-const A_WHILE: Duration = Duration::from_millis(300);
+pub const A_WHILE: Duration = Duration::from_millis(300);
 
 /// A service that does what the path says, and answers all else after `pause`. The number is the most of those that it had
 /// at once.
-fn service(pause: Duration) -> (Upstream, Arc<AtomicUsize>) {
+pub fn service(pause: Duration) -> (Upstream, Arc<AtomicUsize>) {
     let (running, most) = (AtomicUsize::new(0), Arc::<AtomicUsize>::default());
     let seen = Arc::clone(&most);
     let upstream = Upstream::start(move |peer| {
@@ -67,14 +67,14 @@ fn service(pause: Duration) -> (Upstream, Arc<AtomicUsize>) {
 }
 
 /// A request that has the only slot.
-fn holding(pair: &Pair) -> Client {
+pub fn holding(pair: &Pair) -> Client {
     let before = pair.upstream.requests().len();
     let client = pair.get("/hold");
     pair.upstream.await_requests(before + 1);
     client
 }
 
-fn waiting(pair: &Pair) -> Client {
+pub fn waiting(pair: &Pair) -> Client {
     let mut client = pair.get("/");
     client.read_timeout(A_WHILE);
     assert_eq!(client.try_head().map(|answer| answer.status), Err(ReadEnd::TimedOut), "it has to wait");

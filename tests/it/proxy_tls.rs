@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     net::{SocketAddr, TcpStream},
     path::Path,
     sync::Arc,
@@ -82,9 +83,15 @@ fn by_tls(gateway: &Gateway, config: &Arc<ClientConfig>) -> TlsClient {
 }
 
 pub fn by_tls_at(address: SocketAddr, config: &Arc<ClientConfig>) -> TlsClient {
+    by_tls_behind(b"", address, config)
+}
+
+/// `preface`: what is sent before the handshake.
+pub fn by_tls_behind(preface: &[u8], address: SocketAddr, config: &Arc<ClientConfig>) -> TlsClient {
     let name = ServerName::try_from(HOST).unwrap();
     let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
-    let stream = TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(preface).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     Client::on(StreamOwned::new(connection, stream))
 }
@@ -129,15 +136,11 @@ fn clear_text_and_silence_get_nowhere_on_a_tls_port() {
     assert_ne!(stop, ReadEnd::TimedOut);
     assert!(!bytes.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&bytes));
 
-    let says = |reason: &str| {
-        let failed = |line: &&String| line.contains("a TLS handshake failed") && line.contains("127.0.0.1");
-        gateway.stderr().iter().filter(failed).any(|line| line.contains(reason))
-    };
-    wait_until("the log says why", SOON, || says("what came is not TLS"));
+    gateway.await_said(&["a TLS handshake failed", "127.0.0.1", "what came is not TLS"]);
     // A caller that does not trust the certificate says so by an alert, and leaves.
     let mut stranger = by_tls(&gateway, &client(&[&Certificate::new()], &[]));
     assert!(stranger.try_send(b"GET / HTTP/1.1\r\n\r\n").is_err());
-    wait_until("the log says why", SOON, || says("received fatal alert"));
+    gateway.await_said(&["a TLS handshake failed", "127.0.0.1", "received fatal alert"]);
 
     // The other timers are longer than the test waits.
     assert_ne!(gateway.connect().rest().1, ReadEnd::TimedOut, "the handshake was waited for");
@@ -200,8 +203,6 @@ fn a_certificate_is_replaced_without_a_restart() {
     assert_eq!(old.ask(get(HOST, "/", "unused")).status, 200);
 
     fs::write(gateway.path("cert.pem"), "no certificate").unwrap();
-    wait_until("the broken file is noticed", SOON, || {
-        gateway.stderr().iter().any(|line| line.contains("was not reloaded") && line.contains("cert.pem"))
-    });
+    gateway.await_said(&["was not reloaded", "cert.pem"]);
     assert_eq!(&fresh(), second.der());
 }

@@ -10,8 +10,9 @@ use socket2::SockRef;
 
 use crate::harness::{
     Gate, SOON,
-    gateway::{Gateway, deployment, free_address},
+    gateway::{Gateway, Setup, deployment, free_address},
     http::{Client, ReadEnd, get, request},
+    metrics::scrape,
     pair::{HOST, Pair},
     upstream::{Upstream, black_hole, response},
     wait_until,
@@ -164,8 +165,9 @@ fn an_upstream_that_hangs_while_connecting_delays_hardly_anybody() {
         assert_eq!(gateway.ask(&get(HOST, "/", &token)).text(), "alive");
     }
     assert!(began.elapsed() < Duration::from_secs(30));
-    let warnings = |text: &str| gateway.stderr().iter().filter(|line| line.contains(text)).count();
-    assert_eq!(warnings("takes no connection; it is tried last"), 1);
+    const WARNING: &str = "takes no connection; it is tried last";
+    gateway.await_said(&[WARNING]);
+    assert_eq!(gateway.stderr().iter().filter(|line| line.contains(WARNING)).count(), 1);
     // It comes to life, and is found out by a probe.
     drop(held);
     let revived = Upstream::start_at(dead, |peer| {
@@ -203,6 +205,55 @@ fn the_less_loaded_upstream_is_chosen() {
     assert_eq!((one.requests().len(), two.requests().len()), (2, 2));
 }
 
+/// In the file by a table, elsewhere in the text of the URL; the metrics have it.
+#[test]
+fn a_weight_is_a_share_and_a_drained_upstream_has_none() {
+    let (stable, canary, drained) = (Upstream::named("stable"), Upstream::named("canary"), Upstream::named("drained"));
+    let config = |weight: &str| {
+        format!(
+            "[deployments.a]\nhosts = [\"{HOST}\"]\nupstreams = [{{ url = \"http://{}\", weight = 9 }}, \
+             \"http://{}\", \"http://{}#weight={weight}\"]\n",
+            stable.address, canary.address, drained.address
+        )
+    };
+    let gateway = Gateway::start(&config("0"));
+    let token = gateway.token(&["deployment:a"]).text;
+    let mut caller = gateway.connect();
+    for _ in 0..40 {
+        assert_eq!(caller.ask(get(HOST, "/", &token)).status, 200);
+    }
+    let seen = || [&stable, &canary, &drained].map(|upstream| upstream.requests().len());
+    assert_eq!(seen(), [36, 4, 0]);
+    let scrape = scrape(&gateway);
+    for (upstream, weight) in [(&stable, 9.0), (&canary, 1.0), (&drained, 0.0)] {
+        let label = format!("upstream=\"http://{}\"", upstream.address);
+        assert_eq!(scrape.sum("bento_gateway_upstream_weight", &[&label]), weight);
+    }
+    gateway.write_config(&config("10"));
+    wait_until("the other takes requests again", SOON, || {
+        assert_eq!(caller.ask(get(HOST, "/", &token)).status, 200);
+        !drained.requests().is_empty()
+    });
+}
+
+#[test]
+fn a_drained_upstream_gets_nothing_if_the_others_are_down() {
+    let (dead, drained) = (free_address(), Upstream::named("drained"));
+    let urls =
+        format!("upstreams = [\"http://{dead}\", \"http://{}#weight=0\"]\nhosts = [\"{HOST}\"]", drained.address);
+    let gateway = Gateway::start(&format!("[deployments.a]\n{urls}\n"));
+    let token = gateway.token(&["deployment:a"]).text;
+    assert_eq!(gateway.ask(&get(HOST, "/", &token)).code(), "upstream_unreachable");
+    assert_eq!(drained.connections(), 0);
+    for upstreams in
+        ["[\"http://a#weight=0\"]", "[{ url = \"http://a\", weight = 1001 }]", "[{ url = \"http://a\", share = 1 }]"]
+    {
+        let mut refused = Setup::new(&format!("[deployments.a]\nupstreams = {upstreams}\n")).spawn();
+        assert_eq!(refused.wait().code(), Some(78), "{upstreams}");
+        assert!(refused.stderr().join("\n").contains("weight"), "{upstreams}: {:?}", refused.stderr());
+    }
+}
+
 /// One Deployment's trouble stays its own.
 #[test]
 fn a_hanging_deployment_does_not_slow_another() {
@@ -227,25 +278,62 @@ fn a_hanging_deployment_does_not_slow_another() {
     hanging.await_closed(50, SOON);
 }
 
-/// The limit on connections makes further ones wait; it refuses none.
+/// The limit on connections makes further ones wait for those on which something is under way; it refuses none.
 #[test]
 fn connections_beyond_the_limit_wait_for_their_turn() {
-    let upstream = Upstream::named("a");
+    let upstream = Upstream::start(|peer| {
+        while let Some(request) = peer.request() {
+            if request.target == "/hold" {
+                peer.await_close();
+            } else {
+                peer.send(response(200, &[], b"a"));
+            }
+        }
+    });
     let config =
         format!("[proxy.limits]\nmax_connections = 3\n{}", deployment("a", upstream.address, "protected = false"));
     let gateway = Gateway::start(&config);
-    let plain = "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n";
+    let plain = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a.test\r\n\r\n");
     let mut held: Vec<Client> = (0..3).map(|_| gateway.connect()).collect();
     for caller in &mut held {
-        assert_eq!(caller.ask(plain).status, 200);
+        caller.send(plain("/hold"));
     }
+    upstream.await_requests(3);
     let mut waiting = gateway.connect();
-    waiting.send(plain);
+    waiting.send(plain("/"));
     waiting.read_timeout(Duration::from_millis(300));
     assert_eq!(waiting.try_head().unwrap_err(), ReadEnd::TimedOut);
     held.pop();
     waiting.read_timeout(SOON);
     assert_eq!(waiting.response(false).status, 200);
+    for caller in &mut held {
+        caller.read_timeout(Duration::from_millis(50));
+        assert_eq!(caller.try_head().unwrap_err(), ReadEnd::TimedOut, "what runs goes on");
+    }
+}
+
+/// Whoever only keeps a connection open, before, within or between requests, keeps nobody out.
+#[test]
+fn connections_that_ask_for_nothing_make_room() {
+    let upstream = Upstream::named("a");
+    let config =
+        format!("[proxy.limits]\nmax_connections = 4\n{}", deployment("a", upstream.address, "protected = false"));
+    let gateway = Gateway::start(&config);
+    let plain = "GET / HTTP/1.1\r\nhost: a.test\r\n\r\n";
+    let mut rounds = Vec::new();
+    for begun in ["", "GET / HT", plain, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
+        let hold = |_| {
+            let mut stranger = gateway.connect();
+            let _ = stranger.try_send(begun.as_bytes());
+            stranger
+        };
+        rounds.push((0..40).map(hold).collect::<Vec<Client>>());
+        for _ in 0..5 {
+            let mut caller = gateway.connect();
+            caller.read_timeout(SOON);
+            assert_eq!(caller.ask(plain).status, 200, "{begun:?}");
+        }
+    }
 }
 
 /// The port of a gateway that was killed is free at once, and nothing of it is left.

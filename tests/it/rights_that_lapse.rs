@@ -73,6 +73,7 @@ fn operations(gateway: &Gateway, spare: &str) -> Vec<(String, String, Value)> {
         ),
         ("PATCH", "/api/v2/deployments/{name}", "/api/v2/deployments/there", json!({ "hosts": ["late.test"] })),
         ("PUT", "/api/v2/deployments/{name}", "/api/v2/deployments/there", json!({})),
+        ("POST", "/api/v1/explanations", "/api/v1/explanations", json!({ "url": "http://there.test/" })),
     ];
     let described = api::get(gateway, "", "/openapi.json").1;
     let mut with_body = BTreeSet::new();

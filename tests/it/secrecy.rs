@@ -172,6 +172,13 @@ impl Scene {
         let user = serde_json::json!({ "email": "eve@example.com", "name": "Eve", "password": USER_PASSWORD });
         let unreadable = serde_json::json!({ "email": 7, "name": "x", "password": USER_PASSWORD });
         let query = format!("/api/v1/api_tokens?search={}", MARKERS[0]);
+        let explanations = "/api/v1/explanations";
+        let explained = |key: &str, text: &str| {
+            let mut question = serde_json::json!({ "url": format!("http://{HOST}/") });
+            question[key] = text.into();
+            question
+        };
+        let in_url = format!("http://{HOST}/?token={}", strange.expose());
         let asked = [
             ("GET", query.clone(), admin.as_str(), json(&serde_json::Value::Null), 200),
             ("GET", query, strange.expose(), json(&serde_json::Value::Null), 401),
@@ -179,6 +186,11 @@ impl Scene {
             ("GET", format!("/api/v1/{}", strange.expose()), &admin, json(&serde_json::Value::Null), 404),
             ("POST", "/api/v1/users".to_owned(), &admin, json(&user), 200),
             ("POST", "/api/v1/users".to_owned(), &admin, json(&unreadable), 400),
+            ("POST", explanations.to_owned(), &admin, json(&explained("token_text", &leaked)), 200),
+            ("POST", explanations.to_owned(), &admin, json(&explained("token_text", strange.expose())), 200),
+            // Where a name belongs, and where a URL does.
+            ("POST", explanations.to_owned(), &admin, json(&explained("token", &leaked)), 400),
+            ("POST", explanations.to_owned(), &admin, json(&explained("url", &in_url)), 200),
             ("POST", "/api/v1/leaked_tokens".to_owned(), "", json(&serde_json::json!({ "tokens": [leaked] })), 200),
         ];
         for (method, path, token, body, expected) in asked {
@@ -297,7 +309,6 @@ fn nothing_that_is_said_holds_a_secret_on_postgres() {
     scene.manage();
     // What is said about a store that goes away.
     cluster.stop();
-    let log = || scene.gateway.stderr().iter().any(|line| line.contains("cannot be followed"));
-    wait_until("the outage is noticed", SOON, log);
+    scene.gateway.await_said(&["cannot be followed"]);
     assert_eq!(scene.search(), Vec::<String>::new());
 }

@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
+    SOON,
     console::{Browser, create_user},
     gateway::Gateway,
     provider::{Provider, ada, config, merged},
+    wait_until,
 };
 
 /// The status of the end, and what the account's page says of the role.
@@ -153,6 +155,7 @@ fn a_missing_role_claim_takes_no_role_and_an_empty_one_does() {
         ("missing", json!({}), "admin"),
         ("Entra ID: overage", json!({ "_claim_names": { "groups": "src1" }, "hasgroups": true }), "admin"),
         ("null", roles(Value::Null), "admin"),
+        ("of another kind", roles(json!([7, { "name": "x" }])), "admin"),
         ("literal name first", json!({ "realm_access.roles": "x", "realm_access": { "roles": ["ops"] } }), "member"),
         ("one text", roles(json!("ops")), "admin"),
         ("an empty list", roles(json!([])), "member"),
@@ -160,7 +163,107 @@ fn a_missing_role_claim_takes_no_role_and_an_empty_one_does() {
         provider.says(ada(extra), json!({ "sub": "ada" }), Value::Null);
         assert_eq!(sign_on(&gateway, &provider), (303, role), "{what}");
     }
-    assert!(gateway.stderr().iter().any(|line| line.contains("realm_access.roles")), "the log names the claim");
+    gateway.await_said(&["realm_access.roles"]);
+}
+
+#[test]
+fn a_claim_that_nobody_uses_may_be_of_any_kind() {
+    let provider = Provider::start();
+    let gateway = || provider.gateway("allowed_values = [\"*\"]");
+    let odd = [
+        ("updated_at", json!("2025-12-23 10:59:07")),
+        ("updated_at", json!("2025-12-23")),
+        ("updated_at", json!("1700000000")),
+        ("updated_at", json!("")),
+        ("auth_time", json!("1700000000")),
+        ("iat", json!("1700000000")),
+        ("iat", json!({})),
+        ("exp", json!("9999999999")),
+        ("exp", json!("2286-11-20T17:46:39Z")),
+        ("phone_number_verified", json!("True")),
+        ("phone_number", json!(4_930_123)),
+        ("locale", json!({ "language": "de" })),
+        ("address", json!("1 High Street")),
+        ("address", json!({ "formatted": ["1 High Street"] })),
+        ("picture", json!({ "data": { "url": "https://p.test" } })),
+        ("zoneinfo", json!(1)),
+        ("birthdate", json!(1815)),
+        ("name", json!(7)),
+        ("profile", json!(7)),
+        ("website", json!(["https://ada.test"])),
+        ("gender", json!({})),
+        ("given_name", json!(["Ada"])),
+        ("acr", json!(1)),
+        ("amr", json!("pwd")),
+        ("at_hash", json!(false)),
+        ("email_verified", json!("True")),
+        ("email_verified", json!(1)),
+        ("email_verified", json!("1")),
+        ("email_verified", json!("")),
+    ];
+    // One network may sign in 20 times a minute at each gateway.
+    for odd in odd.chunks(8) {
+        let gateway = gateway();
+        for (claim, value) in odd {
+            let extra = json!({ *claim: value });
+            // In the ID token, and in userinfo behind one that says who, and no more.
+            provider.says(ada(extra.clone()), json!({ "sub": "ada" }), Value::Null);
+            assert_eq!(sign_on(&gateway, &provider).0, 303, "{extra}");
+            if !["exp", "iat"].contains(claim) {
+                provider.says(json!({ "sub": "ada" }), ada(extra.clone()), Value::Null);
+                assert_eq!(sign_on(&gateway, &provider).0, 303, "userinfo: {extra}");
+            }
+        }
+    }
+    provider.says(json!({ "sub": 7, "email": "seven@example.com" }), json!({ "sub": "7", "name": "S" }), Value::Null);
+    assert_eq!(sign_on(&gateway(), &provider).0, 303, "a subject that is a number");
+}
+
+/// The address of an account that somebody else has made is theirs only if the provider says so.
+#[test]
+fn a_claim_that_decides_is_read_as_it_is_meant_or_named_in_the_log() {
+    let provider = Provider::start();
+    let named = |gateway: &Gateway, claim: &str| {
+        let what = format!("the claim {claim} ");
+        wait_until(&what, SOON, || gateway.stderr().iter().any(|line| line.contains(&what)));
+    };
+    for (verified, status) in [
+        (json!("True"), 303),
+        (json!(1), 303),
+        (json!("FALSE"), 403),
+        (json!(0), 403),
+        (json!(""), 403),
+        (json!(["true"]), 403),
+    ] {
+        for in_userinfo in [false, true] {
+            let gateway = provider.gateway("allowed_values = [\"*\"]");
+            gateway.cli(&["user", "create", "--email", "ada@example.com", "--name", "Ada"]);
+            let said = ada(json!({ "email_verified": verified, "updated_at": "2025-12-23 10:59:07" }));
+            let (id_token, userinfo) =
+                if in_userinfo { (json!({ "sub": "ada" }), said) } else { (said, json!({ "sub": "ada" })) };
+            provider.says(id_token, userinfo, Value::Null);
+            assert_eq!(sign_on(&gateway, &provider).0, status, "{verified}, in userinfo: {in_userinfo}");
+            if !verified.is_number() && status == 403 && verified != json!("FALSE") {
+                named(&gateway, "email_verified");
+            }
+        }
+    }
+    let gateway = provider.gateway("allowed_values = [\"*\"]");
+    for (claim, value) in [
+        ("sub", json!(["ada"])),
+        ("sub", json!("")),
+        ("sub", json!("a\u{0}")),
+        ("aud", json!(7)),
+        ("exp", json!("soon")),
+        ("exp", json!("1")),
+        ("iss", json!(null)),
+        ("azp", json!(["gw"])),
+        ("nonce", json!(7)),
+    ] {
+        provider.says(ada(json!({ claim: value })), Value::Null, Value::Null);
+        assert_eq!(sign_on(&gateway, &provider).0, 502, "{claim} {value}");
+        named(&gateway, claim);
+    }
 }
 
 #[test]
@@ -234,6 +337,8 @@ fn each_provider_has_its_claim_for_roles() {
         ),
         ("Cognito", "cognito:groups", json!({ "cognito:groups": ["ops"], "cognito:username": "ada" }), json!({})),
         ("Dex", "groups", json!({ "groups": ["org:team", "ops"] }), json!({})),
+        ("unreadable in the ID token", "groups", json!({ "groups": { "ops": true } }), json!({ "groups": ["ops"] })),
+        ("null in the ID token", "a.groups", json!({ "a": { "groups": null } }), json!({ "a": { "groups": "ops" } })),
     ] {
         let settings = format!("role_claim = \"{claim}\"\nadmin_values = [\"ops\"]\nallowed_values = [\"ml\"]");
         let gateway = provider.gateway(&settings);

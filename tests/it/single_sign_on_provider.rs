@@ -12,11 +12,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::harness::{
-    SOON,
     console::Browser,
     gateway::{Gateway, Setup},
     provider::{Provider, ada, config},
-    wait_until,
 };
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -25,11 +23,6 @@ const COOKIE: &str = "bgw-sign-on";
 fn ada_at(provider: &Provider) -> Gateway {
     provider.says(ada(json!({})), Value::Null, Value::Null);
     provider.gateway("allowed_values = [\"*\"]")
-}
-
-fn logged(gateway: &Gateway, texts: &[&str]) {
-    let found = |line: &String| texts.iter().all(|text| line.contains(text));
-    wait_until(&format!("{texts:?} in the log"), SOON, || gateway.stderr().iter().any(found));
 }
 
 #[test]
@@ -96,7 +89,7 @@ fn a_new_key_is_found_and_an_unknown_one_searched_once() {
         assert_eq!(sign_on(), 502);
     }
     assert_eq!(provider.asked_for("/keys"), 2, "there was a search less than a minute ago");
-    logged(&gateway, &["single sign-on failed", "No matching key found"]);
+    gateway.await_said(&["single sign-on failed", "No matching key found"]);
 }
 
 #[test]
@@ -113,7 +106,7 @@ fn the_log_says_what_was_asked_and_what_came() {
         } else {
             assert_eq!(left.status, 502);
         }
-        logged(&gateway, &[&format!("http://{}{path}: ", provider.address), said]);
+        gateway.await_said(&[&format!("http://{}{path}: ", provider.address), said]);
         provider.now().fails = None;
         assert_eq!(provider.sign_on(&mut Browser::new(gateway.management)).status, 303, "a failure is not kept");
     }
@@ -207,7 +200,7 @@ fn a_proxy_that_refuses_is_named_and_one_that_is_not_wanted_is_not_asked() {
     let proxy = Proxy::to(provider.address, "407 Who are you");
     let gateway = behind(&proxy, &provider, "robot:s3cret%21@", "");
     assert_eq!(Browser::new(gateway.management).get("/sign-in/oidc").status, 502);
-    logged(&gateway, &["single sign-on failed", &proxy.address.to_string(), "proxy authorization required"]);
+    gateway.await_said(&["single sign-on failed", &proxy.address.to_string(), "proxy authorization required"]);
     for line in gateway.stderr() {
         assert!(!line.contains("s3cret") && !line.contains("cm9ib3Q6czNjcmV0IQ"), "{line}");
     }
@@ -219,5 +212,5 @@ fn a_proxy_that_refuses_is_named_and_one_that_is_not_wanted_is_not_asked() {
 
     let gateway = behind(&proxy, &provider, "ftp:x@/", "");
     assert_eq!(Browser::new(gateway.management).get("/sign-in/oidc").status, 502);
-    logged(&gateway, &["HTTPS_PROXY is not the URL of a proxy"]);
+    gateway.await_said(&["HTTPS_PROXY is not the URL of a proxy"]);
 }

@@ -199,8 +199,7 @@ fn a_store_that_is_away_at_the_start_is_waited_for() {
     let unknown = bento_gateway::system::new_token_text().unwrap();
     let answer = gateway.ask(&get(HOST, "/", unknown.expose()));
     assert_eq!((answer.status, answer.code().as_str()), (503, "store_never_reached"));
-    let said = || gateway.stderr().iter().any(|line| line.contains("the store is not available"));
-    wait_until("the log says why", SOON, said);
+    gateway.await_said(&["the store is not available"]);
     cluster.start_again();
     gateway.becomes_ready();
     wait_until("it is set up then", SOON, || gateway.stdout().iter().any(|line| line.contains("bgw_")));
@@ -309,5 +308,5 @@ fn a_token_of_another_pepper_is_our_trouble() {
     let ask = || gateway.ask(&get(HOST, "/", text));
     wait_until("the token is known", SOON, || ask().code() != "token_invalid");
     assert_eq!((ask().status, ask().code().as_str()), (500, "internal_error"));
-    assert!(gateway.stderr().join("\n").contains("pepper"));
+    gateway.await_said(&["pepper"]);
 }

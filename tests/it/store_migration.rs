@@ -86,6 +86,9 @@ fn goes_on(kind: &str, restore: impl FnOnce(Setup, String) -> (Setup, Database))
     store.sessions_go_on();
     store.logins_go_on();
     store.a_named_request_stays_done();
+    // What was written before is in no chain, and what was written since is.
+    let verified = store.gateway.cli(&["audit", "verify"]);
+    assert!(verified["intact"] == true && verified["chains"][0]["events"].as_u64() > Some(0), "{verified}");
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

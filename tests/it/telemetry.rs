@@ -83,11 +83,15 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 #[test]
 fn every_metric_is_explained_and_every_explained_one_is_there() {
     let upstream = Upstream::named("a");
-    let gateway = Gateway::start(&deployment("a", upstream.address, "max_in_flight = 5\n"));
+    let settings = "max_in_flight = 5\nprobe_interval = \"1m\"\nenforce_from = \"2099-01-01\"\nbudget = \"9 requests/day\"\n\
+                    token_budget = \"9 requests/day\"\n";
+    let gateway = Gateway::start(&deployment("a", upstream.address, settings));
     let token = gateway.token(&["deployment:a"]);
-    assert_eq!(gateway.ask(&get("a.test", "/", &token.text)).status, 200);
-    scrape_until(&gateway, "the request was counted", |scrape| {
-        scrape.sum("http_server_request_duration_seconds_count", &[r#"deployment="a""#]) == 1.0
+    for text in [&token.text, "let-through"] {
+        assert_eq!(gateway.ask(&get("a.test", "/", text)).status, 200);
+    }
+    scrape_until(&gateway, "the requests were counted", |scrape| {
+        scrape.sum("http_server_request_duration_seconds_count", &[r#"deployment="a""#]) == 2.0
     });
     let text = ask(gateway.telemetry, "GET", "/metrics", "").text();
     let typed = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

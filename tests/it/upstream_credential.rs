@@ -43,9 +43,7 @@ fn the_service_gets_its_credential_in_place_of_the_callers() {
         arrived(&gateway, &upstream, &token, &["content-length: 0"], "").all("authorization") == ["Basic c2stc2Vjb25k"]
     });
     fs::write(gateway.path("key"), "two\nlines").unwrap();
-    wait_until("the log says why", SOON, || {
-        gateway.stderr().iter().any(|line| line.contains("upstream_credential_file") && line.contains("line feed"))
-    });
+    gateway.await_said(&["upstream_credential_file", "line feed"]);
     let after = arrived(&gateway, &upstream, &token, &["content-length: 0"], "");
     assert_eq!(after.all("authorization"), ["Basic c2stc2Vjb25k"]);
     let said = gateway.stderr().join("\n") + &gateway.stdout().join("\n");

@@ -1,21 +1,45 @@
 //! Rules between settings that are each valid by themselves.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use super::deployments::Declared;
 use crate::{
-    config::{TokenConfig, reader::Validation},
+    config::{TokenConfig, UsageConfig, reader::Validation},
     domain::{deployment::DeploymentName, host::HostName, routing::overlap, units::format_duration},
 };
 
 /// A setting that its own section has reported already takes no part.
-pub fn check(validation: &Validation<'_>, tokens: Option<&TokenConfig>, deployments: &[Declared]) {
+pub fn check(
+    validation: &Validation<'_>,
+    tokens: Option<&TokenConfig>,
+    usage: Option<&UsageConfig>,
+    deployments: &[Declared],
+) {
     unknown_default(validation, deployments);
     hosts_of_others(validation, deployments);
     shared_hosts(validation, deployments);
     shared_addresses(validation, deployments);
     if let Some(tokens) = tokens {
         lifetimes(validation, tokens);
+    }
+    if let Some(retention) = usage.and_then(|usage| usage.retention) {
+        forgotten_use(validation, retention, deployments);
+    }
+}
+
+/// What is forgotten within its period counts for no budget, which then never ends.
+fn forgotten_use(validation: &Validation<'_>, retention: Duration, deployments: &[Declared]) {
+    for declared in deployments {
+        let Some(settings) = declared.spec.as_ref().map(|spec| &spec.settings) else { continue };
+        for (name, budget) in [("budget", settings.budget), ("token_budget", settings.token_budget)] {
+            let Some(needed) = budget.map(|budget| budget.per.longest()).filter(|needed| retention < *needed) else {
+                continue;
+            };
+            let (kept, needed) = (format_duration(retention), format_duration(needed));
+            let message = format!("counts what usage.retention forgets: it keeps {kept} of up to {needed}");
+            let fix = format!("set usage.retention to {needed} or more, or choose a shorter period");
+            validation.report(&format!("deployments.{}.{name}", declared.key), message, fix);
+        }
     }
 }
 
@@ -63,7 +87,7 @@ fn shared_hosts(validation: &Validation<'_>, deployments: &[Declared]) {
 
 fn shared_addresses(validation: &Validation<'_>, deployments: &[Declared]) {
     let mut taken: Vec<(String, SocketAddr)> = Vec::new();
-    let own = ["proxy.listen", "management.listen", "telemetry.listen"]
+    let own = ["proxy.listen", "management.listen", "forward_auth.listen", "telemetry.listen"]
         .into_iter()
         .filter_map(|key| validation.peek(key).map(|address| (key.to_owned(), address)));
     let further = deployments.iter().filter_map(|declared| {

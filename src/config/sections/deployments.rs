@@ -1,19 +1,28 @@
 //! `[deployments.NAME]`, and the defaults that they share.
 
 use std::{
-    collections::BTreeSet, net::SocketAddr, num::NonZeroU32, ops::RangeInclusive, path::PathBuf, sync::Arc,
-    time::Duration,
+    collections::BTreeSet, net::SocketAddr, num::NonZeroU32, ops::RangeInclusive, path::PathBuf, time::Duration,
 };
 
+use config::{Map, Value, ValueKind};
+
 use crate::{
-    config::reader::{Invalid, Section, expect},
+    config::{
+        reader::{Invalid, Section, expect},
+        sections::upstream_access,
+    },
     domain::{
-        clean,
+        budget::Budget,
         cors_origin::CorsOrigin,
-        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
         host::HostName,
+        preset::Preset,
+        probing::{ProbePath, SHORTEST_INTERVAL},
         rate::Rate,
-        upstream_credential::{NotACredential, UpstreamCredential},
+        timestamp::{InvalidTime, Timestamp},
+        units::LARGEST,
+        upstream_access::UpstreamAccess,
+        weighted_url::{self, InvalidWeightedUrl, WeightedUrl},
     },
 };
 
@@ -21,35 +30,20 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// More than a gateway has connections for.
 const IN_FLIGHT: RangeInclusive<u32> = 1..=1_000_000;
 const QUEUED: RangeInclusive<u32> = 0..=1_000_000;
+/// What a list of them may hold, with an example.
+const UPSTREAMS: (&str, &str) = (
+    "a list of URLs, or of tables with url and weight",
+    "[\"http://10.0.0.7:3000\", { url = \"http://10.0.0.8:3000\", weight = 3 }]",
+);
+/// Answers in a row.
+const IN_A_ROW: RangeInclusive<u32> = 1..=100;
 const UPSTREAM_EXAMPLE: &str = "write for example upstream = \"http://127.0.0.1:3000\"";
 
 /// `[proxy.deployment_defaults]`.
 pub fn defaults(section: Section<'_>) -> Option<DeploymentSettings> {
-    let forward_authorization = section.boolean("forward_authorization");
-    let allow_pickle = section.boolean("allow_pickle");
-    let connect_timeout = section.duration("connect_timeout", MILLISECOND);
-    let first_byte_timeout = section.duration("first_byte_timeout", MILLISECOND);
-    let idle_timeout = section.duration("idle_timeout", MILLISECOND);
-    let max_body_bytes = section.optional_size("max_body_bytes", 0..=u64::MAX);
-    let cors_origins = section.list("cors_origins", origin);
-    let max_in_flight = section.optional_integer("max_in_flight", IN_FLIGHT);
-    let max_queue = section.integer("max_queue", QUEUED);
-    let queue_timeout = section.duration("queue_timeout", MILLISECOND);
-    let rate_limit = section.optional("rate_limit", rate);
+    let settings = settings(&section, None);
     section.finish();
-    Some(DeploymentSettings {
-        forward_authorization: forward_authorization?,
-        allow_pickle: allow_pickle?,
-        connect_timeout: connect_timeout?,
-        first_byte_timeout: first_byte_timeout?,
-        idle_timeout: idle_timeout?,
-        max_body_bytes: max_body_bytes?,
-        cors_origins: BTreeSet::from_iter(cors_origins?),
-        max_in_flight: max_in_flight?.and_then(NonZeroU32::new),
-        max_queue: max_queue?,
-        queue_timeout: queue_timeout?,
-        rate_limit: rate_limit?,
-    })
+    settings
 }
 
 /// A declared Deployment. Even if parts of it are invalid, the others take part in the rules between Deployments.
@@ -58,10 +52,10 @@ pub struct Declared {
     pub key: String,
     pub hosts: Vec<HostName>,
     pub listen: Option<SocketAddr>,
-    /// `None`: there is none, or it has a problem, which was reported.
-    pub credential: Option<Arc<UpstreamCredential>>,
-    /// The file that it is in. `None`: none was named.
-    pub credential_file: Option<PathBuf>,
+    /// Without what has a problem, which was reported.
+    pub access: UpstreamAccess,
+    /// The files that it stands in.
+    pub upstream_files: Vec<PathBuf>,
     /// `None`: it has a problem, which was reported.
     pub spec: Option<DeploymentSpec>,
 }
@@ -81,14 +75,16 @@ pub fn name(text: &str) -> Result<DeploymentName, Invalid> {
 fn one(parent: &Section<'_>, key: &str, defaults: &DeploymentSettings) -> Declared {
     let section = parent.section(key);
     let name = name(key).map_err(|invalid| parent.report(key, invalid.message, invalid.fix)).ok();
-    let hosts = or(&section, "hosts", Vec::new(), || section.list("hosts", host));
-    let listen =
-        or(&section, "listen", None, || section.optional("listen", expect("an address with a port", "127.0.0.1:8090")));
+    let hosts = or(&section, "hosts", Some(Vec::new()), || section.list("hosts", host));
+    let listen = or(&section, "listen", Some(None), || {
+        section.optional("listen", expect("an address with a port", "127.0.0.1:8090"))
+    });
     let upstreams = upstreams(&section, parent, key);
-    let protected = or(&section, "protected", true, || section.boolean("protected"));
-    let settings = settings(&section, defaults);
+    let protected = or(&section, "protected", Some(true), || section.boolean("protected"));
+    let settings = settings(&section, Some(defaults));
     let forwards = settings.as_ref().is_some_and(|settings| settings.forward_authorization);
-    let (credential, credential_file) = credential(&section, forwards);
+    let by_tls = upstreams.as_ref().is_none_or(|all| all.iter().any(|upstream| upstream.url.tls_name().is_some()));
+    let (access, upstream_files) = upstream_access::read(&section, forwards, by_tls);
     section.finish();
     let (known_hosts, known_listen) = (hosts.clone().unwrap_or_default(), listen.flatten());
     let spec = || {
@@ -103,69 +99,23 @@ fn one(parent: &Section<'_>, key: &str, defaults: &DeploymentSettings) -> Declar
         })
     };
     let spec = spec();
-    Declared { key: key.to_owned(), hosts: known_hosts, listen: known_listen, credential, credential_file, spec }
+    Declared { key: key.to_owned(), hosts: known_hosts, listen: known_listen, access, upstream_files, spec }
 }
 
-/// What the service is shown, and the file that it stands in. `forwards`: the caller's `Authorization` is passed on.
-fn credential(section: &Section<'_>, forwards: bool) -> (Option<Arc<UpstreamCredential>>, Option<PathBuf>) {
-    const FILE: &str = "upstream_credential_file";
-    const HEADER: &str = "upstream_credential_header";
-    // `has` asks for both, so that both are known keys.
-    let header = if section.has(HEADER) { section.text(HEADER) } else { Some("Authorization".to_owned()) };
-    if !section.has(FILE) {
-        if section.has(HEADER) {
-            section.report(
-                HEADER,
-                format!("is given without {FILE}"),
-                format!("name the file with the credential in {FILE}"),
-            );
-        }
-        return (None, None);
-    }
-    let file = section.text(FILE).map(PathBuf::from);
-    let (Some(header), Some(path)) = (header, file.clone()) else { return (None, file) };
-    if forwards && header.eq_ignore_ascii_case("authorization") {
-        let fix = format!("turn forward_authorization off, or send the credential in another field by {HEADER}");
-        section.report(FILE, "and forward_authorization both set Authorization", fix);
-        return (None, file);
-    }
-    let read = std::fs::read(&path).map_err(|error| format!("names a file that cannot be read: {error}"));
-    let text = read.and_then(|bytes| match clean::value_of(&bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(reason) => Err(format!("names a file that is no text: {reason}")),
-    });
-    let text = match text {
-        Ok(text) => text,
-        Err(message) => {
-            section.report(FILE, message, "make it readable for the gateway, with the credential as its only line");
-            return (None, file);
-        }
-    };
-    let (key, message, fix) = match UpstreamCredential::new(&header, &text) {
-        Ok(credential) => return (Some(Arc::new(credential)), file),
-        Err(error @ NotACredential::Header) => (HEADER, error.to_string(), "write for example \"X-API-Key\""),
-        Err(error) => {
-            (FILE, format!("names a file whose content {error}"), "write the credential into it, as its only line")
-        }
-    };
-    section.report(key, message, fix);
-    (None, file)
-}
-
-fn upstreams(section: &Section<'_>, parent: &Section<'_>, key: &str) -> Option<Vec<UpstreamUrl>> {
+fn upstreams(section: &Section<'_>, parent: &Section<'_>, key: &str) -> Option<Vec<WeightedUrl>> {
     let url = |text: &str| {
-        text.parse()
-            .map_err(|error| Invalid { message: format!("is refused: {error}"), fix: UPSTREAM_EXAMPLE.to_owned() })
+        let refused = |error: InvalidWeightedUrl| format!("is refused: {error}");
+        text.parse().map_err(|error| Invalid { message: refused(error), fix: UPSTREAM_EXAMPLE.to_owned() })
     };
     // `has` asks for both, so that both are known keys.
-    match (section.has("upstream"), section.has("upstreams")) {
+    let urls = match (section.has("upstream"), section.has("upstreams")) {
         (true, true) => {
             section.report("upstream", "is given beside upstreams", "keep one of them");
             None
         }
         (true, false) => section.parsed("upstream", url).map(|url| vec![url]),
         (false, true) => {
-            let urls = section.list("upstreams", url)?;
+            let urls = section.list_of("upstreams", UPSTREAMS, weighted, url)?;
             if urls.is_empty() {
                 section.report("upstreams", "is empty", UPSTREAM_EXAMPLE);
                 return None;
@@ -176,32 +126,84 @@ fn upstreams(section: &Section<'_>, parent: &Section<'_>, key: &str) -> Option<V
             parent.report(key, "has no upstream", UPSTREAM_EXAMPLE);
             None
         }
+    }?;
+    if !weighted_url::take_requests(&urls) {
+        parent.report(key, "has no upstream with a weight above 0", "give one a weight, or take the Deployment out");
+        return None;
+    }
+    Some(urls)
+}
+
+/// `{ url = "…", weight = N }`. `None`: it is something else.
+fn weighted(table: &Map<String, Value>) -> Option<String> {
+    let (ValueKind::String(url), others) = (&table.get("url")?.kind, table.len() - 1) else { return None };
+    match table.get("weight").map(|weight| &weight.kind) {
+        None if others == 0 => Some(url.clone()),
+        Some(weight @ (ValueKind::I64(_) | ValueKind::String(_))) if others == 1 => {
+            Some(weighted_url::text_of(url, &weight.to_string()))
+        }
+        _ => None,
     }
 }
 
-fn settings(section: &Section<'_>, defaults: &DeploymentSettings) -> Option<DeploymentSettings> {
+/// `defaults` of `None`: every setting has to be written.
+fn settings(section: &Section<'_>, defaults: Option<&DeploymentSettings>) -> Option<DeploymentSettings> {
     let boolean = |key, default| or(section, key, default, || section.boolean(key));
     let duration = |key, default| or(section, key, default, || section.duration(key, MILLISECOND));
-    let forward_authorization = boolean("forward_authorization", defaults.forward_authorization);
-    let allow_pickle = boolean("allow_pickle", defaults.allow_pickle);
-    let connect_timeout = duration("connect_timeout", defaults.connect_timeout);
-    let first_byte_timeout = duration("first_byte_timeout", defaults.first_byte_timeout);
-    let idle_timeout = duration("idle_timeout", defaults.idle_timeout);
-    let max_body_bytes = or(section, "max_body_bytes", defaults.max_body_bytes, || {
-        section.optional_size("max_body_bytes", 0..=u64::MAX)
+    let in_a_row = |key, default: Option<NonZeroU32>| {
+        or(section, key, default.map(NonZeroU32::get), || section.integer(key, IN_A_ROW))
+    };
+    let forward_authorization =
+        boolean("forward_authorization", defaults.map(|defaults| defaults.forward_authorization));
+    let allow_pickle = boolean("allow_pickle", defaults.map(|defaults| defaults.allow_pickle));
+    let preset = or(section, "preset", defaults.map(|defaults| defaults.preset), || section.parsed("preset", preset));
+    let public_probes = boolean("public_probes", defaults.map(|defaults| defaults.public_probes));
+    let connect_timeout = duration("connect_timeout", defaults.map(|defaults| defaults.connect_timeout));
+    let first_byte_timeout = duration("first_byte_timeout", defaults.map(|defaults| defaults.first_byte_timeout));
+    let idle_timeout = duration("idle_timeout", defaults.map(|defaults| defaults.idle_timeout));
+    let max_body_bytes = or(section, "max_body_bytes", defaults.map(|defaults| defaults.max_body_bytes), || {
+        section.optional_size("max_body_bytes", 0..=LARGEST)
     });
-    let cors_origins = or(section, "cors_origins", Vec::from_iter(defaults.cors_origins.clone()), || {
-        section.list("cors_origins", origin)
+    let cors_origins =
+        or(section, "cors_origins", defaults.map(|defaults| Vec::from_iter(defaults.cors_origins.clone())), || {
+            section.list("cors_origins", origin)
+        });
+    let max_in_flight =
+        or(section, "max_in_flight", defaults.map(|defaults| defaults.max_in_flight.map(NonZeroU32::get)), || {
+            section.optional_integer("max_in_flight", IN_FLIGHT)
+        });
+    let max_queue =
+        or(section, "max_queue", defaults.map(|defaults| defaults.max_queue), || section.integer("max_queue", QUEUED));
+    let queue_timeout = duration("queue_timeout", defaults.map(|defaults| defaults.queue_timeout));
+    let rate_limit = or(section, "rate_limit", defaults.map(|defaults| defaults.rate_limit), || {
+        section.optional("rate_limit", rate)
     });
-    let max_in_flight = or(section, "max_in_flight", defaults.max_in_flight.map(NonZeroU32::get), || {
-        section.optional_integer("max_in_flight", IN_FLIGHT)
+    let budgets = ["budget", "token_budget"].map(|key| {
+        let of = |defaults: &DeploymentSettings| if key == "budget" { defaults.budget } else { defaults.token_budget };
+        or(section, key, defaults.map(of), || section.optional(key, budget))
     });
-    let max_queue = or(section, "max_queue", defaults.max_queue, || section.integer("max_queue", QUEUED));
-    let queue_timeout = duration("queue_timeout", defaults.queue_timeout);
-    let rate_limit = or(section, "rate_limit", defaults.rate_limit, || section.optional("rate_limit", rate));
+    let count_llm_tokens = boolean("count_llm_tokens", defaults.map(|defaults| defaults.count_llm_tokens));
+    let enforce_from = or(section, "enforce_from", defaults.map(|defaults| defaults.enforce_from), || {
+        section.optional("enforce_from", time)
+    });
+    let probe_interval = or(section, "probe_interval", defaults.map(|defaults| defaults.probe_interval), || {
+        section.optional_duration("probe_interval", SHORTEST_INTERVAL)
+    });
+    let probe_path = or(section, "probe_path", defaults.map(|defaults| defaults.probe_path.clone()), || {
+        section.parsed("probe_path", probe_path)
+    });
+    let probe_timeout = duration("probe_timeout", defaults.map(|defaults| defaults.probe_timeout));
+    let probe_rise = in_a_row("probe_rise", defaults.map(|defaults| defaults.probe_rise));
+    let probe_fall = in_a_row("probe_fall", defaults.map(|defaults| defaults.probe_fall));
+    let slow_start = or(section, "slow_start", defaults.map(|defaults| defaults.slow_start), || {
+        section.duration("slow_start", Duration::ZERO)
+    });
+    let [budget, token_budget] = budgets;
     Some(DeploymentSettings {
         forward_authorization: forward_authorization?,
         allow_pickle: allow_pickle?,
+        preset: preset?,
+        public_probes: public_probes?,
         connect_timeout: connect_timeout?,
         first_byte_timeout: first_byte_timeout?,
         idle_timeout: idle_timeout?,
@@ -211,6 +213,30 @@ fn settings(section: &Section<'_>, defaults: &DeploymentSettings) -> Option<Depl
         max_queue: max_queue?,
         queue_timeout: queue_timeout?,
         rate_limit: rate_limit?,
+        budget: budget?,
+        token_budget: token_budget?,
+        count_llm_tokens: count_llm_tokens?,
+        enforce_from: enforce_from?,
+        probe_interval: probe_interval?,
+        probe_path: probe_path?,
+        probe_timeout: probe_timeout?,
+        probe_rise: NonZeroU32::new(probe_rise?)?,
+        probe_fall: NonZeroU32::new(probe_fall?)?,
+        slow_start: slow_start?,
+    })
+}
+
+fn probe_path(text: &str) -> Result<ProbePath, Invalid> {
+    text.parse().map_err(|_| Invalid {
+        message: "is not a path to ask for".to_owned(),
+        fix: "write for example probe_path = \"/readyz\"".to_owned(),
+    })
+}
+
+fn preset(text: &str) -> Result<Preset, Invalid> {
+    text.parse().map_err(|_| Invalid {
+        message: "is not a preset".to_owned(),
+        fix: "write preset = \"raw\", \"bentoml\", \"vllm\" or \"openai\"".to_owned(),
     })
 }
 
@@ -218,6 +244,21 @@ fn rate(text: &str) -> Result<Rate, Invalid> {
     text.parse().map_err(|_| Invalid {
         message: "is not a rate".to_owned(),
         fix: "write REQUESTS/PERIOD of 1 s to 1 day, for example rate_limit = \"600/1m\"".to_owned(),
+    })
+}
+
+fn budget(text: &str) -> Result<Budget, Invalid> {
+    text.parse().map_err(|_| Invalid {
+        message: "is not a budget".to_owned(),
+        fix: "write AMOUNT requests, upstream_seconds or llm_tokens per day or month, for example \"100000 requests/day\""
+            .to_owned(),
+    })
+}
+
+fn time(text: &str) -> Result<Timestamp, Invalid> {
+    text.parse().map_err(|invalid: InvalidTime| Invalid {
+        message: invalid.to_string(),
+        fix: "write for example enforce_from = \"2026-12-24\" or \"2026-12-24T18:00:00Z\"".to_owned(),
     })
 }
 
@@ -235,7 +276,10 @@ fn host(text: &str) -> Result<HostName, Invalid> {
     })
 }
 
-/// The default where the key is not written.
-fn or<T>(section: &Section<'_>, key: &str, default: T, read: impl FnOnce() -> Option<T>) -> Option<T> {
-    if section.has(key) { read() } else { Some(default) }
+/// The default, if there is one, where the key is not written.
+fn or<T>(section: &Section<'_>, key: &str, default: Option<T>, read: impl FnOnce() -> Option<T>) -> Option<T> {
+    match default {
+        Some(default) if !section.has(key) => Some(default),
+        _ => read(),
+    }
 }

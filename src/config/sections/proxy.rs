@@ -28,6 +28,11 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
     let path_prefix_sessions = section.boolean("path_prefix_sessions");
     let default_deployment = section.optional("default_deployment", super::deployments::name);
     let trusted_proxies = section.list("trusted_proxies", network);
+    let proxy_protocol = section.boolean("proxy_protocol");
+    if proxy_protocol == Some(true) && trusted_proxies.as_ref().is_some_and(Vec::is_empty) {
+        let fix = "name the addresses of the load balancers in proxy.trusted_proxies: nobody else is believed";
+        section.report("proxy_protocol", "is on, but no proxy is trusted", fix);
+    }
     let http2 = section.boolean("http2");
     let drain_timeout = section.duration("drain_timeout", Duration::ZERO);
     let session_lifetime = section.duration("session_lifetime", SECOND);
@@ -48,6 +53,7 @@ pub fn read(section: Section<'_>, settings: Option<DeploymentSettings>) -> Optio
         path_prefix_sessions: path_prefix_sessions?,
         default_deployment: default_deployment?,
         trusted_proxies: trusted_proxies?,
+        proxy_protocol: proxy_protocol?,
         tls: tls?,
         http2: http2?,
         drain_timeout: drain_timeout?,

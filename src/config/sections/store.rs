@@ -30,7 +30,8 @@ pub fn read(section: Section<'_>) -> Option<StoreConfig> {
     })
 }
 
-fn store_url(text: &str) -> Result<StoreUrl, Invalid> {
+/// As `store.url` has it.
+pub(in crate::config) fn store_url(text: &str) -> Result<StoreUrl, Invalid> {
     let refused = |message: &str| {
         let fix = "write sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned();
         Err(Invalid { message: message.to_owned(), fix })

@@ -5,7 +5,10 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -22,7 +25,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
@@ -30,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::{info, warn};
 
-use super::{patience::Patience, places::Place};
+use super::{noticing::Noticing, patience::Patience, places::Place, refusal::Refusal, unread::Unread};
 use crate::http::{
     complaints::Complaints,
     opening::{OpenedStream, Opening, failed_handshake},
@@ -60,7 +63,6 @@ pub async fn serve(listener: &'static str, accepted: Accepted) {
     let patience = &place.patience;
     let client = peer.ip();
     let peer = Peer::new(peer, tls.is_some());
-    let server = Server { router, peer, patience, draining: &draining };
     let (mut stream, mut shaking) = (OpenedStream::new(stream), None);
     let served = async {
         let opening = match stream.opening().await {
@@ -76,6 +78,9 @@ pub async fn serve(listener: &'static str, accepted: Accepted) {
                  balancer, and have it send X-Forwarded-For"
             );
         }
+        let ends_with_line = AtomicBool::new(false);
+        let unread = Unread { listener, peer: client, opening, tls: tls.is_some(), complaints: &complaints };
+        let server = Server { router, peer, patience, draining: &draining, ends_with_line, unread };
         let Some(config) = tls else { return server.serve(stream).await };
         shaking = Some(opening);
         let accepted = TlsAcceptor::from(config).accept(stream).await;
@@ -116,69 +121,57 @@ struct Server<'a> {
     peer: Peer,
     patience: &'a Arc<Patience>,
     draining: &'a CancellationToken,
+    /// Whether the request that was read last does, as it has no body.
+    ends_with_line: AtomicBool,
+    unread: Unread<'a>,
 }
 
 impl Server<'_> {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
         let service = service_fn(|request: Request<Incoming>| self.answer(request));
-        let io = TokioIo::new(Noticing { stream, patience: Arc::clone(self.patience) });
+        let io = TokioIo::new(Noticing::new(stream, self.patience, &self.ends_with_line, &self.unread));
         let mut builder = http1::Builder::new();
         // `Patience` limits the header, silence before its first byte included.
         builder.header_read_timeout(None).max_headers(MAX_HEADERS).max_header_size(MAX_HEADER_BYTES);
         let mut serving = pin!(builder.serve_connection(io, service));
-        tokio::select! {
-            _ = &mut serving => return,
-            () = self.draining.cancelled() => {}
+        let ended = tokio::select! {
+            ended = &mut serving => Some(ended),
+            () = self.draining.cancelled() => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None if self.patience.is_between_requests() => return,
+            None => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = ended
+            && error.is_parse()
+        {
+            self.unread.tell(&error);
         }
-        if self.patience.is_between_requests() {
-            return;
-        }
-        serving.as_mut().graceful_shutdown();
-        let _ = serving.await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
         self.patience.begun();
-        if request.body().is_end_stream() {
+        let all_is_there = request.body().is_end_stream();
+        self.ends_with_line.store(all_is_there, Relaxed);
+        if all_is_there {
             self.patience.received_all();
         }
         let asking = |body| Body::new(Asking { body, patience: Arc::clone(self.patience) });
         let mut request = request.map(asking);
-        request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(ConnectInfo(self.peer.clone()));
         let patience = Arc::clone(self.patience);
-        let response = self.router.clone().call(request).await?;
+        let response = match Refusal::of(&request) {
+            Some(refusal) => {
+                self.unread.tell(&refusal);
+                refusal.response()
+            }
+            None => self.router.clone().call(request).await?,
+        };
         Ok(response.map(|body| Answer { body, patience }))
-    }
-}
-
-/// Tells when bytes come.
-struct Noticing<S> {
-    stream: S,
-    patience: Arc<Patience>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Noticing<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.patience.received();
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Noticing<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        // The library flushes once it has written all that it has.
-        self.patience.flushed();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -2,8 +2,11 @@
 //! wait, and lets running requests finish when the process ends.
 
 mod connection;
+mod noticing;
 mod patience;
 mod places;
+mod refusal;
+mod unread;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,6 +25,9 @@ use super::complaints::Complaints;
 
 /// Pause after the operating system refused another connection, for want of a file descriptor.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Longest path and query that a request may ask for, bytes: 414 beyond. Single sign-on brings the longest ones, some KiB.
+const MAX_TARGET: usize = 16 * 1024;
 
 /// What is listened with.
 pub struct Parts {

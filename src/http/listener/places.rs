@@ -1,5 +1,6 @@
 //! A bounded number of open connections. When all places are taken, a newcomer gets that of the connection whose caller has
-//! kept the gateway waiting longest, for a request or for its body: silent connections, however many, keep nobody out.
+//! kept the gateway waiting longest, for a request or for its body, or else by not taking an answer: such connections,
+//! however many, keep nobody out.
 
 use std::{
     collections::HashMap,
@@ -78,8 +79,8 @@ impl Taken {
 
     fn end_longest_waiting(&self) {
         let table = self.table();
-        let waiting = table.open.values().filter_map(|patience| Some((patience.waiting_since()?, patience)));
-        if let Some((_, longest)) = waiting.min_by_key(|(since, _)| *since) {
+        let waiting = table.open.values().filter_map(|patience| Some((patience.waiting()?, patience)));
+        if let Some((_, longest)) = waiting.min_by_key(|(waiting, _)| *waiting) {
             longest.give_up();
         }
     }

@@ -10,6 +10,7 @@ mod afterwards;
 mod approve;
 mod charts;
 mod deployments;
+mod explain;
 mod form;
 mod known_browser;
 mod oidc;
@@ -19,10 +20,13 @@ mod page;
 mod recipes;
 mod rejection;
 mod routes;
+mod session_cookie;
 mod shell;
 mod sign_in;
 mod tokens;
+mod usage;
 mod users;
+mod verify;
 mod visitor;
 mod welcome;
 mod words;
@@ -97,7 +101,11 @@ fn pages() -> Pages {
         .form("/users/{id}/link", users::link)
         .form("/users/{id}/disable", users::disable)
         .form("/users/{id}/enable", users::enable)
+        .page("/explain", explain::show)
+        .form("/explain", explain::explain)
+        .page("/usage", usage::show)
         .page("/activity", activity::list)
+        .page("/activity/verify", verify::show)
 }
 
 pub fn unknown() -> Response {

@@ -61,7 +61,10 @@ pub async fn with_token(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> Pa
     let limits = &visitor.management.limits;
     limits.sign_ins.allow(visitor.network())?;
     let inside = visitor.enter(&limits.signing_in, visitor.network())?;
-    let refused = |problem| Ok(sign_in::refused_token(&visitor, fields.text("next"), problem));
+    let refused = |problem: ApiError| {
+        visitor.refused_sign_in("token", None);
+        Ok(sign_in::refused_token(&visitor, fields.text("next"), problem))
+    };
     // Before anything is looked up: who has no token learns nothing of Deployments, and costs the store nothing.
     let proven = match proven(&visitor, fields.text("token")).await {
         Ok(proven) => proven,

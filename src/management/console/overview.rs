@@ -1,6 +1,6 @@
-//! The front page: traffic of the last hour or day.
+//! The front page: traffic of the last hour or day. Members see that of their own tokens, as the API tells them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use askama::Template;
 use axum::{extract::Query, http::StatusCode};
@@ -29,17 +29,23 @@ struct OverviewPage {
     shell: Shell,
     day: bool,
     requests: String,
+    bars: Bars,
+    /// `None`: the visitor is no admin.
+    whole: Option<Whole>,
+    tokens: Vec<Share>,
+    quiet: bool,
+}
+
+/// What concerns everybody's requests.
+struct Whole {
     failed: String,
     refused: String,
     median: String,
-    bars: Bars,
     lines: Vec<Line>,
     /// The upper end of the latency chart.
     slowest: String,
     refusals: Vec<Share>,
     deployments: Vec<Share>,
-    tokens: Vec<Share>,
-    quiet: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -56,35 +62,45 @@ pub async fn show(visitor: SignedIn, Query(range): Query<Range>) -> PageResult {
     let sums = visitor.store().traffic(first, step).await?;
     let slots: Vec<i64> = (0..minutes / step).map(|at| first + at * step).collect();
 
-    let total = |metric: &str| -> u64 { of(&sums, metric).map(|sum| sum.total).sum() };
-    let requests_at =
-        |slot: &i64| -> u64 { of(&sums, REQUESTS).filter(|sum| sum.minute == *slot).map(|sum| sum.total).sum() };
+    let tokens = tokens(&visitor, &sums).await?;
+    // Of members' requests only that is known by whom they were: what their tokens have sent.
+    let own: HashSet<String> = tokens.iter().map(|(uid, ..)| uid.to_string()).collect();
+    let admin = visitor.is_admin();
+    let is_seen = |sum: &&Traffic| if admin { sum.metric == REQUESTS } else { own.contains(&sum.subject) };
+    let seen: Vec<&Traffic> = sums.iter().filter(is_seen).collect();
+    let requests_at = |slot: &i64| -> u64 { seen.iter().filter(|sum| sum.minute == *slot).map(|sum| sum.total).sum() };
     let label = |slot: i64| exact(Timestamp::from_millis(slot * 60_000));
-    let bars = charts::bars(slots.iter().map(|slot| (label(*slot), requests_at(slot))).collect());
-
-    let latencies: Vec<[u64; LATENCY_CLASSES]> = slots.iter().map(|slot| classes(&sums, Some(*slot))).collect();
-    let series =
-        |share: f64| -> Vec<Option<f64>> { latencies.iter().map(|classes| percentile(classes, share)).collect() };
-    let (median, slow) = (series(0.5), series(0.95));
-    let slowest = slow.iter().flatten().copied().fold(0.0, f64::max);
-    let refused: u64 = sums.iter().filter(|sum| sum.metric.starts_with(REFUSED)).map(|sum| sum.total).sum();
-    let requests = total(REQUESTS);
+    let requests: u64 = seen.iter().map(|sum| sum.total).sum();
+    let refused: u64 = sums.iter().filter(|sum| admin && sum.metric.starts_with(REFUSED)).map(|sum| sum.total).sum();
     let page = OverviewPage {
         shell: Shell::new(&visitor, "overview"),
         day,
         quiet: requests + refused == 0,
         requests: number(requests),
-        failed: number(total(FAILED)),
-        refused: number(refused),
-        median: percentile(&classes(&sums, None), 0.5).map_or_else(|| "–".to_owned(), millis),
-        bars,
-        lines: vec![charts::line("p95", "slow", &slow, slowest), charts::line("p50", "median", &median, slowest)],
-        slowest: millis(slowest),
-        refusals: refusals(&sums),
-        deployments: top(&sums, REQUESTS, |name| (name.to_owned(), format!("/deployments/{name}"))),
-        tokens: tokens(&visitor, &sums).await?,
+        bars: charts::bars(slots.iter().map(|slot| (label(*slot), requests_at(slot))).collect()),
+        whole: admin.then(|| Whole::of(&sums, &slots, refused)),
+        tokens: largest(tokens.into_iter().map(|(uid, name, total)| (name, format!("/api_tokens/{uid}"), total))),
     };
     Ok(rendered(StatusCode::OK, &page))
+}
+
+impl Whole {
+    fn of(sums: &[Traffic], slots: &[i64], refused: u64) -> Self {
+        let latencies: Vec<[u64; LATENCY_CLASSES]> = slots.iter().map(|slot| classes(sums, Some(*slot))).collect();
+        let series =
+            |share: f64| -> Vec<Option<f64>> { latencies.iter().map(|classes| percentile(classes, share)).collect() };
+        let (median, slow) = (series(0.5), series(0.95));
+        let slowest = slow.iter().flatten().copied().fold(0.0, f64::max);
+        Self {
+            failed: number(of(sums, FAILED).map(|sum| sum.total).sum()),
+            refused: number(refused),
+            median: percentile(&classes(sums, None), 0.5).map_or_else(|| "–".to_owned(), millis),
+            lines: vec![charts::line("p95", "slow", &slow, slowest), charts::line("p50", "median", &median, slowest)],
+            slowest: millis(slowest),
+            refusals: refusals(sums),
+            deployments: top(sums, REQUESTS, |name| (name.to_owned(), format!("/deployments/{name}"))),
+        }
+    }
 }
 
 fn of<'a>(sums: &'a [Traffic], metric: &'a str) -> impl Iterator<Item = &'a Traffic> {
@@ -153,21 +169,16 @@ fn largest(rows: impl Iterator<Item = (String, String, u64)>) -> Vec<Share> {
     charts::shares(rows)
 }
 
-/// The tokens that the visitor may see.
-async fn tokens(visitor: &SignedIn, sums: &[Traffic]) -> Result<Vec<Share>, ApiError> {
-    let mut totals: HashMap<&str, u64> = HashMap::new();
-    for sum in of(sums, TOKEN) {
-        *totals.entry(&sum.subject).or_default() += sum.total;
+/// The tokens that the visitor may see, with their names and requests.
+async fn tokens(visitor: &SignedIn, sums: &[Traffic]) -> Result<Vec<(TokenUid, String, u64)>, ApiError> {
+    let mut totals: BTreeMap<TokenUid, u64> = BTreeMap::new();
+    for (uid, total) in of(sums, TOKEN).filter_map(|sum| Some((sum.subject.parse().ok()?, sum.total))) {
+        *totals.entry(uid).or_default() += total;
     }
-    let mut totals: Vec<_> = totals.into_iter().collect();
-    totals.sort_by_key(|(uid, total)| (std::cmp::Reverse(*total), *uid));
-    let totals: Vec<(TokenUid, u64)> =
-        totals.into_iter().filter_map(|(uid, total)| Some((uid.parse().ok()?, total))).collect();
-    let uids: Vec<TokenUid> = totals.iter().map(|(uid, _)| *uid).collect();
+    let uids: Vec<TokenUid> = totals.keys().copied().collect();
     let owner = (!visitor.is_admin()).then_some(visitor.user.id);
     let mut names = visitor.store().names_of(&uids, owner).await?;
-    let row = |(uid, total): (TokenUid, u64)| Some((names.remove(&uid)?, format!("/api_tokens/{uid}"), total));
-    Ok(charts::shares(totals.into_iter().filter_map(row).take(MOST).collect()))
+    Ok(totals.into_iter().filter_map(|(uid, total)| Some((uid, names.remove(&uid)?, total))).collect())
 }
 
 #[cfg(test)]

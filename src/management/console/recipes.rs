@@ -81,16 +81,16 @@ impl Destinations {
     /// The recipes that work with the token's scopes.
     pub async fn recipes(&self, token: &str, scopes: &ScopeSet) -> Vec<Recipe> {
         let mut recipes = Vec::new();
-        if scopes.iter().any(|scope| matches!(scope, Scope::Deployment(_))) {
+        if scopes.iter().any(|scope| matches!(scope, Scope::Deployment(..))) {
             let opened = self.deployments.iter().find(|(spec, _)| scopes.opens_deployment(spec.name.as_str()));
             let (api, url) = match opened {
-                Some((spec, address)) => (self.management.service_apis.of(spec).await, address.to_string()),
+                Some((spec, address)) => (self.management.service_api(spec).await, address.to_string()),
                 None => (None, self.listener.to_string()),
             };
             let calls = Calls { url: &url, credential: Credential::Token(token), api: api.as_deref() };
             recipes.extend(calls.recipes());
         }
-        if scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(_))) {
+        if scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(..))) {
             recipes.push(Recipe::new(
                 "cloud",
                 "BentoML CLI",

@@ -8,6 +8,7 @@ use super::{
     form::CsrfForm,
     page::{self, ContinuePage, OPEN, local, redirect},
     rejection::PageResult,
+    session_cookie,
     visitor::{Anonymous, Inside, SignedIn, Visitor},
     words::sentence,
 };
@@ -71,6 +72,9 @@ pub async fn sign_in(CsrfForm { visitor, fields }: CsrfForm<Anonymous>) -> PageR
         Ok((inside, user)) => Ok(begin(&inside, &user, "password", next).await?),
         Err(error) if error.status().is_server_error() => Err(error.into()),
         Err(error) => {
+            if error.status() == StatusCode::TOO_MANY_REQUESTS {
+                visitor.refused_sign_in("password", None);
+            }
             Ok(sign_in_page(&visitor, error.status(), next, fields.text("email"), Some(sentence(error.text()))))
         }
     }
@@ -99,8 +103,14 @@ async fn check_password<'a>(
             (account, visitor.enter(&limits.signing_in, visitor.network())?)
         }
     };
-    let user = users::sign_in(&inside.context(), &account, password.to_owned()).await?.ok_or_else(wrong)?;
-    Ok((inside, user))
+    match users::sign_in(&inside.context(), &account, password.to_owned()).await? {
+        Some(user) => Ok((inside, user)),
+        None => {
+            let meant = inside.context().store.user_by_email(&account).await?.map(|user| user.id);
+            visitor.refused_sign_in("password", meant);
+            Err(wrong())
+        }
+    }
 }
 
 /// Signs the browser in, with an id that nobody knew before; the session that it had is over.
@@ -108,12 +118,12 @@ pub async fn begin(visitor: &Inside<'_>, user: &User, method: &'static str, next
     let lifetime = visitor.config.management.session_lifetime;
     let address = visitor.address.to_string();
     let (context, earlier) = (visitor.context(), visitor.session());
-    let code = sessions::begin(&context, user, earlier, address, visitor.client(), lifetime, method).await?;
+    let session = sessions::begin(&context, user, earlier, address, visitor.client(), lifetime, method).await?;
     // What leads to a Deployment's host may not follow a form directly: browsers hold the page's `form-action` against the
     // whole chain of redirects.
     let mut response =
         if next.starts_with(OPEN) { page::rendered(StatusCode::OK, &ContinuePage { next }) } else { redirect(next) };
-    visitor.set_cookie(&mut response, cookie::CONSOLE, &code.expose(), lifetime.as_secs());
+    visitor.set_cookie(&mut response, cookie::CONSOLE, &session_cookie::write(&session), lifetime.as_secs());
     visitor.become_known(&mut response, &user.email)?;
     Ok(response)
 }

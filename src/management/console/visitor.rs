@@ -9,17 +9,17 @@ use axum::{
     response::Response,
 };
 
-use super::{afterwards::Afterwards, page, rejection::PageRejection};
+use super::{afterwards::Afterwards, page, rejection::PageRejection, session_cookie};
 use crate::{
     config::Config,
     domain::{
         audit::Actor,
-        code::{CodeKey, Nonce, OneTimeCode, Purpose},
+        code::{CodeKey, Nonce, OneTimeCode},
         origin::Origin,
         rights::{Forbidden, Grantor, Person},
         session::ConsoleSession,
         timestamp::{DAY, Timestamp},
-        user::{Role, User},
+        user::{Role, User, UserId},
     },
     http::{
         authority, cookie,
@@ -27,9 +27,9 @@ use crate::{
         network::Network,
         same_origin::Initiator,
     },
-    management::{Management, error::ApiError},
-    service::{Context, lookup::Viewer, receipt::Receipt},
-    store::{Committed, Priority, SharedStore},
+    management::{Management, error::ApiError, path_of},
+    service::{Context, lookup::Viewer, receipt::Receipt, refusals::Refused},
+    store::{Committed, Priority, Reader, SharedStore},
 };
 
 /// How long a form for anonymous visitors may stay open, seconds.
@@ -121,10 +121,7 @@ impl Visitor for SignedIn {
         let mut browser = Anonymous::read(head, management).await?;
         match browser.session.take() {
             Some((code, session, user)) => {
-                // A form can take a right away: nobody's ordinary work holds up what is looked up for it.
-                if head.method == Method::POST {
-                    browser.store = browser.store.at(Priority::Urgent);
-                }
+                browser.store = browser.store.at(priority(&head.method)).read_by(Reader::User(user.id));
                 Ok(Self { csrf: csrf(&code.expose()), browser, user, session })
             }
             None => {
@@ -148,7 +145,18 @@ impl Visitor for Admin {
 
     async fn extract(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
         let visitor = SignedIn::extract(head, management).await?;
-        if visitor.is_admin() { Ok(Self(visitor)) } else { Err(Forbidden::Admin.into()) }
+        if visitor.is_admin() {
+            return Ok(Self(visitor));
+        }
+        let error = ApiError::from(Forbidden::Admin);
+        management.refused_change(
+            &head.method,
+            path_of(head),
+            Actor::User(visitor.user.id),
+            visitor.browser.address,
+            &error,
+        );
+        Err(error.into())
     }
 
     fn browser(&self) -> &Anonymous {
@@ -162,9 +170,10 @@ impl Visitor for Admin {
 
 impl Anonymous {
     async fn read(head: &Parts, management: &Arc<Management>) -> Result<Self, ApiError> {
-        let store = management.store()?;
-        let config = management.config.load_full();
         let forwarding = management.forwarding(head);
+        let reader = Reader::Network(Network::of(forwarding.client));
+        let store = management.store()?.read_by(reader);
+        let config = management.config.load_full();
         let public = config.management.public_url.as_ref();
         let https = public.map_or(forwarding.https, Origin::is_https);
         let asked = authority::read(head).ok();
@@ -173,16 +182,17 @@ impl Anonymous {
         });
         let host = forwarding.host.as_ref().or(asked.as_ref());
         let origin = public.cloned().or(host.map(|host| Origin::new(https, host.host_name(), host.port)));
+        let now = management.system.now();
         let form_code = cookie::get(&head.headers, https, cookie::FORM).and_then(Nonce::parse);
         let session = cookie::get(&head.headers, https, cookie::CONSOLE)
-            .and_then(|text| store.codes().open(Purpose::ConsoleSession, text));
+            .and_then(|text| session_cookie::read(store.codes(), text, now));
         let has_form_code = form_code.is_some();
         let form_code = form_code.map_or_else(|| management.system.new_nonce(), Ok)?;
         let mut browser = Self {
             management: Arc::clone(management),
             store,
             config,
-            now: management.system.now(),
+            now,
             address: forwarding.client,
             https,
             origin,
@@ -193,7 +203,8 @@ impl Anonymous {
             session: None,
         };
         if let Some(code) = session {
-            let found = browser.store.at(Priority::Urgent).session(&code.hash(), browser.now).await?;
+            let store = browser.store.at(priority(&head.method)).read_by(reader);
+            let found = store.session(&code.hash(), browser.now).await?;
             browser.session = found.map(|(session, user)| (code, session, user));
         }
         Ok(browser)
@@ -233,6 +244,11 @@ impl Anonymous {
             system: &*self.management.system,
             now: self.now,
         }
+    }
+
+    /// For the audit trail. `meant`: the account that somebody wanted to sign in to. `None`: none that there is.
+    pub fn refused_sign_in(&self, method: &'static str, meant: Option<UserId>) {
+        self.management.gateway.refusals.note(Refused::SignIn(method), meant, self.address, self.now);
     }
 
     /// What the browser calls itself.
@@ -365,6 +381,11 @@ impl FromRequestParts<Arc<Management>> for Admin {
     async fn from_request_parts(head: &mut Parts, management: &Arc<Management>) -> Result<Self, PageRejection> {
         Self::extract(head, management).await
     }
+}
+
+/// A form can take a right away: nobody's ordinary work holds up what is looked up for it.
+fn priority(method: &Method) -> Priority {
+    if *method == Method::POST { Priority::Urgent } else { Priority::Ordinary }
 }
 
 /// `cookie` is the value of the cookie that the form is tied to.

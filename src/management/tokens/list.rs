@@ -56,7 +56,7 @@ pub async fn list(call: ApiRequest<Caller, ListTokens>) -> Result<List<TokenView
     let context = ViewContext::read(&call, page.items.iter().map(|record| record.owner)).await?;
     let mut items = page.items.iter().map(|record| context.view(record)).collect::<Result<Vec<_>, _>>()?;
     if cannot_page && page.total > items.len() as u64 {
-        items.extend(items.last().map(|last| left_out(last, page.total - items.len() as u64)));
+        items.extend(items.last().map(|last| left_out(last, page.total.saturating_sub(items.len() as u64))));
     }
     Ok(List { start: filter.offset.into(), count: count.into(), total: page.total, items })
 }

@@ -121,6 +121,10 @@ pub struct TargetConfig {
 pub struct SettingsView {
     pub forward_authorization: bool,
     pub allow_pickle: bool,
+    /// Which server it is, so that its operators' paths are closed: `raw` (none), `bentoml`, `vllm` or `openai`.
+    pub preset: &'static str,
+    /// Whether platforms may ask it for its health without a token.
+    pub public_probes: bool,
     pub connect_timeout_ms: u64,
     pub first_byte_timeout_ms: u64,
     pub idle_timeout_ms: u64,
@@ -136,6 +140,24 @@ pub struct SettingsView {
     pub queue_timeout_ms: u64,
     /// How often each token may ask, for example `600/1m`. Null: as often as it likes.
     pub rate_limit: Option<String>,
+    /// What may be used of it in all, for example `100000 requests/day`. Null: any amount.
+    pub budget: Option<String>,
+    /// What each token may use of it. Null: any amount.
+    pub token_budget: Option<String>,
+    /// Whether the tokens of a language model are counted that responses say they have cost.
+    pub count_llm_tokens: bool,
+    /// Until then requests pass that would be refused for their credential. Null: they are refused.
+    pub enforce_from: Option<String>,
+    /// How long after an answer each upstream is asked again whether it is ready. Null: they are not asked.
+    pub probe_interval_ms: Option<u64>,
+    pub probe_path: String,
+    pub probe_timeout_ms: u64,
+    /// How many answers in a row it takes until an upstream counts as ready again.
+    pub probe_rise: NonZeroU32,
+    /// Until it counts as not ready.
+    pub probe_fall: NonZeroU32,
+    /// How long the share of an upstream grows that was away.
+    pub slow_start_ms: u64,
 }
 
 /// What the view of a Deployment is made of.
@@ -231,6 +253,8 @@ fn settings(settings: &DeploymentSettings) -> SettingsView {
     SettingsView {
         forward_authorization: settings.forward_authorization,
         allow_pickle: settings.allow_pickle,
+        preset: settings.preset.as_str(),
+        public_probes: settings.public_probes,
         connect_timeout_ms: millis(settings.connect_timeout),
         first_byte_timeout_ms: millis(settings.first_byte_timeout),
         idle_timeout_ms: millis(settings.idle_timeout),
@@ -240,5 +264,15 @@ fn settings(settings: &DeploymentSettings) -> SettingsView {
         max_queue: settings.max_queue,
         queue_timeout_ms: millis(settings.queue_timeout),
         rate_limit: settings.rate_limit.map(String::from),
+        budget: settings.budget.map(String::from),
+        token_budget: settings.token_budget.map(String::from),
+        count_llm_tokens: settings.count_llm_tokens,
+        enforce_from: settings.enforce_from.map(|at| at.to_string()),
+        probe_interval_ms: settings.probe_interval.map(millis),
+        probe_path: settings.probe_path.to_string(),
+        probe_timeout_ms: millis(settings.probe_timeout),
+        probe_rise: settings.probe_rise,
+        probe_fall: settings.probe_fall,
+        slow_start_ms: millis(settings.slow_start),
     }
 }

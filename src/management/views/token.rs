@@ -69,7 +69,10 @@ pub fn token(record: &TokenRecord, owner: &User, organized: &Organization, now: 
         is_expired: record.status(now) == TokenStatus::Expired,
         is_api_token: developer,
         is_organization_token: false,
-        is_global_access: record.scopes.iter().any(|scope| *scope == Scope::Deployment(DeploymentPattern::All)),
+        is_global_access: record
+            .scopes
+            .iter()
+            .any(|scope| matches!(scope, Scope::Deployment(DeploymentPattern::All, _))),
         token: None,
         replayed: false,
     }

@@ -7,11 +7,11 @@ use tokio::task::JoinSet;
 use super::OwnPage;
 use crate::{
     config::TokenConfig,
-    domain::{audit::Actor, rights::Grantor, routing::Declared, user::SingleSignOn},
+    domain::routing::Declared,
     http::lane::Place,
     service::{self, Context},
     store::{Committed, SharedStore, StoreError},
-    system::{Os, System},
+    system::Os,
 };
 
 impl OwnPage<'_> {
@@ -57,16 +57,6 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn context(&self) -> Context<'_> {
-        Context {
-            store: &self.store,
-            tokens: &self.tokens,
-            declared: &self.declared,
-            sign_on: SingleSignOn::Off,
-            actor: Actor::System,
-            grantor: Grantor::Nobody,
-            request: None,
-            system: &Os,
-            now: Os.now(),
-        }
+        Context::of_gateway(&self.store, &self.tokens, &self.declared, &Os)
     }
 }

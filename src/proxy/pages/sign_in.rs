@@ -23,6 +23,7 @@ use crate::{
     service::{
         self, Kind,
         browser_sessions::{self, BrowserSession},
+        refusals::Refused,
     },
     system,
 };
@@ -110,7 +111,13 @@ impl OwnPage<'_> {
         };
         let permit = match self.admit(Presented::Token(presented)).await {
             Ok(permit) => permit,
-            Err(denial) => return self.denied(denial, to),
+            Err(denial) => {
+                if matches!(Rejection::Denied(denial).status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                    let from = self.forwarding.client;
+                    self.gateway.refusals.note(Refused::SignIn("token"), None, from, system::now());
+                }
+                return self.denied(denial, to);
+            }
         };
         let (Some(uid), name) = (permit.token_uid(), permit.spec().name.clone()) else {
             // A public Deployment needs no session.

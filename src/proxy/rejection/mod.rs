@@ -8,23 +8,26 @@ mod response;
 mod sentence;
 #[cfg(test)]
 mod tests;
+mod tls_fault;
 mod upstream_failure;
 
 use http::StatusCode;
 
 pub use self::{
     prepared::PreparedResponses,
+    tls_fault::TlsFault,
     upstream_failure::{Closed, Excerpt, Malformed, UpstreamFailure},
 };
 use super::{
     credential::BadCredential,
     deadlines::{Cut, Timer},
+    forward_auth::question::BadQuestion,
     permit::{Denied, Unavailable},
     target::BadTarget,
 };
 use crate::{
-    domain::{decision::Reason, token::TokenUid},
-    index::rate::Left,
+    domain::{decision::Reason, scope::Routes, token::TokenUid},
+    index::{budgets::Exhausted, rate::Left},
 };
 
 /// Everything that ends a request with a response of our own.
@@ -37,10 +40,14 @@ pub enum Rejection {
     /// There are as many connections to upstreams as there may be.
     OutOfConnections,
     Cut(Cut),
+    /// Another proxy asked in a way that the gateway cannot answer.
+    Question(BadQuestion),
     /// As many requests wait for the Deployment as may.
     QueueFull,
     /// The token has asked the Deployment as often as it may.
     RateLimited(Left),
+    /// What may be used of the Deployment in a day or month is used up.
+    BudgetExhausted(Exhausted),
 }
 
 /// The request is not one that can be passed on safely. The caller's mistake.
@@ -70,8 +77,10 @@ pub enum BadRequest {
     Body,
     #[error("the body broke off")]
     BrokenOff,
-    #[error("the connection began with the PROXY protocol, which the gateway does not read")]
+    #[error("the connection began with the PROXY protocol, which the gateway does not read from this peer")]
     ProxyProtocol,
+    #[error("the connection has to begin with the PROXY protocol, since its peer is a trusted proxy")]
+    NoProxyProtocol,
 }
 
 /// What the response may say of the request.
@@ -112,6 +121,8 @@ enum Challenge {
     /// The caller sent no credential, so there is nothing wrong with it.
     Bare,
     Error(&'static str),
+    /// A scope for these routes of the Deployment is missing.
+    Scope(Routes),
 }
 
 impl Row {
@@ -153,6 +164,7 @@ impl Rejection {
             Self::BadRequest(reason) => bad_request_row(reason),
             Self::Denied(reason) => denied_row(reason),
             Self::Upstream(UpstreamFailure::Connect(_)) => Row::bad_gateway("upstream_unreachable"),
+            Self::Upstream(UpstreamFailure::Tls(_)) => Row::bad_gateway("upstream_tls_failed"),
             Self::Upstream(UpstreamFailure::Closed(_)) => Row::bad_gateway("upstream_closed"),
             Self::Upstream(UpstreamFailure::Malformed(_)) => Row::bad_gateway("upstream_malformed"),
             Self::OutOfConnections => Row::unavailable("out_of_connections"),
@@ -165,10 +177,15 @@ impl Rejection {
             Self::Cut(Cut::Timeout(Timer::DownstreamIdle)) => {
                 Row::downstream(StatusCode::REQUEST_TIMEOUT, "body_timeout")
             }
+            Self::Cut(Cut::Timeout(Timer::KeptOthers)) => {
+                Row::downstream(StatusCode::REQUEST_TIMEOUT, "kept_others_waiting")
+            }
             Self::Cut(Cut::Timeout(Timer::Queue)) => Row::too_many("queue_timeout"),
+            Self::Question(_) => Row::downstream(StatusCode::BAD_REQUEST, "bad_question"),
             Self::QueueFull => Row::too_many("queue_full"),
             Self::RateLimited(_) => Row::too_many("rate_limited"),
-            Self::Cut(Cut::Token(reason)) => reason_row(reason),
+            Self::BudgetExhausted(_) => Row::too_many("budget_exhausted"),
+            Self::Cut(Cut::Token(reason)) => denied_row(reason),
             Self::Cut(Cut::Drained) => Row::unavailable("draining"),
         }
     }
@@ -189,7 +206,9 @@ impl Rejection {
     /// `None`: the caller was never proven to hold a token.
     pub fn token(self) -> Option<TokenUid> {
         match self {
-            Self::Denied(Denied::Refused { token, .. }) => Some(token),
+            Self::Denied(Denied::Refused { token, .. }) | Self::Cut(Cut::Token(Denied::Refused { token, .. })) => {
+                Some(token)
+            }
             _ => None,
         }
     }
@@ -228,7 +247,9 @@ fn bad_request_row(reason: BadRequest) -> Row {
             Row::downstream(StatusCode::UNSUPPORTED_MEDIA_TYPE, "pickle_refused")
         }
         BadRequest::TooLarge => Row::downstream(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
-        BadRequest::ProxyProtocol => Row::downstream(StatusCode::BAD_REQUEST, "proxy_protocol"),
+        BadRequest::ProxyProtocol | BadRequest::NoProxyProtocol => {
+            Row::downstream(StatusCode::BAD_REQUEST, "proxy_protocol")
+        }
         BadRequest::Body | BadRequest::BrokenOff => Row::downstream(StatusCode::BAD_REQUEST, "bad_body"),
     }
 }
@@ -244,9 +265,9 @@ fn denied_row(reason: Denied) -> Row {
         Denied::Credential(BadCredential::Several) => invalid_request("credential_repeated"),
         Denied::Credential(BadCredential::NotBearer) => invalid_request("credential_malformed"),
         Denied::Credential(BadCredential::NotAToken) => invalid_token("token_malformed"),
-        Denied::InvalidToken => invalid_token("token_invalid"),
+        Denied::InvalidToken | Denied::Ended { session: false } => invalid_token("token_invalid"),
         Denied::Refused { reason, .. } => reason_row(reason),
-        Denied::SessionOver => bare("session_over"),
+        Denied::SessionOver | Denied::Ended { session: true } => bare("session_over"),
         Denied::CrossSite => Row::downstream(StatusCode::FORBIDDEN, "cross_site"),
         // No time after which the caller could try again is known.
         Denied::Terminated => Row { retry: false, ..Row::unavailable("deployment_terminated") },
@@ -262,16 +283,15 @@ fn denied_row(reason: Denied) -> Row {
 
 fn reason_row(reason: Reason) -> Row {
     let invalid_token = |code| Row::challenged(StatusCode::UNAUTHORIZED, code, Challenge::Error("invalid_token"));
+    let lacks_scope = |code, routes| Row::challenged(StatusCode::FORBIDDEN, code, Challenge::Scope(routes));
     match reason {
         Reason::Revoked => invalid_token("token_revoked"),
         Reason::Expired => invalid_token("token_expired"),
         Reason::Rotated => invalid_token("token_rotated"),
         Reason::OwnerDisabled => invalid_token("owner_disabled"),
         Reason::Gone => invalid_token("token_invalid"),
-        Reason::OutOfScope => {
-            let challenge = Challenge::Error("insufficient_scope");
-            Row::challenged(StatusCode::FORBIDDEN, "insufficient_scope", challenge)
-        }
+        Reason::OutOfScope => lacks_scope("insufficient_scope", Routes::Open),
+        Reason::RouteClosed(_) => lacks_scope("route_closed", Routes::All),
         Reason::NoSuchDeployment => Row::downstream(StatusCode::NOT_FOUND, "deployment_not_found"),
     }
 }
@@ -285,6 +305,12 @@ impl From<BadTarget> for Rejection {
 impl From<BadRequest> for Rejection {
     fn from(reason: BadRequest) -> Self {
         Self::BadRequest(reason)
+    }
+}
+
+impl From<BadQuestion> for Rejection {
+    fn from(reason: BadQuestion) -> Self {
+        Self::Question(reason)
     }
 }
 

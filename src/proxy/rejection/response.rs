@@ -10,7 +10,7 @@ use http::{
 };
 
 use super::{Challenge, Rejection, ReplyContext, Row};
-use crate::proxy::rate_fields::{say_rate, whole_seconds};
+use crate::proxy::rate_fields::{say_budget, say_rate, whole_seconds};
 
 /// A rejection's response but for the request's id: the same for all requests that are rejected in the same words.
 pub(super) struct Template {
@@ -39,6 +39,9 @@ impl Template {
         if let Rejection::RateLimited(left) = rejection {
             say_rate(&mut headers, &left);
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(left.wait)));
+        } else if let Rejection::BudgetExhausted(exhausted) = rejection {
+            say_budget(&mut headers, &exhausted);
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(exhausted.wait)));
         } else if row.retry {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -97,11 +100,14 @@ fn challenge_text(challenge: Challenge, detail: &str, realm: &str, named_deploym
     text.push_str("Bearer realm=\"");
     text.extend(realm.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)));
     text.push('"');
-    if let Challenge::Error(error) = challenge {
-        text.extend([", error=\"", error, "\", error_description=\"", detail, "\""]);
-        if let (true, Some(name)) = (error == "insufficient_scope", named_deployment) {
-            text.extend([", scope=\"deployment:", name, "\""]);
-        }
+    let error = match challenge {
+        Challenge::Bare => return text,
+        Challenge::Error(error) => error,
+        Challenge::Scope(_) => "insufficient_scope",
+    };
+    text.extend([", error=\"", error, "\", error_description=\"", detail, "\""]);
+    if let (Challenge::Scope(routes), Some(name)) = (challenge, named_deployment) {
+        text.extend([", scope=\"deployment:", name, routes.suffix(), "\""]);
     }
     text
 }

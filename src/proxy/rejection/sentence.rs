@@ -6,6 +6,7 @@ use std::{borrow::Cow, fmt};
 use super::Rejection;
 use crate::{
     domain::decision::Reason,
+    index::budgets::Exhausted,
     proxy::{
         credential::BadCredential,
         deadlines::{Cut, Timer},
@@ -34,16 +35,25 @@ impl fmt::Display for Sentence<'_> {
             Rejection::Target(reason) => reason.fmt(f),
             Rejection::BadRequest(reason) => reason.fmt(f),
             Rejection::Upstream(reason) => write!(f, "{reason}; try again, and tell its operator if it stays so"),
-            Rejection::Denied(Denied::Refused { reason, .. }) | Rejection::Cut(Cut::Token(reason)) => {
-                self.decided(reason, f)
-            }
-            Rejection::Denied(reason) => f.write_str(denied(reason)),
+            Rejection::Denied(Denied::Refused { reason, .. })
+            | Rejection::Cut(Cut::Token(Denied::Refused { reason, .. })) => self.decided(reason, f),
+            Rejection::Denied(reason) | Rejection::Cut(Cut::Token(reason)) => f.write_str(denied(reason)),
+            Rejection::Question(reason) => reason.fmt(f),
             Rejection::OutOfConnections => {
                 f.write_str("the gateway has as many connections to services as it may have; try again soon")
             }
             Rejection::Cut(Cut::Timeout(timer)) => f.write_str(timed_out(timer)),
             Rejection::RateLimited(left) => {
                 write!(f, "this token may ask this Deployment {} times only; try again later", left.rate)
+            }
+            Rejection::BudgetExhausted(Exhausted { budget, of_token: true, .. }) => {
+                write!(
+                    f,
+                    "this token has used up what it may use of this Deployment, {budget}; try again when that is over"
+                )
+            }
+            Rejection::BudgetExhausted(Exhausted { budget, of_token: false, .. }) => {
+                write!(f, "what may be used of this Deployment is used up, {budget}; try again when that is over")
             }
             Rejection::QueueFull => f.write_str("too many requests wait for this Deployment already; try again soon"),
             Rejection::Cut(Cut::Drained) => f.write_str("the gateway is shutting down; try again"),
@@ -61,6 +71,16 @@ impl Sentence<'_> {
             (Reason::OwnerDisabled, _) => f.write_str("the owner of the token is disabled"),
             (Reason::OutOfScope, Some(name)) => write!(f, "the token lacks the scope deployment:{name}"),
             (Reason::OutOfScope, None) => f.write_str("the token has no scope for the Deployment asked for"),
+            (Reason::RouteClosed(preset), Some(name)) => write!(
+                f,
+                "this path is for the operators of the service: the preset {preset} of the Deployment {name} closes it; a \
+                 token with the scope deployment:{name}:operations opens it"
+            ),
+            (Reason::RouteClosed(preset), None) => write!(
+                f,
+                "this path is for the operators of the service: the preset {preset} of the Deployment closes it; a token with \
+                 its scope deployment:NAME:operations opens it"
+            ),
             (Reason::NoSuchDeployment, Some(name)) => write!(f, "there is no Deployment {name} here"),
             (Reason::NoSuchDeployment, None) => f.write_str("there is no Deployment at this address"),
         }
@@ -88,8 +108,10 @@ fn denied(reason: Denied) -> &'static str {
              send it as Authorization: Bearer TOKEN"
         }
         // Only a proven token learns its reason, for which `Sentence::decided` has the words.
-        Denied::InvalidToken | Denied::Refused { .. } => "the token is not valid",
-        Denied::SessionOver => "this browser is not signed in any more; sign in again",
+        Denied::InvalidToken | Denied::Ended { session: false } | Denied::Refused { .. } => "the token is not valid",
+        Denied::SessionOver | Denied::Ended { session: true } => {
+            "this browser is not signed in any more; sign in again"
+        }
         Denied::CrossSite => {
             "this request was made by a page of another site, which may not act as you; send a token if it is yours"
         }
@@ -111,6 +133,10 @@ pub(super) fn timed_out(timer: Timer) -> &'static str {
         Timer::UpstreamIdle => "the service was silent for too long (idle timeout)",
         Timer::Vanished => "one side acknowledges nothing of what is sent to it: it is gone, or the network in between",
         Timer::DownstreamIdle => "the request body did not arrive in time (idle timeout)",
+        Timer::KeptOthers => {
+            "the caller was too slow while others waited for this Deployment; send the whole body at once, and read the \
+             response as it comes"
+        }
         Timer::Queue => "too many requests were before this one for too long (queue timeout); try again soon",
     }
 }

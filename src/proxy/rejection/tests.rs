@@ -1,8 +1,9 @@
 //! The table of rejections, whole.
 
-use std::io;
+use std::{io, time::Duration};
 
 use super::*;
+use crate::domain::preset::Preset;
 
 /// Every code once; the `match`es above say which there are.
 fn all() -> Vec<Rejection> {
@@ -31,6 +32,7 @@ fn all() -> Vec<Rejection> {
         BadRequest::Body,
         BadRequest::BrokenOff,
         BadRequest::ProxyProtocol,
+        BadRequest::NoProxyProtocol,
     ];
     let denied =
         [Denied::NoCredential, Denied::LoginElsewhere, Denied::InvalidToken, Denied::SessionOver, Denied::CrossSite];
@@ -42,7 +44,16 @@ fn all() -> Vec<Rejection> {
         Unavailable::Overloaded,
         Unavailable::Internal,
     ];
-    let cuts = [Timer::Connect, Timer::FirstByte, Timer::UpstreamIdle, Timer::DownstreamIdle].map(Cut::Timeout);
+    let timers = [
+        Timer::Connect,
+        Timer::FirstByte,
+        Timer::UpstreamIdle,
+        Timer::DownstreamIdle,
+        Timer::KeptOthers,
+        Timer::Vanished,
+        Timer::Queue,
+    ];
+    let cuts = timers.map(Cut::Timeout);
     let reasons = [
         Reason::Revoked,
         Reason::Expired,
@@ -50,20 +61,42 @@ fn all() -> Vec<Rejection> {
         Reason::OwnerDisabled,
         Reason::OutOfScope,
         Reason::NoSuchDeployment,
+        Reason::RouteClosed(Preset::Vllm),
         Reason::Gone,
+    ];
+    let token = TokenUid(uuid::Uuid::nil());
+    let questions = [
+        BadQuestion::Path,
+        BadQuestion::Field("X-Original-URI"),
+        BadQuestion::Malformed("path"),
+        BadQuestion::Body,
+        BadQuestion::Message,
     ];
     let upstream = [
         UpstreamFailure::Connect(io::ErrorKind::ConnectionRefused),
+        UpstreamFailure::Tls(TlsFault::Expired),
         UpstreamFailure::Closed(Closed::Reset),
         UpstreamFailure::Malformed(Malformed::StatusLine),
     ];
     let mut all: Vec<Rejection> = Vec::new();
     all.extend(targets.map(Rejection::from));
     all.extend(bad_requests.map(Rejection::from));
+    all.extend(questions.map(Rejection::from));
     all.extend(denied.into_iter().chain(credentials).chain([Denied::Terminated]).map(Rejection::from));
     all.extend(unavailable.map(|reason| Rejection::from(Denied::Unavailable(reason))));
-    all.extend(upstream.map(Rejection::from).into_iter().chain([Rejection::OutOfConnections]));
-    all.extend(cuts.into_iter().chain([Cut::Drained]).chain(reasons.map(Cut::Token)).map(Rejection::from));
+    all.extend(upstream.map(Rejection::from).into_iter().chain([Rejection::OutOfConnections, Rejection::QueueFull]));
+    let rate = "4/1s".parse().unwrap();
+    let (budget, wait, period) =
+        ("4 requests/day".parse().unwrap(), Duration::from_secs(1), Duration::from_secs(86_400));
+    let exhausted = |of_token| Rejection::BudgetExhausted(Exhausted { budget, of_token, wait, period });
+    all.extend([true, false].map(exhausted));
+    all.push(Rejection::RateLimited(Left { rate, requests: 0, wait: Duration::from_secs(1) }));
+    all.extend(
+        cuts.into_iter()
+            .chain([Cut::Drained])
+            .chain(reasons.map(|reason| Cut::Token(Denied::Refused { reason, token })))
+            .map(Rejection::from),
+    );
     all
 }
 
@@ -97,18 +130,24 @@ fn the_documentation_has_this_table() {
     let text = include_str!("../../../docs/errors.md");
     let mut documented = Vec::new();
     let mut source = None;
+    let mut heading = None;
     for line in text.lines() {
         source = match line.strip_prefix("## ") {
-            Some("The request is at fault" | "The credential is at fault") => Some(Source::Downstream),
+            Some("The request is at fault" | "The credential is at fault" | "The Deployment has enough to do") => {
+                Some(Source::Downstream)
+            }
             Some("The gateway is at fault" | "The operator stopped it") => Some(Source::Gateway),
             Some("The service is at fault") => Some(Source::Upstream),
             Some(_) => None,
             None => source,
         };
-        if let (Some(source), Some((code, rest))) =
-            (source, line.strip_prefix("- **`").and_then(|line| line.split_once("`**, ")))
+        // ### `code`, and below it **status.**
+        if let Some(code) = line.strip_prefix("### `").and_then(|line| line.strip_suffix('`')) {
+            heading = Some(code);
+        } else if let (Some(source), Some(status)) = (source, line.strip_prefix("**"))
+            && let Some(code) = heading.take()
         {
-            documented.push((code.to_owned(), rest[..3].parse().unwrap(), source));
+            documented.push((code.to_owned(), status[..3].parse().unwrap(), source));
         }
     }
     let row = |rejection: Rejection| {

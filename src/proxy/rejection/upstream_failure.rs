@@ -5,6 +5,7 @@ use std::{fmt, io};
 
 use http::{HeaderName, HeaderValue};
 
+use super::TlsFault;
 use crate::domain::token_text::{PREFIX, SESSION_PREFIX};
 
 /// The upstream did not answer properly.
@@ -13,6 +14,8 @@ pub enum UpstreamFailure {
     #[error("the service cannot be reached")]
     /// `NotFound`: its name has no address.
     Connect(io::ErrorKind),
+    #[error("no secure connection to the service can be made")]
+    Tls(TlsFault),
     #[error("the service closed the connection without an answer")]
     Closed(Closed),
     #[error("the service answered with something that is not HTTP")]
@@ -25,6 +28,23 @@ pub enum Closed {
     BeforeResponse,
     WithinResponse,
     Reset,
+    /// The connection has ended without TLS saying so: somebody may have cut what came.
+    Unannounced,
+}
+
+impl UpstreamFailure {
+    pub fn of_connect(error: &io::Error) -> Self {
+        TlsFault::within(error).map_or_else(|| Self::Connect(error.kind()), Self::Tls)
+    }
+
+    pub fn of_read(error: &io::Error) -> Self {
+        match TlsFault::within(error) {
+            Some(fault) => Self::Tls(fault),
+            // Only TLS calls an end an error.
+            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Closed(Closed::Unannounced),
+            None => Self::Closed(Closed::Reset),
+        }
+    }
 }
 
 /// What is wrong with an upstream's response.
@@ -36,6 +56,8 @@ pub enum Malformed {
     Status,
     #[error("its head is larger than 128 KiB")]
     HeadTooLarge,
+    #[error("more than 16 informational responses (1xx) came before it")]
+    TooManyInformational,
     #[error("it has more than 128 fields")]
     TooManyFields,
     #[error("a field continues on a further line")]

@@ -3,9 +3,11 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::exchange::Exchange;
@@ -23,6 +25,8 @@ pub struct ResponseBody {
     /// `None`: complete, or all that is left is in `ready`.
     exchange: Option<Box<Exchange>>,
     ready: Bytes,
+    /// What follows `ready`. `None`: nothing.
+    trailers: Option<Box<HeaderMap>>,
     /// It broke off, and what came before is still on its way downstream.
     failure: Option<Rejection>,
     /// `None`: a tunnel has it.
@@ -60,7 +64,13 @@ impl ResponseBody {
         record: Option<Box<Record>>,
         outcome: RequestOutcome,
     ) -> Self {
-        Self { exchange, ready, failure: None, record, outcome }
+        Self { exchange, ready, trailers: None, failure: None, record, outcome }
+    }
+
+    /// Behind a response of our own.
+    pub fn with_trailers(mut self, trailers: HeaderMap) -> Self {
+        self.trailers = Some(Box::new(trailers));
+        self
     }
 
     fn record(&mut self, note: impl FnOnce(&mut Record)) {
@@ -71,14 +81,16 @@ impl ResponseBody {
 
     fn finish_if_done(&mut self) {
         if let Some(exchange) = self.exchange.take_if(|exchange| exchange.is_done()) {
+            let now = Instant::now();
             self.record(|record| {
                 record.received(exchange.received());
+                record.left_upstream(|| now);
                 if exchange.has_sent_request() {
                     record.request_ended();
                 }
                 record.ended(RequestOutcome::Complete);
             });
-            exchange.finish();
+            exchange.finish(now);
         }
     }
 
@@ -114,6 +126,11 @@ impl Body for ResponseBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = &mut *self;
         let Some(exchange) = &mut this.exchange else {
+            if this.ready.is_empty()
+                && let Some(trailers) = this.trailers.take()
+            {
+                return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
+            }
             let (bytes, outcome) = (std::mem::take(&mut this.ready), this.outcome);
             this.record(|record| {
                 record.sent(bytes.len());
@@ -133,15 +150,15 @@ impl Body for ResponseBody {
             return Poll::Pending;
         }
         if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let sent = frame.data_ref().map_or(0, Bytes::len);
-            this.record(|record| record.sent(sent));
+            let data = frame.data_ref().map_or(&[][..], Bytes::as_ref);
+            this.record(|record| record.passed_on(data));
         }
         this.finish_if_done();
         polled.map(|frame| frame.map(|frame| frame.map_err(|failure| this.broke_off(failure))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.exchange.is_none() && self.ready.is_empty()
+        self.exchange.is_none() && self.ready.is_empty() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::pieces::Pieces;
 use crate::{
     domain::identity_fields::IdentityFields,
     proxy::{
@@ -23,6 +24,9 @@ const MAX_TRAILER_FIELDS: usize = 32;
 #[derive(Debug, Default)]
 pub struct Chunked {
     state: State,
+    /// Bytes of the line with a size that were looked at for its end.
+    searched: usize,
+    trailers: Pieces,
 }
 
 #[derive(Debug, Default)]
@@ -57,9 +61,15 @@ impl Chunked {
     pub fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, Malformed> {
         loop {
             match self.state {
-                State::Size => match take_line(buffer, MAX_SIZE_LINE)? {
-                    None => return Ok(Step::More(1)),
-                    Some(line) => self.state = after_size(parse_size(&line)?),
+                State::Size => match take_line(buffer, self.searched, MAX_SIZE_LINE)? {
+                    None => {
+                        self.searched = buffer.len();
+                        return Ok(Step::More(1));
+                    }
+                    Some(line) => {
+                        self.searched = 0;
+                        self.state = after_size(parse_size(&line)?);
+                    }
                 },
                 State::Whole(size) if buffer.len() < size => return Ok(Step::More(size - buffer.len() + 2)),
                 State::Whole(size) => {
@@ -91,9 +101,15 @@ impl Chunked {
             self.state = State::Done;
             return Ok(Step::Done);
         }
+        if !self.trailers.are_due(buffer, MAX_TRAILERS) {
+            return Ok(Step::More(1));
+        }
         let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
         match httparse::parse_headers(buffer, &mut fields).map_err(|error| fault(error, buffer))? {
-            httparse::Status::Partial if buffer.len() < MAX_TRAILERS => Ok(Step::More(1)),
+            httparse::Status::Partial if buffer.len() < MAX_TRAILERS => {
+                self.trailers.were_parsed(buffer);
+                Ok(Step::More(1))
+            }
             httparse::Status::Partial => Err(Malformed::TrailersTooLarge),
             httparse::Status::Complete((length, fields)) => {
                 let mut trailers = HeaderMap::new();
@@ -133,8 +149,9 @@ fn after_size(size: u64) -> State {
 }
 
 /// A line without its CRLF. A bare line feed ends no line here (RFC 9112 § 2.2 lets servers differ: so it is refused).
-fn take_line(buffer: &mut BytesMut, longest: usize) -> Result<Option<BytesMut>, Malformed> {
-    match buffer.iter().position(|&byte| byte == b'\n') {
+/// `searched`: so many bytes of it hold no end.
+fn take_line(buffer: &mut BytesMut, searched: usize, longest: usize) -> Result<Option<BytesMut>, Malformed> {
+    match memchr::memchr(b'\n', &buffer[searched..]).map(|at| searched + at) {
         Some(at) if at > 0 && buffer[at - 1] == b'\r' && at <= longest => {
             let mut line = buffer.split_to(at + 1);
             line.truncate(at - 1);
@@ -224,6 +241,26 @@ mod tests {
         let head = format!("{size:x}\r\n");
         let (chunks, ..) = decode(&[head.as_bytes(), &[b'x'; 10], &b"x".repeat(size - 10), b"\r\n0\r\n\r\n"]).unwrap();
         assert_eq!(chunks.iter().map(Bytes::len).collect::<Vec<_>>(), [10, size - 10]);
+    }
+
+    #[test]
+    fn no_byte_is_looked_at_much_more_than_once() {
+        let fields = "x-trailer: 1\r\n".repeat(30);
+        let value = "x".repeat(MAX_TRAILERS - 100);
+        let extension = "x".repeat(MAX_SIZE_LINE - 100);
+        for text in
+            [format!("0\r\n{fields}\r\n"), format!("0\r\nx-a: {value}\r\n\r\n"), format!("0;{extension}\r\n\r\n")]
+        {
+            let (mut decoder, mut buffer, mut work, mut done) = (Chunked::default(), BytesMut::new(), 0, false);
+            for byte in text.bytes() {
+                buffer.extend_from_slice(&[byte]);
+                let (in_line, parsed) = (matches!(decoder.state, State::Size), decoder.trailers.parsed());
+                work += if in_line { buffer.len() - decoder.searched } else { 0 };
+                done = !matches!(decoder.step(&mut buffer).unwrap(), Step::More(_));
+                work += if decoder.trailers.parsed() == parsed { 0 } else { buffer.len() };
+            }
+            assert!(done && work <= 4 * text.len(), "{work} for {} bytes", text.len());
+        }
     }
 
     proptest! {

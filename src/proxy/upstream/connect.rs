@@ -10,12 +10,13 @@ use std::{
 };
 
 use socket2::SockRef;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    task::JoinSet,
-};
+use tokio::{net::TcpStream, task::JoinSet};
 
-use crate::{domain::deployment::UpstreamUrl, http::keepalive, index::upstream::Reachability};
+use crate::{
+    domain::upstream_url::UpstreamUrl,
+    http::{keepalive, resolver},
+    index::upstream::Reachability,
+};
 
 /// How long an attempt is waited for before the next one begins beside it: the Connection Attempt Delay of RFC 8305 § 5.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -179,16 +180,13 @@ pub fn is_out_of_connections(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::QuotaExceeded
 }
 
-/// In the order of preference (RFC 6724), in which the system's resolver gives them.
 async fn resolve(url: &UpstreamUrl) -> io::Result<Vec<SocketAddr>> {
     let host = url.host().trim_start_matches('[').trim_end_matches(']');
     match host.parse() {
         Ok(address) => Ok(vec![SocketAddr::new(address, url.port())]),
-        // Of whatever kind the system's error is: it says that there is no address.
-        Err(_) => match lookup_host((host, url.port())).await {
-            Ok(addresses) => Ok(addresses.collect()),
-            Err(error) => Err(io::Error::new(io::ErrorKind::NotFound, error)),
-        },
+        Err(_) => {
+            resolver::resolve(host, url.port()).await.map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))
+        }
     }
 }
 

@@ -2,17 +2,15 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::Instant,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Frame;
-use tokio_util::io::poll_read_buf;
 
 use super::{
     chunked::{Chunked, Step},
@@ -24,11 +22,13 @@ use super::{
 use crate::{
     index::{slots::Slot, upstream::Upstream},
     proxy::{
-        deadlines::{Cut, Deadline, Timer},
+        deadlines::{Cut, Deadline, Timer, WaitsFor},
         rejection::{Closed, Malformed, Rejection, UpstreamFailure},
     },
 };
 
+/// Informational responses (1xx) before the final one. One or two are sensible; each costs the worker a head to parse.
+const MAX_INFORMATIONAL: u32 = 16;
 /// Most of a body that one read takes, bytes.
 const MAX_READ: usize = 64 * 1024;
 
@@ -46,12 +46,12 @@ pub struct Exchange {
     /// Bytes of the response that came, its head included.
     response_bytes: u64,
     head: HeadReader,
+    /// How many informational responses came before it.
+    informational: u32,
     /// Whether its head is complete, which may be before the request is sent.
     head_complete: bool,
     decoder: Decoder,
     keep_alive: bool,
-    /// Whether more of the response was asked for, and the upstream has sent none since.
-    starving: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,10 +113,10 @@ impl Exchange {
             pool,
             response_bytes: 0,
             head: HeadReader::default(),
+            informational: 0,
             head_complete: false,
             decoder: Decoder::Done,
             keep_alive: false,
-            starving: false,
         }
     }
 
@@ -127,7 +127,9 @@ impl Exchange {
     pub async fn head(&mut self, method: &Method) -> Result<(ResponseHead, Instant), Rejection> {
         let head = poll_fn(|cx| self.poll_head(cx, method)).await?;
         let idle_timeout = self.deadline.permit().spec().settings.idle_timeout;
-        let head_at = self.deadline.arm(Timer::UpstreamIdle, idle_timeout);
+        let head_at = Instant::now();
+        self.deadline.arm(Timer::UpstreamIdle, idle_timeout);
+        self.deadline.set_waits_for(WaitsFor::Caller);
         self.head_complete = true;
         // What the last response took says nothing of how this one's body comes.
         self.read_size = FIRST_READ;
@@ -149,7 +151,13 @@ impl Exchange {
                 match head.status {
                     StatusCode::SWITCHING_PROTOCOLS => return Poll::Ready(Ok(head)),
                     // hyper sent the downstream its 100 when the body was first read; others say nothing final.
-                    status if status.is_informational() => continue,
+                    status if status.is_informational() => {
+                        self.informational += 1;
+                        if self.informational > MAX_INFORMATIONAL {
+                            return Poll::Ready(Err(Malformed::TooManyInformational.into()));
+                        }
+                        continue;
+                    }
                     _ => return Poll::Ready(Ok(head)),
                 }
             }
@@ -165,6 +173,7 @@ impl Exchange {
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
         self.deadline.check(cx)?;
         self.poll_sending(cx)?;
+        self.deadline.set_waits_for(WaitsFor::Caller);
         loop {
             let missing = match self.take_frame() {
                 Ok(Taken::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
@@ -173,9 +182,9 @@ impl Exchange {
                 Ok(Taken::Missing(missing)) => missing,
                 Err(failure) => return Poll::Ready(Some(Err(failure.into()))),
             };
-            self.starving = true;
+            self.deadline.set_waits_for(WaitsFor::Service);
             let filled = ready!(self.poll_fill(cx, missing));
-            self.starving = false;
+            self.deadline.set_waits_for(WaitsFor::Caller);
             match filled {
                 Ok(0) if matches!(self.decoder, Decoder::Close) => self.decoder = Decoder::Done,
                 Ok(0) => return Poll::Ready(Some(Err(UpstreamFailure::Closed(Closed::WithinResponse).into()))),
@@ -223,9 +232,9 @@ impl Exchange {
         self.connection.reused && closed && self.response_bytes == 0 && harmless && self.writer.is_repeatable()
     }
 
-    /// Whether the upstream is who is waited for, and not the caller.
+    /// Whether more of the response was asked for, and the upstream has sent none since.
     pub fn is_starving(&self) -> bool {
-        self.starving
+        self.deadline.waits_for() == WaitsFor::Service
     }
 
     /// Why the sweep has ended it. `None`: it has not.
@@ -243,11 +252,11 @@ impl Exchange {
         (self.connection, self.deadline, (self.load, self.slot))
     }
 
-    /// Puts the connection into the pool if it can carry another exchange. For a response whose body is complete.
-    pub fn finish(mut self) {
+    /// Puts the connection into the pool if it can carry another exchange. For a response whose body is complete, at `now`.
+    pub fn finish(mut self, now: Instant) {
         if self.is_done() && self.keep_alive && self.sending == Sending::Done {
             self.connection.read_size = room_for(self.response_bytes);
-            self.pool.put(&self.load.0, self.connection);
+            self.pool.put(&self.load.0, self.connection, now);
         }
     }
 
@@ -257,6 +266,7 @@ impl Exchange {
         match self.writer.poll(cx, &mut self.connection.stream) {
             Poll::Ready(Ok(())) => {
                 self.sending = Sending::Done;
+                self.deadline.set_waits_for(WaitsFor::Service);
                 if self.head_complete {
                     self.deadline.arm(Timer::UpstreamIdle, settings.idle_timeout);
                 } else {
@@ -266,6 +276,8 @@ impl Exchange {
             Poll::Ready(Err(WriteError::Body(error))) => return Err(error.into()),
             Poll::Ready(Err(WriteError::UpstreamClosed)) => self.sending = Sending::Broken,
             Poll::Pending => {
+                let for_caller = self.writer.waits_for() == Timer::DownstreamIdle;
+                self.deadline.set_waits_for(if for_caller { WaitsFor::Caller } else { WaitsFor::Service });
                 let now = self.writer.received + self.writer.written;
                 if now != progress {
                     self.sending = Sending::Running { progress: now };
@@ -279,22 +291,12 @@ impl Exchange {
     /// Reads once, with room for at least `missing` bytes; how many came. 0: the upstream closed its side.
     fn poll_fill(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<Result<usize, Rejection>> {
         let Connection { stream, buffer, .. } = &mut self.connection;
-        // No room is taken while there is nothing to read: a silent stream costs none.
-        let Poll::Ready(readable) = stream.poll_read_ready(cx) else {
-            if buffer.is_empty() {
-                *buffer = BytesMut::new();
-            }
-            return Poll::Pending;
-        };
-        readable.map_err(|_| UpstreamFailure::Closed(Closed::Reset))?;
         // A read that does not fill its room tells tokio that there is no more: without the one byte, the next exchange would
         // begin with a read of nothing.
-        buffer.reserve((missing + 1).max(self.read_size));
-        let room = buffer.capacity() - buffer.len();
-        let read =
-            ready!(poll_read_buf(Pin::new(stream), cx, buffer)).map_err(|_| UpstreamFailure::Closed(Closed::Reset))?;
+        let room = (missing + 1).max(self.read_size);
+        let read = ready!(stream.poll_read(cx, buffer, room)).map_err(|error| UpstreamFailure::of_read(&error))?;
         self.response_bytes += read as u64;
-        if read == room {
+        if buffer.len() == buffer.capacity() {
             self.read_size = (self.read_size * 2).min(MAX_READ);
         }
         Poll::Ready(Ok(read))

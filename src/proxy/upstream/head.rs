@@ -21,7 +21,7 @@ pub(super) const MAX_HEAD: usize = 128 * 1024;
 /// Most fields of a response.
 const MAX_FIELDS: usize = 128;
 
-/// The head of a response, without what concerns the upstream's connection only.
+/// The head of a response, without what concerns the upstream's connection only and what is not the service's to say.
 #[derive(Debug)]
 pub struct ResponseHead {
     pub status: StatusCode,
@@ -144,7 +144,10 @@ impl Fields {
                 return Err(Malformed::LengthRepeated);
             }
             self.headers.append(name, value);
-        } else if !headers::is_hop_by_hop(name.as_str()) && !self.named.contains(&name) {
+        } else if !headers::is_hop_by_hop(name.as_str())
+            && !self.named.contains(&name)
+            && headers::may_answer(&name, &value)
+        {
             self.headers.append(name, value);
         }
         Ok(())

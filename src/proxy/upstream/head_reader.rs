@@ -1,23 +1,17 @@
-//! When the head of a response is parsed: not at every read. An upstream that sends it byte by byte would have all of it
-//! parsed again for each of them.
+//! Reads the head of a response, in whatever pieces it comes.
 
 use bytes::BytesMut;
 use http::Method;
 
-use super::head::{self, MAX_HEAD, ResponseHead};
+use super::{
+    head::{self, MAX_HEAD, ResponseHead},
+    pieces::Pieces,
+};
 use crate::proxy::rejection::Malformed;
 
-/// A head on its way. It is parsed when its end may be there, and each time that twice as much has come as the last time,
-/// so that what is no head is refused soon: all in all, each byte a few times.
+/// A head on its way.
 #[derive(Debug, Default)]
-pub struct HeadReader {
-    /// Empty lines before the head, bytes. They end none.
-    blank: usize,
-    /// Bytes that were looked at for the end.
-    searched: usize,
-    /// Bytes that there were when it was parsed last.
-    parsed: usize,
-}
+pub struct HeadReader(Pieces);
 
 impl HeadReader {
     /// Takes a head off `buffer`, to which bytes were only added since the last call. `None`: it is not complete yet.
@@ -25,7 +19,7 @@ impl HeadReader {
     /// # Errors
     /// [`Malformed`].
     pub fn take(&mut self, buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, Malformed> {
-        if self.is_due(buffer) { self.parse(buffer, method) } else { Ok(None) }
+        if self.0.are_due(buffer, MAX_HEAD) { self.parse(buffer, method) } else { Ok(None) }
     }
 
     /// Says of bytes that nothing follows what is wrong with them, if they cannot be the start of a head.
@@ -38,32 +32,11 @@ impl HeadReader {
 
     fn parse(&mut self, buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, Malformed> {
         let head = head::take(buffer, method)?;
-        *self = match head {
-            Some(_) => Self::default(),
-            None => Self { parsed: buffer.len(), ..*self },
-        };
-        Ok(head)
-    }
-
-    fn is_due(&mut self, bytes: &[u8]) -> bool {
-        let has_doubled = bytes.len() > self.parsed && bytes.len() >= 2 * self.parsed;
-        // Most heads come whole, and their end need not be looked for before they are parsed.
-        has_doubled || bytes.len() >= MAX_HEAD || self.finds_end(bytes)
-    }
-
-    /// Whether an empty line came, with CRLF or a line feed for its end.
-    fn finds_end(&mut self, bytes: &[u8]) -> bool {
-        if self.blank == self.searched {
-            self.blank += bytes[self.searched..].iter().take_while(|byte| b"\r\n".contains(byte)).count();
+        match head {
+            Some(_) => *self = Self::default(),
+            None => self.0.were_parsed(buffer),
         }
-        // The line end before the empty line may have come with the bytes before.
-        let from = self.searched.saturating_sub(2).max(self.blank);
-        self.searched = bytes.len();
-        let rest = &bytes[from..];
-        memchr::memchr_iter(b'\n', rest).any(|at| {
-            let behind = &rest[at + 1..];
-            behind.starts_with(b"\n") || behind.starts_with(b"\r\n")
-        })
+        Ok(head)
     }
 }
 
@@ -72,37 +45,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Bytes that are parsed if each byte comes by itself.
-    fn work(bytes: &[u8]) -> usize {
-        let mut reader = HeadReader::default();
-        let mut work = 0;
-        for length in 1..=bytes.len() {
-            if reader.is_due(&bytes[..length]) {
-                reader.parsed = length;
-                work += length;
-            }
-        }
-        work
-    }
-
-    #[test]
-    fn no_head_is_parsed_much_more_than_once() {
-        let fields = "x-a: 1\r\n".repeat(100);
-        let value = "x".repeat(100_000);
-        for head in [
-            format!("HTTP/1.1 200 OK\r\n{fields}\r\n"),
-            format!("HTTP/1.1 200 OK\n{}\n", fields.replace("\r\n", "\n")),
-            format!("HTTP/1.1 200 OK\r\nx-a: {value}\r\n\r\n"),
-            "\r\n".repeat(50_000),
-            "\n".repeat(100_000),
-            "\r".repeat(100_000),
-            format!("\r\n\r\nHTTP/1.1 200 OK\r\n{fields}\r\n"),
-        ] {
-            let work = work(head.as_bytes());
-            assert!(work <= 4 * head.len(), "{work} for {} bytes: {:?}", head.len(), &head[..20]);
-        }
-    }
 
     #[test]
     fn what_is_no_head_is_refused_before_it_ends() {

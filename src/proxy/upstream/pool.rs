@@ -5,16 +5,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
-    mem::MaybeUninit,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
-use socket2::SockRef;
-use tokio::net::TcpStream;
 
-use super::connect::Addresses;
+use super::{connect::Addresses, stream::Stream};
 use crate::{index::upstream::Upstream, proxy::unheard::Ends};
 
 /// Idle connections that are kept per upstream and worker.
@@ -24,7 +21,7 @@ pub const FIRST_READ: usize = 8 * 1024;
 
 /// A connection to an upstream, and what was read from it and not used yet.
 pub struct Connection {
-    pub stream: TcpStream,
+    pub stream: Stream,
     pub buffer: BytesMut,
     /// Whether it has carried an exchange before: then it may be closing without our knowing.
     pub reused: bool,
@@ -52,7 +49,7 @@ pub struct Pool {
 }
 
 struct Idle {
-    stream: TcpStream,
+    stream: Stream,
     read_size: usize,
     since: Instant,
     ends: Option<Ends>,
@@ -82,13 +79,14 @@ impl Pool {
         }
     }
 
-    /// The connection that was used last, if it is still open and silent. One that was closed is of no use; one on which
-    /// the upstream has sent bytes unasked is dropped, since they would pass for the response to the next request.
-    pub fn take(&self, upstream: &Upstream, keep_alive: Duration) -> Option<Connection> {
+    /// The connection that was used last, if at `now` it is still open and silent, and has not been idle for `keep_alive`. One
+    /// that was closed is of no use; one on which the upstream has sent bytes unasked is dropped, since they would pass for
+    /// the response to the next request.
+    pub fn take(&self, upstream: &Upstream, keep_alive: Duration, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&upstream.id)?;
-        while let Some(Idle { stream, read_size, since, ends, slot }) = connections.pop() {
-            if is_silent(&stream) && since.elapsed() < keep_alive {
+        while let Some(Idle { mut stream, read_size, since, ends, slot }) = connections.pop() {
+            if stream.is_silent() && now.saturating_duration_since(since) < keep_alive {
                 return Some(Connection { stream, buffer: BytesMut::new(), reused: true, read_size, ends, slot });
             }
         }
@@ -98,23 +96,29 @@ impl Pool {
     /// A new connection. `delay`: between attempts, if the upstream's name has several addresses.
     ///
     /// # Errors
-    /// The upstream's name has no address, or none of them takes a connection; or there are as many as there may be
-    /// ([`connect::is_out_of_connections`](super::connect::is_out_of_connections)).
+    /// The upstream's name has no address, or none of them takes a connection; there are as many as there may be
+    /// ([`connect::is_out_of_connections`](super::connect::is_out_of_connections)); or the TLS handshake fails, with a
+    /// [`TlsFault`](crate::proxy::rejection::TlsFault).
     pub async fn connect(self: Rc<Self>, upstream: &Upstream, delay: Duration) -> io::Result<Connection> {
         let addresses = Rc::clone(&self.addresses);
         let (stream, slot) = addresses.connect(&upstream.url, delay, move || self.slot()).await?;
         let ends = stream.local_addr().and_then(|local| Ok(Ends::new(local, stream.peer_addr()?))).ok();
+        let stream = match &upstream.tls {
+            None => Stream::Plain(stream),
+            // Boxed, so that it is no part of connections without it.
+            Some(peer) => Box::pin(Stream::secure(stream, peer)).await?,
+        };
         Ok(Connection { stream, buffer: BytesMut::new(), reused: false, read_size: FIRST_READ, ends, slot })
     }
 
     /// Keeps a connection whose exchange is over and left nothing behind.
-    pub fn put(&self, upstream: &Upstream, connection: Connection) {
+    pub fn put(&self, upstream: &Upstream, connection: Connection, now: Instant) {
         if connection.buffer.is_empty() {
             let mut idle = self.idle.borrow_mut();
             let connections = idle.entry(upstream.id).or_default();
             if connections.len() < MAX_IDLE {
                 let Connection { stream, read_size, ends, slot, .. } = connection;
-                connections.push(Idle { stream, read_size, since: Instant::now(), ends, slot });
+                connections.push(Idle { stream, read_size, since: now, ends, slot });
             }
         }
     }
@@ -127,13 +131,6 @@ impl Pool {
         });
         self.addresses.sweep();
     }
-}
-
-/// Whether the upstream has neither sent anything nor closed. The operating system is asked: `TcpStream::try_read` answers
-/// from what tokio knew when it last waited for events, and bytes or an end that have come since would be missed.
-fn is_silent(stream: &TcpStream) -> bool {
-    let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
-    matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 #[cfg(test)]
@@ -155,22 +152,23 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let upstream = Upstream::new(
                 &format!("http://{}", listener.local_addr().unwrap()).parse().unwrap(),
-                std::sync::Arc::default(),
+                None,
+                Default::default(),
             );
             let pool = Rc::new(Pool::new(1));
             for end in [None, Some(b"HTTP/1.1 200 OK\r\n".as_slice()), Some(b"")] {
                 let connection = Rc::clone(&pool).connect(&upstream, Duration::ZERO).await.unwrap();
                 let (mut peer, _) = listener.accept().unwrap();
                 // tokio takes a new socket for readable until it has looked.
-                let nothing = connection.stream.try_read(&mut [0]);
-                assert_eq!(nothing.unwrap_err().kind(), io::ErrorKind::WouldBlock);
-                pool.put(&upstream, connection);
+                let Stream::Plain(stream) = &connection.stream else { panic!("TLS was not asked for") };
+                assert_eq!(stream.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+                pool.put(&upstream, connection, Instant::now());
                 match end {
                     None => {}
                     Some(b"") => peer.shutdown(Shutdown::Write).unwrap(),
                     Some(bytes) => peer.write_all(bytes).unwrap(),
                 }
-                let taken = pool.take(&upstream, Duration::from_secs(60));
+                let taken = pool.take(&upstream, Duration::from_secs(60), Instant::now());
                 assert_eq!(taken.is_some(), end.is_none(), "{end:?}");
             }
         };
@@ -183,7 +181,7 @@ mod tests {
         let test = async {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-            let [one, other] = [(); 2].map(|()| Upstream::new(&url, std::sync::Arc::default()));
+            let [one, other] = [(); 2].map(|()| Upstream::new(&url, None, Default::default()));
             let pool = Rc::new(Pool::new(2));
             let connect = |upstream| {
                 let pool = Rc::clone(&pool);
@@ -192,13 +190,13 @@ mod tests {
             let (first, second) = (connect(&one).await.unwrap(), connect(&other).await.unwrap());
             let refused = connect(&one).await.map(drop).unwrap_err();
             assert!(is_out_of_connections(&refused), "{refused}");
-            pool.put(&one, first);
+            pool.put(&one, first, Instant::now());
             let keep_alive = Duration::from_secs(60);
             let third = connect(&other).await.unwrap();
-            assert!(pool.take(&one, keep_alive).is_none(), "it made room");
+            assert!(pool.take(&one, keep_alive, Instant::now()).is_none(), "it made room");
             drop(second);
-            pool.put(&other, third);
-            assert!(pool.take(&other, keep_alive).is_some(), "there was room");
+            pool.put(&other, third, Instant::now());
+            assert!(pool.take(&other, keep_alive, Instant::now()).is_some(), "there was room");
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build_local(runtime::LocalOptions::default());
         runtime.unwrap().block_on(test);

@@ -2,23 +2,21 @@
 
 use std::{
     fmt::Write,
-    io::{self, IoSlice},
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use hyper::body::{Body, Incoming};
-use tokio::{io::AsyncWrite, net::TcpStream};
 
+use super::stream::Stream;
 use crate::{
     domain::{identity_fields::IdentityFields, token_text, upstream_credential::UpstreamCredential},
     proxy::{
         deadlines::Timer,
         headers::{may_be_trailer, put_field},
         rejection::BadRequest,
+        request_body::RequestBody,
     },
 };
 
@@ -40,14 +38,14 @@ pub struct RequestWriter {
     data: Bytes,
     /// Framing after `data`.
     tail: &'static [u8],
-    body: Option<Incoming>,
+    body: Option<RequestBody>,
     framing: BodyFraming,
     /// What of the caller's trailers passes. `None`: there are none.
     trailers: Option<TrailerRules>,
     max_bytes: u64,
     /// Bytes of the body that came from the caller.
     pub received: u64,
-    /// Bytes that the operating system took, head included.
+    /// Bytes that the connection took, head included. 0: the upstream can have read none.
     pub written: u64,
     waits_for: Timer,
 }
@@ -86,7 +84,7 @@ impl RequestWriter {
     /// `max_bytes` of `None` is without limit. `trailers` is asked for if there may be any. [`RequestWriter::start`] gives it its
     /// head.
     pub fn new(
-        body: Option<Incoming>,
+        body: Option<RequestBody>,
         framing: BodyFraming,
         max_bytes: Option<u64>,
         trailers: impl FnOnce() -> TrailerRules,
@@ -113,22 +111,24 @@ impl RequestWriter {
     }
 
     /// Writes until all is written.
-    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), WriteError>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), WriteError>> {
         loop {
             // The first frame is often here already, and joins the head in one write.
             if self.data.is_empty() && self.tail.is_empty() && self.body.is_some() {
                 match self.poll_body(cx) {
                     Poll::Ready(result) => result?,
                     Poll::Pending if self.lead.is_empty() => {
-                        self.waits_for = Timer::DownstreamIdle;
+                        let flushed = stream.poll_flush(cx).map_err(|_| WriteError::UpstreamClosed)?;
+                        self.waits_for = if flushed.is_ready() { Timer::DownstreamIdle } else { Timer::UpstreamIdle };
                         return Poll::Pending;
                     }
                     Poll::Pending => {}
                 }
             }
-            if self.is_flushed() {
+            if self.is_taken() {
                 if self.body.is_none() {
-                    return Poll::Ready(Ok(()));
+                    self.waits_for = Timer::UpstreamIdle;
+                    return stream.poll_flush(cx).map_err(|_| WriteError::UpstreamClosed);
                 }
                 continue;
             }
@@ -137,23 +137,13 @@ impl RequestWriter {
         }
     }
 
-    /// Takes the first frame of the body, for a request that waits before there is anywhere to write it: only then does the
-    /// HTTP library learn that the caller has left. It is kept for [`RequestWriter::start`].
-    ///
-    /// # Errors
-    /// What is wrong with the body.
-    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BadRequest>> {
-        if self.body.is_some() && self.received == 0 { self.poll_body(cx) } else { Poll::Pending }
-    }
-
-    fn is_flushed(&self) -> bool {
+    fn is_taken(&self) -> bool {
         self.lead.is_empty() && self.data.is_empty() && self.tail.is_empty()
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), WriteError>> {
-        let slices = [IoSlice::new(&self.lead), IoSlice::new(&self.data), IoSlice::new(self.tail)];
-        let written =
-            ready!(Pin::new(stream).poll_write_vectored(cx, &slices)).map_err(|_| WriteError::UpstreamClosed)?;
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), WriteError>> {
+        let written = ready!(stream.poll_write(cx, [&self.lead, &self.data, self.tail]))
+            .map_err(|_| WriteError::UpstreamClosed)?;
         if written == 0 {
             return Poll::Ready(Err(WriteError::UpstreamClosed));
         }
@@ -169,7 +159,7 @@ impl RequestWriter {
     /// Takes the next frame. After the last one there is no body any more.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BadRequest>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
-        match ready!(Pin::new(body).poll_frame(cx)) {
+        match ready!(body.poll_frame(cx)) {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => Poll::Ready(self.take_data(data)),
                 Err(frame) => {
@@ -177,9 +167,7 @@ impl RequestWriter {
                     Poll::Ready(self.finish(&trailers))
                 }
             },
-            Some(Err(error)) => {
-                Poll::Ready(Err(if is_malformed(&error) { BadRequest::Body } else { BadRequest::BrokenOff }))
-            }
+            Some(Err(reason)) => Poll::Ready(Err(reason)),
             None => Poll::Ready(self.finish(&HeaderMap::new())),
         }
     }
@@ -244,22 +232,16 @@ impl RequestWriter {
     }
 }
 
-/// hyper says of a body that it could not read that it is no valid input; any other error is an end that came too early.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
-}
-
 #[cfg(test)]
 mod tests {
     use std::{convert::Infallible, future::poll_fn, time::Duration};
 
     use http_body_util::Empty;
-    use hyper::{Request, Response, server::conn::http1, service::service_fn};
+    use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
     use hyper_util::rt::TokioIo;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
         sync::mpsc,
     };
 
@@ -286,9 +268,9 @@ mod tests {
         body
     }
 
-    async fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    async fn connection(listener: &TcpListener) -> (Stream, TcpStream) {
         let (ours, theirs) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        (ours.unwrap(), theirs.unwrap().0)
+        (Stream::Plain(ours.unwrap()), theirs.unwrap().0)
     }
 
     /// The upstream resets the connection after it was looked at and before it is written to.
@@ -308,7 +290,8 @@ mod tests {
             ),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut writer = RequestWriter::new(Some(caller(request).await), framing, None, TrailerRules::default);
+            let mut writer =
+                RequestWriter::new(Some(RequestBody::new(caller(request).await)), framing, None, TrailerRules::default);
             writer.start(HEAD.into());
             // hyper hands over what it has read of the body when it is next polled.
             tokio::time::sleep(Duration::from_millis(50)).await;

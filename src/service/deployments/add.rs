@@ -1,10 +1,8 @@
 //! Adding a Deployment to the store.
 
-use serde_json::json;
-
-use super::{Placed, own_ways};
+use super::{Placed, commit, own_ways, recorded};
 use crate::{
-    domain::{audit::Action, deployment::DeploymentSpec},
+    domain::{audit::Action, deployment::DeploymentSpec, routing, weighted_url},
     service::{Context, Error, Result},
     store::Committed,
 };
@@ -25,12 +23,11 @@ pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Pred
     if context.declared.declares(name) {
         return Err(Error::Declared(name.clone()));
     }
-    if spec.upstreams.is_empty() {
+    if !weighted_url::take_requests(&spec.upstreams) {
         return Err(Error::NoUpstream(name.clone()));
     }
     context.grantor.shape(None, spec)?;
-    let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
-    let event = context.event(Action::DeploymentAdded, name, detail)?;
+    let event = context.event(Action::DeploymentAdded, name, recorded(spec))?;
     let mut change = context.change().await?;
     if predecessor == Predecessor::None && change.is_declared(name).await? {
         return Err(Error::DeclaredElsewhere(name.clone()));
@@ -39,12 +36,15 @@ pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Pred
     if change.was_removed(name).await? {
         context.grantor.weaken("adding a Deployment under the name of a removed one")?;
     }
-    let stored = change.deployments().await?;
-    if context.declared.default_deployment(stored.iter().chain([spec])) == Some(name) {
-        context.grantor.weaken("adding the default Deployment")?;
+    // So would callers of a host that another one had, and which is now what the name stands for.
+    if let Some(host) = routing::own_host(name, context.declared.rules.base_domain.as_ref())
+        && change.was_given(&host).await?
+    {
+        context.grantor.weaken("adding a Deployment whose host another one has had")?;
     }
-    own_ways(context, &mut change, None, spec).await?;
+    let before = change.deployments().await?;
+    own_ways(context, &before, None, spec)?;
     change.insert_deployment(spec, context.now).await?;
-    let placed = Placed::read(context, &mut change, spec.clone()).await?;
-    Ok(change.commit(&event).await?.with(placed))
+    let committed = commit(context, change, &before, &event).await?;
+    Ok(committed.map(|default_deployment| Placed { spec: spec.clone(), default_deployment }))
 }

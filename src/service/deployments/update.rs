@@ -2,16 +2,19 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, time::Duration};
 
-use serde_json::json;
-
-use super::{Placed, own_ways};
+use super::{Placed, commit, own_ways, recorded};
 use crate::{
     domain::{
         audit::Action,
+        budget::Budget,
         cors_origin::CorsOrigin,
-        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec, UpstreamUrl},
+        deployment::{DeploymentName, DeploymentSettings, DeploymentSpec},
         host::HostName,
+        preset::Preset,
+        probing::ProbePath,
         rate::Rate,
+        timestamp::Timestamp,
+        weighted_url::{self, WeightedUrl},
     },
     service::{Context, Error, Result, Version},
     store::{Change, Committed, Current},
@@ -21,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct UpdateDeployment {
     pub hosts: Option<BTreeSet<HostName>>,
-    pub upstreams: Option<Vec<UpstreamUrl>>,
+    pub upstreams: Option<Vec<WeightedUrl>>,
     /// `Some(None)`: no address of its own any more.
     pub listen: Option<Option<SocketAddr>>,
     pub protected: Option<bool>,
@@ -35,6 +38,8 @@ pub struct UpdateDeployment {
 pub struct UpdateSettings {
     pub forward_authorization: Option<bool>,
     pub allow_pickle: Option<bool>,
+    pub preset: Option<Preset>,
+    pub public_probes: Option<bool>,
     pub connect_timeout: Option<Duration>,
     pub first_byte_timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
@@ -47,6 +52,20 @@ pub struct UpdateSettings {
     pub queue_timeout: Option<Duration>,
     /// `Some(None)`: no limit any more.
     pub rate_limit: Option<Option<Rate>>,
+    /// `Some(None)`: any amount.
+    pub budget: Option<Option<Budget>>,
+    /// `Some(None)`: any amount.
+    pub token_budget: Option<Option<Budget>>,
+    pub count_llm_tokens: Option<bool>,
+    /// `Some(None)`: it is enforced.
+    pub enforce_from: Option<Option<Timestamp>>,
+    /// `Some(None)`: upstreams are not asked any more.
+    pub probe_interval: Option<Option<Duration>>,
+    pub probe_path: Option<ProbePath>,
+    pub probe_timeout: Option<Duration>,
+    pub probe_rise: Option<NonZeroU32>,
+    pub probe_fall: Option<NonZeroU32>,
+    pub slow_start: Option<Duration>,
 }
 
 impl UpdateSettings {
@@ -54,6 +73,8 @@ impl UpdateSettings {
         DeploymentSettings {
             forward_authorization: self.forward_authorization.unwrap_or(settings.forward_authorization),
             allow_pickle: self.allow_pickle.unwrap_or(settings.allow_pickle),
+            preset: self.preset.unwrap_or(settings.preset),
+            public_probes: self.public_probes.unwrap_or(settings.public_probes),
             connect_timeout: self.connect_timeout.unwrap_or(settings.connect_timeout),
             first_byte_timeout: self.first_byte_timeout.unwrap_or(settings.first_byte_timeout),
             idle_timeout: self.idle_timeout.unwrap_or(settings.idle_timeout),
@@ -63,6 +84,16 @@ impl UpdateSettings {
             max_queue: self.max_queue.unwrap_or(settings.max_queue),
             queue_timeout: self.queue_timeout.unwrap_or(settings.queue_timeout),
             rate_limit: self.rate_limit.unwrap_or(settings.rate_limit),
+            budget: self.budget.unwrap_or(settings.budget),
+            token_budget: self.token_budget.unwrap_or(settings.token_budget),
+            count_llm_tokens: self.count_llm_tokens.unwrap_or(settings.count_llm_tokens),
+            enforce_from: self.enforce_from.unwrap_or(settings.enforce_from),
+            probe_interval: self.probe_interval.unwrap_or(settings.probe_interval),
+            probe_path: self.probe_path.unwrap_or(settings.probe_path),
+            probe_timeout: self.probe_timeout.unwrap_or(settings.probe_timeout),
+            probe_rise: self.probe_rise.unwrap_or(settings.probe_rise),
+            probe_fall: self.probe_fall.unwrap_or(settings.probe_fall),
+            slow_start: self.slow_start.unwrap_or(settings.slow_start),
         }
     }
 }
@@ -73,6 +104,8 @@ impl From<DeploymentSettings> for UpdateSettings {
         Self {
             forward_authorization: Some(settings.forward_authorization),
             allow_pickle: Some(settings.allow_pickle),
+            preset: Some(settings.preset),
+            public_probes: Some(settings.public_probes),
             connect_timeout: Some(settings.connect_timeout),
             first_byte_timeout: Some(settings.first_byte_timeout),
             idle_timeout: Some(settings.idle_timeout),
@@ -82,6 +115,16 @@ impl From<DeploymentSettings> for UpdateSettings {
             max_queue: Some(settings.max_queue),
             queue_timeout: Some(settings.queue_timeout),
             rate_limit: Some(settings.rate_limit),
+            budget: Some(settings.budget),
+            token_budget: Some(settings.token_budget),
+            count_llm_tokens: Some(settings.count_llm_tokens),
+            enforce_from: Some(settings.enforce_from),
+            probe_interval: Some(settings.probe_interval),
+            probe_path: Some(settings.probe_path),
+            probe_timeout: Some(settings.probe_timeout),
+            probe_rise: Some(settings.probe_rise),
+            probe_fall: Some(settings.probe_fall),
+            slow_start: Some(settings.slow_start),
         }
     }
 }
@@ -96,14 +139,14 @@ pub async fn update(
     name: &DeploymentName,
     update: UpdateDeployment,
 ) -> Result<Committed<Placed>> {
-    let (mut change, mut spec) = begin(context, name).await?;
+    let Begun { change, stored, mut spec } = begin(context, name).await?;
     let before = DeploymentSpec::clone(&spec);
     Version::of_deployment(&spec).expect_seen(update.seen)?;
     if let Some(hosts) = update.hosts {
         spec.hosts = hosts;
     }
     if let Some(upstreams) = update.upstreams {
-        if upstreams.is_empty() {
+        if !weighted_url::take_requests(&upstreams) {
             return Err(Error::NoUpstream(name.clone()));
         }
         spec.upstreams = upstreams;
@@ -112,8 +155,8 @@ pub async fn update(
     spec.protected = update.protected.unwrap_or(spec.protected);
     spec.settings = update.settings.apply(spec.settings.clone());
     context.grantor.shape(Some(&before), &spec)?;
-    own_ways(context, &mut change, Some(&before), &spec).await?;
-    write(context, change, spec, Action::DeploymentUpdated).await
+    own_ways(context, &stored, Some(&before), &spec)?;
+    write(context, Begun { change, stored, spec }, Action::DeploymentUpdated).await
 }
 
 /// Stops forwarding to the Deployment; requests under way may end. Terminating it twice is no error.
@@ -138,34 +181,37 @@ async fn set_terminated(
     terminated: bool,
     action: Action,
 ) -> Result<Committed<Placed>> {
-    let (mut change, mut spec) = begin(context, name).await?;
-    if spec.terminated == terminated {
-        let placed = Placed::read(context, &mut change, spec.into_inner()).await?;
-        return Ok(change.unchanged(placed));
+    let mut begun = begin(context, name).await?;
+    if begun.spec.terminated == terminated {
+        let default_deployment = context.declared.default_deployment(&begun.stored).cloned();
+        return Ok(begun.change.unchanged(Placed { spec: begun.spec.into_inner(), default_deployment }));
     }
-    spec.terminated = terminated;
-    write(context, change, spec, action).await
+    begun.spec.terminated = terminated;
+    write(context, begun, action).await
 }
 
-/// A change, and the stored Deployment in it.
-async fn begin(context: &Context<'_>, name: &DeploymentName) -> Result<(Change, Current<DeploymentSpec>)> {
+/// A change, and what it finds.
+struct Begun {
+    change: Change,
+    /// All Deployments of the store.
+    stored: Vec<DeploymentSpec>,
+    /// The one to change.
+    spec: Current<DeploymentSpec>,
+}
+
+async fn begin(context: &Context<'_>, name: &DeploymentName) -> Result<Begun> {
     if context.declared.declares(name) {
         return Err(Error::Declared(name.clone()));
     }
     let mut change = context.urgent_change().await?;
     let spec = change.deployment(name).await?.ok_or_else(|| Error::DeploymentNotFound(name.clone()))?;
-    Ok((change, spec))
+    Ok(Begun { stored: change.deployments().await?, change, spec })
 }
 
-async fn write(
-    context: &Context<'_>,
-    mut change: Change,
-    spec: Current<DeploymentSpec>,
-    action: Action,
-) -> Result<Committed<Placed>> {
-    let detail = json!({ "upstreams": spec.upstreams, "hosts": spec.hosts, "protected": spec.protected });
-    let event = context.event(action, &spec.name, detail)?;
+async fn write(context: &Context<'_>, begun: Begun, action: Action) -> Result<Committed<Placed>> {
+    let Begun { mut change, stored, spec } = begun;
+    let event = context.event(action, &spec.name, recorded(&spec))?;
     change.update_deployment(&spec).await?;
-    let placed = Placed::read(context, &mut change, spec.into_inner()).await?;
-    Ok(change.commit(&event).await?.with(placed))
+    let committed = commit(context, change, &stored, &event).await?;
+    Ok(committed.map(|default_deployment| Placed { spec: spec.into_inner(), default_deployment }))
 }

@@ -3,8 +3,8 @@
 use super::Expiry;
 use crate::{
     domain::{
+        clean::Unclean,
         scope::{Scope, ScopeSet},
-        timestamp::Timestamp,
         user::Email,
     },
     service::{Context, Draft, Error, Issued, MAX_DESCRIPTION_CHARS, Result, tidy_name, users},
@@ -25,17 +25,17 @@ pub struct CreateToken {
 /// The token, with its text in clear, which exists nowhere else.
 ///
 /// # Errors
-/// The caller's: [`Error::TokenName`], [`Error::Description`], [`Error::Scopes`], [`Error::UnknownDeployment`],
-/// [`Error::Forbidden`], [`Error::Expiry`], [`Error::UserNotFound`], [`Error::UserDisabled`], [`Error::NoAdmin`], and the
-/// store's conflict if the owner has a live token of that name.
+/// The caller's: [`Error::TokenName`], [`Error::LongDescription`], [`Error::UncleanDescription`], [`Error::Scopes`],
+/// [`Error::UnknownDeployment`], [`Error::Forbidden`], [`Error::Expiry`], [`Error::UserNotFound`],
+/// [`Error::UserDisabled`], [`Error::NoAdmin`], and the store's conflict if the owner has a live token of that name.
 pub async fn create(context: &Context<'_>, request: CreateToken) -> Result<Committed<Issued>> {
     let name = tidy_name(&request.name).ok_or(Error::TokenName(request.name))?;
-    let description = checked_description(request.description)?;
+    let description = checked_description(&request.description)?;
     let scopes = match request.scopes {
         None => ScopeSet::new([Scope::Api])?,
         Some(texts) => ScopeSet::parse(texts)?,
     };
-    let expires_at = expires_at(context, request.expiry)?;
+    let expires_at = context.grantor.limit(request.expiry.resolve(context.now, context.tokens)?);
     let (text, secret) = context.new_secret().await?;
 
     let mut change = context.change().await?;
@@ -48,16 +48,16 @@ pub async fn create(context: &Context<'_>, request: CreateToken) -> Result<Commi
     Ok(change.commit(&event).await?.with(Issued { record, text }))
 }
 
-/// When the token ends that the grantor makes: with the grantor's own at the latest, as the answer then says.
-fn expires_at(context: &Context<'_>, expiry: Expiry) -> Result<Option<Timestamp>> {
-    let at = expiry.resolve(context.now, context.tokens)?;
-    Ok(at.into_iter().chain(context.grantor.latest()).min())
-}
-
-pub(super) fn checked_description(text: String) -> Result<String> {
-    match text.chars().count() {
-        chars if chars > MAX_DESCRIPTION_CHARS => Err(Error::Description(chars)),
-        _ => Ok(text),
+/// It may have lines, whose ends become line feeds, and tabs.
+pub(super) fn checked_description(text: &str) -> Result<String> {
+    let text = text.replace("\r\n", "\n");
+    let chars = text.chars().count();
+    if chars > MAX_DESCRIPTION_CHARS {
+        return Err(Error::LongDescription(chars));
+    }
+    match text.chars().find(|c| c.is_control() && !['\n', '\t'].contains(c)) {
+        Some(hidden) => Err(Error::UncleanDescription(Unclean::Hidden(hidden))),
+        None => Ok(text),
     }
 }
 

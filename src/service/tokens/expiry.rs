@@ -6,7 +6,7 @@ use crate::{
     config::TokenConfig,
     domain::{
         timestamp::Timestamp,
-        units::{format_duration, parse_duration},
+        units::{InvalidDuration, format_duration, parse_duration},
     },
 };
 
@@ -22,9 +22,11 @@ pub enum Expiry {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not an expiry; expected a lifetime (30d, 12h, 2w), a date (2026-12-24), a time or never")]
-pub struct InvalidExpiry {
-    text: String,
+pub enum InvalidExpiry {
+    #[error("{text:?} is not an expiry; expected a lifetime (30d, 12h, 2w), a date (2026-12-24), a time or never")]
+    Form { text: String },
+    #[error("the lifetime {text:?} {}; write never for a token that does not expire", InvalidDuration::TooLong)]
+    TooLong { text: String },
 }
 
 /// Why an Expired At is refused.
@@ -68,8 +70,13 @@ impl FromStr for Expiry {
         if text.trim().eq_ignore_ascii_case("never") {
             return Ok(Self::Never);
         }
-        let at = Timestamp::parse(text).filter(|at| *at <= Timestamp::MAX).map(Self::At);
-        at.or_else(|| parse_duration(text).ok().map(Self::In)).ok_or_else(|| InvalidExpiry { text: text.to_owned() })
+        if let Some(at) = Timestamp::parse(text).filter(|at| *at <= Timestamp::MAX) {
+            return Ok(Self::At(at));
+        }
+        parse_duration(text).map(Self::In).map_err(|invalid| match invalid {
+            InvalidDuration::Form => InvalidExpiry::Form { text: text.to_owned() },
+            InvalidDuration::TooLong => InvalidExpiry::TooLong { text: text.to_owned() },
+        })
     }
 }
 
@@ -98,7 +105,10 @@ mod tests {
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
         for text in ["", "tomorrow", "30", "-1d", "24.12.2026", "2026-02-30"] {
-            assert!(text.parse::<Expiry>().is_err(), "{text:?}");
+            assert!(matches!(text.parse::<Expiry>(), Err(InvalidExpiry::Form { .. })), "{text:?}");
+        }
+        for text in ["101y", "300000000000y"] {
+            assert!(matches!(text.parse::<Expiry>(), Err(InvalidExpiry::TooLong { .. })), "{text:?}");
         }
     }
 

@@ -46,7 +46,7 @@ pub async fn update(context: &Context<'_>, uid: TokenUid, update: UpdateToken) -
         token.name = tidy_name(&name).ok_or(Error::TokenName(name))?;
     }
     if let Some(description) = update.description {
-        token.description = checked_description(description)?;
+        token.description = checked_description(&description)?;
     }
     let mut widens = false;
     if let Some(texts) = update.scopes {
@@ -60,7 +60,7 @@ pub async fn update(context: &Context<'_>, uid: TokenUid, update: UpdateToken) -
         context.grantor.grant_until(token.expires_at)?;
     }
     if widens {
-        context.grantor.renew_until(token.expires_at)?;
+        token.expires_at = context.grantor.renew(token.expires_at)?;
     }
     let detail = json!({ "name": token.name, "scopes": token.scopes, "expires_at": token.expires_at });
     let event = context.event(Action::TokenUpdated, uid, detail)?;

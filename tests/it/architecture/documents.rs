@@ -84,9 +84,8 @@ pub fn data_plane_codes() -> Codes {
         assert!(code.remove(word), "{word} is no word of the table any more");
     }
     let text = document("docs/errors.md");
-    // - **`code`**, 400. What happened.
-    let entries = text.lines().filter_map(|line| line.strip_prefix("- **`")?.split_once("`**, "));
-    Codes { code, explained: entries.map(|(code, _)| code.to_owned()).collect() }
+    let management = text.find(MANAGEMENT).unwrap();
+    Codes { code, explained: headings(&text[..management]) }
 }
 
 /// Of the management API. The console shows pages, which have none.
@@ -100,10 +99,35 @@ pub fn management_codes() -> Codes {
         }
     }
     let text = document("docs/errors.md");
-    let table = section(&text, "## The management API").lines().filter(|line| line.starts_with("| "));
+    let table = section(&text, MANAGEMENT).lines().filter(|line| line.starts_with("| "));
     // | status | `code`, `code` | when |
     let explained = table.flat_map(|row| words(row.split('|').nth(2).unwrap_or_default())).map(str::to_owned).collect();
     Codes { code, explained }
+}
+
+/// The chapter of `docs/errors.md` about the other listener.
+const MANAGEMENT: &str = "## The management API";
+
+/// Each code has a heading, which makes its address: `errors.md#code`.
+fn headings(text: &str) -> BTreeSet<String> {
+    let codes = text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
+    codes.map(str::to_owned).collect()
+}
+
+/// Codes of either listener without an address of their own.
+pub fn codes_without_an_address() -> Vec<String> {
+    let text = document("docs/errors.md");
+    let (addresses, all) = (headings(&text), [data_plane_codes(), management_codes()]);
+    all.into_iter().flat_map(|codes| codes.code).filter(|code| !addresses.contains(code)).collect()
+}
+
+/// The scopes that stand for themselves, in the source and in the table of `docs/tokens.md`.
+pub fn scopes() -> [BTreeSet<String>; 2] {
+    let module = modules().iter().find(|module| module.file == "src/domain/scope.rs").unwrap();
+    let text = document("docs/tokens.md");
+    let rows = section(&text, "## Create").lines().filter(|line| line.starts_with("| `"));
+    let table = rows.flat_map(|row| words(row.split('|').nth(1).unwrap_or_default()));
+    [spelled_as_code(&module.code()), table.filter(|word| is_code(word)).map(str::to_owned).collect()]
 }
 
 /// In lower case with underscores, as codes are.

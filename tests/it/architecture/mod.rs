@@ -4,9 +4,11 @@
 //! What is wrong and known stands in a list with its reason, beside the test that would refuse it. Such an entry must be
 //! needed: once it is mended, the test fails until the entry is gone, so that the lists only shrink.
 
+mod book;
 mod documents;
 mod hints;
 mod imports;
+mod links;
 mod source;
 
 use std::{
@@ -83,9 +85,29 @@ fn every_code_is_explained_and_every_explained_code_exists() {
 }
 
 #[test]
+fn every_scope_is_explained_and_every_explained_scope_exists() {
+    let [code, explained] = documents::scopes();
+    assert!(code.contains("api") && code.len() >= 5, "{code:?}");
+    assert_eq!(code, explained, "the table of docs/tokens.md");
+}
+
+/// So that one can point somebody at it.
+#[test]
+fn every_code_has_an_address() {
+    let without = documents::codes_without_an_address();
+    assert!(without.is_empty(), "no heading ### `code` in docs/errors.md: {without:?}");
+}
+
+#[test]
 fn what_documents_name_exists() {
     let missing = documents::names_of_nothing();
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let dead = links::dead();
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
 }
 
 #[test]

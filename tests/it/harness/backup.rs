@@ -1,10 +1,21 @@
-//! Backups of a PostgreSQL database, by its own tools.
+//! Backups of a database, by its own tools.
 
-use std::{io::Write, process::Command};
+use std::{io::Write, path::Path, process::Command};
 
+use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::NamedTempFile;
 
 use super::postgres::binaries;
+
+/// Copies an SQLite file that is in use.
+pub fn copy_sqlite(from: &Path, to: &Path) {
+    let copying = async {
+        let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(from)).await.unwrap();
+        connection.execute(AssertSqlSafe(format!("VACUUM INTO '{}'", to.display()))).await.unwrap();
+        connection.close().await.unwrap();
+    };
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(copying);
+}
 
 /// What `pg_dump` makes of that database.
 pub fn backup(url: &str) -> Vec<u8> {

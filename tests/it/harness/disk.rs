@@ -1,16 +1,18 @@
-//! A small disk that a test fills and makes read-only, with what a process on it really gets to see.
+//! A small disk that a test fills and makes read-only, with what a process on it really gets to see; and names that nobody finds.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
+use super::gateway::Setup;
+
 const SIZE: &str = "8m";
 
-/// A file system in memory in a mount namespace of its own, which needs no right that an ordinary user of Debian has not.
-/// It is gone when this is dropped.
+/// Something in a mount namespace of its own, a file system in memory if nothing else is said, which needs no right that an
+/// ordinary user of Debian has not. It is gone when this is dropped.
 pub struct Disk {
     mounted_at: PathBuf,
     /// Keeps the namespace.
@@ -20,9 +22,19 @@ pub struct Disk {
 impl Disk {
     /// Over the directory `at`, for those that [`Self::on`] brings there.
     pub fn over(at: &Path) -> Self {
+        Self::mounted_by(&format!("mount -t tmpfs -o size={SIZE} tmpfs \"$0\""), at)
+    }
+
+    /// No disk: whoever looks up the name of a host opens the file of names first, and waits there for ever. It is made `at` a
+    /// place of the test's.
+    pub fn whose_names_hang(at: &Path) -> Self {
+        Self::mounted_by("mkfifo \"$0\" && mount --bind \"$0\" /etc/hosts", at)
+    }
+
+    fn mounted_by(script: &str, at: &Path) -> Self {
         let mut holder = Command::new("unshare")
             .args(["--mount", "--map-root-user", "/bin/sh", "-c"])
-            .arg(format!("mount -t tmpfs -o size={SIZE} tmpfs \"$0\" && echo mounted && exec sleep infinity"))
+            .arg(format!("{script} && echo mounted && exec sleep infinity"))
             .arg(at)
             .stdout(Stdio::piped())
             .spawn()
@@ -52,7 +64,7 @@ impl Disk {
     }
 
     pub fn empty(&self) {
-        std::fs::remove_file(self.filler()).unwrap();
+        fs::remove_file(self.filler()).unwrap();
     }
 
     pub fn remount(&self, option: &str) {
@@ -64,6 +76,22 @@ impl Disk {
     fn filler(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
         root.join(self.mounted_at.strip_prefix("/").unwrap()).join("filler")
+    }
+}
+
+impl Setup {
+    /// With its SQLite file on a disk of its own.
+    pub fn on_a_disk_of_its_own(mut self) -> Self {
+        let mounted_at = self.directory().join("disk");
+        fs::create_dir(&mounted_at).unwrap();
+        self.disk = Some(Disk::over(&mounted_at));
+        self.env("STORE__URL", &format!("sqlite:{}", mounted_at.join("gateway.db").display()))
+    }
+
+    /// Where no name of a host is ever found, nor missed.
+    pub fn where_names_hang(mut self) -> Self {
+        self.disk = Some(Disk::whose_names_hang(&self.directory().join("hosts")));
+        self
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     disk::Disk,
     http::{Client, Response},
     process::{Output, spawn},
-    wait_for,
+    wait_for, wait_until,
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_bento-gateway");
@@ -53,7 +53,7 @@ pub struct Setup {
     ulimit: Option<&'static str>,
     directory: TempDir,
     /// Where the store is, if not on the machine's.
-    disk: Option<Disk>,
+    pub(super) disk: Option<Disk>,
 }
 
 /// A token that works.
@@ -104,14 +104,6 @@ impl Setup {
     pub fn ulimit(mut self, ulimit: &'static str) -> Self {
         self.ulimit = Some(ulimit);
         self
-    }
-
-    /// With its SQLite file on a disk of its own.
-    pub fn on_a_disk_of_its_own(mut self) -> Self {
-        let mounted_at = self.directory.path().join("disk");
-        fs::create_dir(&mounted_at).unwrap();
-        self.disk = Some(Disk::over(&mounted_at));
-        self.env("STORE__URL", &format!("sqlite:{}", mounted_at.join("gateway.db").display()))
     }
 
     /// Where the gateway will live: certificates can be put there first.
@@ -180,9 +172,10 @@ impl Gateway {
     }
 
     /// Runs a verb of the CLI on this gateway's store; its answer. With 7 it has done its work, too: a gateway that a
-    /// test has killed or stopped is behind.
+    /// test has killed or stopped is behind. It waits for the store for longer than a gateway that is to notice an outage.
     pub fn cli(&self, arguments: &[&str]) -> Value {
         let mut command = self.command();
+        command.env("BENTO_GATEWAY__STORE__ACQUIRE_TIMEOUT", "30s");
         let output = command.args(arguments).args(["-o", "json"]).output().unwrap();
         let done = matches!(output.status.code(), Some(0 | 7));
         assert!(done, "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -304,6 +297,12 @@ impl Gateway {
 
     pub fn stderr(&self) -> Vec<String> {
         self.output.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits for a line of the log with all of `parts`. What a caller sees comes before what the log's thread writes of it.
+    pub fn await_said(&self, parts: &[&str]) {
+        let found = |line: &String| parts.iter().all(|part| line.contains(part));
+        wait_until(&format!("{parts:?} in the log"), SOON, || self.stderr().iter().any(found));
     }
 
     /// The access log so far.

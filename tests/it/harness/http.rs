@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
+use socket2::SockRef;
 
 use super::SOON;
 
@@ -79,6 +80,11 @@ impl Client {
     /// Leaves without another word.
     pub fn leave(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Leaves so that the other side gets a reset.
+    pub fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here is skipped when a prerequisite is missing: it panics, naming the package to install.
 
 pub mod api;
+pub mod authority;
 pub mod backup;
 pub mod bentoml;
 pub mod commands;
@@ -21,6 +22,7 @@ pub mod provider;
 pub mod relay;
 pub mod snapshot;
 pub mod system;
+pub mod tls_front;
 pub mod token_text;
 pub mod upstream;
 

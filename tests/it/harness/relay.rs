@@ -150,11 +150,19 @@ impl Shared {
             if cut_at == Some(Commit::Unanswered) {
                 self.set(Network::Cut);
             }
-            if !self.lets_pass() || to.write_all(piece).is_err() {
+            if !self.lets_pass() {
                 break;
             }
             if cut_at == Some(Commit::Answered) {
-                self.set(Network::Cut);
+                // Whoever acts by this finds the network cut.
+                self.state.lock().unwrap().network = Network::Cut;
+            }
+            if to.write_all(piece).is_err() {
+                break;
+            }
+            if cut_at == Some(Commit::Answered) {
+                // The test may have opened the network again.
+                self.state.lock().unwrap().end_connections();
             }
         }
         let _ = from.shutdown(Shutdown::Both);

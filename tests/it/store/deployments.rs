@@ -82,7 +82,9 @@ async fn removal_ends_exact_scopes(under_test: StoreUnderTest) {
         ("only", &["deployment:old"][..]),
         ("one of two", &["deployment:new", "deployment:old"]),
         ("also api", &["api", "deployment:old"]),
-        ("all", &["deployment:*"]),
+        ("operator", &["deployment:old:operations"]),
+        ("operator, too", &["deployment:new:operations", "deployment:old", "deployment:old:operations"]),
+        ("all", &["deployment:*:operations"]),
         ("prefix", &["deployment:ol*"]),
         ("other", &["deployment:older"]),
         ("gone", &["deployment:old"]),
@@ -100,7 +102,8 @@ async fn removal_ends_exact_scopes(under_test: StoreUnderTest) {
     let touched = store.remove_deployment(&"old".parse().unwrap(), at, &removed).await.unwrap().unwrap();
     let touched: BTreeMap<&str, (TokenUid, bool)> =
         touched.iter().map(|token| (token.name.as_str(), (token.uid, token.revoked))).collect();
-    let expected = [("only", true), ("one of two", false), ("also api", false)];
+    let expected =
+        [("only", true), ("one of two", false), ("also api", false), ("operator", true), ("operator, too", false)];
     assert_eq!(touched, expected.map(|(name, revoked)| (name, (records[name].uid, revoked))).into());
     assert_eq!(store.change_seq().await.unwrap(), before + 1);
 
@@ -108,6 +111,8 @@ async fn removal_ends_exact_scopes(under_test: StoreUnderTest) {
         let after = store.token(record.uid).await.unwrap().unwrap();
         let (texts, revoked_at) = match *name {
             "only" => (scopes(&["deployment:old"]), Some(at)),
+            "operator" => (scopes(&["deployment:old:operations"]), Some(at)),
+            "operator, too" => (scopes(&["deployment:new:operations"]), None),
             "one of two" => (scopes(&["deployment:new"]), None),
             "also api" => (scopes(&["api"]), None),
             "gone" => (record.scopes.clone(), Some(gone_at)),
@@ -127,10 +132,10 @@ async fn removal_ends_exact_scopes(under_test: StoreUnderTest) {
 
 async fn declared_names_are_known(under_test: StoreUnderTest) {
     let store = under_test.open().await;
-    let names = ["a", "b", "a"].map(|name| name.parse().unwrap());
+    let specs = [spec("a", &["x.test"]), spec("b", &["x.test", "y.test"]), spec("a", &[])];
     store.declare_deployments(&[], system::now()).await.unwrap();
-    store.declare_deployments(&names, system::now()).await.unwrap();
-    store.declare_deployments(&names[..1], system::now()).await.unwrap();
+    store.declare_deployments(&specs, system::now()).await.unwrap();
+    store.declare_deployments(&specs[..1], system::now()).await.unwrap();
     add(&store, &spec("stored", &[])).await.unwrap();
     for (name, known) in [("a", true), ("b", true), ("stored", true), ("c", false)] {
         assert_eq!(store.knows_deployment(&name.parse().unwrap()).await.unwrap(), known, "{name}");

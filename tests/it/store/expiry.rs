@@ -103,8 +103,8 @@ async fn what_was_seen_to_expire_stays_so_when_the_clock_is_set_back(under_test:
     assert!(matches!(refused, Err(Error::TokenExpired { .. })), "{refused:?}");
 
     let events = store.events(&EventFilter { limit: 100, ..Default::default() }).await.unwrap();
-    let recorded = events.iter().find(|event| event.action == Action::ExpiryRecorded.as_str()).unwrap();
-    assert!(recorded.detail.to_string().contains(&short.uid.to_string()), "{recorded:?}");
+    let recorded = events.iter().find(|event| event.facts.action == Action::ExpiryRecorded.as_str()).unwrap();
+    assert!(recorded.facts.detail.to_string().contains(&short.uid.to_string()), "{recorded:?}");
 }
 
 async fn what_has_just_expired_is_not_written_down_yet(under_test: StoreUnderTest) {

@@ -105,7 +105,10 @@ impl Real {
     async fn beat(&self, at: usize) {
         let gateway = &self.gateways[at];
         let applied = gateway.index.applied();
-        self.store.beat(gateway.replica, &format!("gateway-{at}"), applied.as_deref(), None, None).await.unwrap();
+        self.store
+            .beat(gateway.replica, &format!("gateway-{at}"), applied.as_deref(), None, None, system::now())
+            .await
+            .unwrap();
     }
 
     async fn list(&self) -> Vec<(String, Option<i64>)> {

@@ -1,13 +1,13 @@
 //! A follower whose store is not of the history any more that it has applied: after a fail-over that lost commits, or a
 //! restore. The numbers go back, or are passed again with other contents.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bento_gateway::{
     domain::{audit::Action, routing::Declared, token::SecretRecord},
     index::follow::{Follower, Index},
     store::SharedStore,
-    system,
+    system::{self, clock::ClockReading},
 };
 use tokio::sync::watch;
 
@@ -38,7 +38,7 @@ impl Followed {
 
     async fn catch_up(&mut self) {
         self.follower.catch_up().await.unwrap();
-        self.index.freshness.mark_fresh(Instant::now(), None);
+        self.index.freshness.mark_fresh(ClockReading::now(), None);
         let latest = self.store.snapshot().await.unwrap().head(None).await.unwrap().latest;
         assert_eq!(self.index.applied().as_deref(), Some(&latest));
     }

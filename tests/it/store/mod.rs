@@ -21,6 +21,7 @@ mod sqlite;
 mod token_names;
 mod tokens;
 mod traffic;
+mod usage;
 mod users;
 mod verbs;
 

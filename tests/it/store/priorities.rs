@@ -13,7 +13,7 @@ use bento_gateway::{
         audit::{Action, Actor},
         rights::Grantor,
     },
-    store::{Cursor, Priority, SharedStore, Snapshot},
+    store::{Cursor, Priority, Reader, SharedStore, Snapshot},
     system,
 };
 use tokio::{
@@ -30,6 +30,7 @@ behaviours!(
     readers_of_one_priority_take_no_connections_of_another,
     an_urgent_change_comes_before_all_that_queue,
     nobody_queues_urgent_changes_before_all_others,
+    nobody_queues_readings_before_all_others,
     what_is_committed_meanwhile_is_in_no_snapshot,
 );
 
@@ -63,6 +64,9 @@ async fn readers_of_one_priority_take_no_connections_of_another(under_test: Stor
     assert_eq!(store.change_seq().await.unwrap(), latest.seq);
 }
 
+/// For a task to have asked its store, with a connection that is opened for it, on a busy machine.
+const ENOUGH: Duration = Duration::from_millis(500);
+
 async fn an_urgent_change_comes_before_all_that_queue(under_test: StoreUnderTest) {
     const QUEUE: usize = 20;
     let store = under_test.open().await;
@@ -76,13 +80,13 @@ async fn an_urgent_change_comes_before_all_that_queue(under_test: StoreUnderTest
         let store = store.clone();
         queue.spawn(async move { insert(&store, &token(owner, &number.to_string())).await });
     }
-    sleep(Duration::from_millis(200)).await;
+    sleep(ENOUGH).await;
     let urgent = store.at(Priority::Urgent);
     urgent.change_seq().await.expect("it connects");
     let revoking = tokio::spawn(async move {
         urgent.revoke_token(record.uid, system::now(), &event(Action::TokenRevoked)).await.unwrap();
     });
-    sleep(Duration::from_millis(200)).await;
+    sleep(ENOUGH).await;
     drop(first);
 
     revoking.await.unwrap();
@@ -108,7 +112,7 @@ async fn nobody_queues_urgent_changes_before_all_others(under_test: StoreUnderTe
             done.fetch_add(1, SeqCst);
         });
     }
-    sleep(Duration::from_millis(200)).await;
+    sleep(ENOUGH).await;
     let changing = tokio::spawn({
         let (store, done) = (store.clone(), done.clone());
         async move {
@@ -118,12 +122,47 @@ async fn nobody_queues_urgent_changes_before_all_others(under_test: StoreUnderTe
             before
         }
     });
-    sleep(Duration::from_millis(200)).await;
+    sleep(ENOUGH).await;
     drop(first);
 
     let before = changing.await.unwrap();
     assert!(before <= 2, "{before} of {QUEUE} came first");
     queue.join_all().await;
+}
+
+async fn nobody_queues_readings_before_all_others(under_test: StoreUnderTest) {
+    const QUEUE: usize = 40;
+    let store = under_test.open().await;
+    let (greedy, other) = (owner(&store).await, owner(&store).await);
+    for priority in [Priority::Urgent, Priority::Ordinary] {
+        let of = |user| store.at(priority).read_by(Reader::User(user));
+        let mut taken = take_all(&store.at(priority)).await;
+        let half = (taken.len() / 2).max(1);
+        let (mut queue, done) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..QUEUE {
+            // Each request has a store of its own.
+            let (store, done) = (of(greedy), done.clone());
+            queue.spawn(async move {
+                store.user(greedy).await.unwrap();
+                done.fetch_add(1, SeqCst);
+            });
+        }
+        sleep(ENOUGH).await;
+        let reading = tokio::spawn({
+            let (store, done) = (of(other), done.clone());
+            async move {
+                store.user(other).await.unwrap();
+                done.load(SeqCst)
+            }
+        });
+        sleep(ENOUGH).await;
+        // One connection for all of them.
+        taken.pop();
+        let before = reading.await.unwrap();
+        assert!(before <= half + 1, "{priority:?}: {before} of {QUEUE} came first");
+        drop(taken);
+        queue.join_all().await;
+    }
 }
 
 async fn what_is_committed_meanwhile_is_in_no_snapshot(under_test: StoreUnderTest) {

@@ -281,6 +281,9 @@ async fn tokens_that_open_a_deployment(under_test: StoreUnderTest) {
         ("exact", mine, "deployment:team-a", None),
         ("prefix", other, "deployment:team-*", Some(later(now))),
         ("all", mine, "deployment:*", None),
+        ("operator", other, "deployment:team-a:operations", None),
+        ("operators", other, "deployment:team-*:operations", None),
+        ("others", other, "deployment:team-ab:operations", None),
         ("longer", mine, "deployment:team-ab", None),
         ("manager", mine, "api", None),
         ("expired", mine, "deployment:*", Some(now)),
@@ -293,7 +296,7 @@ async fn tokens_that_open_a_deployment(under_test: StoreUnderTest) {
         names.sort();
         (names.join(" "), page.total)
     };
-    assert_eq!(opening(None, 10).await, ("all exact prefix".to_owned(), 3));
+    assert_eq!(opening(None, 10).await, ("all exact operator operators prefix".to_owned(), 5));
     assert_eq!(opening(Some(mine), 10).await, ("all exact".to_owned(), 2));
-    assert_eq!(opening(None, 1).await.1, 3);
+    assert_eq!(opening(None, 1).await.1, 5);
 }

@@ -246,15 +246,15 @@ impl Notes {
             notes.resize_with(count, Note::default);
             notes[peer.number].stream = Some(peer.stream.try_clone().unwrap());
         }
-        let mut answered = 0;
-        let mut bytes = Vec::new();
+        // What is not read to its end yet, and how many requests of it are answered.
+        let (mut bytes, mut answered) = (Vec::new(), 0);
         while peer.stream.peek(&mut [0]).is_ok_and(|size| size > 0) {
             {
                 // What is read is noted before anybody looks.
                 let mut notes = self.0.lock().unwrap();
                 peer.fill();
+                notes[peer.number].bytes.extend_from_slice(&peer.buffer);
                 bytes.append(&mut peer.buffer);
-                notes[peer.number].bytes.clone_from(&bytes);
             }
             let reading = STRICT.read(&bytes);
             for request in &reading.requests[answered..] {
@@ -262,8 +262,11 @@ impl Notes {
                 peer.send(response(200, &[], body));
             }
             answered = reading.requests.len();
-            if matches!(reading.rest, Rest::Nonsense(_)) {
-                break;
+            match reading.rest {
+                // A connection carries thousands.
+                Rest::Nothing => (bytes, answered) = (Vec::new(), 0),
+                Rest::Partial(_) => {}
+                Rest::Nonsense(_) => break,
             }
         }
         peer.close();

@@ -1,5 +1,7 @@
 //! Fields by which a caller could pretend to be somebody else, and the ways to write their names.
 
+use std::sync::LazyLock;
+
 use super::case::{CHUNKS, Case, Fields, fields, forward, get, open, part, post, stream};
 use crate::harness::pair::HOST;
 
@@ -32,24 +34,25 @@ const BY_BEGINNING: &[&str] = &[
 /// The published list.
 const DOCUMENT: &str = include_str!("../../../docs/identity-fields.md");
 
-/// What a name of the list is, in lower case, or how it begins: then `true`.
-fn published() -> impl Iterator<Item = (String, bool)> {
+/// What a name of the list is, in lower case, or how it begins: then `true`. Asked of each field that each reader finds.
+static PUBLISHED: LazyLock<Vec<(String, bool)>> = LazyLock::new(|| {
     let (_, list) = DOCUMENT.split_once("\n## ").unwrap();
     let names = list.lines().filter_map(|line| line.strip_prefix("- `")?.strip_suffix('`'));
-    names.map(|name| {
+    let listed = names.map(|name| {
         let name = name.to_ascii_lowercase();
         name.strip_suffix('*').map(|start| (start.to_owned(), true)).unwrap_or((name, false))
-    })
-}
+    });
+    listed.collect()
+});
 
 /// Whether a service believes a field of this name.
 pub fn is_claim(name: &str) -> bool {
-    published().any(|(listed, begins)| if begins { name.starts_with(&listed) } else { name == listed })
+    PUBLISHED.iter().any(|(listed, begins)| if *begins { name.starts_with(listed) } else { name == listed })
 }
 
 /// Names that a service may believe: every one of the list.
 fn names() -> Vec<String> {
-    let listed = published().map(|(name, begins)| if begins { name + "anything" } else { name });
+    let listed = PUBLISHED.iter().map(|(name, begins)| if *begins { format!("{name}anything") } else { name.clone() });
     let names: Vec<_> = listed.chain(BY_BEGINNING.iter().map(|&name| name.to_owned())).collect();
     assert!(names.len() > 100 && BY_BEGINNING.iter().all(|name| is_claim(name)), "{names:?}");
     names

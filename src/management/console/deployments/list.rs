@@ -19,8 +19,13 @@ struct DeploymentsPage {
 }
 
 pub async fn list(visitor: SignedIn) -> PageResult {
-    let listed = deployments::list(&visitor.context()).await?;
-    let elsewhere = deployments::declared_elsewhere(&visitor.context(), &listed).await?;
+    let mut listed = deployments::list(&visitor.context()).await?;
+    let mut elsewhere = deployments::declared_elsewhere(&visitor.context(), &listed).await?;
+    // What this gateway does not serve is for those who could change that.
+    if !visitor.is_admin() {
+        listed.retain(|listed| !listed.shadowed);
+        elsewhere.clear();
+    }
     let page = DeploymentsPage {
         shell: Shell::new(&visitor, "deployments"),
         rows: rows(&visitor, &listed).await?,

@@ -1,100 +1,126 @@
-//! What the claims of a provider mean: whose an ID token is, who may sign in, and what role they have.
+//! Claims as providers write them. Each is read by itself, and only where it is used: one of a kind that says nothing is none.
 
-use std::collections::HashMap;
+use serde_json::{Map, Value};
 
-use serde_json::Value;
+use crate::domain::timestamp::Timestamp;
 
-use crate::{config::OidcConfig, domain::user::Role};
+/// All claims, as they came.
+pub type Said = Map<String, Value>;
 
-/// In `allowed_values`: everybody whom the provider knows may sign in.
-const EVERYBODY: &str = "*";
-
-/// Whether an ID token whose audiences include `client` was issued to it (OpenID Connect Core 1.0 § 3.1.3.7, steps 3 to 5).
-/// With further audiences, `azp` has to say so: otherwise another of them may be passing on a token of its own.
-pub fn issued_to(client: &str, audiences: usize, azp: Option<&str>) -> bool {
-    azp.map_or(audiences == 1, |azp| azp == client)
+/// A claim that is there and says nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the claim {claim} cannot be read: it should be {expected}, and is {found}")]
+pub struct Unreadable {
+    claim: &'static str,
+    expected: &'static str,
+    found: &'static str,
 }
 
-/// `None`: they may not sign in. `Some(None)`: the provider says nothing about roles, and the role stays as it is.
-pub fn role(config: &OidcConfig, claims: &HashMap<String, Value>) -> Option<Option<Role>> {
-    let everybody = config.allowed_values.iter().any(|value| value == EVERYBODY);
-    let Some(claim) = &config.role_claim else { return everybody.then_some(None) };
-    let Some(values) = values(claims, claim) else {
-        tracing::warn!(claim, "the provider sent no readable role claim; the role stays as it is");
-        return everybody.then_some(None);
-    };
-    let has = |wanted: &[String]| wanted.iter().any(|wanted| values.contains(&wanted.as_str()));
-    let admin = has(&config.admin_values);
-    if !admin && !everybody && !has(&config.allowed_values) {
-        return None;
+// === kinds ===
+
+/// `None`, here and below: it is missing or null.
+///
+/// # Errors
+/// It is of another kind, here and below.
+pub fn text<'a>(said: &'a Said, claim: &'static str) -> Result<Option<&'a str>, Unreadable> {
+    match said.get(claim) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(Unreadable::new(claim, "a text", other)),
     }
-    if config.admin_values.is_empty() { Some(None) } else { Some(Some(if admin { Role::Admin } else { Role::Member })) }
 }
 
-/// The texts of a claim: of that very name, or else below the path that its dots make (Keycloak's `realm_access.roles`).
-/// `None`: it is missing or of another kind, which states nothing. An empty list states that there is none.
-pub fn values<'a>(claims: &'a HashMap<String, Value>, claim: &str) -> Option<Vec<&'a str>> {
-    let nested = || {
-        let mut path = claim.split('.');
-        let first = claims.get(path.next()?)?;
-        path.try_fold(first, |value, name| value.get(name))
+/// True and false are also written as texts (Cognito: `"true"`, others `"True"`) or numbers.
+pub fn flag(said: &Said, claim: &'static str) -> Result<Option<bool>, Unreadable> {
+    let Some(value) = said.get(claim).filter(|value| !value.is_null()) else { return Ok(None) };
+    let written = match value {
+        Value::String(text) => text.to_ascii_lowercase(),
+        other => other.to_string(),
     };
-    match claims.get(claim).or_else(nested)? {
-        Value::String(value) => Some(vec![value]),
-        Value::Array(values) => Some(values.iter().filter_map(Value::as_str).collect()),
+    match &*written {
+        "true" | "1" => Ok(Some(true)),
+        "false" | "0" => Ok(Some(false)),
+        _ => Err(Unreadable::new(claim, "true or false", value)),
+    }
+}
+
+/// Seconds since 1970, as a number or text, or a date as text.
+pub fn time(said: &Said, claim: &'static str) -> Result<Option<Timestamp>, Unreadable> {
+    let Some(value) = said.get(claim).filter(|value| !value.is_null()) else { return Ok(None) };
+    let read = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => match text.trim().parse() {
+            Ok(seconds) => Some(seconds),
+            Err(_) => return Timestamp::parse(text).map(Some).ok_or_else(|| Unreadable::new(claim, "a time", value)),
+        },
         _ => None,
+    };
+    let seconds = read.filter(|seconds| seconds.is_finite()).ok_or_else(|| Unreadable::new(claim, "a time", value))?;
+    // A number beyond the range becomes its end.
+    #[allow(clippy::cast_possible_truncation, reason = "as said")]
+    Ok(Some(Timestamp::from_millis((seconds * 1000.0) as i64)))
+}
+
+/// One as text, or a list. What is no text in it is an audience all the same, and not us.
+pub fn audiences(said: &Said) -> Result<Option<Vec<&str>>, Unreadable> {
+    match said.get("aud") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(one)) => Ok(Some(vec![one])),
+        Some(Value::Array(all)) => Ok(Some(all.iter().map(|one| one.as_str().unwrap_or_default()).collect())),
+        Some(other) => Err(Unreadable::new("aud", "a text or a list of texts", other)),
+    }
+}
+
+/// What was read; what says nothing counts as missing, and the log names it.
+pub fn or_missing<T>(read: Result<Option<T>, Unreadable>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        tracing::warn!(%error, "what the provider says is taken as if the claim were missing");
+        None
+    })
+}
+
+impl Unreadable {
+    /// Not what `value` is: it may be personal.
+    fn new(claim: &'static str, expected: &'static str, value: &Value) -> Self {
+        let found = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "true or false",
+            Value::Number(_) => "a number",
+            Value::String(_) => "another text",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+        };
+        Self { claim, expected, found }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn config(role_claim: Option<&str>, admin: &[&str], allowed: &[&str]) -> OidcConfig {
-        let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-        OidcConfig {
-            issuer: "https://id.test".to_owned(),
-            client_id: "gateway".to_owned(),
-            client_secret: None,
-            label: String::new(),
-            scopes: Vec::new(),
-            role_claim: role_claim.map(str::to_owned),
-            admin_values: texts(admin),
-            allowed_values: texts(allowed),
-            passwords: false,
-            trust_email: false,
+    pub fn said(value: Value) -> Said {
+        let Value::Object(said) = value else { panic!("{value}") };
+        said
+    }
+
+    #[test]
+    fn true_is_written_in_many_ways() {
+        for (expected, written) in [
+            (Some(true), [json!(true), json!("true"), json!("True"), json!(1), json!("1")]),
+            (Some(false), [json!(false), json!("false"), json!("FALSE"), json!(0), json!("0")]),
+        ] {
+            for value in written {
+                assert_eq!(flag(&said(json!({ "email_verified": value })), "email_verified"), Ok(expected), "{value}");
+            }
         }
-    }
-
-    #[test]
-    fn roles_follow_the_claim_and_its_absence_states_nothing() {
-        let claims = |value: Value| HashMap::from([("groups".to_owned(), value)]);
-        let both = config(Some("groups"), &["ops"], &["ml"]);
-        assert_eq!(role(&both, &claims(serde_json::json!(["ml", "ops"]))), Some(Some(Role::Admin)));
-        assert_eq!(role(&both, &claims(serde_json::json!("ml"))), Some(Some(Role::Member)));
-        assert_eq!(role(&both, &claims(serde_json::json!(["sales"]))), None);
-        assert_eq!(role(&both, &HashMap::new()), None);
-        assert_eq!(role(&config(None, &[], &["*"]), &HashMap::new()), Some(None));
-        let anybody = config(Some("groups"), &["ops"], &["*"]);
-        assert_eq!(role(&anybody, &HashMap::new()), Some(None));
-        assert_eq!(role(&anybody, &claims(serde_json::json!(null))), Some(None));
-        assert_eq!(role(&anybody, &claims(serde_json::json!([]))), Some(Some(Role::Member)));
-        assert_eq!(role(&config(Some("groups"), &[], &["ml"]), &claims(serde_json::json!("ml"))), Some(None));
-    }
-
-    #[test]
-    fn a_literal_name_comes_before_a_path() {
-        let nested = serde_json::json!({ "roles": ["ops"] });
-        let mut claims = HashMap::from([("realm_access".to_owned(), nested)]);
-        assert_eq!(values(&claims, "realm_access.roles"), Some(vec!["ops"]));
-        assert_eq!(values(&claims, "realm_access.groups"), None);
-        claims.insert("realm_access.roles".to_owned(), serde_json::json!("literal"));
-        assert_eq!(values(&claims, "realm_access.roles"), Some(vec!["literal"]));
-    }
-
-    #[test]
-    fn a_token_of_several_audiences_says_to_whom_it_was_issued() {
-        assert!(issued_to("gw", 1, None) && issued_to("gw", 2, Some("gw")));
-        assert!(!issued_to("gw", 2, None) && !issued_to("gw", 1, Some("app")) && !issued_to("gw", 2, Some("app")));
+        for nothing in [json!({}), json!({ "email_verified": null })] {
+            assert_eq!(flag(&said(nothing), "email_verified"), Ok(None));
+        }
+        for value in [json!(""), json!("yes"), json!(2), json!([true]), json!({})] {
+            let error = flag(&said(json!({ "email_verified": value })), "email_verified").unwrap_err();
+            assert!(error.to_string().starts_with("the claim email_verified cannot be read"), "{error}");
+        }
     }
 }

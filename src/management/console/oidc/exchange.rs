@@ -1,26 +1,32 @@
 //! From the code that a browser brings back to what the provider says about its user.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use openidconnect::{
-    AuthorizationCode, ClaimsVerificationError, IdTokenClaims, Nonce, OAuth2TokenResponse, PkceCodeVerifier,
-    TokenResponse, UserInfoClaims, core::CoreGenderClaim,
-};
+use openidconnect::{AuthorizationCode, PkceCodeVerifier};
 
 use super::{
     FlowError,
     begun::Begun,
-    claims::{issued_to, role, values},
-    provider::{Asker, IdToken, Known, OtherClaims, Providers, Tokens},
+    claims::{Said, flag, or_missing, text},
+    id_token::Expected,
+    provider::{Asker, Known, Providers},
+    roles::{lacks_role, role},
+    signed::Signed,
+    tokens::Tokens,
+    userinfo,
 };
-use crate::{config::OidcConfig, domain::session::Identity, service::oidc::Claims};
-
-type Said = IdTokenClaims<OtherClaims, CoreGenderClaim>;
+use crate::{
+    config::OidcConfig,
+    domain::{session::Identity, timestamp::Timestamp},
+    service::oidc::Claims,
+    system::clock::ClockReading,
+};
 
 pub struct Exchange<'a> {
     pub config: &'a OidcConfig,
     pub providers: &'a Providers,
     pub redirect_uri: String,
+    pub now: Timestamp,
 }
 
 /// What the gateway uses of the claims.
@@ -29,27 +35,38 @@ struct Person {
     /// `None`: the provider does not say.
     verified: Option<bool>,
     name: Option<String>,
-    other: OtherClaims,
+    /// All claims, those of the ID token first: `role_claim` may name one.
+    said: Vec<Said>,
 }
 
 impl Exchange<'_> {
     /// `None`: the provider vouches for somebody who may not sign in here.
     pub async fn claims(&self, begun: &Begun, code: String) -> Result<Option<Claims>, FlowError> {
-        let known = self.providers.get(self.config, Instant::now()).await?;
+        let known = self.providers.get(self.config, ClockReading::now()).await?;
         let asker = known.asker();
         let tokens = self.tokens(&known, &asker, begun, code).await?;
-        let id_token = tokens.id_token().ok_or_else(|| FlowError::Invalid("it has no ID token".to_owned()))?;
-        let said = self.verified(&known, id_token, &Nonce::new(begun.nonce.clone())).await?;
-        let party = said.authorized_party().map(|party| party.as_str());
-        if !issued_to(&self.config.client_id, said.audiences().len(), party) {
-            let text = "its ID token was issued to another client (azp), or to several without saying to which";
-            return Err(FlowError::Invalid(text.to_owned()));
+        let id_token = tokens.id_token.as_deref().ok_or_else(|| FlowError::Invalid("it has no ID token".to_owned()))?;
+        let said = self.verified(&known, id_token).await?;
+        let expected = self.expected(&known, &begun.nonce);
+        let subject = expected.subject(&said)?;
+        let mut person = Person::of(said);
+        if person.lacks_something(self.config) {
+            match userinfo::ask(&known, &asker, &tokens, &expected, &subject).await {
+                Ok(Some(told)) => person.complete(told),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "single sign-on goes on without the provider's userinfo, which cannot be read");
+                }
+            }
         }
-        let person = self.person(&known, &asker, &tokens, &said).await?;
-        let identity = Identity { issuer: self.config.issuer.clone(), subject: said.subject().to_string() };
-        let Some(role) = role(self.config, &person.other.0) else { return Ok(None) };
+        let identity = Identity { issuer: self.config.issuer.clone(), subject };
+        let Some(role) = role(self.config, &person.said) else { return Ok(None) };
         let email_verified = person.verified.unwrap_or(self.config.trust_email);
         Ok(Some(Claims { identity, email: person.email, email_verified, name: person.name, role }))
+    }
+
+    fn expected<'a>(&'a self, known: &'a Known, nonce: &'a str) -> Expected<'a> {
+        Expected { issuer: known.metadata().issuer().as_str(), client: &self.config.client_id, nonce, now: self.now }
     }
 
     async fn tokens(&self, known: &Known, asker: &Asker, begun: &Begun, code: String) -> Result<Tokens, FlowError> {
@@ -59,70 +76,38 @@ impl Exchange<'_> {
         exchange.request_async(asker).await.map_err(|error| asker.refused(error))
     }
 
-    /// The claims of the ID token, if the provider has signed it for this sign-in. Providers change their keys, so that one
-    /// which is not among the known ones may be new.
-    async fn verified(&self, known: &Arc<Known>, token: &IdToken, nonce: &Nonce) -> Result<Said, FlowError> {
-        match self.verify(known, token, nonce)? {
-            Ok(said) => Ok(said),
-            Err(ClaimsVerificationError::SignatureVerification(_)) => {
-                let newer = self.providers.newer(known, Instant::now()).await?;
-                self.verify(&newer, token, nonce)?.map_err(|error| FlowError::invalid(&error))
-            }
-            Err(error) => Err(FlowError::invalid(&error)),
+    /// The claims of the ID token, if the provider has signed it. Providers change their keys, so that one which is not among
+    /// the known ones may be new.
+    async fn verified(&self, known: &Arc<Known>, id_token: &str) -> Result<Said, FlowError> {
+        let signed = Signed::parse(id_token)?;
+        if let Ok(said) = signed.claims(known) {
+            return Ok(said.clone());
         }
-    }
-
-    fn verify(
-        &self,
-        known: &Known,
-        token: &IdToken,
-        nonce: &Nonce,
-    ) -> Result<Result<Said, ClaimsVerificationError>, FlowError> {
-        let provider = known.client(&self.redirect_uri)?;
-        // Which further audiences there may be, `issued_to` says, which knows `azp`.
-        let verifier = provider.id_token_verifier().set_other_audience_verifier_fn(|_| true);
-        Ok(token.claims(&verifier, nonce).cloned())
-    }
-
-    /// Many providers put claims into the ID token only on request, and always into the UserInfo response.
-    async fn person(&self, known: &Known, asker: &Asker, tokens: &Tokens, said: &Said) -> Result<Person, FlowError> {
-        let mut person = Person {
-            email: said.email().map(|email| email.to_string()),
-            verified: said.email_verified(),
-            name: said.name().and_then(|name| name.get(None)).map(|name| name.to_string()),
-            other: said.additional_claims().clone(),
-        };
-        let lacks_role = self.config.role_claim.as_ref().is_some_and(|claim| values(&person.other.0, claim).is_none());
-        if person.email.is_some() && person.verified.is_some() && person.name.is_some() && !lacks_role {
-            return Ok(person);
-        }
-        let subject = Some(said.subject().clone());
-        let provider = known.client(&self.redirect_uri)?;
-        let Ok(request) = provider.user_info(tokens.access_token().clone(), subject) else { return Ok(person) };
-        let told: Result<UserInfoClaims<OtherClaims, CoreGenderClaim>, _> = request.request_async(asker).await;
-        match told {
-            Ok(told) => person.complete(&told),
-            Err(error) => {
-                let error = asker.unread(error);
-                tracing::warn!(%error, "single sign-on goes on without the provider's userinfo, which cannot be read");
-            }
-        }
-        Ok(person)
+        let newer = self.providers.newer(known, ClockReading::now()).await?;
+        signed.claims(&newer).cloned().map_err(|error| FlowError::invalid(&error))
     }
 }
 
 impl Person {
-    fn complete(&mut self, told: &UserInfoClaims<OtherClaims, CoreGenderClaim>) {
-        let address = told.email().map(|email| email.to_string());
+    fn of(all: Said) -> Self {
+        let stated = |claim| or_missing(text(&all, claim)).filter(|text| !text.is_empty()).map(str::to_owned);
+        let (email, name) = (stated("email"), stated("name"));
+        Self { email, verified: or_missing(flag(&all, "email_verified")), name, said: vec![all] }
+    }
+
+    /// Many providers put claims into the ID token only on request, and always into userinfo.
+    fn lacks_something(&self, config: &OidcConfig) -> bool {
+        let lacks_role = self.said.iter().all(|said| lacks_role(config, said));
+        self.email.is_none() || self.verified.is_none() || self.name.is_none() || lacks_role
+    }
+
+    fn complete(&mut self, told: Said) {
+        let told = Self::of(told);
         // What it says of another address than the ID token's proves nothing about this one.
-        if self.email.is_none() || (self.verified.is_none() && self.email == address) {
-            (self.email, self.verified) = (address, told.email_verified());
+        if self.email.is_none() || (self.verified.is_none() && self.email == told.email) {
+            (self.email, self.verified) = (told.email, told.verified);
         }
-        if self.name.is_none() {
-            self.name = told.name().and_then(|name| name.get(None)).map(|name| name.to_string());
-        }
-        for (claim, value) in &told.additional_claims().0 {
-            self.other.0.entry(claim.clone()).or_insert_with(|| value.clone());
-        }
+        self.name = self.name.take().or(told.name);
+        self.said.extend(told.said);
     }
 }

@@ -6,9 +6,14 @@
 mod begun;
 mod claims;
 mod exchange;
+mod id_token;
 mod provider;
+mod roles;
+mod signed;
+mod tokens;
+mod userinfo;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::{
     extract::{Query, RawQuery},
@@ -30,7 +35,8 @@ use crate::{
     config::OidcConfig,
     http::cookie,
     management::error::ApiError,
-    service::{deployments::address, oidc},
+    service::{Kind, deployments::address, oidc},
+    system::clock::ClockReading,
 };
 
 /// Longest time between leaving for the provider and coming back.
@@ -63,13 +69,16 @@ pub enum FlowError {
     Invalid(String),
 }
 
+/// In the audit trail.
+const METHOD: &str = "single sign-on";
+
 /// Sends the browser to the provider.
 pub async fn begin(visitor: Anonymous, Query(Next { next }): Query<Next>) -> PageResult {
     let Some(config) = &visitor.config.management.oidc else { return Ok(not_configured()) };
     let limits = &visitor.management.limits;
     limits.sign_on_starts.allow(visitor.network())?;
     let _inside = visitor.enter(&limits.provider, visitor.network())?;
-    let known = visitor.management.providers.get(config, Instant::now()).await;
+    let known = visitor.management.providers.get(config, ClockReading::now()).await;
     let provider = match known.and_then(|known| known.client(&redirect_uri(&visitor))) {
         Ok(provider) => provider,
         Err(error) => return Ok(failed(&error)),
@@ -116,19 +125,26 @@ async fn come_back(visitor: &Anonymous, config: &OidcConfig, came: CameBack, beg
     let limits = &visitor.management.limits;
     limits.sign_on_returns.allow(visitor.network())?;
     let inside = visitor.enter(&limits.provider, visitor.network())?;
-    let exchange = Exchange { config, providers: &visitor.management.providers, redirect_uri: redirect_uri(visitor) };
+    let providers = &visitor.management.providers;
+    let exchange = Exchange { config, providers, redirect_uri: redirect_uri(visitor), now: visitor.now };
     let claims = match exchange.claims(begun, came.code).await {
         Ok(claims) => claims,
         Err(error) => return Ok(failed(&error)),
     };
+    let refused = || visitor.refused_sign_in(METHOD, None);
     let Some(claims) = claims else {
+        refused();
         let text = "Your account is not allowed to sign in here. Contact an admin.";
         return Ok(page::message(StatusCode::FORBIDDEN, "Access denied", text));
     };
-    let known = oidc::user(&inside.context(), &claims).await?;
+    let known = oidc::user(&inside.context(), &claims).await;
+    let known = known.inspect_err(|error| {
+        if error.kind() == Kind::Forbidden {
+            refused()
+        }
+    })?;
     let (user, afterwards) = inside.settle(known).await;
-    let begin =
-        async |inside: Inside<'_>, _| Ok(sign_in::begin(&inside, &user, "single sign-on", local(&begun.next)).await?);
+    let begin = async |inside: Inside<'_>, _| Ok(sign_in::begin(&inside, &user, METHOD, local(&begun.next)).await?);
     afterwards.page("Your account has been updated. Sign in again.".to_owned(), begin).await
 }
 

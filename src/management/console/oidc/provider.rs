@@ -2,33 +2,31 @@
 //! they are old or an ID token is signed with a key that is not among them; sign-ins at the same time read them once.
 
 use std::{
-    collections::HashMap,
     error::Error,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use openidconnect::{
-    AdditionalClaims, AsyncHttpClient, AuthType, Client, ClientId, ClientSecret, DiscoveryError, EmptyExtraTokenFields,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdTokenFields, IssuerUrl, RedirectUrl,
-    RequestTokenError, StandardErrorResponse, StandardTokenResponse, UserInfoError,
+    AsyncHttpClient, AuthType, Client, ClientId, ClientSecret, DiscoveryError, EmptyAdditionalClaims, EndpointMaybeSet,
+    EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IssuerUrl, RedirectUrl, RequestTokenError,
+    StandardErrorResponse,
     core::{
         CoreAuthDisplay, CoreAuthPrompt, CoreClientAuthMethod, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
-        CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreRevocableToken,
-        CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
+        CoreJweContentEncryptionAlgorithm, CoreProviderMetadata, CoreRevocableToken, CoreRevocationErrorResponse,
+        CoreTokenIntrospectionResponse,
     },
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::FlowError;
+use super::{FlowError, tokens::Tokens};
 use crate::{
     config::OidcConfig,
     http::client::{self, ClientError},
+    system::clock::ClockReading,
 };
 
 /// For one request to the provider.
@@ -38,23 +36,9 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 /// How soon another signature that no known key fits has it read again.
 const MIN_AGE: Duration = Duration::from_secs(60);
 
-/// All claims beside the standard ones; `role_claim` names one of them.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct OtherClaims(pub HashMap<String, Value>);
-
-impl AdditionalClaims for OtherClaims {}
-
-type Fields = IdTokenFields<
-    OtherClaims,
-    EmptyExtraTokenFields,
-    CoreGenderClaim,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJwsSigningAlgorithm,
->;
-
-/// The library's client with our claims, its endpoints as discovery leaves them.
+/// The library's client, its endpoints as discovery leaves them.
 pub type Provider = Client<
-    OtherClaims,
+    EmptyAdditionalClaims,
     CoreAuthDisplay,
     CoreGenderClaim,
     CoreJweContentEncryptionAlgorithm,
@@ -72,9 +56,6 @@ pub type Provider = Client<
     EndpointMaybeSet,
     EndpointMaybeSet,
 >;
-pub type Tokens = StandardTokenResponse<Fields, CoreTokenType>;
-pub type IdToken =
-    openidconnect::IdToken<OtherClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
 type TokenError = RequestTokenError<ClientError, StandardErrorResponse<CoreErrorResponseType>>;
 
 /// The one provider of the configuration, as far as it is known.
@@ -92,7 +73,7 @@ struct State {
     /// Why it said nothing when it was asked last. `None`: it did, or was not asked.
     failure: Option<FlowError>,
     /// When it was asked last because a key was missing.
-    searched: Option<Instant>,
+    searched: Option<ClockReading>,
 }
 
 pub struct Known {
@@ -100,7 +81,7 @@ pub struct Known {
     metadata: CoreProviderMetadata,
     /// Keeps its connections from one sign-in to the next.
     http: client::Outward,
-    read_at: Instant,
+    read_at: ClockReading,
 }
 
 /// Sends the library's requests, and knows for the log which was the last.
@@ -112,7 +93,7 @@ pub struct Asker {
 impl Providers {
     /// # Errors
     /// The provider cannot be asked, or says what cannot be read.
-    pub async fn get(&self, config: &OidcConfig, now: Instant) -> Result<Arc<Known>, FlowError> {
+    pub async fn get(&self, config: &OidcConfig, now: ClockReading) -> Result<Arc<Known>, FlowError> {
         self.read(config, now, None).await
     }
 
@@ -120,14 +101,14 @@ impl Providers {
     ///
     /// # Errors
     /// As above.
-    pub async fn newer(&self, seen: &Arc<Known>, now: Instant) -> Result<Arc<Known>, FlowError> {
+    pub async fn newer(&self, seen: &Arc<Known>, now: ClockReading) -> Result<Arc<Known>, FlowError> {
         self.read(&seen.config, now, Some(seen)).await
     }
 
     async fn read(
         &self,
         config: &OidcConfig,
-        now: Instant,
+        now: ClockReading,
         seen: Option<&Arc<Known>>,
     ) -> Result<Arc<Known>, FlowError> {
         let asked = self.asked.load(Relaxed);
@@ -154,8 +135,8 @@ impl Providers {
 }
 
 impl State {
-    fn serves(&self, known: &Arc<Known>, now: Instant, seen: Option<&Arc<Known>>) -> bool {
-        let younger = |than: Duration| move |at: Instant| now.saturating_duration_since(at) < than;
+    fn serves(&self, known: &Arc<Known>, now: ClockReading, seen: Option<&Arc<Known>>) -> bool {
+        let younger = |than: Duration| move |at: ClockReading| now.since(at) < than;
         match seen {
             None => younger(MAX_AGE)(known.read_at),
             Some(seen) => !Arc::ptr_eq(known, seen) || self.searched.is_some_and(younger(MIN_AGE)),
@@ -164,11 +145,20 @@ impl State {
 }
 
 impl Known {
-    async fn read(config: &OidcConfig, now: Instant) -> Result<Self, FlowError> {
+    async fn read(config: &OidcConfig, now: ClockReading) -> Result<Self, FlowError> {
         let http = client::outward(TIMEOUT)
             .map_err(|error| FlowError::Provider(format!("this machine has no root certificates: {error}")))?;
         let metadata = discover(config, &Asker::new(http.clone())).await?;
         Ok(Self { config: config.clone(), metadata, http, read_at: now })
+    }
+
+    pub fn metadata(&self) -> &CoreProviderMetadata {
+        &self.metadata
+    }
+
+    /// `client_secret`.
+    pub fn secret(&self) -> Option<&str> {
+        self.config.client_secret.as_ref().map(|secret| secret.expose())
     }
 
     pub fn asker(&self) -> Asker {
@@ -186,7 +176,7 @@ impl Known {
                 && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
         });
         let config = &self.config;
-        let secret = config.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned()));
+        let secret = self.secret().map(|secret| ClientSecret::new(secret.to_owned()));
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| FlowError::unusable(&error))?;
         let client = Client::from_provider_metadata(metadata, ClientId::new(config.client_id.clone()), secret);
         let auth = if posts { AuthType::RequestBody } else { AuthType::BasicAuth };
@@ -228,15 +218,8 @@ impl Asker {
         }
     }
 
-    /// The same for a person.
-    pub fn unread(&self, error: UserInfoError<ClientError>) -> FlowError {
-        match error {
-            UserInfoError::Parse(error) => self.said(&place(error.path(), error.inner())),
-            error => self.failed(&error),
-        }
-    }
-
-    fn said(&self, why: &str) -> FlowError {
+    /// What was asked last, and why that has not worked.
+    pub fn said(&self, why: &str) -> FlowError {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         FlowError::Provider(if last.is_empty() { why.to_owned() } else { format!("{last}: {why}") })
     }
@@ -347,24 +330,24 @@ mod tests {
         let stub = Arc::<Stub>::default();
         let asked = || stub.discoveries.load(Relaxed);
         let config = start(Arc::clone(&stub)).await;
-        let (providers, now) = (Providers::default(), Instant::now());
+        let (providers, now) = (Providers::default(), ClockReading::now());
         let both = tokio::join!(providers.get(&config, now), providers.get(&config, now));
         let (known, other) = (both.0.unwrap(), both.1.unwrap());
         assert!(Arc::ptr_eq(&known, &other) && asked() == 1);
-        providers.get(&config, now + MAX_AGE - MIN_AGE).await.unwrap();
+        providers.get(&config, now.after(MAX_AGE - MIN_AGE)).await.unwrap();
         assert_eq!(asked(), 1);
-        let known = providers.get(&config, now + MAX_AGE).await.unwrap();
+        let known = providers.get(&config, now.after(MAX_AGE)).await.unwrap();
         assert_eq!(asked(), 2);
 
-        let later = now + MAX_AGE + MIN_AGE;
+        let later = now.after(MAX_AGE + MIN_AGE);
         let newer = providers.newer(&known, later).await.unwrap();
         assert_eq!(asked(), 3);
         // Somebody else has seen the same as `known`, and one who has seen the newest comes too soon.
         for seen in [&known, &newer] {
-            assert!(Arc::ptr_eq(&providers.newer(seen, later + MIN_AGE / 2).await.unwrap(), &newer));
+            assert!(Arc::ptr_eq(&providers.newer(seen, later.after(MIN_AGE / 2)).await.unwrap(), &newer));
         }
         assert_eq!(asked(), 3);
-        providers.newer(&newer, later + MIN_AGE).await.unwrap();
+        providers.newer(&newer, later.after(MIN_AGE)).await.unwrap();
         assert_eq!(asked(), 4);
         let changed = OidcConfig { client_id: "other".to_owned(), ..config };
         assert_eq!(providers.get(&changed, later).await.unwrap().config, changed);
@@ -376,7 +359,7 @@ mod tests {
         let stub = Arc::<Stub>::default();
         stub.away.store(true, Relaxed);
         let config = start(Arc::clone(&stub)).await;
-        let (providers, now) = (Providers::default(), Instant::now());
+        let (providers, now) = (Providers::default(), ClockReading::now());
         let both = tokio::join!(providers.get(&config, now), providers.get(&config, now));
         let text = both.0.err().unwrap().to_string();
         assert!(text.contains("/.well-known/openid-configuration: ") && text.contains("503"), "{text}");

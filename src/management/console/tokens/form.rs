@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        scope::{DeploymentPattern, Scope, ScopeSet},
+        preset::Preset,
+        scope::{DeploymentPattern, Routes, Scope, ScopeSet},
         timestamp::{DAY, Timestamp},
         token::TokenRecord,
         units::format_duration,
@@ -54,7 +55,7 @@ struct TokenForm {
     deployments: Vec<Choice>,
     narrow: Vec<Choice>,
     narrow_chosen: bool,
-    presets: Vec<Preset>,
+    presets: Vec<Lifetime>,
     /// `None`: a token may live for ever.
     max: Option<String>,
     earliest: String,
@@ -77,7 +78,7 @@ pub struct FormValues {
     /// `keep`, `never`, `date` or a number of days.
     pub expires: String,
     pub date: String,
-    /// Patterns such as `team-*`, which the picker does not offer.
+    /// Patterns such as `team-*`, and closed routes, which the picker does not offer.
     pub patterns: Vec<String>,
     pub current_expiry: String,
     /// The scopes that are ticked, as texts.
@@ -92,7 +93,7 @@ struct Choice {
     chosen: bool,
 }
 
-struct Preset {
+struct Lifetime {
     days: u32,
     label: String,
     chosen: bool,
@@ -109,7 +110,10 @@ pub fn read_scopes(fields: &FormFields) -> Result<Vec<String>, ApiError> {
         scopes.extend(if narrow.is_empty() { vec![Scope::Api.to_string()] } else { narrow });
     }
     if fields.on("endpoint") && fields.text("reach") == "all" {
-        scopes.push(Scope::Deployment(DeploymentPattern::All).to_string());
+        scopes.push(Scope::Deployment(DeploymentPattern::All, Routes::Open).to_string());
+        // All Deployments do not include their closed routes.
+        let operations = fields.all("deployment").filter(|name| name.ends_with(Routes::All.suffix()));
+        scopes.extend(operations.map(|name| format!("deployment:{name}")));
     } else if fields.on("endpoint") {
         let chosen: Vec<&str> = fields.all("deployment").filter(|name| !name.is_empty()).collect();
         if chosen.is_empty() {
@@ -155,15 +159,15 @@ impl FormValues {
             ..Self::default()
         };
         for scope in record.scopes.iter() {
-            let Scope::Deployment(pattern) = scope else {
+            let Scope::Deployment(pattern, routes) = scope else {
                 values.developer = true;
                 continue;
             };
             values.endpoint = true;
-            match pattern {
-                DeploymentPattern::All => values.all = true,
-                DeploymentPattern::Exact(_) => {}
-                DeploymentPattern::Prefix(_) => values.patterns.push(pattern_text(scope)),
+            match (pattern, routes) {
+                (DeploymentPattern::All, Routes::Open) => values.all = true,
+                (DeploymentPattern::Exact(_), Routes::Open) => {}
+                (DeploymentPattern::Prefix(_), _) | (_, Routes::All) => values.patterns.push(pattern_text(scope)),
             }
         }
         values
@@ -181,7 +185,7 @@ impl FormValues {
             all: fields.text("reach") == "all",
             expires: text("expires"),
             date: text("date"),
-            patterns: fields.all("deployment").filter(|name| name.contains('*')).map(str::to_owned).collect(),
+            patterns: fields.all("deployment").filter(|name| name.contains(['*', ':'])).map(str::to_owned).collect(),
             current_expiry: String::new(),
             chosen: deployments.chain(fields.all("narrow").map(str::to_owned)).collect(),
             version: text("version"),
@@ -250,6 +254,8 @@ async fn render(
     problem: Option<String>,
     stored: Vec<(&'static str, String)>,
 ) -> PageResult {
+    let (names, mut values) = (deployment_names(visitor, &values.chosen).await?, values);
+    values.patterns.retain(|pattern| !names.contains(pattern));
     let max = visitor.config.tokens.max_lifetime;
     let after = |days: u32| visitor.now.saturating_add(lifetime(days));
     let sentence = match values.expires.parse::<u32>() {
@@ -259,12 +265,11 @@ async fn render(
     };
     let choice =
         |value: String, label: String, scope: &str| Choice { chosen: values.chosen.contains(scope), value, label };
-    let preset = |days: u32| Preset {
+    let preset = |days: u32| Lifetime {
         days,
         label: if days == 365 { "1 year".to_owned() } else { format!("{days} days") },
         chosen: values.expires == days.to_string(),
     };
-    let names = deployment_names(visitor).await?;
     let page = TokenForm {
         shell: Shell::new(visitor, "tokens"),
         uid: uid.to_owned(),
@@ -286,12 +291,17 @@ async fn render(
     Ok(rendered(status, &page))
 }
 
-/// All that a scope can name: those that are served here, and those of other gateways' configurations.
-async fn deployment_names(visitor: &SignedIn) -> Result<Vec<String>, ApiError> {
+/// All that a scope can name: those that are served here, with their closed routes and without, and those of other gateways'
+/// configurations. Of these members see what they have chosen, in a scope of theirs.
+async fn deployment_names(visitor: &SignedIn, chosen: &HashSet<String>) -> Result<Vec<String>, ApiError> {
     let listed = deployments::list(&visitor.context()).await?;
-    let elsewhere = deployments::declared_elsewhere(&visitor.context(), &listed).await?;
+    let mut elsewhere = deployments::declared_elsewhere(&visitor.context(), &listed).await?;
+    elsewhere.retain(|name| visitor.is_admin() || chosen.contains(&format!("deployment:{name}")));
     let served = listed.iter().filter(|listed| !listed.shadowed).map(|listed| &listed.spec.name);
     let mut names: Vec<String> = served.chain(&elsewhere).map(ToString::to_string).collect();
+    // Operating is for admins to grant.
+    let closing = listed.iter().filter(|listed| visitor.is_admin() && listed.spec.settings.preset != Preset::Raw);
+    names.extend(closing.map(|listed| format!("{}{}", listed.spec.name, Routes::All.suffix())));
     names.sort();
     names.dedup();
     Ok(names)

@@ -7,7 +7,7 @@ use super::issued::issued_page;
 use crate::{
     domain::{
         token::TokenRecord,
-        units::{format_duration, parse_duration},
+        units::{InvalidDuration, format_duration, parse_duration},
     },
     management::console::{
         form::CsrfForm,
@@ -38,9 +38,15 @@ pub async fn confirm_rotate(visitor: SignedIn, Path(uid): Path<String>) -> PageR
 
 pub async fn rotate(Path(uid): Path<String>, CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageResult {
     let record = lookup::live_token(&visitor.context(), visitor.viewer(), &uid).await?;
-    let Ok(overlap) = parse_duration(fields.text("overlap")) else {
-        let problem = "Enter a duration such as 0s, 1h, 24h or 7d.".to_owned();
-        return rotate_page(&visitor, StatusCode::BAD_REQUEST, &record, Some(problem));
+    let overlap = match parse_duration(fields.text("overlap")) {
+        Ok(overlap) => overlap,
+        Err(invalid) => {
+            let problem = match invalid {
+                InvalidDuration::Form => "Enter a duration such as 0s, 1h, 24h or 7d.".to_owned(),
+                InvalidDuration::TooLong => sentence(&format!("the overlap {invalid}")),
+            };
+            return rotate_page(&visitor, StatusCode::BAD_REQUEST, &record, Some(problem));
+        }
     };
     let destinations = Destinations::read(&visitor).await?;
     match tokens::rotate(&visitor.context(), record.uid, Some(overlap)).await {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     domain::{
-        scope::{DeploymentPattern, Scope},
+        scope::{DeploymentPattern, Routes, Scope},
         timestamp::{DAY, Timestamp},
         token::{TokenRecord, TokenStatus, TokenUid},
         usage::Day,
@@ -64,7 +64,7 @@ impl TokenListContext {
     }
 
     pub fn row(&self, record: &TokenRecord) -> Row {
-        let endpoint = |scope: &Scope| matches!(scope, Scope::Deployment(_));
+        let endpoint = |scope: &Scope| matches!(scope, Scope::Deployment(..));
         let moment = |at: Timestamp| Moment::new(at, self.now);
         Row {
             uid: record.uid.to_string(),
@@ -99,8 +99,8 @@ fn status(record: &TokenRecord, now: Timestamp) -> Status {
 pub fn scope_label(scope: &Scope) -> String {
     match scope {
         Scope::Api => "Developer Operations".to_owned(),
-        Scope::Deployment(DeploymentPattern::All) => "All Deployments".to_owned(),
-        Scope::Deployment(_) => pattern_text(scope),
+        Scope::Deployment(DeploymentPattern::All, Routes::Open) => "All Deployments".to_owned(),
+        Scope::Deployment(..) => pattern_text(scope),
         other => other.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! What the stages of a request cost: `cargo bench --bench path` prints nanoseconds, and fails nothing.
+//! What the stages of a request cost: `cargo run --release -p path` prints nanoseconds, and fails nothing.
 //!
 //! `scripts/instructions` runs it below callgrind, which counts instructions: they hardly differ from run to run, so that a
 //! few per cent more are seen (`docs/decisions/0031-instructions-are-counted.md`).
@@ -29,8 +29,9 @@ use bento_gateway::{
         record::Record,
         rejection::{PreparedResponses, Rejection, ReplyContext},
         request::Received,
-        state::{Connection, Worker, WorkerParts},
+        state::{Connection, Entrance, Worker, WorkerParts},
         upstream::head_reader::HeadReader,
+        upstream::request_writer::BodyFraming,
         upstream_request::UpstreamRequest,
     },
     system,
@@ -47,7 +48,7 @@ use tokio::{
     runtime::{Builder, LocalOptions},
 };
 
-#[path = "../fuzz/src/world.rs"]
+#[path = "../../../fuzz/src/world.rs"]
 #[allow(dead_code, reason = "what only the fuzz targets need")]
 mod world;
 use world::World;
@@ -69,8 +70,7 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\ndate: Mon, 30 Nov 2026 00:00:00 GMT\r\n
 type Measure = fn(name: &str, work: &mut dyn FnMut());
 
 fn main() {
-    // `cargo bench` has arguments of its own.
-    let measure = if std::env::args().any(|argument| argument == "count") { count } else { time };
+    let measure = if std::env::args().nth(1).is_some_and(|argument| argument == "count") { count } else { time };
     stages(measure);
     requests(measure);
 }
@@ -129,7 +129,7 @@ fn stages(measure: Measure) {
     measure("deny_garbage", &mut || assert!(now(garbage_request.route(index).admit(&gate)).is_err()));
 
     let permit = now(known_request.route(index).admit(&gate)).unwrap();
-    let outgoing = UpstreamRequest::new(known_request, &permit, None).unwrap();
+    let outgoing = UpstreamRequest::new(known_request, &permit, BodyFraming::None).unwrap();
     measure("write_head", &mut || drop(black_box(outgoing.write(""))));
     measure("read_answer_head", &mut || {
         drop(black_box(HeadReader::default().take(&mut BytesMut::from(ANSWER), &Method::GET).unwrap().unwrap()));
@@ -229,7 +229,7 @@ async fn connect(world: &World, upstream: std::net::TcpListener) -> TcpStream {
     let (caller, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     let (stream, peer) = accepted.unwrap();
     let connection_slot = Arc::clone(&worker.connection_slots).acquire_owned().await.unwrap();
-    let accepted = Accepted { stream, peer, listener: None, tls: None, connection_slot };
+    let accepted = Accepted { stream, peer, entrance: Entrance::Common, tls: None, connection_slot };
     tokio::task::spawn_local(connection::serve(worker, accepted));
     caller.unwrap()
 }
