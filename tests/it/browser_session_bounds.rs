@@ -11,6 +11,7 @@ use crate::harness::{
     gateway::{Gateway, Setup, Token, deployment},
     http::ReadEnd,
     postgres::Cluster,
+    token_text::misspelt,
     upstream::Upstream,
     wait_until,
 };
@@ -101,7 +102,7 @@ fn at_the_console_only_a_token_that_opens_it_learns_of_a_deployment() {
     let (narrow, all) = (gateway.token(&["deployment:other"]), gateway.token(&["deployment:*"]));
     let there = way_to_console(&gateway, &mut at_a(&gateway), "/");
     let nowhere = there.replace("a.test", "nowhere.test");
-    let garbage = format!("{}x", &all.text[..all.text.len() - 1]);
+    let garbage = misspelt(&all.text);
     let mut number = 0;
     let mut pasted = |open: &str, text: &str| {
         number += 1;

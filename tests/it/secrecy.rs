@@ -15,6 +15,7 @@ use crate::harness::{
     http::{Client, request},
     metrics,
     postgres::{Cluster, PASSWORD},
+    token_text::misspelt,
     upstream::Upstream,
     wait_until,
 };
@@ -100,8 +101,7 @@ impl Scene {
         let other = self.token(&["api"], &[]);
         let gone = self.token(&["deployment:a"], &[]);
         let strange = system::new_token_text().unwrap();
-        let last = if good.text.ends_with('x') { 'y' } else { 'x' };
-        let malformed = format!("{}{last}", &good.text[..65]);
+        let malformed = misspelt(&good.text);
         self.keep_secret(strange.expose());
 
         assert_eq!(self.ask(&good.text, &[]).0, 200);

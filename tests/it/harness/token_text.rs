@@ -13,6 +13,12 @@ pub fn with_wrong_secrets(token: &str, count: usize) -> Vec<String> {
     (0..count).map(|seed| with_secret_of(token, seed as u8)).collect()
 }
 
+/// With another last character, whatever that is: the checksum is wrong.
+pub fn misspelt(token: &str) -> String {
+    let other = if token.ends_with('x') { 'y' } else { 'x' };
+    format!("{}{other}", &token[..token.len() - 1])
+}
+
 fn with_secret_of(token: &str, seed: u8) -> String {
     let random: [u8; RANDOM_BYTES] = std::array::from_fn(|at| (at as u8).wrapping_mul(31) ^ seed);
     let other = TokenText::from_random(PREFIX, &random).unwrap();
