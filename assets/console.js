@@ -30,18 +30,20 @@ for (const form of document.querySelectorAll("form[data-needs-access]")) {
   const adjust = () => {
     const endpoint = form.elements.endpoint.checked;
     const reach = form.elements.reach.value;
-    const some = reach === "all" || form.querySelector("[name=deployment]:checked") !== null;
+    const some = reach === "all" || form.querySelector("[name=deployment]:checked") !== null ||
+      form.elements.routes.value.trim() !== "";
     const developer = form.elements.developer.checked;
     submit.disabled = !(developer || endpoint) || (endpoint && !some);
   };
-  form.addEventListener("change", (event) => {
+  form.addEventListener("input", (event) => {
     // Choosing what is reached, or only a part, chooses the access itself.
-    if (event.target.name === "deployment" && event.target.checked) {
+    const { name, checked, value } = event.target;
+    if ((name === "deployment" && checked) || (name === "routes" && value.trim() !== "")) {
       form.elements.endpoint.checked = true;
       form.querySelector("[name=reach][value=some]").checked = true;
     }
-    if (event.target.name === "reach" && event.target.value === "all") form.elements.endpoint.checked = true;
-    if (event.target.name === "narrow" && event.target.checked) form.elements.developer.checked = true;
+    if (name === "reach" && value === "all") form.elements.endpoint.checked = true;
+    if (name === "narrow" && checked) form.elements.developer.checked = true;
     adjust();
   });
   adjust();

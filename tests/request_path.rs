@@ -127,10 +127,10 @@ fn the_decision_allocates_nothing() {
     assert_eq!(refused("@TOKEN-NARROW@"), Some(Reason::OutOfScope));
     assert_eq!(refused("@TOKEN-REVOKED@"), Some(Reason::Revoked));
     assert_eq!(refused("@TOKEN-EXPIRED@"), Some(Reason::Expired));
-    assert_eq!(outcomes[5], ("unknown", Err(Denied::InvalidToken)));
-    assert!(matches!(outcomes[6].1, Err(Denied::Credential(_))), "{outcomes:?}");
-    assert_eq!(outcomes[7].1, Ok(()));
-    assert_eq!(refused(outcomes[8].0), Some(Reason::RouteClosed(Preset::Openai)));
+    assert_eq!(outcomes[6], ("unknown", Err(Denied::InvalidToken)));
+    assert!(matches!(outcomes[7].1, Err(Denied::Credential(_))), "{outcomes:?}");
+    assert_eq!(outcomes[8].1, Ok(()));
+    assert_eq!(refused(outcomes[9].0), Some(Reason::RouteClosed(Preset::Openai)));
 }
 
 #[test]

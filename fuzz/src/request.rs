@@ -31,7 +31,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{body::Body, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 
-use super::world::{WORLD, World};
+use super::world::{Known, READS_MODELS, WORLD, World};
 
 /// What the URL of the service has before the path.
 const BASE: &str = "/base";
@@ -90,11 +90,11 @@ async fn judge(world: &World, request: Request<Incoming>, raw: &[u8]) {
     }
     let permit = match routed.admit(&Gate::of(&world.gateway)).await {
         Ok(permit) => permit,
-        Err(denied) => return refused(world, denied.into(), &routed.reply_context()),
+        Err(denied) => return refused(world, denied.into(), &routed.reply_context(None)),
     };
     let written = match UpstreamRequest::new(&request, &permit, framing(&head, Some(&body))) {
         Ok(upstream) => (upstream.write(BASE), upstream.framing()),
-        Err(error) => return refused(world, error.into(), &routed.reply_context()),
+        Err(error) => return refused(world, error.into(), &routed.reply_context(None)),
     };
     // Values may hold bytes beyond ASCII; each is a letter here.
     let text: String = written.0.iter().map(|&byte| char::from(byte)).collect();
@@ -102,6 +102,7 @@ async fn judge(world: &World, request: Request<Incoming>, raw: &[u8]) {
     sent.check_form(written.1);
     sent.check_secrets(world, &permit);
     sent.check_reached(world, &head, &permit);
+    sent.check_route(world, &permit);
     check_authorised(world, &permit, raw);
     if permit.spec().protected { &TO_PROTECTED } else { &TO_PUBLIC }.fetch_add(1, Relaxed);
     let Ok(body) = body.collect().await else { return };
@@ -219,6 +220,24 @@ impl<'a> Sent<'a> {
         }
     }
 
+    /// What a token for some routes reaches is one of them, however a service reads it.
+    fn check_route(&self, world: &World, permit: &Permit) {
+        let narrow = |token: &&Known| token.name == READS_MODELS && Some(token.uid) == permit.token_uid();
+        if !world.tokens.iter().any(|token| narrow(&token)) {
+            return;
+        }
+        assert!(matches!(self.method, "GET" | "HEAD"), "{}", self.method);
+        let path = self.target.strip_prefix(BASE).unwrap().split('?').next().unwrap();
+        let rest = path.strip_prefix("/v1/models").expect("what the scope names");
+        assert!(rest.is_empty() || rest.starts_with('/'), "{path}");
+        let decoded = decoded(rest);
+        let doubtful = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'%' | b'?' | b'#' | b'\\');
+        assert!(!decoded.iter().any(doubtful) && !climbs(rest), "{path}");
+        for (name, value) in &self.fields {
+            assert!(!name.contains("method-override") && name != "x-http-method", "{name}: {value}");
+        }
+    }
+
     /// Whoever looks where this head leads, by its host and path, comes to the Deployment of the permit.
     fn check_reached(&self, world: &World, head: &Parts, permit: &Permit) {
         let name = permit.spec().name.as_str();
@@ -238,7 +257,13 @@ impl<'a> Sent<'a> {
         let host = lenient_host(self.one("host"));
         assert_eq!(authority::read(head).map(|read| read.host.into_owned()), Ok(host.clone()));
         let asked = asked.split('?').next().unwrap();
-        let route = world.gateway.index.route(RouteKey { listener: None, host: &host, path: asked, plain_read: false });
+        let route = world.gateway.index.route(RouteKey {
+            listener: None,
+            host: &host,
+            path: asked,
+            method: Some(&head.method),
+            plain: false,
+        });
         assert_eq!(route.deployment.map(|found| found.spec.name.to_string()), Some(name.to_owned()), "{}", self.text);
     }
 }

@@ -88,6 +88,9 @@ struct Kind {
     session: Option<&'static str>,
 }
 
+/// Opens nothing but `GET` and `HEAD` below `/v1/models`.
+pub const READS_MODELS: &str = "@TOKEN-READS@";
+
 const GOOD: Kind = Kind {
     name: "@TOKEN-WIDE@",
     scope: "deployment:*",
@@ -97,12 +100,13 @@ const GOOD: Kind = Kind {
     session: None,
 };
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     GOOD,
     Kind { name: "@TOKEN-NARROW@", scope: "deployment:narrow", opens: &["narrow"], ..GOOD },
     Kind { name: "@TOKEN-REVOKED@", revoked_at: Some(1), opens: &[], ..GOOD },
     Kind { name: "@TOKEN-EXPIRED@", expires_at: Some(1), opens: &[], ..GOOD },
     Kind { name: "@SESSION-OPEN@", session: Some("open"), opens: &["open"], ..GOOD },
+    Kind { name: READS_MODELS, scope: "deployment:open:GET:/v1/models", opens: &["open"], ..GOOD },
 ];
 
 impl World {

@@ -168,7 +168,8 @@ pub enum TokenCommand {
         /// What the token may do; can be repeated [default: api]
         ///
         /// api, read_organization, write_organization, read_cluster, write_cluster, deployment:NAME,
-        /// deployment:PREFIX* or deployment:*
+        /// deployment:PREFIX* or deployment:*; behind the latter three may stand :operations, methods (:GET,POST) and a path with
+        /// all below it (:/v1/models)
         #[arg(long = "scope", value_name = "SCOPE")]
         scopes: Vec<String>,
         /// When the token expires: 30d, 12h, 2w, 2026-12-24 or never [default: tokens.default_lifetime]

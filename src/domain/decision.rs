@@ -3,7 +3,13 @@
 //! Only a proven token comes here. The scope decides before existence does, so that nobody can find out which Deployments
 //! exist by trying names.
 
-use super::{preset::Preset, scope::ScopeSet, timestamp::Timestamp};
+use super::{
+    deployment_scope::Routes,
+    narrowing::Asked,
+    preset::Preset,
+    scope::{Scope, ScopeSet},
+    timestamp::Timestamp,
+};
 
 /// A proven token, as far as the decision needs it.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +41,10 @@ pub enum Reason {
     Expired,
     Rotated,
     OwnerDisabled,
+    /// No scope opens anything of the Deployment.
     OutOfScope,
+    /// Scopes open other routes of it.
+    RouteOutOfScope,
     NoSuchDeployment,
     /// The preset closes what was asked for, and no scope opens it all the same.
     RouteClosed(Preset),
@@ -48,6 +57,14 @@ impl<'a> Destination<'a> {
     /// A route of a Deployment that there is. `closed_by`: the preset that closes it.
     pub fn route(deployment: &'a str, closed_by: Option<Preset>) -> Self {
         closed_by.map_or(Self::Deployment(deployment), |preset| Self::ClosedRoute(deployment, preset))
+    }
+
+    /// `None`: the request names none, and there is none.
+    pub fn name(&self) -> Option<&'a str> {
+        match *self {
+            Self::Deployment(name) | Self::ClosedRoute(name, _) => Some(name),
+            Self::Unknown(name) => name,
+        }
     }
 }
 
@@ -73,23 +90,27 @@ pub fn alive(holder: &Holder<'_>, now: Timestamp) -> Result<(), Reason> {
     Ok(())
 }
 
+/// The scope that opens what is asked for of the destination.
+///
 /// # Errors
 /// The first [`Reason`] that applies.
-pub fn decide(holder: Holder<'_>, destination: Destination<'_>, now: Timestamp) -> Result<(), Reason> {
+pub fn decide<'h>(
+    holder: Holder<'h>,
+    destination: Destination<'_>,
+    asked: Asked<'_>,
+    now: Timestamp,
+) -> Result<&'h Scope, Reason> {
     alive(&holder, now)?;
-    let in_scope = match destination {
-        Destination::Deployment(name) | Destination::ClosedRoute(name, _) | Destination::Unknown(Some(name)) => {
-            holder.scopes.opens_deployment(name)
-        }
-        Destination::Unknown(None) => holder.scopes.opens_all_deployments(),
-    };
-    match (in_scope, destination) {
-        (false, _) => Err(Reason::OutOfScope),
-        (true, Destination::Unknown(_)) => Err(Reason::NoSuchDeployment),
-        (true, Destination::ClosedRoute(name, preset)) if !holder.scopes.opens_closed_routes(name) => {
+    let routes = if matches!(destination, Destination::ClosedRoute(..)) { Routes::All } else { Routes::Open };
+    let opening = |routes, asked| holder.scopes.opening(destination.name(), routes, asked);
+    match (opening(routes, asked), destination) {
+        (Some(_), Destination::Unknown(_)) => Err(Reason::NoSuchDeployment),
+        (Some(scope), _) => Ok(scope),
+        (None, Destination::ClosedRoute(_, preset)) if opening(Routes::Open, asked).is_some() => {
             Err(Reason::RouteClosed(preset))
         }
-        (true, Destination::Deployment(_) | Destination::ClosedRoute(..)) => Ok(()),
+        (None, _) if opening(Routes::Open, Asked::Anything).is_some() => Err(Reason::RouteOutOfScope),
+        (None, _) => Err(Reason::OutOfScope),
     }
 }
 
@@ -110,7 +131,7 @@ mod tests {
         let mut holder =
             Holder { scopes: &scopes, expires_at: None, revoked_at: None, retires_at: None, owner_disabled: false };
         change(&mut holder);
-        decide(holder, destination, NOW)
+        decide(holder, destination, Asked::Route { method: "GET", path: "/v1/models" }, NOW).map(drop)
     }
 
     #[test]
@@ -155,6 +176,31 @@ mod tests {
             ),
             (&["deployment:a:operations"], Destination::Deployment("a"), Ok(())),
             (&["deployment:a:operations"], Destination::Unknown(Some("a")), Err(NoSuchDeployment)),
+            // A GET of /v1/models is asked for.
+            (&["deployment:a:GET:/v1"], Destination::Deployment("a"), Ok(())),
+            (&["deployment:a:GET:/v1"], Destination::Unknown(Some("a")), Err(NoSuchDeployment)),
+            (&["deployment:a:POST"], Destination::Deployment("a"), Err(RouteOutOfScope)),
+            (&["deployment:a:POST"], Destination::Unknown(Some("a")), Err(RouteOutOfScope)),
+            (&["deployment:a:POST"], Destination::ClosedRoute("a", Preset::Vllm), Err(RouteOutOfScope)),
+            (&["deployment:a:POST"], Destination::Deployment("b"), Err(OutOfScope)),
+            (&["deployment:a:POST"], Destination::Unknown(Some("b")), Err(OutOfScope)),
+            (&["deployment:a:POST"], Destination::Unknown(None), Err(OutOfScope)),
+            (&["deployment:*:POST"], Destination::Unknown(None), Err(RouteOutOfScope)),
+            (&["deployment:*:GET"], Destination::Unknown(None), Err(NoSuchDeployment)),
+            (&["deployment:a:POST", "deployment:a:/v1"], Destination::Deployment("a"), Ok(())),
+            (&["deployment:a:POST", "deployment:*"], Destination::Deployment("a"), Ok(())),
+            (&["deployment:a:GET"], Destination::ClosedRoute("a", Preset::Vllm), Err(RouteClosed(Preset::Vllm))),
+            (&["deployment:a:operations:GET:/v1"], Destination::ClosedRoute("a", Preset::Vllm), Ok(())),
+            (
+                &["deployment:a", "deployment:a:operations:POST"],
+                Destination::ClosedRoute("a", Preset::Vllm),
+                Err(RouteClosed(Preset::Vllm)),
+            ),
+            (
+                &["deployment:a:operations:GET:/metrics"],
+                Destination::ClosedRoute("a", Preset::Vllm),
+                Err(RouteOutOfScope),
+            ),
         ];
         for (scopes, destination, expected) in table {
             assert_eq!(outcome(scopes, |_| {}, *destination), *expected, "{scopes:?} {destination:?}");

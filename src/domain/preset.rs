@@ -7,7 +7,7 @@ use std::{fmt, iter, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{as_text::as_text, percent};
+use super::{as_text::as_text, percent, request_path::is_doubtful};
 
 /// Which server a Deployment says it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,12 +114,6 @@ impl Preset {
             }
         }
     }
-}
-
-/// Whether it says something else to whoever decodes twice, cuts at an encoded `?` or stops at a control character.
-fn is_doubtful(path: &str) -> bool {
-    let doubtful = |byte: u8| byte.is_ascii_control() || matches!(byte, b'%' | b'?' | b'#');
-    path.contains('%') && percent::decoded(path.as_bytes()).any(|(_, byte)| doubtful(byte))
 }
 
 /// The segments that are not empty, still encoded. An encoded slash separates, as a server that decodes first has it.

@@ -6,8 +6,9 @@
 use super::{
     code::CodeHash,
     deployment::{DeploymentName, DeploymentSpec},
+    deployment_scope::Routes,
     preset::Preset,
-    scope::{Routes, Scope, ScopeSet},
+    scope::{Scope, ScopeSet},
     timestamp::{DAY, Timestamp},
     token::TokenUid,
     token_text::LookupId,
@@ -148,7 +149,7 @@ impl Rights<'_> {
     /// # Errors
     /// [`Forbidden::Grant`], [`Forbidden::Admin`].
     pub fn grant(&self, scopes: &ScopeSet) -> Result<(), Forbidden> {
-        let anybody = |scope: &Scope| matches!(scope, Scope::Deployment(_, Routes::Open));
+        let anybody = |scope: &Scope| matches!(scope, Scope::Deployment(of) if of.routes == Routes::Open);
         match scopes.iter().find(|scope| !anybody(scope) && !implies(self.scopes, scope)) {
             Some(scope) => Err(Forbidden::Grant(scope.clone())),
             None => operate(self.role, scopes),
@@ -158,11 +159,7 @@ impl Rights<'_> {
 
 /// Whether the scope, or one that implies it, is among them.
 fn implies(scopes: &ScopeSet, asked: &Scope) -> bool {
-    scopes.iter().any(|scope| match (scope, asked) {
-        (Scope::Api, _) => true,
-        (Scope::WriteOrganization, Scope::ReadOrganization) | (Scope::WriteCluster, Scope::ReadCluster) => true,
-        (scope, asked) => scope == asked,
-    })
+    scopes.iter().any(|scope| *scope == Scope::Api || scope.covers(asked))
 }
 
 /// Whether somebody of that role may grant these scopes: operating Deployments is for admins.
@@ -343,6 +340,17 @@ mod tests {
             (&["write_organization", "deployment:*"], &["deployment:a:operations"], false),
             (&["write_organization", "deployment:a:operations"], &["deployment:a:operations"], true),
             (&["write_organization", "deployment:a:operations"], &["deployment:b:operations"], false),
+            (&["write_organization"], &["deployment:a:GET:/v1"], true),
+            (&["write_organization"], &["deployment:a:operations:GET:/metrics"], false),
+            (&["write_organization", "deployment:a:operations"], &["deployment:a:operations:GET:/metrics"], true),
+            (&["write_organization", "deployment:*:operations"], &["deployment:a:operations"], true),
+            (
+                &["write_organization", "deployment:a:operations:GET:/metrics"],
+                &["deployment:a:operations:GET:/metrics/x"],
+                true,
+            ),
+            (&["write_organization", "deployment:a:operations:GET:/metrics"], &["deployment:a:operations:GET"], false),
+            (&["write_organization", "deployment:a:operations:GET:/metrics"], &["deployment:a:operations"], false),
         ];
         for (own, granted, expected) in table {
             let (own, granted) = (ScopeSet::parse(*own).unwrap(), ScopeSet::parse(*granted).unwrap());

@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-use super::deployment::DeploymentName;
+use super::{
+    deployment::DeploymentName,
+    deployment_scope::{DeploymentPattern, DeploymentScope, NotDeploymentScope, Routes},
+    narrowing::{Asked, NotNarrowing},
+};
 
 /// One right. Its text form is what `bentoml api-token create --scope` sends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,28 +24,11 @@ pub enum Scope {
     /// Writing Deployments.
     WriteCluster,
     /// Protected Endpoint Access.
-    Deployment(DeploymentPattern, Routes),
+    Deployment(DeploymentScope),
 }
 
-/// Which routes of the Deployments a scope opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Routes {
-    /// Those that the Deployment's [`Preset`](super::preset::Preset) leaves open.
-    Open,
-    /// `deployment:summarization:operations`: those that it closes, too.
-    All,
-}
-
-/// Which Deployments a scope opens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DeploymentPattern {
-    /// `deployment:*`, All Deployments.
-    All,
-    /// `deployment:team-*`: every name that begins with `team-`.
-    Prefix(Box<str>),
-    /// `deployment:summarization`.
-    Exact(DeploymentName),
-}
+/// How many narrow scopes a sentence lists.
+const MANY: usize = 5;
 
 /// The scopes of one token: at least one, sorted, none twice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,12 +36,15 @@ pub struct ScopeSet(Box<[Scope]>);
 
 /// A scope that cannot be read. The text is the caller's, so it is printed escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is not a scope; expected api, read_organization, write_organization, read_cluster, write_cluster, \
-     deployment:NAME, deployment:PREFIX* or deployment:*, each also with :operations behind it"
-)]
-pub struct InvalidScope {
-    text: String,
+pub enum InvalidScope {
+    #[error(
+        "{0:?} is not a scope; expected api, read_organization, write_organization, read_cluster, write_cluster, \
+         deployment:NAME, deployment:PREFIX* or deployment:*, the latter also with :operations, methods (:GET,POST) and a path \
+         (:/v1/models) behind it"
+    )]
+    Unknown(String),
+    #[error("{0:?} is not a scope: {1}")]
+    Narrowing(String, NotNarrowing),
 }
 
 /// Why a list of scopes is refused.
@@ -66,13 +56,20 @@ pub enum InvalidScopeSet {
     Scope(#[from] InvalidScope),
 }
 
-impl DeploymentPattern {
-    pub fn matches(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Prefix(prefix) => name.starts_with(&**prefix),
-            Self::Exact(exact) => exact.as_str() == name,
+impl Scope {
+    /// Whether whoever has this scope may do all that `other` allows.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Deployment(this), Self::Deployment(other)) => this.covers(other),
+            (Self::Api, other) => !matches!(other, Self::Deployment(_)),
+            (Self::WriteOrganization, Self::ReadOrganization) | (Self::WriteCluster, Self::ReadCluster) => true,
+            (this, other) => this == other,
         }
+    }
+
+    /// Whether it opens some routes of Deployments only.
+    pub fn is_narrow(&self) -> bool {
+        matches!(self, Self::Deployment(DeploymentScope { narrowing: Some(_), .. }))
     }
 }
 
@@ -97,35 +94,46 @@ impl ScopeSet {
         self.0.iter()
     }
 
-    /// Whether the Deployment called `name` may be called. It need not exist.
+    /// Whether anything of the Deployment called `name` may be called. It need not exist.
     pub fn opens_deployment(&self, name: &str) -> bool {
-        self.opening(name, Routes::Open).is_some()
+        self.opening(Some(name), Routes::Open, Asked::Anything).is_some()
     }
 
-    /// Whether its closed routes may be called, too.
-    pub fn opens_closed_routes(&self, name: &str) -> bool {
-        self.opening(name, Routes::All).is_some()
+    /// The scope that opens what is asked for, as [`DeploymentScope::opens`] says: one that opens all such routes, if there is
+    /// one.
+    pub fn opening(&self, name: Option<&str>, routes: Routes, asked: Asked<'_>) -> Option<&Scope> {
+        let mut narrow = None;
+        for scope in self.iter() {
+            match scope {
+                Scope::Deployment(of) if of.opens(name, routes, asked) => match of.narrowing {
+                    None => return Some(scope),
+                    Some(_) => narrow = narrow.or(Some(scope)),
+                },
+                _ => {}
+            }
+        }
+        narrow
     }
 
-    /// The first scope that opens these routes of it.
-    pub fn opening(&self, name: &str, asked: Routes) -> Option<&Scope> {
-        let opens = |scope: &&Scope| matches!(scope, Scope::Deployment(pattern, routes) if *routes >= asked && pattern.matches(name));
-        self.iter().find(opens)
+    /// For a sentence: what narrow scopes open of it.
+    pub fn narrow_routes(&self, name: Option<&str>) -> String {
+        let of_it = self.of_deployments().filter(|of| of.pattern.matches(name));
+        let mut routes: Vec<String> = of_it.filter_map(|of| Some(of.narrowing.as_ref()?.in_words())).collect();
+        if routes.len() > MANY {
+            routes.truncate(MANY);
+            routes.push(String::from("more"));
+        }
+        routes.join(" and ")
     }
 
     /// Whether it opens closed routes of any Deployment.
     pub fn has_operations(&self) -> bool {
-        self.iter().any(|scope| matches!(scope, Scope::Deployment(_, Routes::All)))
-    }
-
-    /// Whether every Deployment may be called, also one whose name the request does not say.
-    pub fn opens_all_deployments(&self) -> bool {
-        self.patterns().any(|pattern| *pattern == DeploymentPattern::All)
+        self.of_deployments().any(|of| of.routes == Routes::All)
     }
 
     /// The Deployments that exact scopes name.
     pub fn exact_deployments(&self) -> impl Iterator<Item = &DeploymentName> {
-        self.patterns().filter_map(|pattern| match pattern {
+        self.of_deployments().filter_map(|of| match &of.pattern {
             DeploymentPattern::Exact(name) => Some(name),
             DeploymentPattern::All | DeploymentPattern::Prefix(_) => None,
         })
@@ -133,14 +141,13 @@ impl ScopeSet {
 
     /// The set without the exact scopes for `name`. `None` if nothing would be left.
     pub fn without_exact(&self, name: &DeploymentName) -> Option<Self> {
-        let ended =
-            |scope: &Scope| matches!(scope, Scope::Deployment(DeploymentPattern::Exact(exact), _) if exact == name);
+        let ended = |scope: &Scope| matches!(scope, Scope::Deployment(DeploymentScope { pattern: DeploymentPattern::Exact(exact), .. }) if exact == name);
         Self::new(self.iter().filter(|scope| !ended(scope)).cloned()).ok()
     }
 
-    fn patterns(&self) -> impl Iterator<Item = &DeploymentPattern> {
+    fn of_deployments(&self) -> impl Iterator<Item = &DeploymentScope> {
         self.iter().filter_map(|scope| match scope {
-            Scope::Deployment(pattern, _) => Some(pattern),
+            Scope::Deployment(of) => Some(of),
             _ => None,
         })
     }
@@ -152,42 +159,18 @@ impl FromStr for Scope {
     type Err = InvalidScope;
 
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
-        let invalid = || InvalidScope { text: text.to_owned() };
+        let unknown = || InvalidScope::Unknown(text.to_owned());
         match text {
             "api" => Ok(Self::Api),
             "read_organization" => Ok(Self::ReadOrganization),
             "write_organization" => Ok(Self::WriteOrganization),
             "read_cluster" => Ok(Self::ReadCluster),
             "write_cluster" => Ok(Self::WriteCluster),
-            _ => {
-                let text = text.strip_prefix("deployment:").ok_or_else(invalid)?;
-                let (pattern, routes) = match text.strip_suffix(Routes::All.suffix()) {
-                    Some(pattern) => (pattern, Routes::All),
-                    None => (text, Routes::Open),
-                };
-                let pattern = DeploymentPattern::parse(pattern).ok_or_else(invalid)?;
-                Ok(Self::Deployment(pattern, routes))
-            }
-        }
-    }
-}
-
-impl Routes {
-    /// What the scope's text ends with.
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::Open => "",
-            Self::All => ":operations",
-        }
-    }
-}
-
-impl DeploymentPattern {
-    fn parse(text: &str) -> Option<Self> {
-        match text.strip_suffix('*') {
-            Some("") => Some(Self::All),
-            Some(prefix) => DeploymentName::is_name_prefix(prefix).then(|| Self::Prefix(prefix.into())),
-            None => text.parse().ok().map(Self::Exact),
+            _ => match DeploymentScope::parse(text.strip_prefix("deployment:").ok_or_else(unknown)?) {
+                Ok(of) => Ok(Self::Deployment(of)),
+                Err(NotDeploymentScope::Pattern) => Err(unknown()),
+                Err(NotDeploymentScope::Narrowing(reason)) => Err(InvalidScope::Narrowing(text.to_owned(), reason)),
+            },
         }
     }
 }
@@ -200,14 +183,7 @@ impl fmt::Display for Scope {
             Self::WriteOrganization => f.write_str("write_organization"),
             Self::ReadCluster => f.write_str("read_cluster"),
             Self::WriteCluster => f.write_str("write_cluster"),
-            Self::Deployment(pattern, routes) => {
-                match pattern {
-                    DeploymentPattern::All => f.write_str("deployment:*"),
-                    DeploymentPattern::Prefix(prefix) => write!(f, "deployment:{prefix}*"),
-                    DeploymentPattern::Exact(name) => write!(f, "deployment:{name}"),
-                }?;
-                f.write_str(routes.suffix())
-            }
+            Self::Deployment(of) => write!(f, "deployment:{of}"),
         }
     }
 }
@@ -257,7 +233,10 @@ mod tests {
         for (scopes, name, expected) in table {
             let set = ScopeSet::parse(*scopes).unwrap();
             assert_eq!(set.opens_deployment(name), *expected, "{scopes:?} for {name}");
-            assert!(!set.opens_closed_routes(name) && !set.has_operations(), "{scopes:?} for {name}");
+            assert!(
+                set.opening(Some(name), Routes::All, Asked::Anything).is_none() && !set.has_operations(),
+                "{scopes:?} for {name}"
+            );
         }
     }
 
@@ -276,14 +255,46 @@ mod tests {
         for (scopes, name, opens, closed_ones) in table {
             let set = ScopeSet::parse(*scopes).unwrap();
             assert_eq!(
-                (set.opens_deployment(name), set.opens_closed_routes(name)),
+                (set.opens_deployment(name), set.opening(Some(*name), Routes::All, Asked::Everything).is_some()),
                 (*opens, *closed_ones),
                 "{scopes:?}"
             );
         }
         let both = ScopeSet::parse(["deployment:*", "deployment:a:operations"]).unwrap();
-        assert_eq!(both.opening("a", Routes::Open).unwrap().to_string(), "deployment:*");
-        assert_eq!(both.opening("a", Routes::All).unwrap().to_string(), "deployment:a:operations");
+        let opening = |routes| both.opening(Some("a"), routes, Asked::Everything).unwrap().to_string();
+        assert_eq!(opening(Routes::Open), "deployment:*");
+        assert_eq!(opening(Routes::All), "deployment:a:operations");
+    }
+
+    #[test]
+    fn narrow_scopes_open_together() {
+        let route = |method, path| Asked::Route { method, path };
+        let set = ScopeSet::parse(["deployment:a:GET:/v1", "deployment:*:POST:/v1/chat", "deployment:b"]).unwrap();
+        let opens = |name, method, path| set.opening(name, Routes::Open, route(method, path)).map(Scope::to_string);
+        assert_eq!(opens(Some("a"), "GET", "/v1/x").unwrap(), "deployment:a:GET:/v1");
+        assert_eq!(opens(Some("a"), "POST", "/v1/chat").unwrap(), "deployment:*:POST:/v1/chat");
+        assert_eq!(opens(Some("a"), "POST", "/v1/x"), None);
+        assert_eq!(opens(Some("c"), "GET", "/v1/x"), None);
+        assert_eq!(opens(None, "POST", "/v1/chat/x").unwrap(), "deployment:*:POST:/v1/chat");
+        // What opens everything is named first.
+        assert_eq!(opens(Some("b"), "POST", "/v1/chat").unwrap(), "deployment:b");
+        assert!(set.opens_deployment("c") && !ScopeSet::parse(["deployment:a:GET"]).unwrap().opens_deployment("c"));
+        assert_eq!(set.narrow_routes(Some("a")), "POST below /v1/chat and GET below /v1");
+        assert_eq!(set.narrow_routes(Some("c")), "POST below /v1/chat");
+        let many = ["GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"].map(|method| format!("deployment:a:{method}"));
+        let many = ScopeSet::parse(many).unwrap();
+        assert_eq!(many.narrow_routes(Some("a")), "HEAD and GET and OPTIONS and PATCH and POST and more");
+        let removed =
+            ScopeSet::parse(["deployment:a:GET:/v1", "deployment:a:operations:/metrics", "deployment:b:GET"]).unwrap();
+        assert_eq!(removed.without_exact(&"a".parse().unwrap()).unwrap().to_string(), "deployment:b:GET");
+    }
+
+    #[test]
+    fn an_error_says_what_is_expected() {
+        let error = |text: &str| text.parse::<Scope>().unwrap_err().to_string();
+        assert!(error("deployment:A:GET").contains("expected api"));
+        assert!(error("deployment:a:POST,GET").contains("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, in this order"));
+        assert!(error("deployment:a:/v1/").contains("ends with none"));
     }
 
     #[test]
@@ -310,6 +321,15 @@ mod tests {
             "deployment:a:operations:operations",
             "deployment::operations",
             "deployment:a:operations*",
+            "deployment:a:GET:operations",
+            "deployment:a:/v1:GET ",
+            "deployment:a:GET:POST",
+            "deployment:a:GET:",
+            "deployment:a:",
+            "deployment:a/v1",
+            "deployment:/v1",
+            "api:GET",
+            "read_cluster:/v1",
         ] {
             assert!(text.parse::<Scope>().is_err(), "{text:?}");
         }
@@ -330,7 +350,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_scope_reads_back(text in "(api|deployment:([a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?\\*?|\\*)(:operations)?)") {
+        fn a_scope_reads_back(text in "(api|deployment:([a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?\\*?|\\*)(:operations)?(:GET|:HEAD,POST|:GET,PUT)?(:/[a-z]{1,3}(/[a-z:.@]{0,3}[a-z])?)?)") {
             prop_assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
         }
 
@@ -338,7 +358,7 @@ mod tests {
         fn arbitrary_text_never_widens(text in "\\PC{0,20}", name in "[a-z0-9]{1,8}") {
             if let Ok(set) = ScopeSet::parse([&text]) && set.opens_deployment(&name) {
                 let pattern = text.strip_prefix("deployment:").unwrap();
-                let pattern = pattern.strip_suffix(":operations").unwrap_or(pattern);
+                let pattern = pattern.split(':').next().unwrap();
                 let expected = pattern == name || pattern.strip_suffix('*').is_some_and(|prefix| name.starts_with(prefix));
                 prop_assert!(expected);
             }

@@ -2,11 +2,14 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
+use http::Method;
+
 pub use super::deployment::Deployment;
 use crate::domain::{
     decision::Destination,
     deployment::{DeploymentName, DeploymentSpec},
     host::HostName,
+    narrowing::Asked,
     preset::Preset,
     routing::{Declared, RouteRules, RoutedBy, TakenWay, Way, Ways},
 };
@@ -32,8 +35,10 @@ pub struct RouteKey<'a> {
     pub listener: Option<SocketAddr>,
     pub host: &'a str,
     pub path: &'a str,
-    /// Whether it is no more than a GET or HEAD of that path, as probes of platforms are.
-    pub plain_read: bool,
+    /// `None`: it is for a page of the gateway's own, and so for no route of the Deployment.
+    pub method: Option<&'a Method>,
+    /// Whether it has nothing but these: no query, no body and no upgrade.
+    pub plain: bool,
 }
 
 /// What the routing table says. It has authorised nobody.
@@ -162,11 +167,19 @@ impl RoutingTable {
     }
 }
 
+impl RouteKey<'_> {
+    /// Whether it is no more than a GET or HEAD of that path, as probes of platforms are.
+    fn is_plain_read(&self) -> bool {
+        self.plain && matches!(self.method, Some(&Method::GET | &Method::HEAD))
+    }
+}
+
 impl Route<'_> {
     /// The same, as the decision asks it.
     pub fn destination(&self) -> Destination<'_> {
         let Some(deployment) = &self.deployment else { return Destination::Unknown(self.named_deployment) };
-        Destination::route(deployment.spec.name.as_str(), self.closed_by())
+        let closed_by = self.key.method.and_then(|_| self.closed_by());
+        Destination::route(deployment.spec.name.as_str(), closed_by)
     }
 
     /// The preset that closes what is asked for. `None`: it is open, or there is no Deployment.
@@ -179,9 +192,17 @@ impl Route<'_> {
     pub fn public_deployment(&self) -> Option<&Arc<Deployment>> {
         self.deployment.as_ref().filter(|deployment| {
             let DeploymentSpec { protected, settings, .. } = &deployment.spec;
-            let is_probe = || self.key.plain_read && settings.preset.probes().contains(&self.path_below());
+            let is_probe = || self.key.is_plain_read() && settings.preset.probes().contains(&self.path_below());
             (!protected && self.closed_by().is_none()) || (settings.public_probes && is_probe())
         })
+    }
+
+    /// What is asked for of it.
+    pub fn asked(&self) -> Asked<'_> {
+        let Some(method) = self.key.method else { return Asked::Anything };
+        // The service gets a slash.
+        let path = if self.path_below().is_empty() { "/" } else { self.path_below() };
+        Asked::Route { method: method.as_str(), path }
     }
 
     /// The path without what named the Deployment.
@@ -249,7 +270,7 @@ mod tests {
         path: &'a str,
     ) -> (String, Option<&'a str>, usize) {
         let listener = listener.map(|address| address.parse().unwrap());
-        let route = table.find(RouteKey { listener, host, path, plain_read: false });
+        let route = table.find(RouteKey { listener, host, path, method: Some(&Method::POST), plain: false });
         let name = route.deployment.as_ref().map_or("-".to_owned(), |deployment| deployment.spec.name.to_string());
         (name, route.named_deployment, route.prefix_len)
     }
@@ -350,7 +371,7 @@ mod tests {
         #[test]
         fn a_named_deployment_is_the_one_that_is_found(host in "\\PC{0,12}(\\.bento\\.test)?", path in "(/deployments/)?\\PC{0,12}") {
             let table = table(3);
-            let route = table.find(RouteKey { listener: None, host: &host, path: &path, plain_read: false });
+            let route = table.find(RouteKey { listener: None, host: &host, path: &path, method: Some(&Method::POST), plain: false });
             if let (Some(named_deployment), Some(deployment)) = (route.named_deployment, &route.deployment) {
                 prop_assert_eq!(named_deployment, deployment.spec.name.as_str());
             }

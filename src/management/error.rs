@@ -184,9 +184,11 @@ impl From<Reason> for ApiError {
             Reason::Rotated => Self::unauthorized("token_rotated", "the token was rotated; use its new secret"),
             Reason::OwnerDisabled => Self::unauthorized("owner_disabled", "the owner of the token is disabled"),
             // These concern Deployments, which no operation asks for.
-            Reason::OutOfScope | Reason::NoSuchDeployment | Reason::RouteClosed(_) | Reason::Gone => {
-                Self::unauthorized("token_invalid", "the token is not valid")
-            }
+            Reason::OutOfScope
+            | Reason::RouteOutOfScope
+            | Reason::NoSuchDeployment
+            | Reason::RouteClosed(_)
+            | Reason::Gone => Self::unauthorized("token_invalid", "the token is not valid"),
         }
     }
 }

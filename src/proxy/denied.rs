@@ -1,9 +1,12 @@
 //! What [`super::permit`] answers where it gives no permit.
 
-use super::credential::BadCredential;
+use super::credential::{BadCredential, Presented};
 use crate::{
     domain::{decision::Reason, token::TokenUid},
-    index::freshness::NotFresh,
+    index::{
+        freshness::NotFresh,
+        verify::{NotProven, VerifyError},
+    },
 };
 
 /// Why a request may not pass, or cannot be decided about.
@@ -51,12 +54,29 @@ pub enum Unavailable {
 }
 
 impl Denied {
+    /// A session that is not known has ended: nobody at a browser can mend a cookie.
+    pub fn not_proven(reason: NotProven, presented: Presented<'_>) -> Self {
+        match (reason, presented) {
+            (NotProven::Invalid, Presented::Session { .. }) => Self::SessionOver,
+            (NotProven::Invalid, _) => Self::InvalidToken,
+            (NotProven::Ended, presented) => Self::Ended { session: matches!(presented, Presented::Session { .. }) },
+            (NotProven::StoreAway, _) => Self::Unavailable(Unavailable::StoreAway),
+            (NotProven::Unavailable(VerifyError::Overloaded), _) => Self::Unavailable(Unavailable::Overloaded),
+            (NotProven::Unavailable(error @ VerifyError::Broken(_)), _) => {
+                tracing::error!(%error, "a token could not be verified");
+                Self::Unavailable(Unavailable::Internal)
+            }
+        }
+    }
+
     /// Whether it passes while the Deployment is not enforced. Nobody passes from whom somebody has taken the right away, and
     /// our own trouble is no reason to ask for less.
     pub fn is_let_through(self) -> bool {
         match self {
             Self::NoCredential | Self::Credential(_) | Self::InvalidToken | Self::SessionOver => true,
-            Self::Refused { reason, .. } => matches!(reason, Reason::Expired | Reason::OutOfScope),
+            Self::Refused { reason, .. } => {
+                matches!(reason, Reason::Expired | Reason::OutOfScope | Reason::RouteOutOfScope)
+            }
             Self::Ended { .. } | Self::CrossSite | Self::LoginElsewhere | Self::Terminated | Self::Unavailable(_) => {
                 false
             }

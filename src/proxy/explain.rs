@@ -12,22 +12,26 @@ use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
 use super::{
     credential,
     forward_auth::question,
-    permit::{Denied, Gate, Ruling},
-    rejection::Rejection,
-    request::{is_for_own_page, is_plain_read},
+    permit::{Denied, Gate, Ruling, other_routes},
+    rejection::{About, Rejection},
+    request::is_for_own_page,
     target::Target,
 };
 use crate::{
     domain::{
+        decision::Reason,
+        deployment_scope::Routes,
         explanation::{AskedToken, Explanation, InvalidQuestion, Question, Refusal, Routed, Verdict},
         host::Authority,
         routing::RoutedBy,
-        scope::Routes,
         timestamp::Timestamp,
     },
     gateway::Gateway,
     http::network::Network,
-    index::routes::{Route, RouteKey},
+    index::{
+        entry::Entry,
+        routes::{Route, RouteKey},
+    },
 };
 
 /// As [`Explain`](crate::gateway::Explain). `from`: whose share of the first verifications it takes.
@@ -50,39 +54,47 @@ async fn explained(gateway: &Gateway, question: Question<'_>, from: Network) -> 
     let settings = gateway.settings.load_full();
     let target = match Target::parse(&head, settings.limits.max_uri_bytes) {
         Ok(target) => target,
-        Err(reason) => return Ok(refused(Rejection::from(reason), None)),
+        Err(reason) => return Ok(refused(Rejection::from(reason), None, None)),
     };
     let listener = listener(gateway, question.listener, &target.authority)?;
-    let plain_read = is_plain_read(&head.method, &target);
-    let mut route = gateway.index.route(RouteKey { listener, host: target.host(), path: target.path, plain_read });
+    let (method, plain) = (Some(&head.method), target.query.is_none());
+    let key = RouteKey { listener, host: target.host(), path: target.path, method, plain };
+    let mut route = gateway.index.route(key);
     if is_for_own_page(&route) {
         return Ok(Explanation { verdict: Verdict::OwnPage, routed: Some(routed(&route)), token: None });
     }
     let gate = Gate::of(gateway);
-    let (ruled, named) = match question.token {
+    let (ruled, named, others) = match question.token {
         AskedToken::Of(uid) => {
             let index = Arc::clone(&gateway.index);
             // It goes through all tokens.
             let entry = gateway.background.spawn_blocking(move || index.tokens.newest_of(uid)).await;
-            (gate.explain_token(&route, entry.unwrap_or_default(), question.at), Some(uid))
+            let entry = entry.unwrap_or_default();
+            let ruled = gate.explain_token(&route, entry.clone(), question.at);
+            let narrow = matches!(ruled, Err(Denied::Refused { reason: Reason::RouteOutOfScope, .. }));
+            (ruled, Some(uid), entry.filter(|_| narrow).map(|entry| other_routes(&entry, &route)))
         }
         AskedToken::None | AskedToken::Text(_) => {
             let presented = credential::presented(&head.headers, false);
-            (gate.explain(&mut route, presented, question.at, from).await, None)
+            let ruled = gate.explain(&mut route, presented, question.at, from).await;
+            let others = ruled.as_ref().err().and_then(|denied| gate.other_routes(*denied, &route, presented));
+            (ruled, None, others)
         }
     };
     Ok(match ruled {
         Ok(Ruling { deployment, token }) => {
             let name = deployment.spec.name.as_str();
-            let asked = if route.closed_by().is_some() { Routes::All } else { Routes::Open };
-            let scope = token.as_ref().and_then(|entry| entry.holder().scopes.opening(name, asked).cloned());
+            let closed = if route.closed_by().is_some() { Routes::All } else { Routes::Open };
+            let opening =
+                |entry: &Arc<Entry>| entry.holder().scopes.opening(Some(name), closed, route.asked()).cloned();
+            let scope = token.as_ref().and_then(opening);
             let public = if deployment.spec.protected { Verdict::PublicProbe } else { Verdict::Public };
             let verdict = scope.map_or(public, Verdict::Allowed);
             Explanation { verdict, routed: Some(routed(&route)), token: token.map(|entry| entry.uid) }
         }
         Err(reason) => {
             let rejection = Rejection::from(reason);
-            let explanation = refused(rejection, Some(&route));
+            let explanation = refused(rejection, Some(&route), others.as_deref());
             let verdict = match (explanation.verdict, let_through_until(reason, &route, question.at)) {
                 (Verdict::Refused(refusal), Some(until)) => Verdict::LetThrough(until, refusal),
                 (verdict, _) => verdict,
@@ -154,13 +166,13 @@ fn routed(route: &Route<'_>) -> Routed {
     Routed { by: route.by, listener, deployment: deployment.or_else(named) }
 }
 
-fn refused(rejection: Rejection, route: Option<&Route<'_>>) -> Explanation {
+fn refused(rejection: Rejection, route: Option<&Route<'_>>, other_routes: Option<&str>) -> Explanation {
     let routed = route.map(routed);
-    let named = routed.as_ref().and_then(|routed| routed.deployment.as_ref()).map(|name| name.as_str());
+    let named_deployment = routed.as_ref().and_then(|routed| routed.deployment.as_ref()).map(|name| name.as_str());
     let verdict = Verdict::Refused(Refusal {
         status: rejection.status().as_u16(),
         code: rejection.code(),
-        sentence: rejection.sentence(named).into_owned(),
+        sentence: rejection.sentence(About { named_deployment, other_routes }).into_owned(),
     });
     Explanation { verdict, routed, token: None }
 }

@@ -15,7 +15,7 @@ use http::{
     request::Parts,
 };
 
-use super::{identity_fields::claims_identity, rejection::BadRequest};
+use super::{identity_fields::claims_identity, override_fields, rejection::BadRequest};
 use crate::{
     config::LimitConfig,
     domain::identity_fields::{IdentityFields, Ruling},
@@ -121,8 +121,10 @@ pub fn asks_for_websocket(head: &Parts, has_body: bool) -> Result<bool, BadReque
 pub fn may_be_trailer(name: &HeaderName, identity_fields: &IdentityFields) -> bool {
     let text = name.as_str();
     request_field(name, identity_fields) == FieldRule::Pass
-        // Some servers add trailers to the fields that an application has seen, where Bento would unpickle by these.
+        // Some servers add trailers to the fields that an application has seen, where Bento would unpickle by these, and others
+        // would take another route.
         && !text.starts_with("payload-")
+        && !override_fields::overrides(name)
         && !matches!(
             text,
             "content-type" | "content-encoding" | "content-range" | "set-cookie" | "cache-control" | "trailer"

@@ -4,8 +4,11 @@
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
+mod kept;
 mod running;
 
+use self::kept::ShownFor;
+pub use self::kept::other_routes;
 use super::credential::Presented;
 pub use super::denied::{Denied, Unavailable};
 use crate::{
@@ -29,7 +32,7 @@ use crate::{
         slots::{Asked, Flow, Full, Slot},
         upstream::Upstream,
         usage::Usage,
-        verify::{NotProven, ProvenToken, Verifier, VerifyError},
+        verify::{ProvenToken, Verifier},
     },
     system::{self, clock::ClockReading},
     telemetry::request_metrics::DeploymentMetrics,
@@ -53,6 +56,8 @@ enum Grant {
     /// It asks for the health of the service, which takes no token.
     Probe,
     Token(ProvenToken),
+    /// The token opens some routes only, and this is one.
+    Narrow(Arc<ShownFor>),
     /// It would be refused if the Deployment were enforced already. Boxed, as it is rare and large.
     LetThrough(Box<LetThrough>),
 }
@@ -62,7 +67,7 @@ struct LetThrough {
     reason: Denied,
     /// Whom the credential has shown, which nobody is told: whether somebody takes the right away is asked as long as the
     /// request runs. `None`: nobody who is known.
-    token: Option<ProvenToken>,
+    shown: Option<Arc<ShownFor>>,
 }
 
 /// What is asked in order to decide.
@@ -84,6 +89,15 @@ struct Shown<T> {
     token: T,
     /// `Some`: a browser's session, and whether it can be one of the Deployment that was asked for.
     session: Option<bool>,
+}
+
+/// What the table says to a request that may pass.
+struct Ruled<'r, T> {
+    deployment: &'r Arc<Deployment>,
+    /// `None`: no token is asked for.
+    token: Option<T>,
+    /// Whether the token opens some routes only.
+    narrow: bool,
 }
 
 /// What the decision permits, for whoever only wants to know.
@@ -136,8 +150,9 @@ impl<'g> Gate<'g> {
             return Err(reason);
         }
         let deployment = Arc::clone(running(deployment)?);
-        let token = self.shown(presented, system::now()).ok().map(|shown| shown.token);
-        let grant = Grant::LetThrough(Box::new(LetThrough { reason, token }));
+        let shown = self.shown(presented, system::now()).ok();
+        let shown = shown.map(|shown| Arc::new(ShownFor::new(shown.token, route.asked())));
+        let grant = Grant::LetThrough(Box::new(LetThrough { reason, shown }));
         Ok(Permit { deployment, grant, closed_by: None, prefix_len: route.prefix_len })
     }
 
@@ -154,7 +169,7 @@ impl<'g> Gate<'g> {
     ) -> Result<Ruling, Denied> {
         let decided = |route: &Route<'_>| {
             self.index.freshness.check().map_err(Denied::from)?;
-            let (deployment, token) = self.rule(route, at, || self.shown(presented, at))?;
+            let Ruled { deployment, token, .. } = self.rule(route, at, || self.shown(presented, at))?;
             let token = token.map(|token: ProvenToken| token.shared_entry());
             Ok(Ruling { deployment: Arc::clone(deployment), token })
         };
@@ -172,7 +187,7 @@ impl<'g> Gate<'g> {
             false => Denied::Unavailable(Unavailable::StoreAway),
         };
         let shown = || Ok::<_, Denied>(Shown { token: token.ok_or_else(unknown)?, session: None });
-        let (deployment, token) = self.rule(route, at, shown)?;
+        let Ruled { deployment, token, .. } = self.rule(route, at, shown)?;
         Ok(Ruling { deployment: Arc::clone(deployment), token })
     }
 
@@ -192,7 +207,7 @@ impl<'g> Gate<'g> {
                     // Boxed, as it is rare and large.
                     let proven = Box::pin(self.verifier.prove(&self.index.tokens, token, from)).await;
                     *route = self.index.route(route.key);
-                    proven.map_err(|reason| not_proven(reason, presented))?;
+                    proven.map_err(|reason| Denied::not_proven(reason, presented))?;
                 }
             }
         }
@@ -201,7 +216,7 @@ impl<'g> Gate<'g> {
     fn decide<'p>(&self, route: &Route<'_>, presented: Presented<'p>, now: ClockReading) -> Result<Permit, Stop<'p>> {
         self.index.freshness.check_at(now).map_err(Denied::from)?;
         let now = now.wall;
-        let (deployment, token) = self.rule(route, now, || self.shown(presented, now))?;
+        let Ruled { deployment, token, narrow } = self.rule(route, now, || self.shown(presented, now))?;
         let deployment = Arc::clone(deployment);
         if let Some(token) = &token {
             self.usage.note(token, now);
@@ -209,6 +224,7 @@ impl<'g> Gate<'g> {
         // Nobody asks it of what needs no token.
         let closed_by = token.as_ref().and_then(|_| route.closed_by());
         let grant = match token {
+            Some(token) if narrow => Grant::Narrow(Arc::new(ShownFor::new(token, route.asked()))),
             Some(token) => Grant::Token(token),
             None if deployment.spec.protected => Grant::Probe,
             None => Grant::Public,
@@ -223,9 +239,9 @@ impl<'g> Gate<'g> {
         route: &'r Route<'_>,
         now: Timestamp,
         shown: impl FnOnce() -> Result<Shown<T>, E>,
-    ) -> Result<(&'r Arc<Deployment>, Option<T>), E> {
+    ) -> Result<Ruled<'r, T>, E> {
         if let Some(deployment) = route.public_deployment() {
-            return Ok((running(deployment)?, None));
+            return Ok(Ruled { deployment: running(deployment)?, token: None, narrow: false });
         }
         let Shown { token, session } = shown()?;
         let entry = token.as_ref();
@@ -235,10 +251,20 @@ impl<'g> Gate<'g> {
             return Err(Denied::SessionOver.into());
         }
         let refused = |reason| Denied::Refused { reason, token: entry.uid };
-        decision::decide(entry.holder(), route.destination(), now).map_err(refused)?;
+        let scope = decision::decide(entry.holder(), route.destination(), route.asked(), now).map_err(refused)?;
+        let narrow = scope.is_narrow();
         // The decision has refused what leads nowhere.
         let Some(deployment) = &route.deployment else { return Err(refused(Reason::NoSuchDeployment).into()) };
-        Ok((running(deployment)?, Some(token)))
+        Ok(Ruled { deployment: running(deployment)?, token: Some(token), narrow })
+    }
+
+    /// What was asked for, and what the token opens of the Deployment in its place. `None`: that is not why it was denied.
+    pub fn other_routes(&self, denied: Denied, route: &Route<'_>, presented: Presented<'_>) -> Option<Box<str>> {
+        if !matches!(denied, Denied::Refused { reason: Reason::RouteOutOfScope, .. }) {
+            return None;
+        }
+        let token = self.shown(presented, system::now()).ok()?.token;
+        Some(other_routes(token.entry(), route))
     }
 
     /// Whom the credential of a request shows.
@@ -251,7 +277,7 @@ impl<'g> Gate<'g> {
             Presented::Token(token) => (token, None),
         };
         let proven = self.verifier.authenticate_now(self.index, token, now);
-        match proven.map_err(|reason| not_proven(reason, presented))? {
+        match proven.map_err(|reason| Denied::not_proven(reason, presented))? {
             Some(token) => Ok(Shown { token, session }),
             None => Err(Stop::Unproven(token)),
         }
@@ -273,21 +299,6 @@ fn is_session_at(entry: &Entry, route: &Route<'_>, now: Timestamp) -> bool {
     let here = |deployment: &Arc<Deployment>| entry.is_session_of(&deployment.spec.name);
     let over = decision::alive(&entry.holder(), now) == Err(Reason::Rotated);
     route.deployment.as_ref().is_some_and(here) && !over
-}
-
-/// A session that is not known has ended: nobody at a browser can mend a cookie.
-fn not_proven(reason: NotProven, presented: Presented<'_>) -> Denied {
-    match (reason, presented) {
-        (NotProven::Invalid, Presented::Session { .. }) => Denied::SessionOver,
-        (NotProven::Invalid, _) => Denied::InvalidToken,
-        (NotProven::Ended, presented) => Denied::Ended { session: matches!(presented, Presented::Session { .. }) },
-        (NotProven::StoreAway, _) => Denied::Unavailable(Unavailable::StoreAway),
-        (NotProven::Unavailable(VerifyError::Overloaded), _) => Denied::Unavailable(Unavailable::Overloaded),
-        (NotProven::Unavailable(error @ VerifyError::Broken(_)), _) => {
-            tracing::error!(%error, "a token could not be verified");
-            Denied::Unavailable(Unavailable::Internal)
-        }
-    }
 }
 
 impl Permit {
@@ -312,8 +323,16 @@ impl Permit {
     fn token(&self) -> Option<&ProvenToken> {
         match &self.grant {
             Grant::Token(token) => Some(token),
+            Grant::Narrow(shown) => Some(&shown.token),
             Grant::Public | Grant::Probe | Grant::LetThrough(_) => None,
         }
+    }
+
+    /// Whether its token opens some routes only, so that the request must not ask the service for another one. Where it would
+    /// pass without a token, it may.
+    pub fn is_bound_to_route(&self) -> bool {
+        let passes_anyway = || self.closed_by.is_none() && self.deployment.enforcement.lets_through(system::now);
+        matches!(self.grant, Grant::Narrow(_)) && !passes_anyway()
     }
 
     /// What the upstream is shown. `None`: nothing.
@@ -376,7 +395,7 @@ impl Permit {
     pub fn let_through(&self) -> Option<Denied> {
         match &self.grant {
             Grant::LetThrough(passed) => Some(passed.reason),
-            Grant::Public | Grant::Probe | Grant::Token(_) => None,
+            Grant::Public | Grant::Probe | Grant::Token(_) | Grant::Narrow(_) => None,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
     client_login::{ELSEWHERE, Step},
     cors,
     pages::{self, Navigation, OwnPage},
-    permit::Denied,
+    permit::{Denied, Gate},
     readyz_tarpit,
     record::Record,
     rejection::{BadRequest, Rejection, Source},
@@ -97,12 +97,13 @@ pub async fn reject(
 ///
 /// `login` of `None`: it is no step of a login of the command line.
 fn respond(worker: &Worker, rejection: Rejection, routed: &Routed<'_>, login: Option<Step>) -> Response<Bytes> {
-    let context = routed.reply_context();
+    let other_routes = routed.other_routes(&Gate::of(&worker.gateway), rejection);
+    let context = routed.reply_context(other_routes.as_deref());
     let mut response = worker.prepared.respond(rejection, &context);
     if let Some(step) = login {
         step.answer(&mut response, &OwnPage::new(&worker.gateway, routed));
     } else if rejection.asks_to_sign_in() && pages::navigates(routed.head()) {
-        let sentence = rejection.sentence(context.named_deployment);
+        let sentence = rejection.sentence(context.about);
         // Somebody who has just not signed in yet has done nothing wrong.
         let problem = if rejection == Rejection::Denied(Denied::NoCredential) { None } else { Some(&*sentence) };
         Navigation::of(&OwnPage::new(&worker.gateway, routed)).instead(&mut response, problem);

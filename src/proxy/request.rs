@@ -10,7 +10,7 @@ use super::{
     headers,
     permit::{Denied, Gate, Permit},
     record::Record,
-    rejection::{Rejection, ReplyContext},
+    rejection::{About, Rejection, ReplyContext},
     state::Connection,
     target::Target,
 };
@@ -30,11 +30,6 @@ pub const OWN_PAGES: &str = "/-/";
 /// Whether what leads there is for the gateway itself.
 pub fn is_for_own_page(route: &Route<'_>) -> bool {
     route.path_below().starts_with(OWN_PAGES)
-}
-
-/// Whether it reads that path and says nothing more about it.
-pub fn is_plain_read(method: &Method, target: &Target<'_>) -> bool {
-    matches!(*method, Method::GET | Method::HEAD) && target.query.is_none()
 }
 
 /// A request as hyper hands it over, the connection that it came on, and the settings that are in force for it.
@@ -84,16 +79,16 @@ impl<'a> Received<'a> {
 
     /// What a rejection may say before the request was routed: nothing of any Deployment.
     pub fn reply_context(self) -> ReplyContext<'a> {
-        ReplyContext { request_id: self.id, realm: &self.settings.realm, named_deployment: None }
+        ReplyContext { request_id: self.id, realm: &self.settings.realm, about: About::default() }
     }
 }
 
 impl Request<'_> {
     pub fn route(&self, index: &Index) -> Routed<'_> {
         let listener = self.received.connection.entrance.own();
-        let plain_read =
-            is_plain_read(&self.received.head.method, &self.target) && !self.received.has_body && !self.websocket;
-        let key = RouteKey { listener, host: self.target.host(), path: self.target.path, plain_read };
+        let Self { received: Received { head, has_body, .. }, target, websocket, .. } = self;
+        let plain = target.query.is_none() && !has_body && !websocket;
+        let key = RouteKey { listener, host: target.host(), path: target.path, method: Some(&head.method), plain };
         Routed { request: self, route: index.route(key) }
     }
 }
@@ -164,8 +159,17 @@ impl<'r> Routed<'r> {
 
     /// What a rejection may say: it names the Deployment only if the request itself does, or came in by its listener. So
     /// nobody learns by trying which Deployments exist.
-    pub fn reply_context(&self) -> ReplyContext<'_> {
-        ReplyContext { named_deployment: self.named_deployment(), ..self.request.received.reply_context() }
+    ///
+    /// `other_routes`: as [`Routed::other_routes`] has them.
+    pub fn reply_context<'c>(&'c self, other_routes: Option<&'c str>) -> ReplyContext<'c> {
+        let about = About { named_deployment: self.named_deployment(), other_routes };
+        ReplyContext { about, ..self.request.received.reply_context() }
+    }
+
+    /// What a token that does not open this route opens in its place, in words. `None`: that is not why it was refused.
+    pub fn other_routes(&self, gate: &Gate<'_>, rejection: Rejection) -> Option<Box<str>> {
+        let Rejection::Denied(denied) = rejection else { return None };
+        gate.other_routes(denied, &self.route, self.presented())
     }
 
     fn named_deployment(&self) -> Option<&str> {

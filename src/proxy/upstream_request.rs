@@ -14,9 +14,11 @@ use uuid::fmt::Hyphenated;
 use super::{
     credential,
     headers::{self, FieldRule, put_field},
+    override_fields,
     permit::Permit,
     rejection::BadRequest,
     request::Request,
+    state::Entrance,
     upstream::request_writer::{BodyFraming, TrailerRules},
 };
 use crate::{
@@ -73,10 +75,14 @@ impl Passages<'_> {
 
 impl<'a> UpstreamRequest<'a> {
     /// # Errors
-    /// [`BadRequest::Pickle`], [`BadRequest::PayloadField`], [`BadRequest::TooLarge`]: what the permitted Deployment does not take.
+    /// [`BadRequest::Pickle`], [`BadRequest::PayloadField`], [`BadRequest::TooLarge`]: what the permitted Deployment does not
+    /// take. [`BadRequest::RouteOverride`]: what a token for some routes does not open.
     pub fn new(request: &'a Request<'a>, permit: &'a Permit, framing: BodyFraming) -> Result<Self, BadRequest> {
         let head = request.received.head;
         let settings = &permit.spec().settings;
+        if permit.is_bound_to_route() && overrides_route(request) {
+            return Err(BadRequest::RouteOverride);
+        }
         if !settings.allow_pickle {
             headers::check_pickle(&head.headers)?;
         }
@@ -224,6 +230,16 @@ impl<'a> UpstreamRequest<'a> {
             put_field(out, "x-forwarded-prefix", &target.path.as_bytes()[..self.permit.prefix_len()]);
         }
     }
+}
+
+/// Whether the service may get a field by which it takes another method or path than those that were decided about.
+fn overrides_route(request: &Request<'_>) -> bool {
+    let received = &request.received;
+    // Who only asks us forwards what we would drop.
+    let elsewhere = received.connection.entrance == Entrance::ForwardAuth;
+    let passes =
+        |name: &HeaderName| headers::request_field(name, &received.settings.identity_fields) != FieldRule::Drop;
+    override_fields::are_among(&received.head.headers, |name| elsewhere || passes(name))
 }
 
 /// One framing towards the upstream, whatever came: a length if the caller announced one, else chunks if there is a body.

@@ -11,7 +11,8 @@ use crate::{
         audit::{Action, Actor},
         code::{CodeHash, Nonce, OneTimeCode, Purpose},
         deployment::DeploymentName,
-        scope::{DeploymentPattern, Routes, Scope, ScopeSet},
+        deployment_scope::{DeploymentPattern, DeploymentScope},
+        scope::{Scope, ScopeSet},
         session::HandOver,
         timestamp::{DAY, Timestamp},
         token::{SecretRecord, TokenRecord, TokenStatus, TokenUid},
@@ -165,7 +166,7 @@ fn browser_token(context: &Context<'_>, owner: UserId, name: String, deployment:
         description:
             "Made when you opened the Deployment from the console. Deleting it signs all your browsers out there."
                 .to_owned(),
-        scopes: ScopeSet::new([Scope::Deployment(DeploymentPattern::Exact(deployment.clone()), Routes::Open)])?,
+        scopes: ScopeSet::new([Scope::Deployment(DeploymentScope::of(DeploymentPattern::Exact(deployment.clone())))])?,
         owner,
         expires_at: Expiry::Default.resolve(context.now, context.tokens)?,
     })

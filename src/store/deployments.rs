@@ -48,10 +48,13 @@ statements! {
 
     HOLDERS = Sql {
         sqlite: "SELECT id, name, scopes FROM api_tokens
-            WHERE revoked_at IS NULL AND EXISTS (SELECT 1 FROM json_each(scopes) WHERE value IN ($1, $1 || ':operations'))
+            WHERE revoked_at IS NULL AND EXISTS (SELECT 1 FROM json_each(scopes)
+                WHERE substr(value || ':', 1, length($1) + 1) = $1 || ':')
             ORDER BY created_at, id",
         postgres: "SELECT id, name, scopes FROM api_tokens
-            WHERE revoked_at IS NULL AND scopes && ARRAY[$1::text, $1 || ':operations'] ORDER BY created_at, id",
+            WHERE revoked_at IS NULL AND EXISTS (SELECT 1 FROM unnest(scopes) AS t (scope)
+                WHERE starts_with(scope || ':', $1 || ':'))
+            ORDER BY created_at, id",
     };
 
     /// `$1`: a JSON array of pairs.

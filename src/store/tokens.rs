@@ -11,7 +11,8 @@ use super::{
 };
 use crate::domain::{
     deployment::DeploymentName,
-    scope::{DeploymentPattern, Routes, Scope},
+    deployment_scope::{DeploymentPattern, DeploymentScope},
+    scope::Scope,
     timestamp::Timestamp,
     token::{SecretRecord, TokenRecord, TokenUid},
     token_text::{LOOKUP_ID_LEN, PREFIX},
@@ -46,8 +47,8 @@ macro_rules! filtered {
     };
 }
 
-/// `$1`: the exact scope, `$2`: owner, `$3`: now. `$opens`: whether one of `scopes` opens it, with its closed routes or
-/// without. One that ends with `*` opens what begins as it does.
+/// `$1`: the exact scope, `$2`: owner, `$3`: now. `$opens`: whether one of `scopes` opens it, or some routes of it: what stands
+/// behind the second colon says which. One that ends with `*` opens what begins as it does.
 macro_rules! opening {
     ($opens:literal) => {
         concat!(
@@ -62,7 +63,8 @@ macro_rules! opening {
 macro_rules! opening_in_sqlite {
     () => {
         opening!(
-            "SELECT 1 FROM (SELECT replace(value, ':operations', '') AS scope FROM json_each(scopes)) WHERE scope = $1
+            "SELECT 1 FROM (SELECT substr(value, 1, 10 + instr(substr(value, 12) || ':', ':')) AS scope
+                FROM json_each(scopes)) WHERE scope = $1
             OR (scope LIKE '%*' AND substr($1, 1, length(scope) - 1) = substr(scope, 1, length(scope) - 1))"
         )
     };
@@ -71,7 +73,8 @@ macro_rules! opening_in_sqlite {
 macro_rules! opening_in_postgres {
     () => {
         opening!(
-            "SELECT 1 FROM (SELECT replace(whole, ':operations', '') AS scope FROM unnest(scopes) AS t (whole)) AS s
+            "SELECT 1 FROM (SELECT split_part(whole, ':', 1) || ':' || split_part(whole, ':', 2) AS scope
+                FROM unnest(scopes) AS t (whole)) AS s
             WHERE scope = $1 OR (right(scope, 1) = '*' AND starts_with($1, left(scope, -1)))"
         )
     };
@@ -361,9 +364,10 @@ impl Connection {
     }
 }
 
-/// The scope that opens this Deployment and no other, without its closed routes, as it is stored.
+/// The scope that opens this Deployment and no other, without its closed routes, as it is stored. Behind a colon, the same
+/// text stands before what widens or narrows it.
 pub(super) fn exact_scope(name: &DeploymentName) -> String {
-    Scope::Deployment(DeploymentPattern::Exact(name.clone()), Routes::Open).to_string()
+    Scope::Deployment(DeploymentScope::of(DeploymentPattern::Exact(name.clone()))).to_string()
 }
 
 /// What a search looks into. Lower-cased here and not in SQL: SQLite's `lower` knows ASCII only, PostgreSQL's depends on

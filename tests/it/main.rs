@@ -53,6 +53,8 @@ mod management_limits;
 mod management_listener;
 mod management_urgent;
 mod narrow_rights;
+mod narrow_scopes;
+mod narrow_scopes_granted;
 mod presets;
 mod project;
 mod prometheus;

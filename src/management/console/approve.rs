@@ -14,7 +14,8 @@ use super::{
 use crate::{
     domain::{
         code::{OneTimeCode, Purpose},
-        scope::{DeploymentPattern, Routes, Scope, ScopeSet},
+        deployment_scope::{DeploymentPattern, DeploymentScope},
+        scope::{Scope, ScopeSet},
         units::format_duration,
     },
     management::error::ApiError,
@@ -57,7 +58,7 @@ pub async fn decide(CsrfForm { visitor, fields }: CsrfForm<SignedIn>) -> PageRes
         let text = "The command line did not get a token. You can close this page.";
         return Ok(page::message(StatusCode::OK, "Login denied", text));
     }
-    let all = Some(Scope::Deployment(DeploymentPattern::All, Routes::Open)).filter(|_| fields.on("endpoints"));
+    let all = Some(Scope::Deployment(DeploymentScope::of(DeploymentPattern::All))).filter(|_| fields.on("endpoints"));
     let scopes = ScopeSet::new([Scope::Api].into_iter().chain(all));
     let scopes = scopes.map_err(|error| ApiError::invalid(error.to_string()))?;
     device_login::approve(&visitor.context(), &code, &visitor.user, scopes).await?;

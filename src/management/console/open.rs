@@ -17,6 +17,7 @@ use crate::{
         decision::{self, Destination, Reason},
         deployment::DeploymentSpec,
         host::HostName,
+        narrowing::Asked as AskedRoute,
         origin::Origin,
         timestamp::Timestamp,
         token_text::PresentedToken,
@@ -96,7 +97,8 @@ fn opens(proven: &ProvenToken, found: Option<&DeploymentSpec>, now: Timestamp) -
         Some(spec) => Destination::Deployment(spec.name.as_str()),
         None => Destination::Unknown(None),
     };
-    decision::decide(proven.entry().holder(), destination, now)
+    // The browser may open what the token opens of it.
+    decision::decide(proven.entry().holder(), destination, AskedRoute::Anything, now).map(drop)
 }
 
 fn refusal(reason: Reason) -> ApiError {

@@ -6,7 +6,9 @@ use serde::Serialize;
 use super::{OrganizationView, UserView, organization, text, user};
 use crate::{
     domain::{
-        scope::{DeploymentPattern, Scope},
+        deployment_scope::Routes,
+        narrowing::Asked,
+        scope::Scope,
         timestamp::Timestamp,
         token::{TokenRecord, TokenStatus},
         user::User,
@@ -69,10 +71,7 @@ pub fn token(record: &TokenRecord, owner: &User, organized: &Organization, now: 
         is_expired: record.status(now) == TokenStatus::Expired,
         is_api_token: developer,
         is_organization_token: false,
-        is_global_access: record
-            .scopes
-            .iter()
-            .any(|scope| matches!(scope, Scope::Deployment(DeploymentPattern::All, _))),
+        is_global_access: record.scopes.opening(None, Routes::Open, Asked::Everything).is_some(),
         token: None,
         replayed: false,
     }

@@ -99,7 +99,10 @@ async fn decide(worker: &Worker, received: Received<'_>, record: &mut Record) ->
     let mut routed = request.route(&worker.gateway.index);
     match permit(worker, &mut routed, record).await {
         Ok(answer) => answer,
-        Err(rejection) => reject(worker, rejection, &routed.reply_context(), received.head, record),
+        Err(rejection) => {
+            let other_routes = routed.other_routes(&Gate::of(&worker.gateway), rejection);
+            reject(worker, rejection, &routed.reply_context(other_routes.as_deref()), received.head, record)
+        }
     }
 }
 

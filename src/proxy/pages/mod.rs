@@ -23,6 +23,7 @@ pub use self::sign_in::Navigation;
 use super::{
     credential::Presented,
     permit::{Denied, Gate, Permit},
+    rejection::About,
     request::{OWN_PAGES, Routed},
     target::Target,
 };
@@ -36,7 +37,7 @@ use crate::{
         page::{self, Scripts},
         same_origin::Initiator,
     },
-    index::routes::Route,
+    index::routes::{Route, RouteKey},
 };
 
 /// Largest form, bytes.
@@ -59,7 +60,7 @@ pub struct OwnPage<'a> {
     target: &'a Target<'a>,
     route: &'a Route<'a>,
     forwarding: &'a Forwarding,
-    named_deployment: Option<&'a str>,
+    about: About<'a>,
 }
 
 /// Whether a person waits for a page.
@@ -110,13 +111,13 @@ impl<'a> OwnPage<'a> {
             target: &routed.request.target,
             route: routed.route(),
             forwarding: &routed.request.forwarding,
-            named_deployment: routed.reply_context().named_deployment,
+            about: routed.reply_context(None).about,
         }
     }
 
     /// Asks for a permit on the route of now: reading the form may have taken long.
     async fn admit(&self, presented: Presented<'_>) -> Result<Permit, Denied> {
-        let mut route = self.gateway.index.route(self.route.key);
+        let mut route = self.gateway.index.route(RouteKey { method: None, ..self.route.key });
         Gate::of(self.gateway).admit(&mut route, presented, self.network()).await
     }
 

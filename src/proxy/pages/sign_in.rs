@@ -197,7 +197,7 @@ impl OwnPage<'_> {
 
     fn denied(&self, denial: Denied, to: &str) -> Response<Bytes> {
         let failure = Rejection::Denied(denial);
-        self.denied_text(&failure.sentence(self.named_deployment), failure.status(), to)
+        self.denied_text(&failure.sentence(self.about), failure.status(), to)
     }
 
     pub(super) fn denied_text(&self, text: &str, status: StatusCode, to: &str) -> Response<Bytes> {

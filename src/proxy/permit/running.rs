@@ -4,6 +4,7 @@ use super::{Denied, Grant, Permit};
 use crate::{
     domain::{
         decision::{self, Destination, Reason},
+        narrowing::Asked,
         timestamp::Timestamp,
     },
     index::{follow::Index, tokens::TokenIndex, verify::ProvenToken},
@@ -19,13 +20,17 @@ impl Permit {
         let routes = index.routes.load();
         let deployment = routes.named(&self.deployment.spec.name).unwrap_or(&self.deployment);
         let holds = match &self.grant {
-            Grant::Token(token) => self.holds_for(token, &index.tokens, now),
+            // What it asks for was not kept: its token opened everything.
+            Grant::Token(token) => self.holds_for(token, Asked::Everything, &index.tokens, now),
+            Grant::Narrow(shown) => self.holds_for(&shown.token, shown.asked(), &index.tokens, now),
             Grant::Public | Grant::Probe | Grant::LetThrough(_) if !deployment.spec.protected => Ok(()),
             Grant::Probe if deployment.spec.settings.public_probes => Ok(()),
             Grant::Public | Grant::Probe => Err(Denied::NoCredential),
-            Grant::LetThrough(passed) => match (&passed.token, passed.reason) {
-                (Some(token), Denied::Refused { .. }) => self.holds_for(token, &index.tokens, now),
-                (Some(token), reason) => self.holds_for(token, &index.tokens, now).and(Err(reason)),
+            Grant::LetThrough(passed) => match (&passed.shown, passed.reason) {
+                (Some(shown), reason) => {
+                    let holds = self.holds_for(&shown.token, shown.asked(), &index.tokens, now);
+                    if matches!(reason, Denied::Refused { .. }) { holds } else { holds.and(Err(reason)) }
+                }
                 (None, reason) => Err(reason),
             },
         };
@@ -35,13 +40,19 @@ impl Permit {
         })
     }
 
-    fn holds_for(&self, token: &ProvenToken, index: &TokenIndex, now: Timestamp) -> Result<(), Denied> {
+    fn holds_for(
+        &self,
+        token: &ProvenToken,
+        asked: Asked<'_>,
+        index: &TokenIndex,
+        now: Timestamp,
+    ) -> Result<(), Denied> {
         let destination = Destination::route(self.deployment.spec.name.as_str(), self.closed_by);
         let refused = |reason| Denied::Refused { reason, token: token.entry().uid };
         let decided = match index.find(token.lookup_id()) {
-            Some(entry) => decision::decide(entry.holder(), destination, now),
+            Some(entry) => decision::decide(entry.holder(), destination, asked, now).map(drop),
             // A browser session that ended long ago, or a token that the store does not have any more.
-            None => decision::decide(token.entry().holder(), destination, now).and(Err(Reason::Gone)),
+            None => decision::decide(token.entry().holder(), destination, asked, now).and(Err(Reason::Gone)),
         };
         decided.map_err(refused)
     }

@@ -27,6 +27,7 @@ impl Rejection {
                     | BadRequest::TooManyFields
                     | BadRequest::Connection
                     | BadRequest::ConnectionOptions
+                    | BadRequest::RouteOverride
                     | BadRequest::Pickle
                     | BadRequest::PayloadField
                     | BadRequest::Body

@@ -26,7 +26,7 @@ use super::{
     target::BadTarget,
 };
 use crate::{
-    domain::{decision::Reason, scope::Routes, token::TokenUid},
+    domain::{decision::Reason, deployment_scope::Routes, token::TokenUid},
     index::{budgets::Exhausted, rate::Left},
 };
 
@@ -67,6 +67,11 @@ pub enum BadRequest {
     Upgrade,
     #[error("scripts of service workers are not served: one could read what people type on the gateway's pages")]
     ServiceWorker,
+    #[error(
+        "the token opens some routes of the Deployment only, and the request has a field by which services take another method \
+         or path than those of its first line, such as X-HTTP-Method-Override; leave it out"
+    )]
+    RouteOverride,
     #[error("this Deployment refuses pickled content")]
     Pickle,
     #[error("this Deployment refuses Payload-* fields, by which Bento would unpickle what comes with them")]
@@ -89,8 +94,17 @@ pub struct ReplyContext<'a> {
     pub request_id: &'a str,
     /// The organization's name.
     pub realm: &'a str,
+    pub about: About<'a>,
+}
+
+/// What the words of a rejection are about.
+#[derive(Clone, Copy, Default)]
+pub struct About<'a> {
     /// The Deployment that was asked for, where the request itself says its name.
     pub named_deployment: Option<&'a str>,
+    /// Of [`Reason::RouteOutOfScope`]: what was asked for and what the token opens there, in words. `None`: it was not looked
+    /// for.
+    pub other_routes: Option<&'a str>,
 }
 
 /// Whose doing a rejection is. `docs/errors.md` has chapters by it.
@@ -242,6 +256,7 @@ fn bad_request_row(reason: BadRequest) -> Row {
             Row::downstream(StatusCode::BAD_REQUEST, "bad_connection")
         }
         BadRequest::Upgrade => Row::downstream(StatusCode::BAD_REQUEST, "bad_upgrade"),
+        BadRequest::RouteOverride => Row::downstream(StatusCode::FORBIDDEN, "route_out_of_scope"),
         BadRequest::ServiceWorker => Row::downstream(StatusCode::FORBIDDEN, "service_worker_refused"),
         BadRequest::Pickle | BadRequest::PayloadField => {
             Row::downstream(StatusCode::UNSUPPORTED_MEDIA_TYPE, "pickle_refused")
@@ -291,6 +306,7 @@ fn reason_row(reason: Reason) -> Row {
         Reason::OwnerDisabled => invalid_token("owner_disabled"),
         Reason::Gone => invalid_token("token_invalid"),
         Reason::OutOfScope => lacks_scope("insufficient_scope", Routes::Open),
+        Reason::RouteOutOfScope => lacks_scope("route_out_of_scope", Routes::Open),
         Reason::RouteClosed(_) => lacks_scope("route_closed", Routes::All),
         Reason::NoSuchDeployment => Row::downstream(StatusCode::NOT_FOUND, "deployment_not_found"),
     }

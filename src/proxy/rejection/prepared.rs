@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 
-use super::{Rejection, ReplyContext, response::Template};
+use super::{About, Rejection, ReplyContext, response::Template};
 use crate::proxy::{cors, permit::Denied, request_id::X_REQUEST_ID};
 
 /// What one worker has prepared.
@@ -23,13 +23,13 @@ struct Prepared {
 impl PreparedResponses {
     /// The response to a request that was routed.
     pub fn respond(&self, rejection: Rejection, context: &ReplyContext<'_>) -> Response<Bytes> {
-        let ReplyContext { request_id, realm, named_deployment } = *context;
+        let ReplyContext { request_id, realm, about } = *context;
         match rejection {
             // Where a token was proven, the words depend on the request.
             Rejection::Denied(denied) if !matches!(denied, Denied::Refused { .. }) => {
                 self.0.borrow_mut().template(denied, realm).fill(request_id)
             }
-            rejection => template(rejection, realm, named_deployment).fill(request_id),
+            rejection => template(rejection, realm, about).fill(request_id),
         }
     }
 }
@@ -41,15 +41,15 @@ impl Prepared {
         }
         let known = self.templates.iter().position(|(of, _)| *of == denied);
         let at = known.unwrap_or_else(|| {
-            self.templates.push((denied, template(denied.into(), realm, None)));
+            self.templates.push((denied, template(denied.into(), realm, About::default())));
             self.templates.len() - 1
         });
         &self.templates[at].1
     }
 }
 
-fn template(rejection: Rejection, realm: &str, named_deployment: Option<&str>) -> Template {
-    let mut template = Template::new(rejection, realm, named_deployment);
+fn template(rejection: Rejection, realm: &str, about: About<'_>) -> Template {
+    let mut template = Template::new(rejection, realm, about);
     cors::vary(&mut template.headers);
     // Its place, so that the copy need not grow for it: `pipeline::handle` writes it.
     template.headers.insert(&X_REQUEST_ID, HeaderValue::from_static(""));

@@ -9,7 +9,7 @@ use http::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
-use super::{Challenge, Rejection, ReplyContext, Row};
+use super::{About, Challenge, Rejection, ReplyContext, Row};
 use crate::proxy::rate_fields::{say_budget, say_rate, whole_seconds};
 
 /// A rejection's response but for the request's id: the same for all requests that are rejected in the same words.
@@ -21,15 +21,15 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// `realm` and `named_deployment`: as in the [`ReplyContext`].
-    pub(super) fn new(rejection: Rejection, realm: &str, named_deployment: Option<&str>) -> Self {
+    /// `realm` and `about`: as in the [`ReplyContext`].
+    pub(super) fn new(rejection: Rejection, realm: &str, about: About<'_>) -> Self {
         let row = rejection.row();
-        let detail = rejection.sentence(named_deployment);
+        let detail = rejection.sentence(about);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = row.challenge
-            && let Ok(value) = HeaderValue::try_from(challenge_text(challenge, &detail, realm, named_deployment))
+            && let Ok(value) = HeaderValue::try_from(challenge_text(challenge, &detail, realm, about.named_deployment))
         {
             headers.insert(WWW_AUTHENTICATE, value);
         }
@@ -62,14 +62,14 @@ impl Template {
 
 impl Rejection {
     pub fn respond(self, context: &ReplyContext<'_>) -> Response<Bytes> {
-        Template::new(self, context.realm, context.named_deployment).fill(context.request_id)
+        Template::new(self, context.realm, context.about).fill(context.request_id)
     }
 }
 
 impl Rejection {
     /// The response as bytes of HTTP/1.1, on a connection that is closed behind it. For what has no challenge.
     pub fn on_closing_connection(self, request_id: &str) -> Vec<u8> {
-        let response = self.respond(&ReplyContext { request_id, realm: "", named_deployment: None });
+        let response = self.respond(&ReplyContext { request_id, realm: "", about: About::default() });
         let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
         for (name, value) in response.headers() {
             bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());

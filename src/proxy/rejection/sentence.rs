@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::Rejection;
+use super::{About, Rejection};
 use crate::{
     domain::decision::Reason,
     index::budgets::Exhausted,
@@ -15,18 +15,21 @@ use crate::{
 };
 
 impl Rejection {
-    /// The sentence for the caller. `named_deployment`: as in the `ReplyContext`.
-    pub fn sentence(self, named_deployment: Option<&str>) -> Cow<'static, str> {
+    /// The sentence for the caller.
+    pub fn sentence(self, about: About<'_>) -> Cow<'static, str> {
         match self {
             Self::Denied(denied) if !matches!(denied, Denied::Refused { .. }) => Cow::Borrowed(self::denied(denied)),
-            rejection => Cow::Owned(Sentence { rejection, named_deployment }.to_string()),
+            rejection => Cow::Owned(Sentence { rejection, about }.to_string()),
         }
     }
 }
 
+/// What a token does not open, if no more is known.
+const THIS_ROUTE: &str = "this method and path of the Deployment";
+
 struct Sentence<'a> {
     rejection: Rejection,
-    named_deployment: Option<&'a str>,
+    about: About<'a>,
 }
 
 impl fmt::Display for Sentence<'_> {
@@ -63,7 +66,7 @@ impl fmt::Display for Sentence<'_> {
 
 impl Sentence<'_> {
     fn decided(&self, reason: Reason, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (reason, self.named_deployment) {
+        match (reason, self.about.named_deployment) {
             (Reason::Revoked, _) => f.write_str("the token was revoked; ask its owner for a new one"),
             (Reason::Expired, _) => f.write_str("the token has expired; ask its owner for a new one"),
             (Reason::Rotated, _) => f.write_str("the token was rotated and this secret is retired; use the new one"),
@@ -71,6 +74,9 @@ impl Sentence<'_> {
             (Reason::OwnerDisabled, _) => f.write_str("the owner of the token is disabled"),
             (Reason::OutOfScope, Some(name)) => write!(f, "the token lacks the scope deployment:{name}"),
             (Reason::OutOfScope, None) => f.write_str("the token has no scope for the Deployment asked for"),
+            (Reason::RouteOutOfScope, _) => {
+                write!(f, "the token does not open {}", self.about.other_routes.unwrap_or(THIS_ROUTE))
+            }
             (Reason::RouteClosed(preset), Some(name)) => write!(
                 f,
                 "this path is for the operators of the service: the preset {preset} of the Deployment {name} closes it; a \

@@ -26,6 +26,7 @@ fn all() -> Vec<Rejection> {
         BadRequest::ConnectionOptions,
         BadRequest::Upgrade,
         BadRequest::ServiceWorker,
+        BadRequest::RouteOverride,
         BadRequest::Pickle,
         BadRequest::PayloadField,
         BadRequest::TooLarge,
@@ -60,6 +61,7 @@ fn all() -> Vec<Rejection> {
         Reason::Rotated,
         Reason::OwnerDisabled,
         Reason::OutOfScope,
+        Reason::RouteOutOfScope,
         Reason::NoSuchDeployment,
         Reason::RouteClosed(Preset::Vllm),
         Reason::Gone,
@@ -105,8 +107,10 @@ fn all() -> Vec<Rejection> {
 fn every_body_is_json_and_every_sentence_plain() {
     for rejection in all() {
         for named_deployment in [None, Some("name")] {
-            let context = ReplyContext { request_id: "a-b_c.d:e+f/g=", realm: "r \"x\\", named_deployment };
-            let sentence = rejection.sentence(named_deployment);
+            let other_routes = named_deployment.map(|_| "GET /x; of this Deployment it opens POST only");
+            let about = About { named_deployment, other_routes };
+            let context = ReplyContext { request_id: "a-b_c.d:e+f/g=", realm: "r \"x\\", about };
+            let sentence = rejection.sentence(about);
             assert!(sentence.chars().all(|c| matches!(c, ' '..='~') && !"\"\\".contains(c)), "{sentence}");
             let response = rejection.respond(&context);
             let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();

@@ -51,7 +51,7 @@ pub async fn update(context: &Context<'_>, uid: TokenUid, update: UpdateToken) -
     let mut widens = false;
     if let Some(texts) = update.scopes {
         let scopes = ScopeSet::parse(texts)?;
-        widens = scopes.iter().any(|scope| !token.scopes.iter().any(|known| known == scope));
+        widens = scopes.iter().any(|scope| !token.scopes.iter().any(|known| known.covers(scope)));
         token.scopes = scopes;
         grant(context, &mut change, &token.scopes).await?;
     }

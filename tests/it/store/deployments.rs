@@ -84,6 +84,7 @@ async fn removal_ends_exact_scopes(under_test: StoreUnderTest) {
         ("also api", &["api", "deployment:old"]),
         ("operator", &["deployment:old:operations"]),
         ("operator, too", &["deployment:new:operations", "deployment:old", "deployment:old:operations"]),
+        ("reader", &["deployment:old:GET:/v1", "deployment:old:operations:GET", "deployment:older:GET"]),
         ("all", &["deployment:*:operations"]),
         ("prefix", &["deployment:ol*"]),
         ("other", &["deployment:older"]),
@@ -102,8 +103,14 @@ async fn removal_ends_exact_scopes(under_test: StoreUnderTest) {
     let touched = store.remove_deployment(&"old".parse().unwrap(), at, &removed).await.unwrap().unwrap();
     let touched: BTreeMap<&str, (TokenUid, bool)> =
         touched.iter().map(|token| (token.name.as_str(), (token.uid, token.revoked))).collect();
-    let expected =
-        [("only", true), ("one of two", false), ("also api", false), ("operator", true), ("operator, too", false)];
+    let expected = [
+        ("only", true),
+        ("one of two", false),
+        ("also api", false),
+        ("operator", true),
+        ("operator, too", false),
+        ("reader", false),
+    ];
     assert_eq!(touched, expected.map(|(name, revoked)| (name, (records[name].uid, revoked))).into());
     assert_eq!(store.change_seq().await.unwrap(), before + 1);
 
@@ -113,6 +120,7 @@ async fn removal_ends_exact_scopes(under_test: StoreUnderTest) {
             "only" => (scopes(&["deployment:old"]), Some(at)),
             "operator" => (scopes(&["deployment:old:operations"]), Some(at)),
             "operator, too" => (scopes(&["deployment:new:operations"]), None),
+            "reader" => (scopes(&["deployment:older:GET"]), None),
             "one of two" => (scopes(&["deployment:new"]), None),
             "also api" => (scopes(&["api"]), None),
             "gone" => (record.scopes.clone(), Some(gone_at)),

@@ -284,6 +284,9 @@ async fn tokens_that_open_a_deployment(under_test: StoreUnderTest) {
         ("operator", other, "deployment:team-a:operations", None),
         ("operators", other, "deployment:team-*:operations", None),
         ("others", other, "deployment:team-ab:operations", None),
+        ("reader", other, "deployment:team-a:GET:/v1:x", None),
+        ("monitor", other, "deployment:*:operations:GET:/metrics", None),
+        ("reader elsewhere", other, "deployment:team-ab:GET:/team-a", None),
         ("longer", mine, "deployment:team-ab", None),
         ("manager", mine, "api", None),
         ("expired", mine, "deployment:*", Some(now)),
@@ -296,7 +299,7 @@ async fn tokens_that_open_a_deployment(under_test: StoreUnderTest) {
         names.sort();
         (names.join(" "), page.total)
     };
-    assert_eq!(opening(None, 10).await, ("all exact operator operators prefix".to_owned(), 5));
+    assert_eq!(opening(None, 10).await, ("all exact monitor operator operators prefix reader".to_owned(), 7));
     assert_eq!(opening(Some(mine), 10).await, ("all exact".to_owned(), 2));
-    assert_eq!(opening(None, 1).await.1, 5);
+    assert_eq!(opening(None, 1).await.1, 7);
 }

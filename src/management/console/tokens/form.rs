@@ -5,14 +5,12 @@ use std::{collections::HashSet, time::Duration};
 use askama::Template;
 use axum::http::StatusCode;
 
-use super::{
-    issued::expiry_text,
-    row::{pattern_text, scope_label},
-};
+use super::{issued::expiry_text, row::scope_label};
 use crate::{
     domain::{
+        deployment_scope::{DeploymentPattern, DeploymentScope, Routes},
         preset::Preset,
-        scope::{DeploymentPattern, Routes, Scope, ScopeSet},
+        scope::{Scope, ScopeSet},
         timestamp::{DAY, Timestamp},
         token::TokenRecord,
         units::format_duration,
@@ -78,8 +76,10 @@ pub struct FormValues {
     /// `keep`, `never`, `date` or a number of days.
     pub expires: String,
     pub date: String,
-    /// Patterns such as `team-*`, and closed routes, which the picker does not offer.
+    /// Patterns such as `team-*`, and routes of a Deployment, which the picker does not offer.
     pub patterns: Vec<String>,
+    /// More of those, as they were typed.
+    pub routes: String,
     pub current_expiry: String,
     /// The scopes that are ticked, as texts.
     pub chosen: HashSet<String>,
@@ -110,12 +110,13 @@ pub fn read_scopes(fields: &FormFields) -> Result<Vec<String>, ApiError> {
         scopes.extend(if narrow.is_empty() { vec![Scope::Api.to_string()] } else { narrow });
     }
     if fields.on("endpoint") && fields.text("reach") == "all" {
-        scopes.push(Scope::Deployment(DeploymentPattern::All, Routes::Open).to_string());
+        scopes.push(Scope::Deployment(DeploymentScope::of(DeploymentPattern::All)).to_string());
         // All Deployments do not include their closed routes.
-        let operations = fields.all("deployment").filter(|name| name.ends_with(Routes::All.suffix()));
-        scopes.extend(operations.map(|name| format!("deployment:{name}")));
+        let routes = fields.all("deployment").filter(|name| name.contains(':')).chain(typed_routes(fields));
+        scopes.extend(routes.map(|name| format!("deployment:{name}")));
     } else if fields.on("endpoint") {
-        let chosen: Vec<&str> = fields.all("deployment").filter(|name| !name.is_empty()).collect();
+        let picked = fields.all("deployment").filter(|name| !name.is_empty());
+        let chosen: Vec<&str> = picked.chain(typed_routes(fields)).collect();
         if chosen.is_empty() {
             return Err(ApiError::invalid("select at least one Deployment, or All Deployments"));
         }
@@ -125,6 +126,10 @@ pub fn read_scopes(fields: &FormFields) -> Result<Vec<String>, ApiError> {
         return Err(ApiError::invalid("select at least one type of access"));
     }
     Ok(scopes)
+}
+
+fn typed_routes(fields: &FormFields) -> impl Iterator<Item = &str> {
+    fields.text("routes").split_whitespace()
 }
 
 /// `None`: as it is.
@@ -159,15 +164,16 @@ impl FormValues {
             ..Self::default()
         };
         for scope in record.scopes.iter() {
-            let Scope::Deployment(pattern, routes) = scope else {
+            let Scope::Deployment(of) = scope else {
                 values.developer = true;
                 continue;
             };
             values.endpoint = true;
-            match (pattern, routes) {
-                (DeploymentPattern::All, Routes::Open) => values.all = true,
-                (DeploymentPattern::Exact(_), Routes::Open) => {}
-                (DeploymentPattern::Prefix(_), _) | (_, Routes::All) => values.patterns.push(pattern_text(scope)),
+            let DeploymentScope { pattern, routes, narrowing } = of;
+            match (pattern, routes, narrowing) {
+                (DeploymentPattern::All, Routes::Open, None) => values.all = true,
+                (DeploymentPattern::Exact(_), Routes::Open, None) => {}
+                (_, _, _) => values.patterns.push(of.to_string()),
             }
         }
         values
@@ -186,6 +192,7 @@ impl FormValues {
             expires: text("expires"),
             date: text("date"),
             patterns: fields.all("deployment").filter(|name| name.contains(['*', ':'])).map(str::to_owned).collect(),
+            routes: text("routes"),
             current_expiry: String::new(),
             chosen: deployments.chain(fields.all("narrow").map(str::to_owned)).collect(),
             version: text("version"),

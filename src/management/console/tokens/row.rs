@@ -4,7 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     domain::{
-        scope::{DeploymentPattern, Routes, Scope},
+        deployment_scope::{DeploymentPattern, DeploymentScope, Routes},
+        scope::Scope,
         timestamp::{DAY, Timestamp},
         token::{TokenRecord, TokenStatus, TokenUid},
         usage::Day,
@@ -99,14 +100,12 @@ fn status(record: &TokenRecord, now: Timestamp) -> Status {
 pub fn scope_label(scope: &Scope) -> String {
     match scope {
         Scope::Api => "Developer Operations".to_owned(),
-        Scope::Deployment(DeploymentPattern::All, Routes::Open) => "All Deployments".to_owned(),
-        Scope::Deployment(..) => pattern_text(scope),
+        Scope::Deployment(DeploymentScope {
+            pattern: DeploymentPattern::All,
+            routes: Routes::Open,
+            narrowing: None,
+        }) => "All Deployments".to_owned(),
+        Scope::Deployment(of) => of.to_string(),
         other => other.to_string(),
     }
-}
-
-/// Without `deployment:`.
-pub fn pattern_text(scope: &Scope) -> String {
-    let text = scope.to_string();
-    text.strip_prefix("deployment:").map(str::to_owned).unwrap_or(text)
 }
