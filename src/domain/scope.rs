@@ -119,11 +119,9 @@ impl ScopeSet {
     pub fn narrow_routes(&self, name: Option<&str>) -> String {
         let of_it = self.of_deployments().filter(|of| of.pattern.matches(name));
         let mut routes: Vec<String> = of_it.filter_map(|of| Some(of.narrowing.as_ref()?.in_words())).collect();
-        if routes.len() > MANY {
-            routes.truncate(MANY);
-            routes.push(String::from("more"));
-        }
-        routes.join(" and ")
+        let more = if routes.len() > MANY { " and more" } else { "" };
+        routes.truncate(MANY);
+        routes.join(" and ") + more
     }
 
     /// Whether it opens closed routes of any Deployment.

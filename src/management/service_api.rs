@@ -44,6 +44,16 @@ pub struct ServiceApi {
     pub chat: bool,
 }
 
+impl ServiceApi {
+    /// What is left of it for whoever may call some routes only, by method and path.
+    pub fn within(&self, opens: impl Fn(&str, &str) -> bool) -> Self {
+        let routes = self.routes.iter().filter(|route| opens(route.method, &route.path)).cloned();
+        Self { routes: routes.collect(), chat: self.chat && opens("POST", CHAT) }
+    }
+}
+
+/// What BentoML's client reads before its first call.
+pub const SCHEMA: &str = "/schema.json";
 /// OpenAI's route, which its clients know.
 pub const CHAT: &str = "/v1/chat/completions";
 

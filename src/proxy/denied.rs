@@ -69,6 +69,11 @@ impl Denied {
         }
     }
 
+    /// Whether the token would open other routes of the Deployment.
+    pub fn is_for_its_route(self) -> bool {
+        matches!(self, Self::Refused { reason: Reason::RouteOutOfScope, .. })
+    }
+
     /// Whether it passes while the Deployment is not enforced. Nobody passes from whom somebody has taken the right away, and
     /// our own trouble is no reason to ask for less.
     pub fn is_let_through(self) -> bool {

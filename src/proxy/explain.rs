@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     domain::{
-        decision::Reason,
         deployment_scope::Routes,
         explanation::{AskedToken, Explanation, InvalidQuestion, Question, Refusal, Routed, Verdict},
         host::Authority,
@@ -71,8 +70,8 @@ async fn explained(gateway: &Gateway, question: Question<'_>, from: Network) -> 
             let entry = gateway.background.spawn_blocking(move || index.tokens.newest_of(uid)).await;
             let entry = entry.unwrap_or_default();
             let ruled = gate.explain_token(&route, entry.clone(), question.at);
-            let narrow = matches!(ruled, Err(Denied::Refused { reason: Reason::RouteOutOfScope, .. }));
-            (ruled, Some(uid), entry.filter(|_| narrow).map(|entry| other_routes(&entry, &route)))
+            let entry = entry.filter(|_| ruled.as_ref().is_err_and(|denied| denied.is_for_its_route()));
+            (ruled, Some(uid), entry.map(|entry| other_routes(&entry, &route)))
         }
         AskedToken::None | AskedToken::Text(_) => {
             let presented = credential::presented(&head.headers, false);

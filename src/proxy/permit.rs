@@ -260,11 +260,8 @@ impl<'g> Gate<'g> {
 
     /// What was asked for, and what the token opens of the Deployment in its place. `None`: that is not why it was denied.
     pub fn other_routes(&self, denied: Denied, route: &Route<'_>, presented: Presented<'_>) -> Option<Box<str>> {
-        if !matches!(denied, Denied::Refused { reason: Reason::RouteOutOfScope, .. }) {
-            return None;
-        }
-        let token = self.shown(presented, system::now()).ok()?.token;
-        Some(other_routes(token.entry(), route))
+        let shown = denied.is_for_its_route().then(|| self.shown(presented, system::now()).ok());
+        Some(other_routes(shown.flatten()?.token.entry(), route))
     }
 
     /// Whom the credential of a request shows.

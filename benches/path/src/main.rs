@@ -27,7 +27,7 @@ use bento_gateway::{
         credential::BadCredential,
         permit::{Denied, Gate},
         record::Record,
-        rejection::{PreparedResponses, Rejection, ReplyContext},
+        rejection::{About, PreparedResponses, Rejection, ReplyContext},
         request::Received,
         state::{Connection, Entrance, Worker, WorkerParts},
         upstream::head_reader::HeadReader,
@@ -135,7 +135,7 @@ fn stages(measure: Measure) {
         drop(black_box(HeadReader::default().take(&mut BytesMut::from(ANSWER), &Method::GET).unwrap().unwrap()));
     });
     let prepared = PreparedResponses::default();
-    let context = ReplyContext { request_id: ID, realm: &settings.realm, named_deployment: None };
+    let context = ReplyContext { request_id: ID, realm: &settings.realm, about: About::default() };
     let rejection = Rejection::Denied(Denied::Credential(BadCredential::NotAToken));
     measure("answer_denial", &mut || drop(black_box(prepared.respond(rejection, &context))));
 

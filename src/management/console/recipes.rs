@@ -9,13 +9,15 @@ use super::visitor::SignedIn;
 use crate::{
     domain::{
         deployment::DeploymentSpec,
+        deployment_scope::Routes,
+        narrowing::Asked,
         origin::Origin,
         scope::{Scope, ScopeSet},
     },
     management::{
         Management,
         error::ApiError,
-        service_api::{CHAT, Route, ServiceApi},
+        service_api::{CHAT, Route, SCHEMA, ServiceApi},
     },
     service::deployments::{self, Listed, address::Address},
 };
@@ -50,6 +52,8 @@ pub struct Calls<'a> {
     pub credential: Credential<'a>,
     /// `None`: the service has not said.
     pub api: Option<&'a ServiceApi>,
+    /// Whether BentoML's client can call it: not if the token does not open what that reads first.
+    pub by_bentoml: bool,
 }
 
 /// Where a token can be used. It is read before the token is made: nothing may come between a new token and its text.
@@ -87,7 +91,13 @@ impl Destinations {
                 Some((spec, address)) => (self.management.service_api(spec).await, address.to_string()),
                 None => (None, self.listener.to_string()),
             };
-            let calls = Calls { url: &url, credential: Credential::Token(token), api: api.as_deref() };
+            let opens = |method: &str, path: &str| {
+                let asked = Asked::Route { method, path };
+                opened.is_none_or(|(spec, _)| scopes.opening(Some(spec.name.as_str()), Routes::Open, asked).is_some())
+            };
+            let api = api.map(|api| api.within(opens));
+            let credential = Credential::Token(token);
+            let calls = Calls { url: &url, credential, api: api.as_ref(), by_bentoml: opens("GET", SCHEMA) };
             recipes.extend(calls.recipes());
         }
         if scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(..))) {
@@ -116,7 +126,10 @@ impl Recipe {
 impl Calls<'_> {
     /// Each way to call the Deployment.
     pub fn recipes(&self) -> Vec<Recipe> {
-        [Some(self.curl()), Some(self.python()), self.openai(), Some(self.browser())].into_iter().flatten().collect()
+        [Some(self.curl()), self.by_bentoml.then(|| self.python()), self.openai(), Some(self.browser())]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn routes(&self) -> &[Route] {

@@ -16,7 +16,8 @@ use crate::{
 pub struct NewToken {
     name: String,
     description: Option<String>,
-    /// Null: `api`.
+    /// Null: `api`. `deployment:NAME` and the like may end with `:operations`, methods (`:GET,POST`) and a path with all below it
+    /// (`:/v1/models`), in this order.
     scopes: Option<Vec<String>>,
     /// A time, a date, a lifetime (`30d`) or `never`; UTC where it names no zone. Null: `tokens.default_lifetime`.
     expired_at: Option<String>,

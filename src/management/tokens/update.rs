@@ -23,6 +23,7 @@ use crate::{
 pub struct ChangedToken {
     name: Option<String>,
     description: Option<String>,
+    /// As when a token is made.
     scopes: Option<Vec<String>>,
     /// A time, a date, a lifetime (`30d`) or `never`; null is `never`.
     #[serde(default, deserialize_with = "given")]

@@ -116,7 +116,7 @@ async fn recipes_of(visitor: &SignedIn, spec: &DeploymentSpec, url: Option<&str>
     let Some(url) = url else { return Vec::new() };
     let api = visitor.management.service_api(spec).await;
     let credential = if spec.protected { Credential::Variable } else { Credential::None };
-    Calls { url, credential, api: api.as_deref() }.recipes()
+    Calls { url, credential, api: api.as_deref(), by_bentoml: true }.recipes()
 }
 
 async fn tokens_opening(visitor: &SignedIn, name: &DeploymentName) -> Result<Page<TokenRecord>, ApiError> {
