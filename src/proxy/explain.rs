@@ -76,7 +76,8 @@ async fn explained(gateway: &Gateway, question: Question<'_>, from: Network) -> 
         AskedToken::None | AskedToken::Text(_) => {
             let presented = credential::presented(&head.headers, false);
             let ruled = gate.explain(&mut route, presented, question.at, from).await;
-            let others = ruled.as_ref().err().and_then(|denied| gate.other_routes(*denied, &route, presented));
+            let for_its_route = ruled.as_ref().is_err_and(|denied| denied.is_for_its_route());
+            let others = for_its_route.then(|| gate.other_routes(&route, presented)).flatten();
             (ruled, None, others)
         }
     };

@@ -258,10 +258,10 @@ impl<'g> Gate<'g> {
         Ok(Ruled { deployment: running(deployment)?, token: Some(token), narrow })
     }
 
-    /// What was asked for, and what the token opens of the Deployment in its place. `None`: that is not why it was denied.
-    pub fn other_routes(&self, denied: Denied, route: &Route<'_>, presented: Presented<'_>) -> Option<Box<str>> {
-        let shown = denied.is_for_its_route().then(|| self.shown(presented, system::now()).ok());
-        Some(other_routes(shown.flatten()?.token.entry(), route))
+    /// What was asked for, and what the token opens of the Deployment in its place. `None`: none is shown that counts.
+    pub fn other_routes(&self, route: &Route<'_>, presented: Presented<'_>) -> Option<Box<str>> {
+        let shown = self.shown(presented, system::now()).ok()?;
+        Some(other_routes(shown.token.entry(), route))
     }
 
     /// Whom the credential of a request shows.

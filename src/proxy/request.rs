@@ -168,8 +168,10 @@ impl<'r> Routed<'r> {
 
     /// What a token that does not open this route opens in its place, in words. `None`: that is not why it was refused.
     pub fn other_routes(&self, gate: &Gate<'_>, rejection: Rejection) -> Option<Box<str>> {
-        let Rejection::Denied(denied) = rejection else { return None };
-        gate.other_routes(denied, &self.route, self.presented())
+        match rejection {
+            Rejection::Denied(denied) if denied.is_for_its_route() => gate.other_routes(&self.route, self.presented()),
+            _ => None,
+        }
     }
 
     fn named_deployment(&self) -> Option<&str> {

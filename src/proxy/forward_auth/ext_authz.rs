@@ -278,6 +278,10 @@ mod tests {
         assert_eq!(question.head.headers["host"], "bento.test");
         assert_eq!(question.head.headers["authorization"], "Bearer a");
         assert_eq!(question.head.headers.len(), 2);
+        // Here they are no fields of the question, and so the caller's, which Envoy is told to take out.
+        let mut callers = http();
+        callers.headers = HashMap::from([("x-original-url".to_owned(), "/other".to_owned())]);
+        assert_eq!(parse(framed(&asking(callers))).unwrap().head.headers["x-original-url"], "/other");
     }
 
     #[test]

@@ -109,11 +109,26 @@ impl Question {
             }
             _ => return Err(BadQuestion::Path),
         };
-        Ok(Self { head: asked(method, target, host, fields), dialect })
+        let mut head = asked(method, target, host, fields);
+        for told in dialect.tells() {
+            head.headers.remove(told);
+        }
+        Ok(Self { head, dialect })
     }
 }
 
 impl Dialect {
+    /// The fields of a question that are no fields of the request that it is about. Where another way has them, they are the
+    /// caller's.
+    fn tells(self) -> Vec<HeaderName> {
+        match self {
+            Self::ForwardAuth => vec![X_FORWARDED_METHOD.name, X_FORWARDED_URI.name],
+            Self::AuthRequest => vec![X_ORIGINAL_METHOD.name, X_ORIGINAL_URI.name],
+            Self::AuthUrl => vec![X_ORIGINAL_METHOD.name, X_ORIGINAL_URL.name],
+            Self::ExtAuthz | Self::Grpc => Vec::new(),
+        }
+    }
+
     /// Says it so that the proxy understands it.
     pub fn fold(self, response: &mut Response<Bytes>) {
         match self {
@@ -135,9 +150,6 @@ pub fn asked(method: Method, target: Uri, host: HeaderValue, fields: &HeaderMap)
     head.version = Version::HTTP_11;
     head.uri = target;
     head.headers = fields.clone();
-    for told in [X_FORWARDED_METHOD, X_FORWARDED_URI, X_ORIGINAL_METHOD, X_ORIGINAL_URI, X_ORIGINAL_URL] {
-        head.headers.remove(told.name);
-    }
     for name in [CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
         head.headers.remove(name);
     }
