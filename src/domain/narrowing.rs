@@ -184,7 +184,7 @@ impl fmt::Display for NotNarrowing {
             ),
             Self::Path => write!(
                 f,
-                "its path must be that of requests, as the service gets it: it begins with a slash and ends with none, has no \
+                "its path must be written as the service gets it: it begins with a slash and ends with none, has no \
                  empty segments, no dot segments, no query, nothing encoded and none of ; and *, and at most {MAX_PREFIX} \
                  characters; to open every path, leave it out"
             ),

@@ -31,6 +31,9 @@ const BY_BEGINNING: &[&str] = &[
     "x-bento-gateway-deployment",
 ];
 
+/// Fields that may pass, and no trailer of these names: some services take another method or path from them.
+const OVERRIDING: [&str; 3] = ["x-http-method-override", "x-method-override", "x-override-url"];
+
 /// The published list.
 const DOCUMENT: &str = include_str!("../../../docs/identity-fields.md");
 
@@ -60,14 +63,14 @@ fn names() -> Vec<String> {
 
 pub fn cases() -> Vec<Case> {
     let names = names();
-    let trailers = names.iter().map(|name| trailer(name));
+    let trailers = names.iter().map(String::as_str).chain(OVERRIDING).map(trailer);
     names.iter().flat_map(|name| spelled(name)).chain(trailers).chain(request_ids()).collect()
 }
 
 /// The same in HTTP/2.
 pub fn cases_of_http2() -> Vec<Case> {
     let names = names();
-    let trailers = names.iter().map(|name| trailer_of_http2(name));
+    let trailers = names.iter().map(String::as_str).chain(OVERRIDING).map(trailer_of_http2);
     names.iter().flat_map(|name| spelled_in_http2(name)).chain(trailers).collect()
 }
 
