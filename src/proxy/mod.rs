@@ -21,6 +21,7 @@ pub mod headers;
 mod identity_fields;
 pub mod local_executor;
 mod metering;
+mod own_paths;
 pub mod pages;
 pub mod permit;
 pub mod pipeline;

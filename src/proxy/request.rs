@@ -8,6 +8,7 @@ use super::{
     cors::Cors,
     credential::{self, BadCredential, Presented},
     headers,
+    own_paths::OWN_PAGES,
     permit::{Denied, Gate, Permit},
     record::Record,
     rejection::{Rejection, ReplyContext},
@@ -23,9 +24,6 @@ use crate::{
         routes::{Route, RouteKey},
     },
 };
-
-/// What begins the path of the gateway's own pages, at every address of the proxy, public Deployments' too.
-pub const OWN_PAGES: &str = "/-/";
 
 /// Whether what leads there is for the gateway itself.
 pub fn is_for_own_page(route: &Route<'_>) -> bool {

@@ -35,6 +35,7 @@ mod console_recipes;
 mod console_routes;
 mod doctor;
 mod enforcement;
+mod errors_page;
 mod explain;
 mod faults;
 mod feed_model;

@@ -117,7 +117,8 @@ fn every_body_is_json_and_every_sentence_plain() {
             });
             let expected = serde_json::json!({
                 "detail": sentence, "code": code, "status": status.as_u16(),
-                "title": status.canonical_reason(), "request_id": context.request_id, "error": error,
+                "title": status.canonical_reason(), "type": format!("/-/errors#{code}"),
+                "request_id": context.request_id, "error": error,
             });
             assert_eq!(problem, expected);
         }
