@@ -233,6 +233,7 @@ fn settings(config: &Config) -> Settings {
         identity_fields: Arc::new(config.proxy.identity_fields.clone()),
         http2: config.proxy.http2,
         upstream_keep_alive: config.proxy.upstream_keep_alive,
+        expiry_notice: config.tokens.expiry_notice,
         browser: BrowserSettings {
             tokens: config.tokens.clone(),
             session_lifetime: config.proxy.session_lifetime,

@@ -13,6 +13,7 @@ pub mod credential;
 pub mod deadlines;
 mod denied;
 mod downstream_io;
+mod expiry_field;
 pub mod explain;
 pub mod forward;
 mod forward_auth;

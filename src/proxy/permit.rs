@@ -367,6 +367,12 @@ impl Permit {
         self.token().is_some_and(|token| token.entry().is_session_of(&self.deployment.spec.name))
     }
 
+    /// When the API token that was shown ends by itself, or its secret, which a newer one replaces. `None`: never, or none was
+    /// shown.
+    pub fn token_ends(&self) -> Option<Timestamp> {
+        if self.is_of_session() { None } else { self.token()?.entry().ends() }
+    }
+
     /// Bytes of the path that named the Deployment, to be taken off.
     pub fn prefix_len(&self) -> usize {
         self.prefix_len

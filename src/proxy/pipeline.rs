@@ -10,6 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 
 use super::{
+    expiry_field::say_end,
     forward::forward,
     headers,
     metering::Meter,
@@ -110,7 +111,7 @@ async fn serve(
     }
     let framing = framing(routed.head(), body.as_ref());
     let from = Network::of(record.client_address());
-    let connection = routed.request.received.connection;
+    let Received { connection, settings, .. } = routed.request.received;
     // Of a request that has waited for its turn.
     let mut waited = None;
     loop {
@@ -146,6 +147,7 @@ async fn serve(
         if let Some(left) = left {
             say_rate(&mut response.headers, &left);
         }
+        say_end(&mut response.headers, &permit, settings.expiry_notice, record.began());
         routed.cors().replace(&mut response.headers);
         return Ok(Served::ByService(response, exchange));
     }

@@ -74,6 +74,10 @@ impl Record {
         self.line.method == Some(Method::HEAD)
     }
 
+    pub fn began(&self) -> Timestamp {
+        self.line.at
+    }
+
     /// The client's address, as far as it is known yet.
     pub fn client_address(&self) -> IpAddr {
         self.client

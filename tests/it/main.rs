@@ -36,6 +36,7 @@ mod console_routes;
 mod doctor;
 mod enforcement;
 mod errors_page;
+mod expiry_notice;
 mod explain;
 mod faults;
 mod feed_model;

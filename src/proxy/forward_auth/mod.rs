@@ -15,7 +15,9 @@ use uuid::fmt::Hyphenated;
 
 use self::question::{Dialect, Question};
 use super::{
-    cors, headers,
+    cors,
+    expiry_field::say_end,
+    headers,
     permit::{Gate, Permit},
     rate_fields::say_rate,
     record::Record,
@@ -109,7 +111,9 @@ async fn permit(worker: &Worker, routed: &mut Routed<'_>, record: &mut Record) -
     let request = UpstreamRequest::new(routed.request, &permit, BodyFraming::None)?;
     permit.check_budgets().map_err(Rejection::BudgetExhausted)?;
     let left = permit.count(Network::of(record.client_address())).map_err(Rejection::RateLimited)?;
-    let response = permitted(&permit, left);
+    let mut response = permitted(&permit, left);
+    let notice = routed.request.received.settings.expiry_notice;
+    say_end(response.headers_mut(), &permit, notice, record.began());
     record.responded(response.status().as_u16(), FORWARD_AUTH);
     Ok(Answer { response, kept_back: request.kept_back() })
 }
