@@ -30,6 +30,8 @@ pub struct RoutingTable {
 pub struct RouteKey<'a> {
     /// The Deployment's own listener that the connection came in by. `None`: the common one.
     pub listener: Option<SocketAddr>,
+    /// The Deployment that another proxy forwards it to, whatever the request says. `None`: it came here by itself.
+    pub forwarded_to: Option<&'a str>,
     pub host: &'a str,
     pub path: &'a str,
     /// Whether it is no more than a GET or HEAD of that path, as probes of platforms are.
@@ -99,6 +101,9 @@ impl RoutingTable {
             named_deployment: None,
             prefix_len: 0,
         };
+        if let Some(name) = key.forwarded_to {
+            return Route { named_deployment: Some(name), ..to(RoutedBy::Question, self.by_name.get(name)) };
+        }
         if let Some(address) = key.listener {
             return to(RoutedBy::Listener, self.by_listener.get(&address));
         }
@@ -249,7 +254,7 @@ mod tests {
         path: &'a str,
     ) -> (String, Option<&'a str>, usize) {
         let listener = listener.map(|address| address.parse().unwrap());
-        let route = table.find(RouteKey { listener, host, path, plain_read: false });
+        let route = table.find(RouteKey { listener, forwarded_to: None, host, path, plain_read: false });
         let name = route.deployment.as_ref().map_or("-".to_owned(), |deployment| deployment.spec.name.to_string());
         (name, route.named_deployment, route.prefix_len)
     }
@@ -350,7 +355,8 @@ mod tests {
         #[test]
         fn a_named_deployment_is_the_one_that_is_found(host in "\\PC{0,12}(\\.bento\\.test)?", path in "(/deployments/)?\\PC{0,12}") {
             let table = table(3);
-            let route = table.find(RouteKey { listener: None, host: &host, path: &path, plain_read: false });
+            let key = RouteKey { listener: None, forwarded_to: None, host: &host, path: &path, plain_read: false };
+            let route = table.find(key);
             if let (Some(named_deployment), Some(deployment)) = (route.named_deployment, &route.deployment) {
                 prop_assert_eq!(named_deployment, deployment.spec.name.as_str());
             }

@@ -56,7 +56,8 @@ pub async fn handle(
     if !has_body {
         record.request_ended();
     }
-    let received = Received { id, head: &head, has_body, connection: &connection, settings: &settings };
+    let received =
+        Received { id, head: &head, has_body, forwarded_to: None, connection: &connection, settings: &settings };
     let mut response = respond(&worker, received, body, record).await;
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(X_REQUEST_ID.clone(), id);

@@ -43,6 +43,8 @@ pub struct Received<'a> {
     pub head: &'a Parts,
     /// Whether any of its body is still to come.
     pub has_body: bool,
+    /// The Deployment that another proxy forwards it to. `None`: it came here by itself.
+    pub forwarded_to: Option<&'a str>,
     pub connection: &'a Connection,
     pub settings: &'a Settings,
 }
@@ -89,9 +91,11 @@ impl<'a> Received<'a> {
 impl Request<'_> {
     pub fn route(&self, index: &Index) -> Routed<'_> {
         let listener = self.received.connection.entrance.own();
-        let plain_read =
-            is_plain_read(&self.received.head.method, &self.target) && !self.received.has_body && !self.websocket;
-        let key = RouteKey { listener, host: self.target.host(), path: self.target.path, plain_read };
+        let Received { head, has_body, forwarded_to, .. } = self.received;
+        // A proxy that asks does not say whether there is a body.
+        let bare = !has_body && !self.websocket && forwarded_to.is_none();
+        let plain_read = bare && is_plain_read(&head.method, &self.target);
+        let key = RouteKey { listener, forwarded_to, host: self.target.host(), path: self.target.path, plain_read };
         Routed { request: self, route: index.route(key) }
     }
 }

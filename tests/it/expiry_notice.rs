@@ -45,7 +45,7 @@ fn callers_learn_when_their_token_ends() {
     assert_eq!((other.status, other.header(FIELD)), (403, None));
     // A proxy that asks is told what its caller would be.
     let asked = Client::connect(asked_by_proxies).ask(format!(
-        "GET /forward-auth HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: GET\r\nx-forwarded-host: a.test\r\n\
+        "GET /forward-auth/a HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: GET\r\nx-forwarded-host: a.test\r\n\
          x-forwarded-uri: /\r\nauthorization: Bearer {}\r\n\r\n",
         soon.text
     ));

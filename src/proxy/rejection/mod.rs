@@ -65,6 +65,8 @@ pub enum BadRequest {
     ConnectionOptions,
     #[error("an upgrade must be a GET without body")]
     Upgrade,
+    #[error("the name of a field is another spelling of one that only the gateway may set")]
+    Spelling,
     #[error("scripts of service workers are not served: one could read what people type on the gateway's pages")]
     ServiceWorker,
     #[error("this Deployment refuses pickled content")]
@@ -242,6 +244,7 @@ fn bad_request_row(reason: BadRequest) -> Row {
             Row::downstream(StatusCode::BAD_REQUEST, "bad_connection")
         }
         BadRequest::Upgrade => Row::downstream(StatusCode::BAD_REQUEST, "bad_upgrade"),
+        BadRequest::Spelling => Row::downstream(StatusCode::BAD_REQUEST, "bad_field"),
         BadRequest::ServiceWorker => Row::downstream(StatusCode::FORBIDDEN, "service_worker_refused"),
         BadRequest::Pickle | BadRequest::PayloadField => {
             Row::downstream(StatusCode::UNSUPPORTED_MEDIA_TYPE, "pickle_refused")

@@ -25,6 +25,7 @@ fn all() -> Vec<Rejection> {
         BadRequest::Connection,
         BadRequest::ConnectionOptions,
         BadRequest::Upgrade,
+        BadRequest::Spelling,
         BadRequest::ServiceWorker,
         BadRequest::Pickle,
         BadRequest::PayloadField,
@@ -67,6 +68,7 @@ fn all() -> Vec<Rejection> {
     let token = TokenUid(uuid::Uuid::nil());
     let questions = [
         BadQuestion::Path,
+        BadQuestion::Deployment,
         BadQuestion::Field("X-Original-URI"),
         BadQuestion::Malformed("path"),
         BadQuestion::Body,
