@@ -243,7 +243,7 @@ fn what_is_decided_is_the_deployment_that_the_proxy_forwards_to() {
         deployment("a", upstream.address, ""),
         deployment("public", upstream.address, "protected = false")
     );
-    let gateway = Setup::new(&config).arguments(&["--forward-auth-listen", &address.to_string()]).start();
+    let _gateway = Setup::new(&config).arguments(&["--forward-auth-listen", &address.to_string()]).start();
     let ask = |name: &str, host: &str, target: &str| {
         Client::connect(address).ask(format!(
             "GET /forward-auth/{name} HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: GET\r\n\
