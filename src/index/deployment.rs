@@ -42,9 +42,10 @@ impl Deployment {
         let metrics = earlier.map(|earlier| Arc::clone(&earlier.metrics)).unwrap_or_default();
         let probed = spec.settings.probe_interval.is_some();
         let remembered = |url: &UpstreamUrl| {
-            let (metrics, health) = earlier.and_then(|earlier| earlier.remembered(url)).unwrap_or_default();
+            let same = earlier.and_then(|earlier| earlier.upstreams.iter().find(|upstream| upstream.url == *url));
+            let remembered = same.map(|upstream| upstream.remembered()).unwrap_or_default();
             // Who is not asked any more counts as ready.
-            (metrics, if probed { health } else { Arc::default() })
+            if probed { remembered } else { Remembered { health: Arc::default(), ..remembered } }
         };
         let upstream = |upstream: &WeightedUrl| {
             let url = &upstream.url;
@@ -59,11 +60,5 @@ impl Deployment {
         let enforcement = Enforcement::new(spec.settings.enforce_from, earlier.map(|earlier| &earlier.enforcement));
         let budgets = Budgets::of(&spec.settings, earlier.and_then(|earlier| earlier.budgets.as_ref()));
         Self { upstreams, spec, metrics, slots, rate_limit, enforcement, budgets, access }
-    }
-
-    /// What is remembered of an upstream. `None`: it has none of this URL.
-    fn remembered(&self, url: &UpstreamUrl) -> Option<Remembered> {
-        let same = self.upstreams.iter().find(|upstream| upstream.url == *url);
-        same.map(|upstream| (Arc::clone(&upstream.metrics), Arc::clone(&upstream.health)))
     }
 }

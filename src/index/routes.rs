@@ -209,6 +209,8 @@ impl std::borrow::Borrow<str> for HostName {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::atomic::Ordering::Relaxed, time::Instant};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -290,6 +292,28 @@ mod tests {
         assert!(Arc::ptr_eq(&first.by_name["fallback"], &second.by_name["fallback"]));
         assert_eq!(second.by_name["a"].spec, changed);
         assert_eq!(found(&second, None, "custom.test", "/").0, "fallback");
+    }
+
+    #[test]
+    fn what_is_known_of_an_upstream_outlives_a_change_of_its_deployment() {
+        let first = build(vec![spec("a", &[])], &[], &RoutingTable::default());
+        let standing = |table: &RoutingTable, at: usize| {
+            let upstream = table.by_name["a"].upstreams.iter().nth(at).unwrap();
+            (upstream.standing.in_flight.load(Relaxed), upstream.standing.reachability.is_reachable())
+        };
+        let upstream = Arc::clone(first.by_name["a"].upstreams.iter().next().unwrap());
+        upstream.standing.in_flight.fetch_add(2, Relaxed);
+        upstream.standing.reachability.failed(Instant::now());
+        let mut changed = spec("a", &[]);
+        changed.protected = false;
+        changed.upstreams.insert(0, "http://127.0.0.1:3001".parse().unwrap());
+        changed.upstreams[1].weight = 7;
+        let second = build(vec![changed], &[], &first);
+        assert_eq!((standing(&second, 0), standing(&second, 1)), ((0, true), (2, false)));
+        // What began before the change ends after it.
+        upstream.standing.in_flight.fetch_sub(1, Relaxed);
+        upstream.standing.reachability.connected();
+        assert_eq!(standing(&second, 1), (1, true));
     }
 
     const HOSTS: [&str; 10] = [

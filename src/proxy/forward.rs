@@ -133,12 +133,12 @@ async fn open(
 
 fn note(upstream: &Upstream, connected: bool) {
     let url = &upstream.url;
-    if connected && upstream.reachability.connected() {
+    if connected && upstream.standing.reachability.connected() {
         upstream.returned(Instant::now());
         tracing::info!(upstream = %url, "an upstream takes connections again");
     } else if !connected {
         upstream.metrics.took_no_connection();
-        if upstream.reachability.failed(Instant::now()) {
+        if upstream.standing.reachability.failed(Instant::now()) {
             tracing::warn!(upstream = %url, "an upstream takes no connection; it is tried last until it does");
         }
     }
