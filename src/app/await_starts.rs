@@ -1,7 +1,7 @@
 //! For requests that wait because the service of their Deployment is not there: calls the hook that has it started, finds out when
 //! it takes connections, and lets them go, a few at first.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::{
@@ -21,6 +21,8 @@ use crate::{
 
 /// From an attempt that has failed to the next one.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long an attempt may take before the hook is called beside it.
+const SOON: Duration = Duration::from_secs(1);
 /// For the whole call of a hook.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the number of those without an answer is doubled during the slow start: after it, more may go than anybody lets
@@ -86,8 +88,13 @@ async fn watch(deployment: Arc<Deployment>) {
 /// `false`: nobody waits any more.
 async fn until_it_takes_connections(deployment: &Arc<Deployment>) -> bool {
     while deployment.hold.is_awaited() {
-        call_hook(deployment);
-        if takes_connections(deployment).await {
+        let mut attempt = pin!(takes_connections(deployment));
+        // It may have started since somebody looked last.
+        let soon = tokio::time::timeout(SOON, &mut attempt).await;
+        if soon != Ok(true) {
+            call_hook(deployment);
+        }
+        if soon == Ok(true) || (soon.is_err() && attempt.await) {
             return true;
         }
         tokio::time::sleep(PAUSE).await;

@@ -1,10 +1,13 @@
 //! The wake hook: what is called so that something starts a service for which requests wait.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread::sleep,
+    time::Duration,
 };
-use std::{thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -16,6 +19,7 @@ use crate::{
         metrics::{scrape, scrape_until},
         upstream::{Upstream, response},
     },
+    proxy_queue::A_WHILE,
 };
 
 const CALLS: &str = "bento_gateway_wake_calls_total";
@@ -103,6 +107,23 @@ fn a_call_without_effect_is_made_again() {
         hook.await_requests(2);
         done.store(1, SeqCst);
     });
+}
+
+/// It has started when nobody waited any more: whoever comes next finds that out, and not the hook.
+#[test]
+fn a_service_that_is_there_by_now_is_not_asked_for() {
+    let hook = Upstream::named("woken");
+    let cold = Cold::new(&format!("hold = 5\nwake_url = \"http://{}\"\nhold_timeout = \"1s\"", hook.address));
+    assert_eq!(cold.get("/").response(false).code(), "upstream_starting");
+    cold.await_held(0);
+    let calls = hook.requests().len();
+    assert!(calls > 0);
+    let _service = cold.start();
+    // Another call would be due.
+    sleep(Duration::from_millis(1_500));
+    assert_eq!(cold.get("/").response(false).status, 200);
+    sleep(A_WHILE);
+    assert_eq!(hook.requests().len(), calls);
 }
 
 #[test]
