@@ -189,7 +189,7 @@ mod tests {
     use crate::config::{Sources, load};
 
     /// Every setting with another value, and what keeps the old one. `None`: it is taken over.
-    const CHANGED: [(&str, &str, Option<&str>); 76] = [
+    const CHANGED: [(&str, &str, Option<&str>); 79] = [
         ("organization", "\"other\"", None),
         ("proxy.listen", "\"127.0.0.1:9080\"", Some("proxy.listen")),
         ("proxy.workers", "63", Some("proxy.workers")),
@@ -236,6 +236,9 @@ mod tests {
         ("proxy.deployment_defaults.probe_rise", "4", None),
         ("proxy.deployment_defaults.probe_fall", "4", None),
         ("proxy.deployment_defaults.slow_start", "\"1s\"", None),
+        ("proxy.deployment_defaults.hold", "4", None),
+        ("proxy.deployment_defaults.hold_timeout", "\"1s\"", None),
+        ("proxy.deployment_defaults.wake_url", "\"http://scaler.test/\"", None),
         ("proxy.deployment_defaults.cors_origins", "[\"https://app.test\"]", None),
         ("management.listen", "\"127.0.0.1:9081\"", Some("management.listen")),
         ("management.login_code_lifetime", "\"1m\"", None),

@@ -48,6 +48,16 @@ impl Upstreams {
         self.all.iter()
     }
 
+    /// Those that may get requests.
+    pub fn taking(&self) -> &[Arc<Upstream>] {
+        &self.taking
+    }
+
+    /// Whether standing probes hear of all of these that they are not ready.
+    pub fn none_is_ready(&self) -> bool {
+        self.taking.iter().all(|upstream| !upstream.health.is_ready())
+    }
+
     /// In the order in which they are tried: one whose probe is due, then those that take connections, the least loaded first,
     /// then those that took none.
     ///

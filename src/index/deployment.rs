@@ -6,6 +6,7 @@ use super::{
     balance::Upstreams,
     budgets::Budgets,
     enforcement::Enforcement,
+    hold::Hold,
     rate::RateLimit,
     slots::Slots,
     upstream::{Remembered, Upstream},
@@ -28,6 +29,8 @@ pub struct Deployment {
     pub metrics: Arc<DeploymentMetrics>,
     /// What its requests share, if it takes only so many at once.
     pub slots: Arc<Slots>,
+    /// Who waits while the service is not there, if that may be.
+    pub hold: Arc<Hold>,
     /// How often each token may ask. `None`: as often as it likes.
     pub rate_limit: Option<Arc<RateLimit>>,
     pub enforcement: Enforcement,
@@ -53,12 +56,13 @@ impl Deployment {
         };
         let upstreams = Upstreams::new(spec.upstreams.iter().map(upstream).collect(), spec.settings.slow_start);
         let slots = earlier.map(|earlier| Arc::clone(&earlier.slots)).unwrap_or_default();
+        let hold = earlier.map(|earlier| Arc::clone(&earlier.hold)).unwrap_or_default();
         let rate_limit = spec.settings.rate_limit.map(|rate| {
             let same = earlier.and_then(|earlier| earlier.rate_limit.as_ref()).filter(|limit| limit.rate == rate);
             same.map_or_else(|| Arc::new(RateLimit::new(rate)), Arc::clone)
         });
         let enforcement = Enforcement::new(spec.settings.enforce_from, earlier.map(|earlier| &earlier.enforcement));
         let budgets = Budgets::of(&spec.settings, earlier.and_then(|earlier| earlier.budgets.as_ref()));
-        Self { upstreams, spec, metrics, slots, rate_limit, enforcement, budgets, access }
+        Self { upstreams, spec, metrics, slots, hold, rate_limit, enforcement, budgets, access }
     }
 }

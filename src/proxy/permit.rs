@@ -5,6 +5,7 @@
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
 mod running;
+mod start;
 
 use super::credential::Presented;
 pub use super::denied::{Denied, Unavailable};

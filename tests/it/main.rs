@@ -28,6 +28,8 @@ mod cli;
 mod cli_scan;
 mod cli_settle;
 mod cloud;
+mod cold_start;
+mod cold_start_hook;
 mod config;
 mod console;
 mod console_members;

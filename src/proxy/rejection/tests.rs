@@ -53,6 +53,7 @@ fn all() -> Vec<Rejection> {
         Timer::KeptOthers,
         Timer::Vanished,
         Timer::Queue,
+        Timer::Start,
     ];
     let cuts = timers.map(Cut::Timeout);
     let reasons = [
@@ -86,7 +87,11 @@ fn all() -> Vec<Rejection> {
     all.extend(questions.map(Rejection::from));
     all.extend(denied.into_iter().chain(credentials).chain([Denied::Terminated]).map(Rejection::from));
     all.extend(unavailable.map(|reason| Rejection::from(Denied::Unavailable(reason))));
-    all.extend(upstream.map(Rejection::from).into_iter().chain([Rejection::OutOfConnections, Rejection::QueueFull]));
+    all.extend(upstream.map(Rejection::from).into_iter().chain([
+        Rejection::OutOfConnections,
+        Rejection::QueueFull,
+        Rejection::Starting,
+    ]));
     let rate = "4/1s".parse().unwrap();
     let (budget, wait, period) =
         ("4 requests/day".parse().unwrap(), Duration::from_secs(1), Duration::from_secs(86_400));
