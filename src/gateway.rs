@@ -140,6 +140,8 @@ pub struct Settings {
     pub http2: bool,
     /// How long an idle connection to an upstream is kept.
     pub upstream_keep_alive: Duration,
+    /// As [`TokenConfig::expiry_notice`].
+    pub expiry_notice: Option<Duration>,
     pub browser: BrowserSettings,
 }
 

@@ -105,7 +105,14 @@ fn the_decision_allocates_nothing() {
         let (host, path) = url.split_at(url.find('/').unwrap());
         let request = http::Request::post(path).header("host", host).header("authorization", credential);
         let (head, ()) = request.body(()).unwrap().into_parts();
-        let received = Received { id: "id", head: &head, has_body: true, connection: &connection, settings: &settings };
+        let received = Received {
+            id: "id",
+            head: &head,
+            has_body: true,
+            forwarded_to: None,
+            connection: &connection,
+            settings: &settings,
+        };
         let request = received.read(&mut record).unwrap();
         let gate = Gate::of(&world.gateway);
         let decide = || {

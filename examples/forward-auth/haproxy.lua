@@ -1,15 +1,14 @@
--- Asks the gateway's forward-auth listener whether a request may pass.
-local ASKED = "http://127.0.0.1:8082/auth-request"
+-- Asks the gateway's forward-auth listener whether a request may pass to the service of a Deployment.
+local ASKED = "http://127.0.0.1:8082/forward-auth/"
 local TIME = 5000 -- milliseconds
 
 -- What belongs to the caller's connection and body, and what only this script may say.
 local LEFT_OUT = {
   ["connection"] = true, ["content-length"] = true, ["expect"] = true, ["te"] = true,
-  ["transfer-encoding"] = true, ["upgrade"] = true, ["x-forwarded-for"] = true,
-  ["x-original-method"] = true, ["x-original-uri"] = true,
+  ["transfer-encoding"] = true,
 }
 
-core.register_action("bento_gateway", { "http-req" }, function(txn)
+core.register_action("bento_gateway", { "http-req" }, function(txn, deployment)
   local fields = {}
   for name, values in pairs(txn.http:req_get_headers()) do
     if not LEFT_OUT[name] then
@@ -19,11 +18,14 @@ core.register_action("bento_gateway", { "http-req" }, function(txn)
       end
     end
   end
-  fields["x-original-method"] = { txn.f:method() }
-  fields["x-original-uri"] = { txn.f:pathq() }
+  -- In place of what the caller says.
+  fields["x-forwarded-method"] = { txn.f:method() }
+  fields["x-forwarded-host"] = fields["host"]
+  fields["host"] = nil
+  fields["x-forwarded-uri"] = { txn.f:pathq() }
   fields["x-forwarded-for"] = { txn.f:src() }
 
-  local answer = core.httpclient():get({ url = ASKED, headers = fields, timeout = TIME })
+  local answer = core.httpclient():get({ url = ASKED .. deployment, headers = fields, timeout = TIME })
   if answer == nil or answer.status == nil or answer.status == 0 then
     txn:done(txn:reply({ status = 503 }))
     return
@@ -41,11 +43,14 @@ core.register_action("bento_gateway", { "http-req" }, function(txn)
     return
   end
   local reply = txn:reply({ status = answer.status, body = answer.body })
-  for _, name in ipairs({ "content-type", "www-authenticate", "x-request-id", "x-bento-gateway-reason" }) do
+  for _, name in ipairs({
+    "content-type", "www-authenticate", "retry-after", "ratelimit", "ratelimit-policy", "x-request-id",
+    "x-bento-gateway-reason",
+  }) do
     local values = answer.headers[name]
     if values then
       reply:add_header(name, values[0])
     end
   end
   txn:done(reply)
-end)
+end, 1)

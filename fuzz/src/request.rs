@@ -79,7 +79,8 @@ async fn judge(world: &World, request: Request<Incoming>, raw: &[u8]) {
     let mut digits = Digits::default();
     let id = request_id::of_request(&head.headers, RequestNumber::default, &mut digits);
     let has_body = !body.is_end_stream();
-    let received = Received { id, head: &head, has_body, connection: &connection, settings: &settings };
+    let received =
+        Received { id, head: &head, has_body, forwarded_to: None, connection: &connection, settings: &settings };
     let request = match received.read(&mut record) {
         Ok(request) => request,
         Err(rejection) => return refused(world, rejection, &received.reply_context()),
@@ -258,13 +259,9 @@ impl<'a> Sent<'a> {
         let host = lenient_host(self.one("host"));
         assert_eq!(authority::read(head).map(|read| read.host.into_owned()), Ok(host.clone()));
         let asked = asked.split('?').next().unwrap();
-        let route = world.gateway.index.route(RouteKey {
-            listener: None,
-            host: &host,
-            path: asked,
-            method: Some(&head.method),
-            plain: false,
-        });
+        let method = Some(&head.method);
+        let key = RouteKey { listener: None, forwarded_to: None, host: &host, path: asked, method, plain: false };
+        let route = world.gateway.index.route(key);
         assert_eq!(route.deployment.map(|found| found.spec.name.to_string()), Some(name.to_owned()), "{}", self.text);
     }
 }

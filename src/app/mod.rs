@@ -1,6 +1,7 @@
 //! The composition root: the only place that names everything together. [`serve`] is the gateway's life from start to
 //! drain.
 
+mod await_starts;
 pub mod descriptors;
 mod follow;
 mod heartbeat;
@@ -157,6 +158,7 @@ async fn run(
     let reloader = Reloader::new(&config, sources, Arc::clone(&manager), declared, certificates)?;
     tokio::spawn(reloader.run());
     tokio::spawn(probe_upstreams::run(Arc::clone(&gateway.index)));
+    tokio::spawn(await_starts::run(Arc::clone(&gateway.index)));
     let [forward_auth, telemetry_address] =
         [config.forward_auth.listen, config.telemetry.listen].map(|address| address.map(tracing::field::display));
     info!(
@@ -233,6 +235,7 @@ fn settings(config: &Config) -> Settings {
         identity_fields: Arc::new(config.proxy.identity_fields.clone()),
         http2: config.proxy.http2,
         upstream_keep_alive: config.proxy.upstream_keep_alive,
+        expiry_notice: config.tokens.expiry_notice,
         browser: BrowserSettings {
             tokens: config.tokens.clone(),
             session_lifetime: config.proxy.session_lifetime,

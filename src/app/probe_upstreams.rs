@@ -24,20 +24,8 @@ struct Probe {
 
 /// Probes what the routing table has, until the process ends.
 pub async fn run(index: Arc<Index>) {
-    let mut epoch = index.epoch.subscribe();
     let mut running: HashMap<u64, AbortHandle> = HashMap::new();
-    let mut seen: Option<Arc<RoutingTable>> = None;
-    loop {
-        let routes = index.routes.load_full();
-        // The epoch is of tokens, too.
-        if seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &routes)) {
-            adjust(&mut running, &routes);
-            seen = Some(routes);
-        }
-        if epoch.changed().await.is_err() {
-            return;
-        }
-    }
+    index.each_routing_table(|routes| adjust(&mut running, routes)).await;
 }
 
 /// An upstream that was changed has another id, and is another one.

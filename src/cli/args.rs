@@ -187,6 +187,9 @@ pub enum TokenCommand {
         /// Only tokens of this user
         #[arg(long, value_name = "EMAIL")]
         owner: Option<Email>,
+        /// Only tokens that are in force and expire within this time, the first to expire first
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        expires_within: Option<Duration>,
         /// Maximum number of tokens
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,

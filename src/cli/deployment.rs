@@ -197,6 +197,9 @@ fn spec(args: AddDeployment, defaults: &DeploymentSettings) -> DeploymentSpec {
             probe_rise: args.probe_rise.unwrap_or(defaults.probe_rise),
             probe_fall: args.probe_fall.unwrap_or(defaults.probe_fall),
             slow_start: args.slow_start.unwrap_or(defaults.slow_start),
+            hold: args.hold.unwrap_or(defaults.hold),
+            hold_timeout: args.hold_timeout.unwrap_or(defaults.hold_timeout),
+            wake_url: args.wake_url.or_else(|| defaults.wake_url.clone()),
         },
     }
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
 
 use super::{
     args::{StoreCommand, To},
@@ -51,9 +54,16 @@ pub fn run(command: StoreCommand, environment: &Environment, printer: &mut Print
         runtime: Builder::new_current_thread().enable_all().build()?,
     };
     match command {
-        StoreCommand::Copy { to, while_running } => work.copy(&to, while_running, printer),
+        StoreCommand::Copy { to: To { to, to_file }, while_running } => {
+            // One of the two is there.
+            let to = url_of(to.as_deref(), to_file.as_deref())?.unwrap_or_default();
+            work.copy(&to, while_running, printer)
+        }
         StoreCommand::Backup { file } => work.backup(&file, printer),
-        StoreCommand::Restore { file, previous } => work.restore(&file, previous.as_deref(), printer),
+        StoreCommand::Restore { file, previous, previous_file } => {
+            let previous = url_of(previous.as_deref(), previous_file.as_deref())?;
+            work.restore(&file, previous.as_deref(), printer)
+        }
     }
 }
 
@@ -68,6 +78,10 @@ impl PrivateDirectory {
         DirBuilder::new().mode(0o700).create(&directory)?;
         Ok(Self(directory))
     }
+
+    fn copy(&self) -> PathBuf {
+        self.0.join("copy.db")
+    }
 }
 
 impl Drop for PrivateDirectory {
@@ -77,9 +91,9 @@ impl Drop for PrivateDirectory {
 }
 
 impl Work {
-    fn copy(&self, to: &To, while_running: bool, printer: &mut Printer<'_>) -> Result<(), CliError> {
-        let target = self.other(&url_of(to)?, "--to")?;
-        let moved = self.runtime.block_on(async {
+    fn copy(&self, to: &str, while_running: bool, printer: &mut Printer<'_>) -> Result<(), CliError> {
+        let target = self.other(to, "--to")?;
+        let moved = self.block_on(async {
             let source = moving::source(&self.config.store).await?;
             if !while_running {
                 moving::expect_nobody_on(&source).await?;
@@ -96,17 +110,24 @@ impl Work {
             let message = format!("{} exists already", file.display());
             CliError::new(ExitStatus::Refused, message, "name a file that does not exist")
         };
+        if file == Path::new("-") {
+            let hint = "name a file; it can be sent elsewhere when it is whole";
+            return Err(CliError::new(
+                ExitStatus::Refused,
+                "a backup is not written to the standard output".to_owned(),
+                hint,
+            ));
+        }
         if file.exists() {
             return Err(exists());
         }
-        let directory = PrivateDirectory::beside(file)?;
-        let copy = directory.0.join("copy.db");
-        let moved = self.runtime.block_on(async {
+        let (moved, directory) = self.block_on(async {
             let source = moving::source(&self.config.store).await?;
-            self.copy_into(&source, &self.sqlite(&copy)).await
+            let directory = PrivateDirectory::beside(file)?;
+            Ok((self.copy_into(&source, &self.sqlite(&directory.copy())).await?, directory))
         })?;
         // Under its name it is whole, or not there; and what somebody has put there meanwhile stays.
-        fs::hard_link(&copy, file).map_err(|error| match error.kind() {
+        fs::hard_link(directory.copy(), file).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => exists(),
             _ => CliError::from(error),
         })?;
@@ -117,7 +138,7 @@ impl Work {
 
     fn restore(&self, file: &Path, previous: Option<&str>, printer: &mut Printer<'_>) -> Result<(), CliError> {
         let previous = previous.map(|url| self.other(url, "--previous")).transpose()?;
-        let (moved, lost) = self.runtime.block_on(async {
+        let (moved, lost) = self.block_on(async {
             let backup = moving::source(&self.sqlite(file)).await?;
             let lost = match &previous {
                 // First: a restored store that nobody knows what is missing of would be in use before it is known.
@@ -129,12 +150,14 @@ impl Work {
         let restored = Restored { moved, lost };
         printer.answer(&restored, || rows(&restored.moved))?;
         printer.note(
-            "Every row was compared. What was changed after the backup is lost: tokens created since do not exist, and \
-             tokens revoked since work again.",
+            "Every row was compared. What was changed after the backup is lost: tokens created since do not exist. What was \
+             taken away since is there again: revoked tokens, disabled users, former passwords and roles, ended sessions, used \
+             invitations.",
         );
         match &restored.lost {
-            None => printer
-                .note("Revoke them again. If the previous store can still be read, --previous URL lists what is lost."),
+            None => printer.note(
+                "Take it away again. If the previous store can still be read, --previous URL lists what is lost.",
+            ),
             Some(lost) if lost.is_empty() => printer.note("Nothing was changed after the backup."),
             Some(lost) => {
                 printer
@@ -142,6 +165,21 @@ impl Work {
             }
         }
         verified(&restored.moved, printer)
+    }
+
+    /// Ends early when the operator or the system ends the command, and so leaves nothing behind.
+    fn block_on<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+        self.runtime.block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            tokio::select! {
+                done = work => return done,
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            let message = "the command was ended before its work was done".to_owned();
+            Err(CliError::new(ExitStatus::Failure, message, "nothing is left of it; start it again"))
+        })
     }
 
     async fn copy_into(&self, source: &SharedStore, target: &StoreConfig) -> Result<Moved, CliError> {
@@ -164,14 +202,15 @@ impl Work {
     }
 }
 
-fn url_of(To { to, to_file }: &To) -> Result<String, CliError> {
-    let Some(path) = to_file else { return Ok(to.clone().unwrap_or_default()) };
+/// `None`: neither is given.
+fn url_of(url: Option<&str>, file: Option<&Path>) -> Result<Option<String>, CliError> {
+    let Some(path) = file else { return Ok(url.map(str::to_owned)) };
     let unreadable = |error: String| {
         let message = format!("{} cannot be read: {error}", path.display());
         CliError::new(ExitStatus::Refused, message, "name a file with the URL as its only line")
     };
     let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    Ok(clean::value_of(&bytes).map_err(|reason| unreadable(reason.to_string()))?.to_owned())
+    Ok(Some(clean::value_of(&bytes).map_err(|reason| unreadable(reason.to_string()))?.to_owned()))
 }
 
 fn rows(moved: &Moved) -> String {

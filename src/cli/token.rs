@@ -16,6 +16,7 @@ use crate::{
     domain::{
         timestamp::Timestamp,
         token::{TokenRecord, TokenStatus},
+        units::format_duration,
         user::{User, UserId},
     },
     service::{
@@ -23,7 +24,7 @@ use crate::{
         tokens::{self, CreateToken},
         users,
     },
-    store::{TokenFilter, TokenOrder},
+    store::{TokenFilter, TokenOrder, Within},
 };
 
 pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Printer<'_>) -> Result<(), CliError> {
@@ -37,13 +38,14 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
             let issued = store.block_on(tokens::create(&context, request))?;
             store.settle(issued, Effect::Grants, printer, |issued, printer| print_issued(issued, &owners, now, printer))
         }
-        TokenCommand::List { search, owner, limit } => {
+        TokenCommand::List { search, owner, expires_within, limit } => {
             let owner = match owner {
                 None => None,
                 Some(email) => Some(store.block_on(users::find(context.store, &email))?.id),
             };
-            let filter = TokenFilter { search, owner, revoked: true, order: TokenOrder::Newest, offset: 0, limit };
-            list(&store, &filter, printer)
+            let expiring = expires_within.map(|within| Within::next(within, context.now));
+            let order = if expiring.is_some() { TokenOrder::Expires } else { TokenOrder::Newest };
+            list(&store, &TokenFilter { search, owner, revoked: true, expiring, order, offset: 0, limit }, printer)
         }
         TokenCommand::Get { token } => {
             let record = store.block_on(lookup::any_token(&context, &token))?;
@@ -119,9 +121,25 @@ fn list(store: &OpenStore, filter: &TokenFilter, printer: &mut Printer<'_>) -> R
         });
         table(["ID", "NAME", "STATUS", "SCOPES", "OWNER", "EXPIRES", "LAST USED"], rows)
     })?;
+    note_expiring(store, filter, printer)?;
     let more = page.total.saturating_sub(page.items.len() as u64);
     if more > 0 {
         printer.note(&format!("{more} more; raise --limit to show them, or narrow the list with --search"));
+    }
+    Ok(())
+}
+
+/// Whoever looks at tokens learns that some are about to end.
+fn note_expiring(store: &OpenStore, listed: &TokenFilter, printer: &mut Printer<'_>) -> Result<(), CliError> {
+    let context = store.context();
+    let (Some(notice), None) = (context.tokens.expiry_notice, listed.expiring) else { return Ok(()) };
+    let expiring = Some(Within::next(notice, context.now));
+    let soon = store.block_on(context.store.list_tokens(&TokenFilter { expiring, limit: 0, ..listed.clone() }))?.total;
+    let within = format_duration(notice);
+    if soon > 0 {
+        let tokens =
+            if soon == 1 { "1 of these tokens expires".to_owned() } else { format!("{soon} of these tokens expire") };
+        printer.note(&format!("{tokens} within {within}; --expires-within {within} shows which"));
     }
     Ok(())
 }

@@ -217,6 +217,8 @@ pub struct TokenConfig {
     pub max_lifetime: Option<Duration>,
     /// How long the old secret goes on working after a rotation, unless the rotation says otherwise.
     pub rotation_overlap: Duration,
+    /// How long before a token ends its callers are told. `None`: they are not.
+    pub expiry_notice: Option<Duration>,
     /// How often `last_used_at` and usage are written.
     pub usage_interval: Duration,
     /// Keys Argon2 beside the salt; without it a copy of the store is of no use. `None`: no pepper.

@@ -159,12 +159,21 @@ fn management_of(running: &ManagementConfig, new: ManagementConfig, kept: &mut K
 
 /// Whoever makes a secret and whoever verifies it need the same pepper and cost.
 fn tokens_of(running: &TokenConfig, new: TokenConfig, kept: &mut Kept) -> TokenConfig {
-    let TokenConfig { default_lifetime, max_lifetime, rotation_overlap, usage_interval, pepper, argon2, first_token } =
-        new;
+    let TokenConfig {
+        default_lifetime,
+        max_lifetime,
+        rotation_overlap,
+        expiry_notice,
+        usage_interval,
+        pepper,
+        argon2,
+        first_token,
+    } = new;
     TokenConfig {
         default_lifetime,
         max_lifetime,
         rotation_overlap,
+        expiry_notice,
         usage_interval: kept.fixed("tokens.usage_interval", &running.usage_interval, usage_interval),
         pepper: kept.fixed("tokens.pepper", &running.pepper, pepper),
         argon2: kept.fixed("tokens.argon2", &running.argon2, argon2),
@@ -180,7 +189,7 @@ mod tests {
     use crate::config::{Sources, load};
 
     /// Every setting with another value, and what keeps the old one. `None`: it is taken over.
-    const CHANGED: [(&str, &str, Option<&str>); 75] = [
+    const CHANGED: [(&str, &str, Option<&str>); 79] = [
         ("organization", "\"other\"", None),
         ("proxy.listen", "\"127.0.0.1:9080\"", Some("proxy.listen")),
         ("proxy.workers", "63", Some("proxy.workers")),
@@ -227,6 +236,9 @@ mod tests {
         ("proxy.deployment_defaults.probe_rise", "4", None),
         ("proxy.deployment_defaults.probe_fall", "4", None),
         ("proxy.deployment_defaults.slow_start", "\"1s\"", None),
+        ("proxy.deployment_defaults.hold", "4", None),
+        ("proxy.deployment_defaults.hold_timeout", "\"1s\"", None),
+        ("proxy.deployment_defaults.wake_url", "\"http://scaler.test/\"", None),
         ("proxy.deployment_defaults.cors_origins", "[\"https://app.test\"]", None),
         ("management.listen", "\"127.0.0.1:9081\"", Some("management.listen")),
         ("management.login_code_lifetime", "\"1m\"", None),
@@ -248,6 +260,7 @@ mod tests {
         ("tokens.default_lifetime", "\"1d\"", None),
         ("tokens.max_lifetime", "\"100d\"", None),
         ("tokens.rotation_overlap", "\"7s\"", None),
+        ("tokens.expiry_notice", "\"3d\"", None),
         ("tokens.usage_interval", "\"7s\"", Some("tokens.usage_interval")),
         ("tokens.pepper", "\"pepper-of-thirty-two-bytes-or-more\"", Some("tokens.pepper")),
         ("tokens.first_token", "false", Some("tokens.first_token")),

@@ -16,6 +16,7 @@ use crate::{
 const CHECK: &str = "files";
 const READ_BY_OTHERS: u32 = 0o004;
 const WRITTEN_BY_OTHERS: u32 = 0o002;
+const WRITTEN_BY_GROUP: u32 = 0o020;
 /// As on /tmp: who may write the directory may not replace what others have put there.
 const STICKY: u32 = 0o1000;
 const ROOM_LOW: u64 = 256 << 20;
@@ -52,6 +53,9 @@ impl Files {
 
     pub fn examine(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();
+        let files = self.configuration.iter().chain(&self.secret).chain(&self.sqlite);
+        let directories: BTreeSet<&Path> = files.map(|path| directory_of(path)).collect();
+        findings.extend(directories.into_iter().filter_map(replaceable));
         if let Some(path) = &self.configuration {
             let holds = (!self.secrets.is_empty()).then(|| format!("it holds {}", self.secrets.join(" and ")));
             findings.extend(file(path, holds.as_deref()));
@@ -64,15 +68,17 @@ impl Files {
             let of_store = [path.clone(), beside("-wal"), beside("-shm")];
             let holds = Some("it holds hashes of tokens, and who may do what");
             findings.extend(of_store.iter().filter(|path| path.exists()).filter_map(|path| file(path, holds)));
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            findings.extend(replaceable(directory));
-            findings.extend(room(directory));
+            findings.extend(room(directory_of(path)));
         }
         if findings.is_empty() {
             findings.push(Finding::ok(CHECK, "nobody else may read what is secret, or write what the gateway goes by"));
         }
         findings
     }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// `holds`: why nobody else is to read it. `None`: everybody may.
@@ -89,18 +95,22 @@ fn file(path: &Path, holds: Option<&str>) -> Option<Finding> {
         let found = format!("everybody on this machine may write {shown} (mode {:04o})", mode & 0o7777);
         return Some(Finding::fail(CHECK, found, format!("chmod o-rwx {shown}")));
     }
+    if mode & WRITTEN_BY_GROUP != 0 {
+        let found = format!("everybody in its group may write {shown} (mode {:04o})", mode & 0o7777);
+        return Some(Finding::warn(CHECK, found, format!("chmod g-w {shown}")));
+    }
     let holds = holds.filter(|_| mode & READ_BY_OTHERS != 0)?;
     let found = format!("everybody on this machine may read {shown} (mode {:04o}): {holds}", mode & 0o7777);
     Some(Finding::warn(CHECK, found, format!("chmod o-rwx {shown}")))
 }
 
-/// Whether others may put another file in the place of the store's.
+/// Whether others may put another file in the place of one that the gateway goes by.
 fn replaceable(directory: &Path) -> Option<Finding> {
     let mode = fs::metadata(directory).ok()?.permissions().mode();
     (mode & WRITTEN_BY_OTHERS != 0 && mode & STICKY == 0).then(|| {
         let shown = directory.display();
         let found = format!(
-            "everybody on this machine may replace files in {shown} (mode {:04o}): the store is there",
+            "everybody on this machine may replace files in {shown} (mode {:04o}): what the gateway goes by is there",
             mode & 0o7777
         );
         Finding::fail(CHECK, found, format!("chmod o-w {shown}"))
@@ -138,6 +148,8 @@ mod tests {
             (0o600, Some("a secret"), None),
             (0o640, Some("a secret"), None),
             (0o644, Some("a secret"), Some(Status::Warn)),
+            (0o660, Some("a secret"), Some(Status::Warn)),
+            (0o664, None, Some(Status::Warn)),
             (0o644, None, None),
             (0o666, None, Some(Status::Fail)),
             (0o602, Some("a secret"), Some(Status::Fail)),

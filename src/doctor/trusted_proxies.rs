@@ -14,6 +14,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     let mut findings: Vec<Finding> = trusted.iter().filter_map(wide).collect();
     findings.extend(unreachable(config));
     findings.extend(untold(config));
+    findings.extend(asking(config));
     if findings.is_empty() {
         let found = match trusted.len() {
             0 => "nobody's X-Forwarded-* is believed".to_owned(),
@@ -73,6 +74,18 @@ fn untold(config: &Config) -> Option<Finding> {
     })
 }
 
+/// Other proxies ask, and none of them is believed whose request it is.
+fn asking(config: &Config) -> Option<Finding> {
+    let listen = config.forward_auth.listen?;
+    config.proxy.trusted_proxies.is_empty().then(|| {
+        let found = format!(
+            "other proxies ask at {listen}, and none is trusted: all their callers look like the proxy that asks"
+        );
+        let advice = "name its address in proxy.trusted_proxies, so that limits and logs know the callers";
+        Finding::warn(CHECK, found, advice)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +114,8 @@ mod tests {
             (&[listen, (trusted, "8.0.0.0/8")], Status::Warn, "large public network"),
             (&[listen, (trusted, "8.8.8.0/24")], Status::Ok, "8.8.8.0/24 are believed"),
             (&[listen, (trusted, "8.0.0.0/5")], Status::Warn, "large public network"),
+            (&[("FORWARD_AUTH__LISTEN", "127.0.0.1:8082")], Status::Warn, "other proxies ask at 127.0.0.1:8082"),
+            (&[("FORWARD_AUTH__LISTEN", "127.0.0.1:8082"), (trusted, "127.0.0.1")], Status::Ok, "are believed"),
             (&[url], Status::Warn, "TLS of https://a.test ends in front"),
             (&[url, (trusted, "127.0.0.1")], Status::Ok, "are believed"),
         ] {

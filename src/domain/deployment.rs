@@ -14,6 +14,7 @@ use super::{
     rate::Rate,
     timestamp::Timestamp,
     units::LONGEST,
+    wake_url::WakeUrl,
     weighted_url::WeightedUrl,
 };
 
@@ -109,6 +110,13 @@ pub struct DeploymentSettings {
     /// Time in which the share of an upstream that was away grows to all of it. Zero: it has all of it at once.
     #[serde(with = "millis", rename = "slow_start_ms")]
     pub slow_start: Duration,
+    /// How many requests may wait while the service is not there. 0: they get an error at once.
+    pub hold: u32,
+    /// Limit of the time that one waits for it.
+    #[serde(with = "millis", rename = "hold_timeout_ms")]
+    pub hold_timeout: Duration,
+    /// What is called so that somebody starts the service, once requests wait for it. `None`: nothing.
+    pub wake_url: Option<WakeUrl>,
 }
 
 /// How many requests a Deployment takes.
@@ -144,6 +152,9 @@ impl Default for DeploymentSettings {
             probe_fall: TWICE,
             enforce_from: None,
             slow_start: Duration::from_secs(10),
+            hold: 0,
+            hold_timeout: Duration::from_secs(120),
+            wake_url: None,
         }
     }
 }

@@ -42,4 +42,5 @@ pub mod upstream_credential;
 pub mod upstream_url;
 pub mod usage;
 pub mod user;
+pub mod wake_url;
 pub mod weighted_url;

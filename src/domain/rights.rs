@@ -274,6 +274,10 @@ fn boundary(before: Option<&DeploymentSpec>, after: &DeploymentSpec) -> Option<&
         Some("putting enforce_from off")
     } else if before.is_some_and(|before| before.upstreams != after.upstreams) {
         Some("changing the upstreams of a Deployment")
+    } else if after.settings.wake_url.is_some()
+        && before.is_none_or(|before| before.settings.wake_url != after.settings.wake_url)
+    {
+        Some("having the gateway call a wake_url")
     } else if after.hosts.iter().any(|host| !before.is_some_and(|before| before.hosts.contains(host))) {
         Some("giving a Deployment a host")
     } else if after.listen.is_some() && before.is_none_or(|before| before.listen != after.listen) {

@@ -51,6 +51,8 @@ pub enum RoutedBy {
     Path,
     /// It names no Deployment, and leads to the default one if there is any.
     Default,
+    /// The proxy that asks about it forwards to that Deployment.
+    Question,
 }
 
 /// A way that leads to one Deployment only. Paths need none: they hold the name.

@@ -12,6 +12,7 @@ pub mod cookie;
 pub mod egress;
 pub mod form;
 pub mod forwarding;
+pub mod hook;
 pub mod keepalive;
 pub mod lane;
 pub mod limit;

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, StatusCode, Uri, header};
+use tower::Service;
 
-use super::client::{self, ClientError};
+use super::{
+    client::{self, ClientError},
+    resolver,
+};
 use crate::domain::{
     probing::ProbePath, upstream_access::TlsPeer, upstream_credential::UpstreamCredential, upstream_url::UpstreamUrl,
 };
@@ -34,6 +38,13 @@ pub enum NotReady {
     NoRoots,
     #[error("{0}")]
     Request(#[from] http::Error),
+}
+
+/// Whether the upstream takes a connection within `timeout`, the look-up of its name included. Nothing is sent on it.
+pub async fn takes_connection(url: &UpstreamUrl, timeout: Duration) -> bool {
+    let Ok(uri) = url.to_string().parse::<Uri>() else { return false };
+    let connected = tokio::time::timeout(timeout, resolver::below_tls().call(uri)).await;
+    matches!(connected, Ok(Ok(_)))
 }
 
 impl Question<'_> {

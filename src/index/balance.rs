@@ -48,6 +48,16 @@ impl Upstreams {
         self.all.iter()
     }
 
+    /// Those that may get requests.
+    pub fn taking(&self) -> &[Arc<Upstream>] {
+        &self.taking
+    }
+
+    /// Whether standing probes hear of all of these that they are not ready.
+    pub fn none_is_ready(&self) -> bool {
+        self.taking.iter().all(|upstream| !upstream.health.is_ready())
+    }
+
     /// In the order in which they are tried: one whose probe is due, then those that take connections, the least loaded first,
     /// then those that took none.
     ///
@@ -66,7 +76,7 @@ impl Upstreams {
     }
 
     fn rank(&self, upstream: &Upstream, now: Instant) -> Rank {
-        let in_flight = upstream.in_flight.load(Relaxed) as u64;
+        let in_flight = upstream.standing.in_flight.load(Relaxed) as u64;
         let load = in_flight * self.least_weight / self.weight(upstream, now);
         (upstream.place(now), load, self.start(upstream))
     }
@@ -121,10 +131,10 @@ mod tests {
         for _ in 0..count {
             if under_way.len() == at_once {
                 let ended: Arc<Upstream> = under_way.remove(0);
-                ended.in_flight.fetch_sub(1, Relaxed);
+                ended.standing.in_flight.fetch_sub(1, Relaxed);
             }
             let first = Arc::clone(&upstreams.in_order(|| now)[0]);
-            first.in_flight.fetch_add(1, Relaxed);
+            first.standing.in_flight.fetch_add(1, Relaxed);
             *shares.entry(first.url.port()).or_default() += 1;
             under_way.push(first);
         }
@@ -136,8 +146,8 @@ mod tests {
         LazyLock::force(&START);
         let upstreams = upstreams(&[1, 1, 1]);
         let now = Instant::now();
-        upstreams.all[0].reachability.failed(now);
-        upstreams.all[1].in_flight.store(5, Relaxed);
+        upstreams.all[0].standing.reachability.failed(now);
+        upstreams.all[1].standing.in_flight.store(5, Relaxed);
         assert_eq!(order(&upstreams, now), [3, 2, 1]);
         assert_eq!(order(&upstreams, now + Duration::from_millis(500)), [1, 3, 2]);
         assert_eq!(order(&upstreams, now + Duration::from_millis(500)), [3, 2, 1]);
@@ -164,9 +174,9 @@ mod tests {
         assert_eq!(order(&upstreams(&[0, 5]), Instant::now()), [2]);
         LazyLock::force(&START);
         let (upstreams, now) = (upstreams(&[1, 1]), Instant::now());
-        upstreams.all[0].reachability.failed(now);
+        upstreams.all[0].standing.reachability.failed(now);
         (0..100).for_each(|_| assert_eq!(order(&upstreams, now)[0], 2));
-        upstreams.all[0].reachability.connected();
+        upstreams.all[0].standing.reachability.connected();
         let firsts: Vec<u16> = (0..10).map(|_| order(&upstreams, now)[0]).collect();
         // The turn that it has not missed may come first.
         assert!((5..=6).contains(&firsts.iter().filter(|first| **first == 1).count()), "{firsts:?}");
@@ -177,7 +187,7 @@ mod tests {
         LazyLock::force(&START);
         let (upstreams, now) = (upstreams(&[1, 1, 1]), Instant::now());
         let hears = |at: usize, ready| upstreams.all[at].health.note(ready, NonZeroU32::MIN, NonZeroU32::MIN);
-        upstreams.all[0].reachability.failed(now);
+        upstreams.all[0].standing.reachability.failed(now);
         hears(1, false);
         assert_eq!(order(&upstreams, now), [3, 2, 1]);
         // Who is neither gets no request as its probe.
@@ -202,7 +212,7 @@ mod tests {
             assert!((share - expected).abs() < 0.03, "{share} after {after} ms, expected {expected}");
         }
         // It also counts as loaded with less.
-        upstreams.all.iter().for_each(|upstream| upstream.in_flight.store(1, Relaxed));
+        upstreams.all.iter().for_each(|upstream| upstream.standing.in_flight.store(1, Relaxed));
         assert_eq!(order(&upstreams, back), [2, 1]);
     }
 }

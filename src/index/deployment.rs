@@ -6,6 +6,7 @@ use super::{
     balance::Upstreams,
     budgets::Budgets,
     enforcement::Enforcement,
+    hold::Hold,
     rate::RateLimit,
     slots::Slots,
     upstream::{Remembered, Upstream},
@@ -28,6 +29,8 @@ pub struct Deployment {
     pub metrics: Arc<DeploymentMetrics>,
     /// What its requests share, if it takes only so many at once.
     pub slots: Arc<Slots>,
+    /// Who waits while the service is not there, if that may be.
+    pub hold: Arc<Hold>,
     /// How often each token may ask. `None`: as often as it likes.
     pub rate_limit: Option<Arc<RateLimit>>,
     pub enforcement: Enforcement,
@@ -42,9 +45,10 @@ impl Deployment {
         let metrics = earlier.map(|earlier| Arc::clone(&earlier.metrics)).unwrap_or_default();
         let probed = spec.settings.probe_interval.is_some();
         let remembered = |url: &UpstreamUrl| {
-            let (metrics, health) = earlier.and_then(|earlier| earlier.remembered(url)).unwrap_or_default();
+            let same = earlier.and_then(|earlier| earlier.upstreams.iter().find(|upstream| upstream.url == *url));
+            let remembered = same.map(|upstream| upstream.remembered()).unwrap_or_default();
             // Who is not asked any more counts as ready.
-            (metrics, if probed { health } else { Arc::default() })
+            if probed { remembered } else { Remembered { health: Arc::default(), ..remembered } }
         };
         let upstream = |upstream: &WeightedUrl| {
             let url = &upstream.url;
@@ -52,18 +56,13 @@ impl Deployment {
         };
         let upstreams = Upstreams::new(spec.upstreams.iter().map(upstream).collect(), spec.settings.slow_start);
         let slots = earlier.map(|earlier| Arc::clone(&earlier.slots)).unwrap_or_default();
+        let hold = earlier.map(|earlier| Arc::clone(&earlier.hold)).unwrap_or_default();
         let rate_limit = spec.settings.rate_limit.map(|rate| {
             let same = earlier.and_then(|earlier| earlier.rate_limit.as_ref()).filter(|limit| limit.rate == rate);
             same.map_or_else(|| Arc::new(RateLimit::new(rate)), Arc::clone)
         });
         let enforcement = Enforcement::new(spec.settings.enforce_from, earlier.map(|earlier| &earlier.enforcement));
         let budgets = Budgets::of(&spec.settings, earlier.and_then(|earlier| earlier.budgets.as_ref()));
-        Self { upstreams, spec, metrics, slots, rate_limit, enforcement, budgets, access }
-    }
-
-    /// What is remembered of an upstream. `None`: it has none of this URL.
-    fn remembered(&self, url: &UpstreamUrl) -> Option<Remembered> {
-        let same = self.upstreams.iter().find(|upstream| upstream.url == *url);
-        same.map(|upstream| (Arc::clone(&upstream.metrics), Arc::clone(&upstream.health)))
+        Self { upstreams, spec, metrics, slots, hold, rate_limit, enforcement, budgets, access }
     }
 }

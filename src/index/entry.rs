@@ -104,6 +104,11 @@ impl Entry {
         self.rare.as_ref()?.retires_at
     }
 
+    /// When the secret stops being good by itself. `None`: never.
+    pub fn ends(&self) -> Option<Timestamp> {
+        [self.expires_at.get(), self.retires_at()].into_iter().flatten().min()
+    }
+
     /// The PHC string.
     pub(super) fn phc(&self) -> String {
         self.hash.to_phc(&self.common.form)

@@ -104,6 +104,23 @@ impl Index {
         while self.freshness.check().is_err() && epoch.changed().await.is_ok() {}
     }
 
+    /// Calls `adjust` with each routing table that follows another, beginning with that of now, until the process ends.
+    pub async fn each_routing_table(&self, mut adjust: impl FnMut(&Arc<RoutingTable>)) {
+        let mut epoch = self.epoch.subscribe();
+        let mut seen: Option<Arc<RoutingTable>> = None;
+        loop {
+            let routes = self.routes.load_full();
+            // The epoch is of tokens, too.
+            if seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &routes)) {
+                adjust(&routes);
+                seen = Some(routes);
+            }
+            if epoch.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     fn announce(&self) {
         self.epoch.send_modify(|epoch| *epoch = epoch.wrapping_add(1));
     }

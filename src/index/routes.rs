@@ -33,6 +33,8 @@ pub struct RoutingTable {
 pub struct RouteKey<'a> {
     /// The Deployment's own listener that the connection came in by. `None`: the common one.
     pub listener: Option<SocketAddr>,
+    /// The Deployment that another proxy forwards it to, whatever the request says. `None`: it came here by itself.
+    pub forwarded_to: Option<&'a str>,
     pub host: &'a str,
     pub path: &'a str,
     /// `None`: it is for a page of the gateway's own, and so for no route of the Deployment.
@@ -104,6 +106,9 @@ impl RoutingTable {
             named_deployment: None,
             prefix_len: 0,
         };
+        if let Some(name) = key.forwarded_to {
+            return Route { named_deployment: Some(name), ..to(RoutedBy::Question, self.by_name.get(name)) };
+        }
         if let Some(address) = key.listener {
             return to(RoutedBy::Listener, self.by_listener.get(&address));
         }
@@ -225,6 +230,8 @@ impl std::borrow::Borrow<str> for HostName {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::atomic::Ordering::Relaxed, time::Instant};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -270,7 +277,8 @@ mod tests {
         path: &'a str,
     ) -> (String, Option<&'a str>, usize) {
         let listener = listener.map(|address| address.parse().unwrap());
-        let route = table.find(RouteKey { listener, host, path, method: Some(&Method::POST), plain: false });
+        let key = RouteKey { listener, forwarded_to: None, host, path, method: Some(&Method::POST), plain: false };
+        let route = table.find(key);
         let name = route.deployment.as_ref().map_or("-".to_owned(), |deployment| deployment.spec.name.to_string());
         (name, route.named_deployment, route.prefix_len)
     }
@@ -306,6 +314,28 @@ mod tests {
         assert!(Arc::ptr_eq(&first.by_name["fallback"], &second.by_name["fallback"]));
         assert_eq!(second.by_name["a"].spec, changed);
         assert_eq!(found(&second, None, "custom.test", "/").0, "fallback");
+    }
+
+    #[test]
+    fn what_is_known_of_an_upstream_outlives_a_change_of_its_deployment() {
+        let first = build(vec![spec("a", &[])], &[], &RoutingTable::default());
+        let standing = |table: &RoutingTable, at: usize| {
+            let upstream = table.by_name["a"].upstreams.iter().nth(at).unwrap();
+            (upstream.standing.in_flight.load(Relaxed), upstream.standing.reachability.is_reachable())
+        };
+        let upstream = Arc::clone(first.by_name["a"].upstreams.iter().next().unwrap());
+        upstream.standing.in_flight.fetch_add(2, Relaxed);
+        upstream.standing.reachability.failed(Instant::now());
+        let mut changed = spec("a", &[]);
+        changed.protected = false;
+        changed.upstreams.insert(0, "http://127.0.0.1:3001".parse().unwrap());
+        changed.upstreams[1].weight = 7;
+        let second = build(vec![changed], &[], &first);
+        assert_eq!((standing(&second, 0), standing(&second, 1)), ((0, true), (2, false)));
+        // What began before the change ends after it.
+        upstream.standing.in_flight.fetch_sub(1, Relaxed);
+        upstream.standing.reachability.connected();
+        assert_eq!(standing(&second, 1), (1, true));
     }
 
     const HOSTS: [&str; 10] = [
@@ -371,7 +401,9 @@ mod tests {
         #[test]
         fn a_named_deployment_is_the_one_that_is_found(host in "\\PC{0,12}(\\.bento\\.test)?", path in "(/deployments/)?\\PC{0,12}") {
             let table = table(3);
-            let route = table.find(RouteKey { listener: None, host: &host, path: &path, method: Some(&Method::POST), plain: false });
+            let (host, path) = (&*host, &*path);
+            let key = RouteKey { listener: None, forwarded_to: None, host, path, method: Some(&Method::POST), plain: false };
+            let route = table.find(key);
             if let (Some(named_deployment), Some(deployment)) = (route.named_deployment, &route.deployment) {
                 prop_assert_eq!(named_deployment, deployment.spec.name.as_str());
             }

@@ -28,40 +28,61 @@ pub struct Upstream {
     pub weight: u16,
     /// `None`: it is reached without TLS.
     pub tls: Option<TlsPeer>,
-    /// Requests under way, over all workers, those that wait for a connection included.
-    pub in_flight: AtomicUsize,
     /// When it is its turn among its sisters, at the earliest: as [`Upstreams`](super::balance::Upstreams) counts.
     pub next_turn: AtomicU64,
-    pub reachability: Reachability,
-    /// What standing probes hear. It goes on when the Deployment is changed.
+    pub standing: Arc<Standing>,
+    /// What standing probes hear.
     pub health: Arc<Health>,
+    pub metrics: Arc<UpstreamMetrics>,
+}
+
+/// What requests have shown of an upstream.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Requests under way, over all workers, those that wait for a connection included.
+    pub in_flight: AtomicUsize,
+    pub reachability: Reachability,
     /// When it came back last, milliseconds of [`millis`]. 0: it was never away.
     returned_at: AtomicU64,
+}
+
+/// What goes on when a Deployment is changed and keeps the upstream.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
     pub metrics: Arc<UpstreamMetrics>,
+    pub health: Arc<Health>,
+    pub standing: Arc<Standing>,
 }
 
 impl Upstream {
     /// What is remembered is of this URL, if it was an upstream of the Deployment before.
-    pub fn new(upstream: &WeightedUrl, tls: Option<TlsPeer>, (metrics, health): Remembered) -> Self {
+    pub fn new(upstream: &WeightedUrl, tls: Option<TlsPeer>, remembered: Remembered) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let Remembered { metrics, health, standing } = remembered;
         Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
             url: upstream.url.clone(),
             weight: upstream.weight,
             tls,
-            in_flight: AtomicUsize::new(0),
             next_turn: AtomicU64::new(0),
-            reachability: Reachability::default(),
+            standing,
             health,
-            returned_at: AtomicU64::new(0),
             metrics,
+        }
+    }
+
+    pub fn remembered(&self) -> Remembered {
+        Remembered {
+            metrics: Arc::clone(&self.metrics),
+            health: Arc::clone(&self.health),
+            standing: Arc::clone(&self.standing),
         }
     }
 
     /// Where it stands among its sisters.
     pub fn place(&self, now: Instant) -> Place {
-        match (self.health.is_ready(), self.reachability.is_reachable()) {
-            (true, _) => self.reachability.place(now),
+        match (self.health.is_ready(), self.standing.reachability.is_reachable()) {
+            (true, _) => self.standing.reachability.place(now),
             (false, true) => Place::Unready,
             // Whether it is back is found out by standing probes, and no request is needed for it.
             (false, false) => Place::Last,
@@ -70,18 +91,15 @@ impl Upstream {
 
     /// It was away, and is not any more.
     pub fn returned(&self, now: Instant) {
-        self.returned_at.store(millis(now).max(1), Relaxed);
+        self.standing.returned_at.store(millis(now).max(1), Relaxed);
     }
 
     /// How long it has been back. `None`: it was never away.
     pub fn back_for(&self, now: Instant) -> Option<Duration> {
-        let returned_at = Some(self.returned_at.load(Relaxed)).filter(|at| *at > 0)?;
+        let returned_at = Some(self.standing.returned_at.load(Relaxed)).filter(|at| *at > 0)?;
         Some(Duration::from_millis(millis(now).saturating_sub(returned_at)))
     }
 }
-
-/// What goes on when a Deployment is changed.
-pub type Remembered = (Arc<UpstreamMetrics>, Arc<Health>);
 
 /// Whether something takes connections, as far as is known from trying. It takes no lock.
 #[derive(Debug, Default)]

@@ -85,6 +85,16 @@ pub struct Settings {
     /// How long the share of an upstream grows that was away. 0: it has all of it at once.
     #[schemars(range(max = LONGEST_MS))]
     slow_start_ms: Option<u64>,
+    /// How many requests may wait at each gateway while the service is not there. 0: they get an error at once.
+    hold: Option<u32>,
+    /// How long one may wait for it.
+    #[schemars(range(min = 1, max = LONGEST_MS))]
+    hold_timeout_ms: Option<u64>,
+    /// What is called so that somebody starts the service, once requests wait for it, for example
+    /// `https://scaler.example.com/wake`. It must hold no secret. Null: nothing.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<String>")]
+    wake_url: Option<Option<String>>,
 }
 
 /// What is given of them.
@@ -126,6 +136,9 @@ pub fn settings(given: Option<&Settings>) -> Result<UpdateSettings, ApiError> {
         probe_rise: given.probe_rise,
         probe_fall: given.probe_fall,
         slow_start: slow_start.map_err(invalid_value("slow_start_ms"))?,
+        hold: given.hold,
+        hold_timeout: timer("hold_timeout_ms", given.hold_timeout_ms)?,
+        wake_url: maybe("wake_url", given.wake_url.as_ref())?,
     })
 }
 

@@ -51,12 +51,12 @@ pub fn write(out: &mut Exposition<'_>, routes: &RoutingTable) -> fmt::Result {
         let mut seen = Vec::new();
         for upstream in deployment.upstreams.iter() {
             let counts = all.entry((deployment.spec.name.as_str(), upstream.url.to_string())).or_default();
-            counts.active += upstream.in_flight.load(Relaxed);
+            counts.active += upstream.standing.in_flight.load(Relaxed);
             if deployment.spec.settings.probe_interval.is_some() {
                 counts.ready = Some(upstream.health.is_ready());
             }
             counts.weight += u64::from(upstream.weight);
-            counts.reachable |= upstream.reachability.is_reachable();
+            counts.reachable |= upstream.standing.reachability.is_reachable();
             let metrics = std::sync::Arc::as_ptr(&upstream.metrics);
             if !seen.contains(&metrics) {
                 seen.push(metrics);

@@ -49,6 +49,8 @@ pub enum Timer {
     DownstreamIdle,
     /// It was not its turn yet.
     Queue,
+    /// The service has not started.
+    Start,
     /// Its caller was too slow, while others waited for the slot that the exchange has.
     KeptOthers,
     /// One of both acknowledged nothing of what was sent to it.
@@ -165,10 +167,11 @@ impl DeadlineSweep {
             if let Some((limit, timer)) = slot.armed.take() {
                 slot.deadline.set(now.checked_add(limit).map(|deadline| (deadline, timer)));
             }
-            if let Some((deadline, timer)) = slot.deadline.get()
-                && deadline <= now
-            {
-                slot.end(Cut::Timeout(timer));
+            match slot.deadline.get() {
+                Some((deadline, timer)) if deadline <= now => slot.end(Cut::Timeout(timer)),
+                // A service that starts now would have the request cut.
+                Some((_, Timer::Start)) if self.draining.get() => slot.end(Cut::Drained),
+                _ => {}
             }
             slot.count_what_it_keeps(passed);
             if ask_again && let Err(reason) = slot.permit.still_holds(index, system::now()) {

@@ -49,7 +49,7 @@ async fn explained(gateway: &Gateway, question: Question<'_>, from: Network) -> 
     let method = Method::from_bytes(question.method.as_bytes()).map_err(|_| InvalidQuestion::Method)?;
     let url = with_path(question.url);
     let (host, target) = question::url(url.as_bytes(), "url").map_err(|_| InvalidQuestion::Url)?;
-    let head = question::asked(method, target, host, &fields(question.token)?);
+    let head = question::asked(method, target, host, fields(question.token)?);
     let settings = gateway.settings.load_full();
     let target = match Target::parse(&head, settings.limits.max_uri_bytes) {
         Ok(target) => target,
@@ -57,7 +57,7 @@ async fn explained(gateway: &Gateway, question: Question<'_>, from: Network) -> 
     };
     let listener = listener(gateway, question.listener, &target.authority)?;
     let (method, plain) = (Some(&head.method), target.query.is_none());
-    let key = RouteKey { listener, host: target.host(), path: target.path, method, plain };
+    let key = RouteKey { listener, forwarded_to: None, host: target.host(), path: target.path, method, plain };
     let mut route = gateway.index.route(key);
     if is_for_own_page(&route) {
         return Ok(Explanation { verdict: Verdict::OwnPage, routed: Some(routed(&route)), token: None });

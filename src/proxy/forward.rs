@@ -27,7 +27,8 @@ use super::{
 };
 use crate::index::{slots::Slot, upstream::Upstream};
 
-/// Returns when the head of the response is here. `slot` of `None`: the Deployment takes any number of requests.
+/// Returns when the head of the response is here. `slot` of `None`: the Deployment takes any number of requests. `body` is taken
+/// when there is a connection.
 ///
 /// An upstream that takes no connection, or not soon, is passed over: the gateway has sent it nothing. A request that met
 /// an idle connection just as the upstream closed it is sent once more, if the upstream cannot have seen it or it can do no
@@ -40,18 +41,21 @@ pub async fn forward(
     mut deadline: Deadline,
     request: &UpstreamRequest<'_>,
     mut slot: Option<Slot>,
-    body: Option<RequestBody>,
+    body: &mut Option<RequestBody>,
     record: &mut Record,
 ) -> Result<(ResponseHead, Box<Exchange>), Rejection> {
     let received = request.request().received;
     let method = &received.head.method;
     let max_body = request.permit().spec().settings.max_body_bytes;
     let mut reusable = Some(received.settings.upstream_keep_alive);
-    let mut writer = RequestWriter::new(body, request.framing(), max_body, || request.trailer_rules());
+    let mut begun = None;
     let now = record.forwards();
     loop {
         let (connection, load) = connect(worker, request.permit(), &deadline, reusable, now).await?;
         deadline.by_upstream(connection.ends);
+        let mut writer = begun.take().unwrap_or_else(|| {
+            RequestWriter::new(body.take(), request.framing(), max_body, || request.trailer_rules())
+        });
         writer.start(request.write(load.upstream().url.base_path()));
         // Boxed, as it is large and passed on at every stage from here.
         let mut exchange = Box::new(Exchange::new(connection, writer, deadline, (load, slot), Rc::clone(&worker.pool)));
@@ -69,7 +73,8 @@ pub async fn forward(
             Ok(response) => return Ok((response, exchange)),
             Err(rejection) if exchange.may_be_sent_again(rejection, method) => {
                 reusable = None;
-                (writer, deadline, slot) = exchange.into_parts();
+                let (writer, same_deadline, same_slot) = exchange.into_parts();
+                (begun, deadline, slot) = (Some(writer), same_deadline, same_slot);
             }
             Err(rejection) => {
                 record.received(exchange.received());
@@ -133,12 +138,12 @@ async fn open(
 
 fn note(upstream: &Upstream, connected: bool) {
     let url = &upstream.url;
-    if connected && upstream.reachability.connected() {
+    if connected && upstream.standing.reachability.connected() {
         upstream.returned(Instant::now());
         tracing::info!(upstream = %url, "an upstream takes connections again");
     } else if !connected {
         upstream.metrics.took_no_connection();
-        if upstream.reachability.failed(Instant::now()) {
+        if upstream.standing.reachability.failed(Instant::now()) {
             tracing::warn!(upstream = %url, "an upstream takes no connection; it is tried last until it does");
         }
     }

@@ -6,6 +6,7 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 
 mod kept;
 mod running;
+mod start;
 
 use self::kept::ShownFor;
 pub use self::kept::other_routes;
@@ -381,6 +382,12 @@ impl Permit {
     /// Whether the caller has shown nothing but a browser's cookie.
     pub fn is_of_session(&self) -> bool {
         self.token().is_some_and(|token| token.entry().is_session_of(&self.deployment.spec.name))
+    }
+
+    /// When the API token that was shown ends by itself, or its secret, which a newer one replaces. `None`: never, or none was
+    /// shown.
+    pub fn token_ends(&self) -> Option<Timestamp> {
+        if self.is_of_session() { None } else { self.token()?.entry().ends() }
     }
 
     /// Bytes of the path that named the Deployment, to be taken off.

@@ -10,6 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 
 use super::{
+    expiry_field::say_end,
     forward::forward,
     headers,
     metering::Meter,
@@ -24,15 +25,16 @@ use super::{
     request_body::RequestBody,
     request_id::{self, Digits, X_REQUEST_ID},
     state::{Connection, Worker},
-    upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead},
+    upstream::{body::ResponseBody, exchange::Exchange, head::ResponseHead, request_writer::BodyFraming},
     upstream_request::{UpstreamRequest, framing},
     websocket,
 };
 use crate::{
     http::network::Network,
     index::{
+        hold::{self, Place},
         rate::Left,
-        slots::{Asked, Full, Slot},
+        slots::{self, Slot},
     },
 };
 
@@ -55,7 +57,8 @@ pub async fn handle(
     if !has_body {
         record.request_ended();
     }
-    let received = Received { id, head: &head, has_body, connection: &connection, settings: &settings };
+    let received =
+        Received { id, head: &head, has_body, forwarded_to: None, connection: &connection, settings: &settings };
     let mut response = respond(&worker, received, body, record).await;
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(X_REQUEST_ID.clone(), id);
@@ -110,35 +113,63 @@ async fn serve(
     }
     let framing = framing(routed.head(), body.as_ref());
     let from = Network::of(record.client_address());
-    let connection = routed.request.received.connection;
+    let Received { connection, settings, .. } = routed.request.received;
+    let index = &worker.gateway.index;
     // Of a request that has waited for its turn.
     let mut waited = None;
     loop {
         let permit = routed.admit(&Gate::of(&worker.gateway)).await?;
         record.permitted(&permit);
         let request = UpstreamRequest::new(routed.request, &permit, framing)?;
-        let (slot, left, taken) = match waited.take() {
+        let Waited { place, slot, left, body: taken } = match waited.take() {
             None => {
                 permit.check_budgets().map_err(Rejection::BudgetExhausted)?;
-                (None, permit.count(from).map_err(Rejection::RateLimited)?, None)
+                let left = permit.count(from).map_err(Rejection::RateLimited)?;
+                Waited { place: None, slot: None, left, body: None }
             }
-            Some(Waited { slot, left, body }) => (Some(slot), left, body),
+            Some(waited) => waited,
         };
-        let asked = permit.ask_for_slot(from, slot).map_err(|Full| Rejection::QueueFull)?;
-        let deadline = worker.sweep.register(permit.clone(), connection.downstream(), connection.ends);
-        let mut body = taken.or_else(|| body.take().map(RequestBody::new));
-        let slot = match asked {
-            None => None,
-            Some(Asked::Granted(slot)) => Some(slot),
-            Some(Asked::Waits(waiting)) => {
+        let register = || worker.sweep.register(permit.clone(), connection.downstream(), connection.ends);
+        let place = match permit.ask_to_go(place).map_err(|hold::Full| Rejection::Starting)? {
+            hold::Asked::Goes(place) => place,
+            hold::Asked::Waits(place) => {
+                // A slot is for the service's work.
+                drop(slot);
                 // Boxed, so that it is no part of requests that never wait.
-                let slot = Box::pin(queue::wait(waiting, deadline, body.as_mut(), record)).await?;
-                waited = Some(Waited { slot, left, body });
-                routed.route_again(&worker.gateway.index);
+                let place = Box::pin(queue::until_started(place, register(), index, record)).await?;
+                waited = Some(Waited { place: Some(place), slot: None, left, body: taken });
+                routed.route_again(index);
                 continue;
             }
         };
-        let (mut response, exchange) = forward(worker, deadline, &request, slot, body, record).await?;
+        let asked = permit.ask_for_slot(from, slot).map_err(|slots::Full| Rejection::QueueFull)?;
+        let deadline = register();
+        let mut body = taken.or_else(|| body.take().map(RequestBody::new));
+        let slot = match asked {
+            None => None,
+            Some(slots::Asked::Granted(slot)) => Some(slot),
+            Some(slots::Asked::Waits(waiting)) => {
+                // Boxed, as above.
+                let slot = Box::pin(queue::wait(waiting, deadline, body.as_mut(), record)).await?;
+                waited = Some(Waited { place, slot: Some(slot), left, body });
+                routed.route_again(index);
+                continue;
+            }
+        };
+        let (mut response, exchange) = match forward(worker, deadline, &request, slot, &mut body, record).await {
+            Ok(forwarded) => forwarded,
+            // All of it is still here.
+            Err(rejection) if rejection.found_nobody() && (body.is_some() || framing == BodyFraming::None) => {
+                let place = permit.found_nobody(place).map_err(|hold::Full| Rejection::Starting)?.ok_or(rejection)?;
+                waited = Some(Waited { place: Some(place), slot: None, left, body });
+                routed.route_again(index);
+                continue;
+            }
+            Err(rejection) => return Err(rejection),
+        };
+        if let Some(place) = place {
+            place.answered();
+        }
         if permit.is_of_session() {
             headers::keep_private(&mut response.headers);
         }
@@ -146,6 +177,7 @@ async fn serve(
         if let Some(left) = left {
             say_rate(&mut response.headers, &left);
         }
+        say_end(&mut response.headers, &permit, settings.expiry_notice, record.began());
         routed.cors().replace(&mut response.headers);
         return Ok(Served::ByService(response, exchange));
     }
@@ -153,7 +185,9 @@ async fn serve(
 
 /// What a request has when its turn has come. Whether it may pass is asked once more then.
 struct Waited {
-    slot: Slot,
+    /// Among those that wait until the service has started. `None`: it has found somebody there.
+    place: Option<Place>,
+    slot: Option<Slot>,
     /// It was counted when it came.
     left: Option<Left>,
     body: Option<RequestBody>,

@@ -74,6 +74,10 @@ impl Record {
         self.line.method == Some(Method::HEAD)
     }
 
+    pub fn began(&self) -> Timestamp {
+        self.line.at
+    }
+
     /// The client's address, as far as it is known yet.
     pub fn client_address(&self) -> IpAddr {
         self.client
@@ -175,12 +179,26 @@ impl Record {
         self.sent(data.len());
     }
 
-    /// It has waited for its turn.
+    /// It has waited for a slot.
     pub fn queued(&mut self, waited: Duration) {
-        self.line.queued = Some(waited);
+        self.waits(waited);
         if let Some(deployment) = &self.deployment {
             deployment.queued.observe(REQUEST, waited);
         }
+    }
+
+    /// It has waited for the service to start.
+    pub fn waited_for_start(&mut self, waited: Duration) {
+        self.waits(waited);
+    }
+
+    fn waits(&mut self, waited: Duration) {
+        *self.line.queued.get_or_insert_default() += waited;
+    }
+
+    /// The gateway has turned to the upstreams in vain, or need not: it waits for them. Returns since when.
+    pub fn turns_away(&mut self) -> Instant {
+        self.forwarded.take().unwrap_or_else(Instant::now)
     }
 
     /// The gateway turns to the upstreams. Returns when.

@@ -8,6 +8,7 @@ use super::{
     cors::Cors,
     credential::{self, BadCredential, Presented},
     headers,
+    own_paths::OWN_PAGES,
     permit::{Denied, Gate, Permit},
     record::Record,
     rejection::{About, Rejection, ReplyContext},
@@ -24,9 +25,6 @@ use crate::{
     },
 };
 
-/// What begins the path of the gateway's own pages, at every address of the proxy, public Deployments' too.
-pub const OWN_PAGES: &str = "/-/";
-
 /// Whether what leads there is for the gateway itself.
 pub fn is_for_own_page(route: &Route<'_>) -> bool {
     route.path_below().starts_with(OWN_PAGES)
@@ -40,6 +38,8 @@ pub struct Received<'a> {
     pub head: &'a Parts,
     /// Whether any of its body is still to come.
     pub has_body: bool,
+    /// The Deployment that another proxy forwards it to. `None`: it came here by itself.
+    pub forwarded_to: Option<&'a str>,
     pub connection: &'a Connection,
     pub settings: &'a Settings,
 }
@@ -86,9 +86,11 @@ impl<'a> Received<'a> {
 impl Request<'_> {
     pub fn route(&self, index: &Index) -> Routed<'_> {
         let listener = self.received.connection.entrance.own();
-        let Self { received: Received { head, has_body, .. }, target, websocket, .. } = self;
-        let plain = target.query.is_none() && !has_body && !websocket;
-        let key = RouteKey { listener, host: target.host(), path: target.path, method: Some(&head.method), plain };
+        let Self { received: Received { head, has_body, forwarded_to, .. }, target, websocket, .. } = self;
+        // A proxy that asks does not say whether there is a body.
+        let plain = target.query.is_none() && !has_body && !websocket && forwarded_to.is_none();
+        let (forwarded_to, method) = (*forwarded_to, Some(&head.method));
+        let key = RouteKey { listener, forwarded_to, host: target.host(), path: target.path, method, plain };
         Routed { request: self, route: index.route(key) }
     }
 }

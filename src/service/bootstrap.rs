@@ -170,8 +170,15 @@ mod tests {
         config.tokens.first_token = false;
         let context = context(&config, &store);
         assert!(bootstrap(&context, "default", DAY).await.unwrap().unwrap().token.is_none());
-        let filter =
-            TokenFilter { search: None, owner: None, revoked: true, order: TokenOrder::Newest, offset: 0, limit: 10 };
+        let filter = TokenFilter {
+            search: None,
+            owner: None,
+            revoked: true,
+            expiring: None,
+            order: TokenOrder::Newest,
+            offset: 0,
+            limit: 10,
+        };
         assert_eq!(store.list_tokens(&filter).await.unwrap().total, 0);
         assert_eq!(store.list_users().await.unwrap()[0].email.as_str(), FIRST_ADMIN);
     }

@@ -134,5 +134,6 @@ fn routed_by(by: RoutedBy) -> &'static str {
         RoutedBy::BaseDomain => "base_domain",
         RoutedBy::Path => "path",
         RoutedBy::Default => "default",
+        RoutedBy::Question => "question",
     }
 }

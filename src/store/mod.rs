@@ -36,6 +36,7 @@ mod sessions;
 mod shared;
 mod sqlite;
 mod statement;
+mod token_list;
 mod token_names;
 mod tokens;
 mod traffic;
@@ -57,7 +58,8 @@ pub use pool::PoolState;
 pub use priority::{Priority, Reader};
 pub use replicas::{Replica, ReplicaId};
 pub use sqlite::Look;
-pub use tokens::{Page, TokenFilter, TokenOrder};
+pub use token_list::{TokenFilter, TokenOrder, Within};
+pub use tokens::Page;
 pub use usage::{UsageBatch, UsageFilter, UsageSum};
 pub use users::{NamedRequest, Organization};
 
@@ -249,6 +251,7 @@ pub fn statements() -> Statements {
         release::STATEMENTS,
         replicas::STATEMENTS,
         sessions::STATEMENTS,
+        token_list::STATEMENTS,
         token_names::STATEMENTS,
         tokens::STATEMENTS,
         traffic::STATEMENTS,

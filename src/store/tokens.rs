@@ -6,7 +6,6 @@ use sqlx::types::Json;
 
 use super::{
     Change, Current, Store, StoreError,
-    columns::sought,
     statement::{Connection, Sql, same, statements},
 };
 use crate::domain::{
@@ -15,7 +14,6 @@ use crate::domain::{
     scope::Scope,
     timestamp::Timestamp,
     token::{SecretRecord, TokenRecord, TokenUid},
-    token_text::{LOOKUP_ID_LEN, PREFIX},
     usage::{DailyUse, Day, TokenUse},
     user::UserId,
 };
@@ -33,19 +31,6 @@ macro_rules! select_token {
 }
 
 pub(super) use select_token;
-
-/// `$1`: owner, `$2`: needle, `$3`: revoked ones, too. `$contains` is the database's search for a text in a text.
-macro_rules! filtered {
-    ($contains:literal) => {
-        concat!(
-            "WHERE (CAST($1 AS uuid) IS NULL OR owner_id = $1) AND (CAST($2 AS text) IS NULL OR ",
-            $contains,
-            "(search_text, $2) > 0
-                OR id IN (SELECT token_id FROM token_secrets WHERE lower(lookup_id) = $2 AND deployment IS NULL))
-            AND ($3 OR revoked_at IS NULL) "
-        )
-    };
-}
 
 /// `$1`: the exact scope, `$2`: owner, `$3`: now. `$opens`: whether one of `scopes` opens it, or some routes of it: what stands
 /// behind the second colon says which. One that ends with `*` opens what begins as it does.
@@ -80,16 +65,6 @@ macro_rules! opening_in_postgres {
     };
 }
 
-/// Each `CASE` is NULL, and so without effect, but for the order that is asked for.
-macro_rules! sorted {
-    () => {
-        "ORDER BY CASE $6 WHEN 'name' THEN lower(name) END,
-            CASE $6 WHEN 'expires' THEN expires_at END ASC NULLS LAST,
-            CASE $6 WHEN 'used' THEN last_used_at END DESC NULLS LAST,
-            created_at DESC, id DESC LIMIT $4 OFFSET $5"
-    };
-}
-
 statements! {
     INSERT_TOKEN = same(
         "INSERT INTO api_tokens
@@ -105,21 +80,6 @@ statements! {
     FIND = same(select_token!("WHERE id = $1"));
 
     FIND_BY_NAME = same(select_token!("WHERE owner_id = $1 AND name = $2 AND revoked_at IS NULL"));
-
-    COUNT = Sql {
-        sqlite: concat!("SELECT count(*) FROM api_tokens ", filtered!("instr")),
-        postgres: concat!("SELECT count(*) FROM api_tokens ", filtered!("strpos")),
-    };
-
-    LIST = Sql {
-        sqlite: select_token!(concat!(filtered!("instr"), "ORDER BY created_at DESC, id DESC LIMIT $4 OFFSET $5")),
-        postgres: select_token!(concat!(filtered!("strpos"), "ORDER BY created_at DESC, id DESC LIMIT $4 OFFSET $5")),
-    };
-
-    LIST_SORTED = Sql {
-        sqlite: select_token!(concat!(filtered!("instr"), sorted!())),
-        postgres: select_token!(concat!(filtered!("strpos"), sorted!())),
-    };
 
     COUNT_OPENING = Sql {
         sqlite: concat!("SELECT count(*) FROM api_tokens ", opening_in_sqlite!()),
@@ -177,33 +137,6 @@ statements! {
     USAGE = same("SELECT day, requests FROM token_usage WHERE token_id = $1 AND day >= $2 ORDER BY day");
 }
 
-/// How tokens are ordered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TokenOrder {
-    /// The last made first.
-    #[default]
-    Newest,
-    Name,
-    /// The first to expire first; those that never do last.
-    Expires,
-    /// The last used first; those never used last.
-    LastUsed,
-}
-
-/// Which tokens to list.
-#[derive(Clone, Debug)]
-pub struct TokenFilter {
-    /// A part of the name, the description or the uid, or the lookup id, in any case. `None`: all.
-    pub search: Option<String>,
-    /// `None`: everyone's.
-    pub owner: Option<UserId>,
-    /// Revoked ones, too.
-    pub revoked: bool,
-    pub order: TokenOrder,
-    pub offset: u32,
-    pub limit: u32,
-}
-
 /// A part of a longer list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -216,25 +149,6 @@ impl Store {
     /// `None`: no such token. Revoked and expired ones are found.
     pub async fn token(&self, uid: TokenUid) -> Result<Option<TokenRecord>, StoreError> {
         self.read().await?.token(uid).await
-    }
-
-    pub async fn list_tokens(&self, filter: &TokenFilter) -> Result<Page<TokenRecord>, StoreError> {
-        let needle = filter.search.as_deref().map(search_needle);
-        let (owner, needle, revoked) = (filter.owner, needle.as_deref(), filter.revoked);
-        let (limit, offset) = (i64::from(filter.limit), i64::from(filter.offset));
-        let mut reading = self.read().await?;
-        let (total,): (i64,) = reading.one(COUNT, (owner, needle, revoked)).await?;
-        let sorted_by = match filter.order {
-            TokenOrder::Newest => None,
-            TokenOrder::Name => Some("name"),
-            TokenOrder::Expires => Some("expires"),
-            TokenOrder::LastUsed => Some("used"),
-        };
-        let items = match sorted_by {
-            None => reading.all(LIST, (owner, needle, revoked, limit, offset)).await?,
-            Some(column) => reading.all(LIST_SORTED, (owner, needle, revoked, limit, offset, column)).await?,
-        };
-        Ok(Page { items, total: total.unsigned_abs() })
     }
 
     /// Live tokens, not expired at `now`, whose scopes open the Deployment, newest first, and how many there are in all.
@@ -374,13 +288,6 @@ pub(super) fn exact_scope(name: &DeploymentName) -> String {
 /// the database's locale.
 fn search_text(token: &TokenRecord) -> String {
     format!("{}\n{}\n{}", token.name, token.description, token.uid).to_lowercase()
-}
-
-/// What a search looks for in [`search_text`].
-fn search_needle(search: &str) -> String {
-    // Tokens begin with it, and the part behind it is what is looked for.
-    let search = search.strip_prefix(PREFIX).filter(|rest| rest.len() == LOOKUP_ID_LEN).unwrap_or(search);
-    sought(&search.to_lowercase()).into_owned()
 }
 
 /// One for each token, with its last time and all its requests, in the order of their uids, in which concurrent writers

@@ -105,7 +105,7 @@ fn what_forward_auth_permits_is_used() {
     let gateway = setup(&config).arguments(&["--forward-auth-listen", &forward_auth.to_string()]).start();
     let token = gateway.token(&["deployment:a"]);
     let question = format!(
-        "GET /forward-auth HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: GET\r\nx-forwarded-host: a.test\r\n\
+        "GET /forward-auth/a HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: GET\r\nx-forwarded-host: a.test\r\n\
          x-forwarded-uri: /\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n",
         token.text
     );

@@ -117,7 +117,7 @@ fn who_would_be_refused_passes_as_nobody_and_is_counted() {
         assert_ne!(visitor.post("/-/sign-in", &[("token", text), ("to", "/")]).status, 303, "no session begins");
     }
     // Another proxy is told that it may pass, and of no token.
-    let question = "GET /forward-auth HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: GET\r\nx-forwarded-host: \
+    let question = "GET /forward-auth/a HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: GET\r\nx-forwarded-host: \
                     a.test\r\nx-forwarded-uri: /\r\nconnection: close\r\n\r\n";
     let told = Client::connect(forward_auth).ask(question);
     assert_eq!((told.status, told.header("x-bento-gateway-token-uid")), (200, Some("")));

@@ -50,20 +50,24 @@ const DIALECTS: [&str; 4] = ["/forward-auth", "/auth-request", "/auth-url", "/ex
 
 /// What a proxy sends that asks about a request. `fields` are its caller's.
 fn question(dialect: &str, method: &str, host: &str, target: &str, fields: &str) -> String {
+    // The Deployment that has the host.
+    let name = host.split(['.', ',']).next().unwrap();
     match dialect {
         "/forward-auth" => format!(
-            "GET /forward-auth HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: {method}\r\nx-forwarded-host: {host}\r\n\
+            "GET /forward-auth/{name} HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: {method}\r\nx-forwarded-host: {host}\r\n\
              x-forwarded-uri: {target}\r\n{fields}\r\n"
         ),
         "/auth-request" => format!(
-            "GET /auth-request HTTP/1.1\r\nhost: {host}\r\nx-original-method: {method}\r\nx-original-uri: {target}\r\n\
+            "GET /auth-request/{name} HTTP/1.1\r\nhost: {host}\r\nx-original-method: {method}\r\nx-original-uri: {target}\r\n\
              {fields}\r\n"
         ),
         "/auth-url" => format!(
-            "GET /auth-url HTTP/1.1\r\nhost: gateway\r\nx-original-method: {method}\r\n\
+            "GET /auth-url/{name} HTTP/1.1\r\nhost: gateway\r\nx-original-method: {method}\r\n\
              x-original-url: https://{host}{target}\r\n{fields}\r\n"
         ),
-        _ => format!("{method} /ext-authz{target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n{fields}\r\n"),
+        _ => {
+            format!("{method} /ext-authz/{name}{target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n{fields}\r\n")
+        }
     }
 }
 
@@ -153,7 +157,8 @@ fn only_the_askers_own_fields_say_what_is_asked() {
         ("/auth-url", "x-original-url: http://public.test/"),
     ] {
         let answer = asked.about(dialect, "a.test", "/x", &format!("{field}\r\n{}", asked.bearer()));
-        assert_eq!((answer.status, answer.code().as_str()), (400, "bad_question"), "{dialect} {field}");
+        let status = if dialect == "/forward-auth" { 400 } else { 403 };
+        assert_eq!((answer.status, answer.code().as_str()), (status, "bad_question"), "{dialect} {field}");
     }
 }
 
@@ -161,22 +166,27 @@ fn only_the_askers_own_fields_say_what_is_asked() {
 fn what_is_no_question_is_explained_to_the_operator() {
     let asked = Asked::new("");
     let bearer = asked.bearer();
+    for path in
+        ["/", "/ext-authzx", "/ext-authz/a", "/forward-auth", "/forward-auth/", "/forward-auth/A", "/auth-url/a/b"]
+    {
+        let answer = asked.ask(&format!("GET {path} HTTP/1.1\r\nhost: a.test\r\n{bearer}\r\n"));
+        assert_eq!((answer.status, answer.code().as_str()), (400, "bad_question"), "{path}");
+        assert!(answer.text().contains("this listener answers other proxies"), "{path}: {}", answer.text());
+    }
     for (request, status, words) in [
-        (format!("GET / HTTP/1.1\r\nhost: a.test\r\n{bearer}\r\n"), 400, "this listener answers other proxies"),
         (
-            format!("GET /ext-authzx HTTP/1.1\r\nhost: a.test\r\n{bearer}\r\n"),
+            format!("GET /forward-auth/a HTTP/1.1\r\nhost: a.test\r\n{bearer}\r\n"),
             400,
-            "this listener answers other proxies",
+            "exactly one X-Forwarded-Method",
         ),
-        (format!("GET /forward-auth HTTP/1.1\r\nhost: a.test\r\n{bearer}\r\n"), 400, "exactly one X-Forwarded-Method"),
-        (format!("GET /auth-request HTTP/1.1\r\nhost: a.test\r\n{bearer}\r\n"), 400, "exactly one X-Original-Method"),
-        (question("/auth-request", "POST", "a.test", "x", &bearer), 400, "a X-Original-URI that is malformed"),
-        (question("/auth-request", "POST", "a.test", "/x#y", &bearer), 400, "a X-Original-URI that is malformed"),
-        (question("/auth-request", "", "a.test", "/x", &bearer), 400, "a X-Original-Method that is malformed"),
-        (question("/auth-url", "POST", "a.test", "", &bearer), 400, "a X-Original-URL that is malformed"),
+        (format!("GET /auth-request/a HTTP/1.1\r\nhost: a.test\r\n{bearer}\r\n"), 403, "exactly one X-Original-Method"),
+        (question("/auth-request", "POST", "a.test", "x", &bearer), 403, "a X-Original-URI that is malformed"),
+        (question("/auth-request", "POST", "a.test", "/x#y", &bearer), 403, "a X-Original-URI that is malformed"),
+        (question("/auth-request", "", "a.test", "/x", &bearer), 403, "a X-Original-Method that is malformed"),
+        (question("/auth-url", "POST", "a.test", "", &bearer), 403, "a X-Original-URL that is malformed"),
         (
-            "GET /auth-request HTTP/1.1\r\nhost: a.test\r\ncontent-length: 3\r\n\r\nabc".to_owned(),
-            400,
+            "GET /auth-request/a HTTP/1.1\r\nhost: a.test\r\ncontent-length: 3\r\n\r\nabc".to_owned(),
+            403,
             "without the body",
         ),
     ] {
@@ -223,13 +233,80 @@ fn a_decision_is_the_one_of_now_and_counts() {
     );
 }
 
+/// Whatever the request says of where it leads: the proxy forwards it to the Deployment that it names.
 #[test]
-fn a_websockets_token_counts_whatever_the_proxy_leaves_out_of_its_request() {
+fn what_is_decided_is_the_deployment_that_the_proxy_forwards_to() {
+    let upstream = Upstream::named("a");
+    let address = free_address();
+    let config = format!(
+        "[proxy]\nbase_domain = \"base.test\"\npath_prefix = true\ndefault_deployment = \"public\"\n{}{}",
+        deployment("a", upstream.address, ""),
+        deployment("public", upstream.address, "protected = false")
+    );
+    let _gateway = Setup::new(&config).arguments(&["--forward-auth-listen", &address.to_string()]).start();
+    let ask = |name: &str, host: &str, target: &str| {
+        Client::connect(address).ask(format!(
+            "GET /forward-auth/{name} HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: GET\r\n\
+             x-forwarded-host: {host}\r\nx-forwarded-uri: {target}\r\n\r\n"
+        ))
+    };
+    for (host, target) in [
+        ("public.test", "/"),
+        ("public.base.test", "/"),
+        ("nowhere.test", "/"),
+        ("nowhere.test", "/deployments/public/x"),
+        ("nowhere.test", "//deployments/a/x"),
+    ] {
+        assert_eq!(ask("a", host, target).status, 401, "{host}{target}");
+        let public = ask("public", host, target);
+        assert_eq!((public.status, public.header("x-bento-gateway-deployment")), (200, Some("public")));
+    }
+    assert_eq!(ask("public", "a.test", "/").status, 200);
+    assert_eq!(ask("none", "public.test", "/").status, 401, "as at the proxy, nobody learns what there is");
+}
+
+/// A proxy passes on what we would keep: a protocol that the service switches to, and tokens in whatever field.
+#[test]
+fn what_would_reach_the_service_by_the_proxy_is_refused() {
+    let asked = Asked::new("");
+    let (bearer, text) = (asked.bearer(), &asked.token.text);
+    let websocket =
+        "upgrade: websocket\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n";
+    for dialect in DIALECTS {
+        let folded = if matches!(dialect, "/auth-request" | "/auth-url") { 403 } else { 400 };
+        for (method, fields, status, code) in [
+            ("GET", format!("{bearer}upgrade: h2c\r\n"), folded, "bad_upgrade"),
+            ("GET", format!("{bearer}upgrade: websocket\r\n"), folded, "bad_upgrade"),
+            ("POST", format!("{bearer}{websocket}"), folded, "bad_upgrade"),
+            ("GET", format!("{bearer}{}", websocket.replace(": websocket", ": h2c")), folded, "bad_upgrade"),
+            ("GET", format!("{bearer}{websocket}"), 200, ""),
+            ("GET", format!("{bearer}{websocket}").replace(": websocket", ": WebSocket"), 200, ""),
+            (
+                "GET",
+                format!("{websocket}sec-websocket-protocol: bento-gateway.bearer.{text}\r\n"),
+                401,
+                "credential_misplaced",
+            ),
+            ("GET", format!("{bearer}x_bento_gateway_token_uid: forged\r\n"), folded, "bad_field"),
+            ("GET", format!("{bearer}x-bento-gateway_token.uid: forged\r\n"), folded, "bad_field"),
+            ("GET", format!("{bearer}x-bento-gateway-token-uid: forged\r\nx_other: y\r\n"), 200, ""),
+            ("GET", format!("{bearer}x-api-key: {text}\r\n"), 401, "credential_misplaced"),
+            ("GET", format!("x-api-key: {text}\r\n"), 401, "credential_misplaced"),
+            ("GET", format!("{bearer}cookie: a=b; token={text}\r\n"), 401, "credential_misplaced"),
+        ] {
+            let answer = asked.ask(&question(dialect, method, "a.test", "/x", &fields));
+            let said = answer.header("x-bento-gateway-reason").unwrap_or_default();
+            assert_eq!((answer.status, said), (status, code), "{dialect} {method} {fields}");
+        }
+    }
+}
+
+#[test]
+fn a_websocket_is_one_whatever_the_proxy_leaves_out_of_its_request() {
     let asked = Asked::new("");
     let websocket = format!(
-        "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n\
-         sec-websocket-protocol: bento-gateway, bento-gateway.bearer.{}\r\n",
-        asked.token.text
+        "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\nsec-websocket-protocol: chat\r\n{}",
+        asked.bearer()
     );
     for dialect in DIALECTS {
         for more in ["", "connection: upgrade\r\nupgrade: websocket\r\n"] {

@@ -18,6 +18,7 @@ fn managing_deployments_does_not_imply_the_boundary_around_them() {
         json!({ "settings": { "forward_authorization": true } }),
         json!({ "settings": { "allow_pickle": true } }),
         json!({ "settings": { "public_probes": true } }),
+        json!({ "settings": { "wake_url": "http://127.0.0.1:1/wake" } }),
         json!({ "protected": false }),
         json!({ "hosts": ["a.test"] }),
     ];
@@ -43,7 +44,8 @@ fn managing_deployments_does_not_imply_the_boundary_around_them() {
     }
     // What weakens nothing, and taking back, is managing.
     for change in [
-        json!({ "settings": { "idle_timeout_ms": 1000 } }),
+        json!({ "settings": { "idle_timeout_ms": 1000, "hold": 5, "wake_url": "http://127.0.0.1:1/wake" } }),
+        json!({ "settings": { "wake_url": null } }),
         json!({ "settings": { "forward_authorization": false, "allow_pickle": false }, "protected": true, "hosts": [] }),
     ] {
         let (status, body) = ask(&gateway, &narrow, "PATCH", path, Some(&change));

@@ -152,7 +152,7 @@ fn no_spelling_and_no_field_leads_to_another_route() {
     let dropped = ["X-Rewrite-URL: /pause", "X_HTTP_Method_Override: DELETE", "X-Original-Method: DELETE"];
     let question = |fields: &str| {
         Client::connect(address).ask(format!(
-            "GET /forward-auth HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: GET\r\nx-forwarded-host: a.test\r\n\
+            "GET /forward-auth/a HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: GET\r\nx-forwarded-host: a.test\r\n\
              x-forwarded-uri: /v1/models\r\nauthorization: Bearer {}\r\n{fields}\r\n",
             token.text
         ))
@@ -213,7 +213,7 @@ fn http_2_and_other_proxies_get_the_same_answers() {
         let fields = format!("authorization: Bearer {}\r\n", token.text);
         for question in [
             format!(
-                "GET /forward-auth HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: {method}\r\nx-forwarded-host: a.test\r\n\
+                "GET /forward-auth/a HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: {method}\r\nx-forwarded-host: a.test\r\n\
                  x-forwarded-uri: {path}\r\n{fields}\r\n"
             ),
             format!("{method} /ext-authz{path} HTTP/1.1\r\nhost: a.test\r\ncontent-length: 0\r\n{fields}\r\n"),

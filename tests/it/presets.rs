@@ -155,10 +155,10 @@ fn no_spelling_of_a_closed_route_reaches_the_service() {
         for target in [target.to_owned(), format!("{target}?v1/chat"), format!("http://{host}{target}")] {
             assert_eq!(code(&gateway.ask(&get(host, &target, &token.text))), refused(403, CLOSED), "{target}");
         }
-        // So does whoever asks for another proxy.
         let question = format!(
-            "GET /forward-auth HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: POST\r\nx-forwarded-host: {host}\r\n\
+            "GET /forward-auth/{} HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: POST\r\nx-forwarded-host: {host}\r\n\
              x-forwarded-uri: {target}\r\nauthorization: Bearer {}\r\n\r\n",
+            host.trim_end_matches(".test"),
             token.text
         );
         let answer = Client::connect(address).ask(&question);

@@ -44,7 +44,8 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn promtool(arguments: &[&str], input: &str) {
+/// Must succeed, in the directory of the examples.
+pub fn promtool(arguments: &[&str], input: &str) {
     let output = run("promtool", arguments, input);
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "promtool {arguments:?}: {said}");

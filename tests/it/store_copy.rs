@@ -1,6 +1,13 @@
 //! `bento-gateway store copy`, `backup` and `restore`: everything arrives, or nothing does, and gateways notice.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, thread};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+};
 
 use bento_gateway::store::copied_tables;
 use serde_json::Value;
@@ -262,4 +269,39 @@ fn a_backup_of_a_running_gateway_is_restored_under_it() {
     });
     assert_ne!(gateway.code_of(&kept.text), "token_invalid");
     gateway.await_said(&["the store's history has changed"]);
+}
+
+/// Whenever the command is ended: it has made the backup, or there is nothing of it.
+#[test]
+fn a_backup_that_is_ended_leaves_nothing() {
+    let upstream = Upstream::named("a");
+    let gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let directory = gateway.path("backups");
+    fs::create_dir(&directory).unwrap();
+    let there = || fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let mut ended = [0; 2];
+    for round in 0..40 {
+        let (which, signal) = (round % 2, ["INT", "TERM"][round % 2]);
+        let target = directory.join(format!("{round}.db"));
+        let mut command = gateway.cli_command(&["store", "backup", target.to_str().unwrap()]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until("it has begun", SOON, || !there().is_empty());
+        let told = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        if output.status.success() {
+            fs::remove_file(&target).unwrap();
+        } else {
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(told.success() && output.status.code() == Some(1), "{:?} {said}", output.status);
+            assert!(said.contains("ended before its work was done"), "{said}");
+            ended[which] += 1;
+        }
+        assert_eq!(there(), Vec::<PathBuf>::new());
+        if ended.iter().all(|&times| times > 2) {
+            break;
+        }
+    }
+    assert!(ended.iter().all(|&times| times > 0), "{ended:?}");
+    let run = of(&gateway, &["store", "backup", "-"]);
+    assert!(run.code == 4 && run.err.contains("standard output") && !gateway.path("-").exists(), "{}", run.err);
 }

@@ -84,7 +84,7 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 fn every_metric_is_explained_and_every_explained_one_is_there() {
     let upstream = Upstream::named("a");
     let settings = "max_in_flight = 5\nprobe_interval = \"1m\"\nenforce_from = \"2099-01-01\"\nbudget = \"9 requests/day\"\n\
-                    token_budget = \"9 requests/day\"\n";
+                    token_budget = \"9 requests/day\"\nhold = 5\nwake_url = \"http://127.0.0.1:1/\"\n";
     let gateway = Gateway::start(&deployment("a", upstream.address, settings));
     let token = gateway.token(&["deployment:a"]);
     for text in [&token.text, "let-through"] {

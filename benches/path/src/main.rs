@@ -116,7 +116,14 @@ fn stages(measure: Measure) {
     let unknown = TokenText::from_random(PREFIX, &random).unwrap().expose().to_owned();
     let heads = [known.as_str(), &unknown, GARBAGE].map(head);
     let [known_head, unknown_head, garbage_head] = &heads;
-    let received = |head| Received { id: ID, head, has_body: true, connection: &connection, settings: &settings };
+    let received = |head| Received {
+        id: ID,
+        head,
+        has_body: true,
+        forwarded_to: None,
+        connection: &connection,
+        settings: &settings,
+    };
     measure("read", &mut || drop(black_box(received(known_head).read(&mut record()).unwrap())));
 
     let read = |head| received(head).read(&mut record()).unwrap();

@@ -99,6 +99,14 @@ labels:
 {{- fail (printf "config.%s is set by the chart. Use %s." $path $instead) -}}
 {{- end -}}
 {{- end -}}
+{{- if (get (default dict $config.forward_auth) "listen") -}}
+{{- fail "config.forward_auth.listen is a listener that no Service of the chart leads to. Have requests pass through the gateway, or run one beside the proxy that asks." -}}
+{{- end -}}
+{{- range $name, $deployment := default dict $config.deployments -}}
+{{- if (get $deployment "listen") -}}
+{{- fail (printf "config.deployments.%s.listen is a listener that no Service of the chart leads to. Give the Deployment hosts." $name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The configuration file: config, and what is mounted. */}}

@@ -14,6 +14,7 @@ use crate::domain::{
     rate::Rate,
     timestamp::Timestamp,
     units::{parse_duration, parse_size},
+    wake_url::WakeUrl,
     weighted_url::WeightedUrl,
 };
 
@@ -125,6 +126,15 @@ pub struct AddDeployment {
     /// How long the share of an upstream grows that was away
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub slow_start: Option<Duration>,
+    /// How many requests may wait at each gateway while the service is not there
+    #[arg(long, value_name = "NUMBER")]
+    pub hold: Option<u32>,
+    /// Longest time that a request waits for the service
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    pub hold_timeout: Option<Duration>,
+    /// URL to call so that somebody starts the service, once requests wait for it; it must hold no secret
+    #[arg(long, value_name = "URL")]
+    pub wake_url: Option<WakeUrl>,
     /// Pass the caller's Authorization header on to the upstream
     #[arg(long)]
     pub forward_authorization: bool,

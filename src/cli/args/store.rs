@@ -31,8 +31,9 @@ pub enum StoreCommand {
     },
     /// Copy everything from a backup into an empty store
     ///
-    /// Takes the gateways back in time: tokens that were created after the backup do not exist any more, and tokens that were revoked
-    /// after it work again.
+    /// Takes the gateways back in time: tokens that were created after the backup do not exist any more, and what was taken away after
+    /// it is there again: tokens that were revoked, users that were disabled, passwords and roles that were changed, sessions
+    /// that were ended, invitations that were used.
     Restore {
         /// What `store backup` has made, or any SQLite store of this release that no gateway has open
         file: PathBuf,
@@ -40,6 +41,9 @@ pub enum StoreCommand {
         /// backup
         #[arg(long, value_name = "URL")]
         previous: Option<String>,
+        /// A file with that URL: whoever may look at the processes of this machine sees arguments
+        #[arg(long, value_name = "FILE", conflicts_with = "previous")]
+        previous_file: Option<PathBuf>,
     },
 }
 

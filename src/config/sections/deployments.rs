@@ -22,6 +22,7 @@ use crate::{
         timestamp::{InvalidTime, Timestamp},
         units::LARGEST,
         upstream_access::UpstreamAccess,
+        wake_url::{InvalidWakeUrl, WakeUrl},
         weighted_url::{self, InvalidWeightedUrl, WeightedUrl},
     },
 };
@@ -198,6 +199,11 @@ fn settings(section: &Section<'_>, defaults: Option<&DeploymentSettings>) -> Opt
     let slow_start = or(section, "slow_start", defaults.map(|defaults| defaults.slow_start), || {
         section.duration("slow_start", Duration::ZERO)
     });
+    let hold = or(section, "hold", defaults.map(|defaults| defaults.hold), || section.integer("hold", QUEUED));
+    let hold_timeout = duration("hold_timeout", defaults.map(|defaults| defaults.hold_timeout));
+    let wake_url = or(section, "wake_url", defaults.map(|defaults| defaults.wake_url.clone()), || {
+        section.optional("wake_url", wake_url)
+    });
     let [budget, token_budget] = budgets;
     Some(DeploymentSettings {
         forward_authorization: forward_authorization?,
@@ -223,6 +229,16 @@ fn settings(section: &Section<'_>, defaults: Option<&DeploymentSettings>) -> Opt
         probe_rise: NonZeroU32::new(probe_rise?)?,
         probe_fall: NonZeroU32::new(probe_fall?)?,
         slow_start: slow_start?,
+        hold: hold?,
+        hold_timeout: hold_timeout?,
+        wake_url: wake_url?,
+    })
+}
+
+fn wake_url(text: &str) -> Result<WakeUrl, Invalid> {
+    text.parse().map_err(|error: InvalidWakeUrl| Invalid {
+        message: format!("is refused: {error}"),
+        fix: "write for example wake_url = \"https://scaler.example.com/wake\"".to_owned(),
     })
 }
 

@@ -15,6 +15,7 @@ pub fn read(section: Section<'_>) -> Option<TokenConfig> {
     let default_lifetime = section.optional_duration("default_lifetime", SECOND);
     let max_lifetime = section.optional_duration("max_lifetime", SECOND);
     let rotation_overlap = section.duration("rotation_overlap", Duration::ZERO);
+    let expiry_notice = section.optional_duration("expiry_notice", SECOND);
     let usage_interval = section.duration("usage_interval", 100 * MILLISECOND);
     let pepper = section.optional("pepper", |text| Ok(Secret::new(text.to_owned())));
     let first_token = section.boolean("first_token");
@@ -29,6 +30,7 @@ pub fn read(section: Section<'_>) -> Option<TokenConfig> {
         default_lifetime: default_lifetime?,
         max_lifetime: max_lifetime?,
         rotation_overlap: rotation_overlap?,
+        expiry_notice: expiry_notice?,
         usage_interval: usage_interval?,
         pepper: pepper?,
         argon2: argon2?,

@@ -5,14 +5,15 @@ use serde::Deserialize;
 
 use super::ViewContext;
 use crate::{
+    domain::units::parse_duration,
     management::{
         caller::Caller,
-        error::ApiError,
+        error::{ApiError, invalid_value},
         operation::{ApiRequest, CLIENT_VERSION},
         views::{List, TokenView},
     },
     service::lookup,
-    store::{TokenFilter, TokenOrder},
+    store::{TokenFilter, TokenOrder, Within},
 };
 
 /// Most tokens in one response, whatever `count` says.
@@ -32,6 +33,8 @@ pub struct ListTokens {
     owner: Option<String>,
     /// Include revoked tokens.
     revoked: Option<bool>,
+    /// Only tokens that are in force and expire within this time, for example `7d`.
+    expires_within: Option<String>,
 }
 
 pub async fn list(call: ApiRequest<Caller, ListTokens>) -> Result<List<TokenView>, ApiError> {
@@ -41,6 +44,8 @@ pub async fn list(call: ApiRequest<Caller, ListTokens>) -> Result<List<TokenView
         None if viewer.is_admin() => None,
         None => Some(viewer.user),
     };
+    let within = call.query.expires_within.as_deref().map(parse_duration).transpose();
+    let within = within.map_err(invalid_value("expires_within"))?;
     // The stock client asks for one page of 100 and never for the next.
     let cannot_page = call.headers.contains_key(CLIENT_VERSION) && call.query.start.unwrap_or(0) == 0;
     let count = if cannot_page { MAX_COUNT } else { call.query.count.unwrap_or(DEFAULT_COUNT).min(MAX_COUNT) };
@@ -48,6 +53,7 @@ pub async fn list(call: ApiRequest<Caller, ListTokens>) -> Result<List<TokenView
         search: call.query.search.clone(),
         owner,
         revoked: call.query.revoked.unwrap_or(false),
+        expiring: within.map(|within| Within::next(within, call.now)),
         order: TokenOrder::Newest,
         offset: call.query.start.unwrap_or(0),
         limit: count,

@@ -158,6 +158,12 @@ pub struct SettingsView {
     pub probe_fall: NonZeroU32,
     /// How long the share of an upstream grows that was away.
     pub slow_start_ms: u64,
+    /// How many requests may wait at each gateway while the service is not there. 0: they get an error at once.
+    pub hold: u32,
+    /// How long one may wait for it.
+    pub hold_timeout_ms: u64,
+    /// What is called so that somebody starts the service, once requests wait for it. Null: nothing.
+    pub wake_url: Option<String>,
 }
 
 /// What the view of a Deployment is made of.
@@ -274,5 +280,8 @@ fn settings(settings: &DeploymentSettings) -> SettingsView {
         probe_rise: settings.probe_rise,
         probe_fall: settings.probe_fall,
         slow_start_ms: millis(settings.slow_start),
+        hold: settings.hold,
+        hold_timeout_ms: millis(settings.hold_timeout),
+        wake_url: settings.wake_url.as_ref().map(ToString::to_string),
     }
 }

@@ -41,6 +41,9 @@ struct CheckRequest {
 struct AttributeContext {
     #[prost(message, optional, tag = "4")]
     request: Option<AskedRequest>,
+    /// What the configuration of the route says to us.
+    #[prost(map = "string, string", tag = "10")]
+    context_extensions: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -130,6 +133,8 @@ struct FieldOption {
     append_action: i32,
 }
 
+/// The context extension that names the Deployment.
+const DEPLOYMENT: &str = "deployment";
 /// `google.rpc.Code`, which is that of gRPC too.
 const OK: i32 = 0;
 const INVALID_ARGUMENT: i32 = 3;
@@ -158,7 +163,10 @@ fn parse(mut bytes: Bytes) -> Result<Question, BadQuestion> {
         return Err(BadQuestion::Message);
     }
     let request = CheckRequest::decode(bytes).map_err(|_| BadQuestion::Message)?;
-    let http = request.attributes.and_then(|attributes| attributes.request).and_then(|request| request.http);
+    let attributes = request.attributes.ok_or(BadQuestion::Message)?;
+    let deployment = attributes.context_extensions.get(DEPLOYMENT).and_then(|name| name.parse().ok());
+    let deployment = deployment.ok_or(BadQuestion::Deployment)?;
+    let http = attributes.request.and_then(|request| request.http);
     let HttpRequest { method, headers, path, host, header_map } = http.ok_or(BadQuestion::Message)?;
     let fields = match header_map {
         Some(RawHeaders { headers }) => fields(headers.iter().map(Field::bytes))?,
@@ -167,7 +175,7 @@ fn parse(mut bytes: Bytes) -> Result<Question, BadQuestion> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| BadQuestion::Malformed("method"))?;
     let host = HeaderValue::from_str(&host).map_err(|_| BadQuestion::Malformed("host"))?;
     let target = question::target(path.as_bytes(), "path")?;
-    Ok(Question { head: question::asked(method, target, host, &fields), dialect: Dialect::Grpc })
+    Ok(Question::of(Dialect::Grpc, deployment, method, target, host, &fields))
 }
 
 /// All but pseudo-header fields, which the question has beside them.
@@ -200,9 +208,10 @@ pub fn answer(answer: Answer, record: Box<Record>) -> Response<ResponseBody> {
     });
     let headers = headers.collect();
     let message = if head.status == StatusCode::OK {
-        // Envoy takes out last: what is said anew must not be among it.
-        let anew = |name: &&HeaderName| head.headers.contains_key(*name);
-        let kept_back = answer.kept_back.iter().filter(|name| !anew(name));
+        // Envoy takes out last: what is said anew must not be among it, nor what Envoy itself has written.
+        let by_envoy = ["connection", "upgrade", "x-forwarded-for", "x-forwarded-proto"];
+        let stays = |name: &&HeaderName| head.headers.contains_key(*name) || by_envoy.contains(&name.as_str());
+        let kept_back = answer.kept_back.iter().filter(|name| !stays(name));
         let headers_to_remove = kept_back.map(|name| name.as_str().to_owned()).collect();
         CheckResponse {
             status: Some(RpcStatus { code: OK }),
@@ -255,7 +264,9 @@ mod tests {
     }
 
     fn asking(http: HttpRequest) -> CheckRequest {
-        CheckRequest { attributes: Some(AttributeContext { request: Some(AskedRequest { http: Some(http) }) }) }
+        let context_extensions = HashMap::from([("deployment".to_owned(), "a".to_owned())]);
+        let request = Some(AskedRequest { http: Some(http) });
+        CheckRequest { attributes: Some(AttributeContext { request, context_extensions }) }
     }
 
     fn http() -> HttpRequest {
@@ -276,6 +287,7 @@ mod tests {
         let question = parse(framed(&asking(http()))).unwrap();
         assert_eq!((question.head.method.as_str(), question.head.uri.to_string().as_str()), ("POST", "/summarize?a=b"));
         assert_eq!(question.head.headers["host"], "bento.test");
+        assert_eq!(question.deployment.as_str(), "a");
         assert_eq!(question.head.headers["authorization"], "Bearer a");
         assert_eq!(question.head.headers.len(), 2);
         // Here they are no fields of the question, and so the caller's, which Envoy is told to take out.
@@ -304,6 +316,12 @@ mod tests {
         assert!(parse(compressed.into()).is_err());
         assert!(parse([&whole[..], b"x"].concat().into()).is_err());
         assert!(parse(framed(&CheckRequest { attributes: None })).is_err());
+        for extensions in [None, Some(("deployment", "A B")), Some(("name", "a"))] {
+            let mut unnamed = asking(http());
+            let extensions = extensions.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            unnamed.attributes.as_mut().unwrap().context_extensions = extensions.into_iter().collect();
+            assert_eq!(parse(framed(&unnamed)).unwrap_err(), BadQuestion::Deployment);
+        }
         for (name, broken) in [
             ("path", HttpRequest { path: "summarize".to_owned(), ..http() }),
             ("path", HttpRequest { path: "/a#b".to_owned(), ..http() }),

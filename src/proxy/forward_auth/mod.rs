@@ -15,13 +15,16 @@ use uuid::fmt::Hyphenated;
 
 use self::question::{Dialect, Question};
 use super::{
-    cors, headers,
-    permit::{Gate, Permit},
+    cors,
+    credential::BadCredential,
+    expiry_field::say_end,
+    headers,
+    permit::{Denied, Gate, Permit},
     rate_fields::say_rate,
     record::Record,
-    rejection::{Rejection, ReplyContext},
+    rejection::{BadRequest, Rejection, ReplyContext},
     reply,
-    request::{Received, Routed},
+    request::{Received, Request, Routed},
     request_id::{self, Digits, X_REQUEST_ID},
     state::{Connection, Worker},
     upstream::{body::ResponseBody, request_writer::BodyFraming},
@@ -67,9 +70,11 @@ pub async fn handle(
     let id = request_id::of_request(&asked.headers, || worker.next_request_number(), &mut digits);
     record.request(id, &asked.method, asked.uri.path());
     let settings = worker.gateway.settings.load();
-    let received = Received { id, head: asked, has_body: false, connection: &connection, settings: &settings };
+    let forwarded_to = question.as_ref().ok().map(|question| question.deployment.as_str());
+    let received =
+        Received { id, head: asked, has_body: false, forwarded_to, connection: &connection, settings: &settings };
     let mut answer = match &question {
-        Ok(_) => decide(&worker, received, &mut record).await,
+        Ok(question) => decide(&worker, question, received, &mut record).await,
         Err(reason) => reject(&worker, Rejection::from(*reason), &received.reply_context(), asked, &mut record),
     };
     if let Ok(id) = HeaderValue::from_str(id) {
@@ -80,9 +85,11 @@ pub async fn handle(
         Err(reason) if by_grpc => ext_authz::fail(reason, record),
         question => {
             let mut response = answer.response;
-            if let Ok(question) = question {
-                question.dialect.fold(&mut response);
-            } else if has_body {
+            let dialect = Dialect::of(head.uri.path()).map(|(dialect, _)| dialect);
+            if let Some(dialect) = dialect {
+                dialect.fold(&mut response);
+            }
+            if question.is_err() && has_body {
                 // Its rest must not be read as the next question.
                 response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -91,8 +98,8 @@ pub async fn handle(
     }
 }
 
-async fn decide(worker: &Worker, received: Received<'_>, record: &mut Record) -> Answer {
-    let request = match received.read(record) {
+async fn decide(worker: &Worker, question: &Question, received: Received<'_>, record: &mut Record) -> Answer {
+    let request = match read(question, received, record) {
         Ok(request) => request,
         Err(rejection) => return reject(worker, rejection, &received.reply_context(), received.head, record),
     };
@@ -106,13 +113,30 @@ async fn decide(worker: &Worker, received: Received<'_>, record: &mut Record) ->
     }
 }
 
+/// Refuses, too, what the gateway would have kept from the service and the proxy does not.
+fn read<'a>(question: &Question, received: Received<'a>, record: &mut Record) -> Result<Request<'a>, Rejection> {
+    let request = received.read(record)?;
+    if question.switches_elsewhere(request.websocket) {
+        return Err(BadRequest::Upgrade.into());
+    }
+    if question.passes_for_ours {
+        return Err(BadRequest::Spelling.into());
+    }
+    if question.token_elsewhere {
+        return Err(Denied::Credential(BadCredential::Misplaced).into());
+    }
+    Ok(request)
+}
+
 async fn permit(worker: &Worker, routed: &mut Routed<'_>, record: &mut Record) -> Result<Answer, Rejection> {
     let permit = routed.admit(&Gate::of(&worker.gateway)).await?;
     record.permitted(&permit);
     let request = UpstreamRequest::new(routed.request, &permit, BodyFraming::None)?;
     permit.check_budgets().map_err(Rejection::BudgetExhausted)?;
     let left = permit.count(Network::of(record.client_address())).map_err(Rejection::RateLimited)?;
-    let response = permitted(&permit, left);
+    let mut response = permitted(&permit, left);
+    let notice = routed.request.received.settings.expiry_notice;
+    say_end(response.headers_mut(), &permit, notice, record.began());
     record.responded(response.status().as_u16(), FORWARD_AUTH);
     Ok(Answer { response, kept_back: request.kept_back() })
 }

@@ -1,20 +1,23 @@
 //! What a proxy asks by HTTP: how it tells of the request that it has.
 //!
 //! Each way reads its own fields and no others: proxies pass on what their callers send, so that a field that the proxy does
-//! not set itself is the caller's word on what it asks for. Which way a proxy means, its path says.
+//! not set itself is the caller's word on what it asks for. Which way a proxy means, its path says, and so it does to which
+//! Deployment it forwards: what a caller says of that in host and path, a proxy may read in another way than we do.
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, SEC_WEBSOCKET_KEY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-        WWW_AUTHENTICATE,
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, SEC_WEBSOCKET_KEY, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
     },
     request::Parts,
 };
 
-/// Where Envoy asks by HTTP, before the path of the request.
-const EXT_AUTHZ: &str = "/ext-authz";
+use crate::{domain::deployment::DeploymentName, proxy::credential};
+
+/// Where Envoy asks by HTTP, before the Deployment and the path of the request.
+const EXT_AUTHZ: &str = "/ext-authz/";
 
 const X_FORWARDED_METHOD: Told =
     Told { name: HeaderName::from_static("x-forwarded-method"), shown: "X-Forwarded-Method" };
@@ -37,18 +40,24 @@ struct Told {
 pub struct Question {
     pub head: Parts,
     pub dialect: Dialect,
+    /// To which the proxy forwards it.
+    pub deployment: DeploymentName,
+    /// Whether a token stands where none is read. The proxy would pass it on to the service.
+    pub token_elsewhere: bool,
+    /// Whether a field would pass for one of ours at a service that reads `_` as `-`. The proxy would pass it on.
+    pub passes_for_ours: bool,
 }
 
 /// How a proxy asks, and which answers it understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// `/forward-auth`: Traefik and Caddy. A refusal goes to the caller as it is.
+    /// `/forward-auth/NAME`: Traefik and Caddy. A refusal goes to the caller as it is.
     ForwardAuth,
-    /// `/auth-request`: nginx's `auth_request`, HAProxy. 401 and 403 are refusals, anything else but 2xx is a failure.
+    /// `/auth-request/NAME`: nginx's `auth_request`, HAProxy. 401 and 403 are refusals, anything else but 2xx is a failure.
     AuthRequest,
-    /// `/auth-url`: the `auth-url` of nginx's ingress controller. Answers as above.
+    /// `/auth-url/NAME`: the `auth-url` of nginx's ingress controller. Answers as above.
     AuthUrl,
-    /// `/ext-authz/...`: Envoy by HTTP, with the path behind it. A refusal goes to the caller as it is.
+    /// `/ext-authz/NAME/...`: Envoy by HTTP, with the path behind it. A refusal goes to the caller as it is.
     ExtAuthz,
     /// Envoy by gRPC.
     Grpc,
@@ -58,10 +67,16 @@ pub enum Dialect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuestion {
     #[error(
-        "this listener answers other proxies, at /forward-auth, /auth-request, /auth-url and /ext-authz/; \
-         services are called at the address of the proxy"
+        "this listener answers other proxies, at /forward-auth/NAME, /auth-request/NAME, /auth-url/NAME and \
+         /ext-authz/NAME/, where NAME is the Deployment that the proxy forwards to; services are called at the address \
+         of the proxy"
     )]
     Path,
+    #[error(
+        "the proxy that asks by gRPC must name the Deployment that it forwards to, in context_extensions with the key \
+         deployment"
+    )]
+    Deployment,
     #[error("the proxy that asks must send exactly one {0}, which tells of the request that it has")]
     Field(&'static str),
     #[error("the proxy that asks sent a {0} that is malformed")]
@@ -80,40 +95,61 @@ impl Question {
             return Err(BadQuestion::Body);
         }
         let fields = &head.headers;
-        let (dialect, method, host, target) = match head.uri.path() {
-            "/forward-auth" => (
-                Dialect::ForwardAuth,
+        let (dialect, deployment) = Dialect::of(head.uri.path()).ok_or(BadQuestion::Path)?;
+        let (method, host, target) = match dialect {
+            Dialect::ForwardAuth => (
                 X_FORWARDED_METHOD.method(fields)?,
                 X_FORWARDED_HOST.one(fields)?.clone(),
                 X_FORWARDED_URI.target(fields)?,
             ),
-            "/auth-request" => (
-                Dialect::AuthRequest,
-                X_ORIGINAL_METHOD.method(fields)?,
-                ASKED_HOST.one(fields)?.clone(),
-                X_ORIGINAL_URI.target(fields)?,
-            ),
-            "/auth-url" => {
-                let (host, target) = X_ORIGINAL_URL.url(fields)?;
-                (Dialect::AuthUrl, X_ORIGINAL_METHOD.method(fields)?, host, target)
+            Dialect::AuthRequest => {
+                (X_ORIGINAL_METHOD.method(fields)?, ASKED_HOST.one(fields)?.clone(), X_ORIGINAL_URI.target(fields)?)
             }
-            path if path.strip_prefix(EXT_AUTHZ).is_some_and(|path| path.starts_with('/')) => {
+            Dialect::AuthUrl => {
+                let (host, target) = X_ORIGINAL_URL.url(fields)?;
+                (X_ORIGINAL_METHOD.method(fields)?, host, target)
+            }
+            Dialect::ExtAuthz => {
                 let whole = head.uri.path_and_query().map_or("", |whole| whole.as_str());
+                let behind = EXT_AUTHZ.len() + deployment.as_str().len();
                 // `:authority` of HTTP/2.
                 let authority = head.uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
                 let host = match authority {
                     Some(Ok(authority)) => authority,
                     _ => ASKED_HOST.one(fields)?.clone(),
                 };
-                (Dialect::ExtAuthz, head.method.clone(), host, target(&whole.as_bytes()[EXT_AUTHZ.len()..], "path")?)
+                (head.method.clone(), host, target(&whole.as_bytes()[behind..], "path")?)
             }
-            _ => return Err(BadQuestion::Path),
+            Dialect::Grpc => return Err(BadQuestion::Path),
         };
-        let mut head = asked(method, target, host, fields);
+        Ok(Self::of(dialect, deployment, method, target, host, fields))
+    }
+
+    pub fn of(
+        dialect: Dialect,
+        deployment: DeploymentName,
+        method: Method,
+        target: Uri,
+        host: HeaderValue,
+        fields: &HeaderMap,
+    ) -> Self {
+        let mut fields = fields.clone();
         for told in dialect.tells() {
-            head.headers.remove(told);
+            fields.remove(told);
         }
-        Ok(Self { head, dialect })
+        let mut elsewhere = fields.clone();
+        elsewhere.remove(AUTHORIZATION);
+        let token_elsewhere = credential::is_misplaced(&elsewhere);
+        // By gRPC the proxy is told to take such fields out.
+        let passes_for_ours = dialect != Dialect::Grpc && fields.keys().any(passes_for_ours);
+        let head = asked(method, target, host, fields);
+        Self { head, dialect, deployment, token_elsewhere, passes_for_ours }
+    }
+
+    /// Whether the proxy would let the service take another protocol than that of a WebSocket: whatever follows would be asked
+    /// about no more.
+    pub fn switches_elsewhere(&self, websocket: bool) -> bool {
+        !websocket && self.head.headers.contains_key(UPGRADE)
     }
 }
 
@@ -127,6 +163,20 @@ impl Dialect {
             Self::AuthUrl => vec![X_ORIGINAL_METHOD.name, X_ORIGINAL_URL.name],
             Self::ExtAuthz | Self::Grpc => Vec::new(),
         }
+    }
+
+    /// The way that a path means, and the Deployment that it names. `None`: it is no such path.
+    pub fn of(path: &str) -> Option<(Self, DeploymentName)> {
+        let whole = [
+            ("/forward-auth/", Self::ForwardAuth),
+            ("/auth-request/", Self::AuthRequest),
+            ("/auth-url/", Self::AuthUrl),
+        ];
+        let (dialect, name) = match path.strip_prefix(EXT_AUTHZ) {
+            Some(rest) => (Self::ExtAuthz, rest.split_at(rest.find('/')?).0),
+            None => whole.into_iter().find_map(|(prefix, dialect)| Some((dialect, path.strip_prefix(prefix)?)))?,
+        };
+        Some((dialect, name.parse().ok()?))
     }
 
     /// Says it so that the proxy understands it.
@@ -144,20 +194,27 @@ impl Dialect {
     }
 }
 
+fn passes_for_ours(name: &HeaderName) -> bool {
+    let read = name.as_str().replace(['_', '.'], "-");
+    read != name.as_str() && read.starts_with("x-bento-gateway-")
+}
+
 /// The head of the request that is asked about. Nothing in it is of the connection between the two proxies.
-pub fn asked(method: Method, target: Uri, host: HeaderValue, fields: &HeaderMap) -> Parts {
+pub fn asked(method: Method, target: Uri, host: HeaderValue, fields: HeaderMap) -> Parts {
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.version = Version::HTTP_11;
     head.uri = target;
-    head.headers = fields.clone();
-    for name in [CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+    head.headers = fields;
+    for name in [CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRAILER, TRANSFER_ENCODING] {
         head.headers.remove(name);
     }
     // Signing in and out is for browsers that call here.
     head.headers.remove(COOKIE);
     head.headers.insert(HOST, host);
     // What asks for a WebSocket belongs to a connection, and the proxy may have left it out.
-    if method == Method::GET && head.headers.contains_key(SEC_WEBSOCKET_KEY) {
+    let upgrade = head.headers.get(UPGRADE);
+    let may_be_websocket = upgrade.is_none_or(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if may_be_websocket && method == Method::GET && head.headers.contains_key(SEC_WEBSOCKET_KEY) {
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }

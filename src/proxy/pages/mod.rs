@@ -3,6 +3,7 @@
 //!
 //! Nobody learns here whether there is a Deployment: an address that leads nowhere has the same pages.
 
+mod errors;
 mod hand_over;
 mod in_store;
 mod sign_in;
@@ -19,12 +20,14 @@ use http::{
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
+use self::errors::Errors;
 pub use self::sign_in::Navigation;
 use super::{
     credential::Presented,
+    own_paths::{ERRORS, OWN_PAGES},
     permit::{Denied, Gate, Permit},
     rejection::About,
-    request::{OWN_PAGES, Routed},
+    request::Routed,
     target::Target,
 };
 use crate::{
@@ -83,13 +86,14 @@ pub async fn respond(request: &OwnPage<'_>, body: Option<Incoming>) -> Response<
     match name {
         "style.css" if is_get => page::asset("text/css; charset=utf-8", STYLE),
         "icon.svg" if is_get => page::asset("image/svg+xml", ICON),
+        ERRORS if is_get => render(StatusCode::OK, &Errors::new(&request.base())),
         "" if is_get => request.status_page().await,
         "sign-in" if is_get => request.sign_in_page(StatusCode::OK, &request.to(), None),
         "sign-in" if is_post => request.sign_in(body).await,
         "console" if is_get => request.to_console(),
         "hand-over" if is_get => request.hand_over().await,
         "sign-out" if is_post => request.sign_out().await,
-        "sign-in" | "console" | "hand-over" | "sign-out" | "" | "style.css" | "icon.svg" => request.message(
+        "sign-in" | "console" | "hand-over" | "sign-out" | "" | "style.css" | "icon.svg" | ERRORS => request.message(
             StatusCode::METHOD_NOT_ALLOWED,
             "Method not allowed",
             "This page does not support that method.",

@@ -39,7 +39,7 @@ impl Rejection {
             | Self::RateLimited(_)
             | Self::BudgetExhausted(_)
             | Self::Cut(Cut::Token(_) | Cut::Drained | Cut::Timeout(Timer::Queue)) => false,
-            Self::Upstream(_) | Self::Question(_) | Self::Cut(Cut::Timeout(_)) => true,
+            Self::Upstream(_) | Self::Starting | Self::Question(_) | Self::Cut(Cut::Timeout(_)) => true,
         };
         has_several.then_some(Cause(self))
     }
@@ -63,6 +63,7 @@ impl fmt::Display for Cause {
                 Some(preset) => write!(f, "the preset {preset} closes this path"),
                 None => Ok(()),
             },
+            Rejection::Starting => f.write_str("as many requests wait for it as may (hold)"),
             Rejection::QueueFull
             | Rejection::RateLimited(_)
             | Rejection::BudgetExhausted(_)

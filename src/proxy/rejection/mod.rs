@@ -44,6 +44,8 @@ pub enum Rejection {
     Question(BadQuestion),
     /// As many requests wait for the Deployment as may.
     QueueFull,
+    /// The service is not there, and as many requests wait for it as may.
+    Starting,
     /// The token has asked the Deployment as often as it may.
     RateLimited(Left),
     /// What may be used of the Deployment in a day or month is used up.
@@ -65,6 +67,8 @@ pub enum BadRequest {
     ConnectionOptions,
     #[error("an upgrade must be a GET without body")]
     Upgrade,
+    #[error("the name of a field is another spelling of one that only the gateway may set")]
+    Spelling,
     #[error("scripts of service workers are not served: one could read what people type on the gateway's pages")]
     ServiceWorker,
     #[error(
@@ -197,6 +201,9 @@ impl Rejection {
             Self::Cut(Cut::Timeout(Timer::Queue)) => Row::too_many("queue_timeout"),
             Self::Question(_) => Row::downstream(StatusCode::BAD_REQUEST, "bad_question"),
             Self::QueueFull => Row::too_many("queue_full"),
+            Self::Starting | Self::Cut(Cut::Timeout(Timer::Start)) => {
+                Row { retry: true, ..Row::new(Source::Upstream, StatusCode::SERVICE_UNAVAILABLE, "upstream_starting") }
+            }
             Self::RateLimited(_) => Row::too_many("rate_limited"),
             Self::BudgetExhausted(_) => Row::too_many("budget_exhausted"),
             Self::Cut(Cut::Token(reason)) => denied_row(reason),
@@ -215,6 +222,14 @@ impl Rejection {
 
     pub fn source(self) -> Source {
         self.row().source
+    }
+
+    /// Whether no upstream was there to take a connection, so that none has seen anything of the request.
+    pub fn found_nobody(self) -> bool {
+        match self {
+            Self::Upstream(failure) => failure.is_absence(),
+            rejection => rejection == Self::Cut(Cut::Timeout(Timer::Connect)),
+        }
     }
 
     /// `None`: the caller was never proven to hold a token.
@@ -257,6 +272,7 @@ fn bad_request_row(reason: BadRequest) -> Row {
         }
         BadRequest::Upgrade => Row::downstream(StatusCode::BAD_REQUEST, "bad_upgrade"),
         BadRequest::RouteOverride => Row::downstream(StatusCode::FORBIDDEN, "route_out_of_scope"),
+        BadRequest::Spelling => Row::downstream(StatusCode::BAD_REQUEST, "bad_field"),
         BadRequest::ServiceWorker => Row::downstream(StatusCode::FORBIDDEN, "service_worker_refused"),
         BadRequest::Pickle | BadRequest::PayloadField => {
             Row::downstream(StatusCode::UNSUPPORTED_MEDIA_TYPE, "pickle_refused")

@@ -10,7 +10,10 @@ use http::{
 };
 
 use super::{About, Challenge, Rejection, ReplyContext, Row};
-use crate::proxy::rate_fields::{say_budget, say_rate, whole_seconds};
+use crate::proxy::{
+    own_paths::{ERRORS, OWN_PAGES},
+    rate_fields::{say_budget, say_rate, whole_seconds},
+};
 
 /// A rejection's response but for the request's id: the same for all requests that are rejected in the same words.
 pub(super) struct Template {
@@ -82,13 +85,13 @@ impl Rejection {
 }
 
 /// What stands before the request's id, and what behind it. All that it is made of is plain ASCII without quotes:
-/// sentences, codes, and ids as [`of_request`](crate::proxy::request_id::of_request) takes them.
+/// sentences, codes, paths, and ids as [`of_request`](crate::proxy::request_id::of_request) takes them.
 fn problem(row: &Row, detail: &str) -> (String, String) {
     let (status, code) = (row.status, row.code);
     let title = status.canonical_reason().unwrap_or_default();
     let kind = error_type(status);
     let before_id = format!(
-        r#"{{"detail":"{detail}","code":"{code}","status":{},"title":"{title}","request_id":""#,
+        r#"{{"detail":"{detail}","code":"{code}","status":{},"title":"{title}","type":"{OWN_PAGES}{ERRORS}#{code}","request_id":""#,
         status.as_str()
     );
     let behind_id = format!(r#"","error":{{"message":"{detail}","type":"{kind}","code":"{code}"}}}}"#);

@@ -59,6 +59,9 @@ impl fmt::Display for Sentence<'_> {
                 write!(f, "what may be used of this Deployment is used up, {budget}; try again when that is over")
             }
             Rejection::QueueFull => f.write_str("too many requests wait for this Deployment already; try again soon"),
+            Rejection::Starting => {
+                f.write_str("the service is starting, and many requests wait for it already; try again soon")
+            }
             Rejection::Cut(Cut::Drained) => f.write_str("the gateway is shutting down; try again"),
         }
     }
@@ -143,6 +146,7 @@ pub(super) fn timed_out(timer: Timer) -> &'static str {
             "the caller was too slow while others waited for this Deployment; send the whole body at once, and read the \
              response as it comes"
         }
+        Timer::Start => "the service is starting, and was not there in time (hold timeout); try again soon",
         Timer::Queue => "too many requests were before this one for too long (queue timeout); try again soon",
     }
 }

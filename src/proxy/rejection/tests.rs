@@ -25,6 +25,7 @@ fn all() -> Vec<Rejection> {
         BadRequest::Connection,
         BadRequest::ConnectionOptions,
         BadRequest::Upgrade,
+        BadRequest::Spelling,
         BadRequest::ServiceWorker,
         BadRequest::RouteOverride,
         BadRequest::Pickle,
@@ -53,6 +54,7 @@ fn all() -> Vec<Rejection> {
         Timer::KeptOthers,
         Timer::Vanished,
         Timer::Queue,
+        Timer::Start,
     ];
     let cuts = timers.map(Cut::Timeout);
     let reasons = [
@@ -69,6 +71,7 @@ fn all() -> Vec<Rejection> {
     let token = TokenUid(uuid::Uuid::nil());
     let questions = [
         BadQuestion::Path,
+        BadQuestion::Deployment,
         BadQuestion::Field("X-Original-URI"),
         BadQuestion::Malformed("path"),
         BadQuestion::Body,
@@ -86,7 +89,11 @@ fn all() -> Vec<Rejection> {
     all.extend(questions.map(Rejection::from));
     all.extend(denied.into_iter().chain(credentials).chain([Denied::Terminated]).map(Rejection::from));
     all.extend(unavailable.map(|reason| Rejection::from(Denied::Unavailable(reason))));
-    all.extend(upstream.map(Rejection::from).into_iter().chain([Rejection::OutOfConnections, Rejection::QueueFull]));
+    all.extend(upstream.map(Rejection::from).into_iter().chain([
+        Rejection::OutOfConnections,
+        Rejection::QueueFull,
+        Rejection::Starting,
+    ]));
     let rate = "4/1s".parse().unwrap();
     let (budget, wait, period) =
         ("4 requests/day".parse().unwrap(), Duration::from_secs(1), Duration::from_secs(86_400));
@@ -121,7 +128,8 @@ fn every_body_is_json_and_every_sentence_plain() {
             });
             let expected = serde_json::json!({
                 "detail": sentence, "code": code, "status": status.as_u16(),
-                "title": status.canonical_reason(), "request_id": context.request_id, "error": error,
+                "title": status.canonical_reason(), "type": format!("/-/errors#{code}"),
+                "request_id": context.request_id, "error": error,
             });
             assert_eq!(problem, expected);
         }

@@ -37,6 +37,26 @@ impl UpstreamFailure {
         TlsFault::within(error).map_or_else(|| Self::Connect(error.kind()), Self::Tls)
     }
 
+    /// Whether there is nobody, or nobody yet. What keeps the gateway from trying is none.
+    pub fn is_absence(self) -> bool {
+        use io::ErrorKind::{
+            ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NotFound,
+            TimedOut,
+        };
+        matches!(
+            self,
+            Self::Connect(
+                ConnectionRefused
+                    | ConnectionReset
+                    | ConnectionAborted
+                    | HostUnreachable
+                    | NetworkUnreachable
+                    | TimedOut
+                    | NotFound
+            )
+        )
+    }
+
     pub fn of_read(error: &io::Error) -> Self {
         match TlsFault::within(error) {
             Some(fault) => Self::Tls(fault),

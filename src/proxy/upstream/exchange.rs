@@ -78,7 +78,7 @@ pub struct Load(Arc<Upstream>);
 
 impl Load {
     pub fn on(upstream: &Arc<Upstream>) -> Self {
-        upstream.in_flight.fetch_add(1, Relaxed);
+        upstream.standing.in_flight.fetch_add(1, Relaxed);
         Self(Arc::clone(upstream))
     }
 
@@ -89,7 +89,7 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.0.standing.in_flight.fetch_sub(1, Relaxed);
     }
 }
 

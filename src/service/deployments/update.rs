@@ -14,6 +14,7 @@ use crate::{
         probing::ProbePath,
         rate::Rate,
         timestamp::Timestamp,
+        wake_url::WakeUrl,
         weighted_url::{self, WeightedUrl},
     },
     service::{Context, Error, Result, Version},
@@ -66,6 +67,10 @@ pub struct UpdateSettings {
     pub probe_rise: Option<NonZeroU32>,
     pub probe_fall: Option<NonZeroU32>,
     pub slow_start: Option<Duration>,
+    pub hold: Option<u32>,
+    pub hold_timeout: Option<Duration>,
+    /// `Some(None)`: nothing is called any more.
+    pub wake_url: Option<Option<WakeUrl>>,
 }
 
 impl UpdateSettings {
@@ -94,6 +99,9 @@ impl UpdateSettings {
             probe_rise: self.probe_rise.unwrap_or(settings.probe_rise),
             probe_fall: self.probe_fall.unwrap_or(settings.probe_fall),
             slow_start: self.slow_start.unwrap_or(settings.slow_start),
+            hold: self.hold.unwrap_or(settings.hold),
+            hold_timeout: self.hold_timeout.unwrap_or(settings.hold_timeout),
+            wake_url: self.wake_url.unwrap_or(settings.wake_url),
         }
     }
 }
@@ -125,6 +133,9 @@ impl From<DeploymentSettings> for UpdateSettings {
             probe_rise: Some(settings.probe_rise),
             probe_fall: Some(settings.probe_fall),
             slow_start: Some(settings.slow_start),
+            hold: Some(settings.hold),
+            hold_timeout: Some(settings.hold_timeout),
+            wake_url: Some(settings.wake_url),
         }
     }
 }

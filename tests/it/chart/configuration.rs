@@ -129,7 +129,7 @@ fn values_arrive_as_they_were_written() {
 #[test]
 fn what_cannot_work_is_refused_in_words() {
     let postgres = ["--set", "store.kind=postgres,store.postgres.existingSecret=x"];
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["--set", "replicas=2"], "SQLite is for one gateway"),
         (&["--set", "autoscaling.enabled=true"], "SQLite is for one gateway"),
         (&["--set", "store.kind=postgres"], "kubectl create secret generic"),
@@ -139,6 +139,8 @@ fn what_cannot_work_is_refused_in_words() {
         (&["--set", "config.store.url=postgres://x"], "config.store.url is set by the chart"),
         (&["--set", "config.tokens.pepper=x"], "a ConfigMap is no place for a secret"),
         (&["--set", "config.management.oidc.client_secret=x"], "secrets.oidcClientSecret.existingSecret"),
+        (&["--set", "config.forward_auth.listen=0.0.0.0:8082"], "a listener that no Service of the chart leads to"),
+        (&["--set", "config.deployments.a.listen=0.0.0.0:9000"], "config.deployments.a.listen is a listener"),
         (&["--set", "ingress.enabled=true"], "ingress.hosts is empty"),
         (&["--set", "httpRoute.enabled=true"], "httpRoute.parentRefs is empty"),
         (&["--set", "keda.enabled=true"], "keda.services is empty"),

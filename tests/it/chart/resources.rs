@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs};
 use serde_json::{Value, json};
 
 use super::{CHART, LARGE, ROOT, SMALL, list, rendered};
+use crate::prometheus::promtool;
 
 fn text(file: &str) -> String {
     fs::read_to_string(format!("{ROOT}/{file}")).unwrap()
@@ -121,14 +122,51 @@ fn prometheus_finds_the_gateways_under_the_name_that_the_alerts_ask_for() {
 fn keda_asks_for_metrics_that_exist() {
     let resources = rendered(&["--values", LARGE]);
     let metrics = text("docs/metrics.md");
-    let queries = resources.of("ScaledObject");
-    assert_eq!(queries.len(), 2);
-    for object in queries {
-        let query = object["spec"]["triggers"][0]["metadata"]["query"].as_str().unwrap();
+    let objects = resources.of("ScaledObject");
+    let least: Vec<_> = objects.iter().map(|object| object["spec"]["minReplicaCount"].as_u64().unwrap()).collect();
+    assert_eq!(least, [2, 0]);
+    for query in objects.iter().map(|object| query(object)) {
         let names: Vec<_> = query.split("sum(").skip(1).map(|rest| rest.split('{').next().unwrap()).collect();
-        assert_eq!(names.len(), 2, "{query}");
+        assert_eq!(names.len(), 3, "{query}");
         assert!(names.iter().all(|name| metrics.contains(&format!("| `{name}` | gauge | `deployment` |"))), "{query}");
     }
+    let service = json!([{ "deployment": "a", "target": { "name": "a" }, "maxReplicas": 2, "requestsPerReplica": 1 }]);
+    let unset = rendered(&["--values", LARGE, "--set-json", &format!("keda.services={service}")]);
+    assert_eq!(unset.of("ScaledObject")[0]["spec"]["minReplicaCount"], 1);
+}
+
+fn query(scaled_object: &Value) -> &str {
+    scaled_object["spec"]["triggers"][0]["metadata"]["query"].as_str().unwrap()
+}
+
+/// By Prometheus itself: everything that is under way or waits at any gateway counts, and of a Deployment without `hold` the rest.
+#[test]
+fn what_keda_is_told_is_what_waits_and_what_runs() {
+    let resources = rendered(&["--values", LARGE]);
+    let [with_hold, without] = ["transcription", "summarization"].map(|name| {
+        let objects = resources.of("ScaledObject");
+        let of_it = |object: &&&Value| object["spec"]["scaleTargetRef"]["name"] == name;
+        query(objects.iter().find(of_it).unwrap()).to_owned()
+    });
+    let series = |name: &str, deployment: &str, pod: &str, value: u32| {
+        let labels = format!("namespace=\"gateways\",deployment=\"{deployment}\",pod=\"{pod}\"");
+        json!({ "series": format!("bento_gateway_{name}{{{labels}}}"), "values": value.to_string() })
+    };
+    let mut input = Vec::new();
+    for pod in ["one", "two"] {
+        for name in ["slots_taken", "queue_depth"] {
+            input.extend(["transcription", "summarization"].map(|deployment| series(name, deployment, pod, 1)));
+        }
+        input.push(series("held_requests", "transcription", pod, 10));
+    }
+    let answers = |query: &str, value: u32| json!({ "expr": query, "eval_time": "0m", "exp_samples": [{ "labels": "{}", "value": value }] });
+    let test = json!({
+        "evaluation_interval": "1m",
+        "tests": [{ "interval": "1m", "input_series": input, "promql_expr_test": [answers(&with_hold, 24), answers(&without, 4)] }]
+    });
+    let file = tempfile::NamedTempFile::with_suffix(".yml").unwrap();
+    fs::write(file.path(), test.to_string()).unwrap();
+    promtool(&["test", "rules", file.path().to_str().unwrap()], "");
 }
 
 /// Two that read one file or two that share a name would be of two minds.

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{
         RwLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -15,6 +16,7 @@ use crate::harness::{
     gateway::{Gateway, Setup, Token, deployment, readyz},
     http::{Client, Response},
     postgres::Cluster,
+    process::BINARY,
     relay::Relay,
     upstream::Upstream,
     wait_until,
@@ -63,9 +65,15 @@ impl Fleet {
 
     /// With no network of the test's between them and the store, and settings as an operator gets them.
     pub fn beside(cluster: &Cluster) -> Self {
+        Self::of_release(cluster, Path::new(BINARY))
+    }
+
+    /// The same, of another release.
+    pub fn of_release(cluster: &Cluster, binary: &Path) -> Self {
         let upstream = Upstream::named("a");
+        let config = deployment("a", upstream.address, "");
         let url = cluster.database_url();
-        let start = |_| Setup::new(&deployment("a", upstream.address, "")).env("STORE__URL", &url).spawn();
+        let start = |_| Setup::new(&config).env("STORE__URL", &url).binary(binary).spawn();
         let gateways = (0..GATEWAYS).map(start).collect();
         Self::of(gateways, Vec::new(), String::new(), upstream)
     }

@@ -7,6 +7,7 @@ mod flood;
 mod kill_loop;
 mod oracle;
 mod revocation_time;
+mod upgrade;
 
 use std::{thread::sleep, time::Duration};
 

@@ -1,6 +1,7 @@
 //! A small disk that a test fills and makes read-only, with what a process on it really gets to see; and names that nobody finds.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -46,11 +47,11 @@ impl Disk {
     }
 
     /// A command that sees the disk, in whatever directory it is started in.
-    pub fn on(&self, program: &str) -> Command {
+    pub fn on(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.holder.id().to_string(), "--mount", "--user", "--preserve-credentials"]);
         // A new namespace begins at its root.
-        command.args(["/bin/sh", "-c", "cd \"$HOME\" && exec \"$0\" \"$@\"", program]);
+        command.args(["/bin/sh", "-c", "cd \"$HOME\" && exec \"$0\" \"$@\""]).arg(program);
         command
     }
 

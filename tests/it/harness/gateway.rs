@@ -5,7 +5,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus},
     sync::{
         Arc,
         atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed},
@@ -21,11 +21,10 @@ use super::{
     SOON,
     disk::Disk,
     http::{Client, Response},
-    process::{Output, spawn},
+    process::{BINARY, Output, command, spawn},
     wait_for, wait_until,
 };
 
-const BINARY: &str = env!("CARGO_BIN_EXE_bento-gateway");
 /// Migrating a store and starting, in a debug build on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -34,6 +33,7 @@ pub struct Gateway {
     pub proxy: SocketAddr,
     pub management: SocketAddr,
     pub telemetry: SocketAddr,
+    binary: PathBuf,
     directory: TempDir,
     env: BTreeMap<String, String>,
     arguments: Vec<String>,
@@ -47,6 +47,7 @@ pub struct Gateway {
 /// What a gateway is started with.
 pub struct Setup {
     config: String,
+    binary: PathBuf,
     env: BTreeMap<String, String>,
     arguments: Vec<String>,
     /// What the shell's `ulimit` is told first.
@@ -80,7 +81,14 @@ impl Setup {
             ("LOG__FORMAT", "json".to_owned()),
         ];
         let env = env.into_iter().map(|(key, value)| (format!("BENTO_GATEWAY__{key}"), value)).collect();
-        Self { config: config.to_owned(), env, arguments: Vec::new(), ulimit: None, directory, disk: None }
+        let (config, binary) = (config.to_owned(), BINARY.into());
+        Self { config, binary, env, arguments: Vec::new(), ulimit: None, directory, disk: None }
+    }
+
+    /// Of another release.
+    pub fn binary(mut self, binary: &Path) -> Self {
+        binary.clone_into(&mut self.binary);
+        self
     }
 
     /// `key` as in `PROXY__WORKERS`.
@@ -124,12 +132,13 @@ impl Setup {
         let (proxy, management) = (address("PROXY__LISTEN"), address("MANAGEMENT__LISTEN"));
         let telemetry = address("TELEMETRY__LISTEN");
         let output = Arc::<Output>::default();
-        let (child, readers) =
-            spawn(command(self.directory.path(), &self.env, self.disk.as_ref(), self.ulimit), &self.arguments, &output);
+        let command = command(&self.binary, self.directory.path(), &self.env, self.disk.as_ref(), self.ulimit);
+        let (child, readers) = spawn(command, &self.arguments, &output);
         Gateway {
             proxy,
             management,
             telemetry,
+            binary: self.binary,
             directory: self.directory,
             env: self.env,
             arguments: self.arguments,
@@ -228,7 +237,7 @@ impl Gateway {
     }
 
     fn command(&self) -> Command {
-        command(self.directory.path(), &self.env, self.disk.as_ref(), None)
+        command(&self.binary, self.directory.path(), &self.env, self.disk.as_ref(), None)
     }
 
     /// # Panics
@@ -247,6 +256,11 @@ impl Gateway {
     pub fn start_again(&mut self) {
         self.begin_again();
         self.becomes_ready();
+    }
+
+    /// What is started from now on, instead of what runs.
+    pub fn install(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
     }
 
     /// As [`Self::start_again`], without waiting until it is ready.
@@ -349,23 +363,6 @@ impl Drop for Gateway {
             println!("--- the gateway's stderr ---\n{}\n---", self.stderr().join("\n"));
         }
     }
-}
-
-/// The binary with this gateway's settings, and nothing of the tests' own environment.
-fn command(directory: &Path, env: &BTreeMap<String, String>, disk: Option<&Disk>, ulimit: Option<&str>) -> Command {
-    let mut command = match (disk, ulimit) {
-        (None, None) => Command::new(BINARY),
-        (Some(disk), None) => disk.on(BINARY),
-        (None, Some(ulimit)) => {
-            let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", &format!("ulimit {ulimit} && exec \"$0\" \"$@\""), BINARY]);
-            shell
-        }
-        (Some(_), Some(_)) => panic!("a disk and an ulimit in one"),
-    };
-    command.current_dir(directory).env_clear().env("HOME", directory).envs(env).stdin(Stdio::null());
-    command.args(["--config", "gateway.toml"]);
-    command
 }
 
 /// The status of `GET /readyz` at an address. `None`: nobody answered.

@@ -17,7 +17,7 @@ pub mod metrics;
 pub mod pair;
 pub mod pooler;
 pub mod postgres;
-mod process;
+pub mod process;
 pub mod provider;
 pub mod relay;
 pub mod snapshot;

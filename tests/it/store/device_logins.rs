@@ -85,6 +85,7 @@ async fn a_login_is_claimed_once(under_test: StoreUnderTest) {
         search: Some("claim".to_owned()),
         owner: None,
         revoked: true,
+        expiring: None,
         order: TokenOrder::Newest,
         offset: 0,
         limit: 100,

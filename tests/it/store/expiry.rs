@@ -42,6 +42,7 @@ impl Surroundings {
             default_lifetime: None,
             max_lifetime: None,
             rotation_overlap: HOUR,
+            expiry_notice: None,
             usage_interval: HOUR,
             pepper: None,
             argon2: Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 },

@@ -228,7 +228,15 @@ fn spec(name: &str, hosts: &[&str]) -> DeploymentSpec {
 }
 
 fn everything() -> TokenFilter {
-    TokenFilter { search: None, owner: None, revoked: true, order: TokenOrder::Newest, offset: 0, limit: 1000 }
+    TokenFilter {
+        search: None,
+        owner: None,
+        revoked: true,
+        expiring: None,
+        order: TokenOrder::Newest,
+        offset: 0,
+        limit: 1000,
+    }
 }
 
 async fn owner(store: &SharedStore) -> UserId {

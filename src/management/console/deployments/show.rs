@@ -177,6 +177,15 @@ fn readiness(settings: &DeploymentSettings) -> String {
     format!("{path} every {interval}, within {timeout}; not ready after {fall} failures, ready after {rise} answers")
 }
 
+fn hold(settings: &DeploymentSettings) -> String {
+    if settings.hold == 0 {
+        return "Callers get an error".to_owned();
+    }
+    let longest = format_duration(settings.hold_timeout);
+    let hook = settings.wake_url.as_ref().map(|url| format!("; {url} is called")).unwrap_or_default();
+    format!("{} requests may wait at each gateway, for {longest}{hook}", number(settings.hold.into()))
+}
+
 fn preset(preset: Preset) -> String {
     match preset {
         Preset::Raw => "raw: no path is closed".to_owned(),
@@ -203,6 +212,7 @@ fn settings(settings: &DeploymentSettings) -> Vec<(&'static str, String)> {
         ("Budget of each token", settings.token_budget.map_or_else(|| "No limit".to_owned(), String::from)),
         ("Readiness", readiness(settings)),
         ("Slow start", format_duration(settings.slow_start)),
+        ("While it is not there", hold(settings)),
         ("Forward Authorization", yes_if(settings.forward_authorization, "Yes: the service sees its callers' tokens")),
         ("Preset", preset(settings.preset)),
         ("Public probes", yes_if(settings.public_probes, &format!("Yes: {}", settings.preset.probes().join(", ")))),

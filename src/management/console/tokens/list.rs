@@ -56,6 +56,7 @@ pub async fn list(visitor: SignedIn, Query(query): Query<ListQuery>) -> PageResu
         search: Some(query.q.trim().to_owned()).filter(|text| !text.is_empty()),
         owner: (!everybody).then_some(visitor.user.id),
         revoked: !query.deleted.is_empty(),
+        expiring: None,
         order: query.order().0,
         offset: query.page.saturating_mul(PER_PAGE),
         limit: PER_PAGE,

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         deployment_scope::{DeploymentPattern, DeploymentScope, Routes},
         scope::Scope,
-        timestamp::{DAY, Timestamp},
+        timestamp::Timestamp,
         token::{TokenRecord, TokenStatus, TokenUid},
         usage::Day,
         user::{User, UserId},
@@ -22,8 +22,6 @@ use crate::{
 
 /// Usage is shown of so many days.
 pub const USAGE_DAYS: i32 = 30;
-/// A token that expires within this time stands out.
-const SOON: Duration = DAY.saturating_mul(7);
 
 pub struct Row {
     pub uid: String,
@@ -53,6 +51,8 @@ pub struct TokenListContext {
     owners: HashMap<UserId, User>,
     usage: HashMap<TokenUid, u64>,
     now: Timestamp,
+    /// A token that expires within this time stands out.
+    notice: Option<Duration>,
 }
 
 impl TokenListContext {
@@ -61,7 +61,7 @@ impl TokenListContext {
         let Day(today) = Day::from(visitor.now);
         let uids: Vec<TokenUid> = records.iter().map(|record| record.uid).collect();
         let usage = visitor.store().usage_of(&uids, Day(today - USAGE_DAYS + 1)).await?;
-        Ok(Self { owners, usage, now: visitor.now })
+        Ok(Self { owners, usage, now: visitor.now, notice: visitor.config.tokens.expiry_notice })
     }
 
     pub fn row(&self, record: &TokenRecord) -> Row {
@@ -78,22 +78,22 @@ impl TokenListContext {
             created: moment(record.created_at),
             expires: record.expires_at.map(moment),
             last_used: record.last_used_at.map(moment),
-            status: status(record, self.now),
+            status: self.status(record),
             usage: number(self.usage.get(&record.uid).copied().unwrap_or(0)),
         }
     }
-}
 
-fn status(record: &TokenRecord, now: Timestamp) -> Status {
-    let soon = |at: Timestamp| at.since(now) < SOON;
-    let (text, class) = match record.status(now) {
-        TokenStatus::Revoked => ("Deleted", "off"),
-        TokenStatus::Expired => ("Expired", "bad"),
-        TokenStatus::Active if record.expires_at.is_some_and(soon) => ("Expires soon", "warn"),
-        TokenStatus::Active if record.last_used_at.is_none() => ("Never used", "idle"),
-        TokenStatus::Active => ("Active", "good"),
-    };
-    Status { text, class }
+    fn status(&self, record: &TokenRecord) -> Status {
+        let soon = |at: Timestamp| self.notice.is_some_and(|notice| at.since(self.now) <= notice);
+        let (text, class) = match record.status(self.now) {
+            TokenStatus::Revoked => ("Deleted", "off"),
+            TokenStatus::Expired => ("Expired", "bad"),
+            TokenStatus::Active if record.expires_at.is_some_and(soon) => ("Expires soon", "warn"),
+            TokenStatus::Active if record.last_used_at.is_none() => ("Never used", "idle"),
+            TokenStatus::Active => ("Active", "good"),
+        };
+        Status { text, class }
+    }
 }
 
 /// As people call it.
