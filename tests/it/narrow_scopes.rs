@@ -216,7 +216,7 @@ fn http_2_and_other_proxies_get_the_same_answers() {
                 "GET /forward-auth/a HTTP/1.1\r\nhost: gateway\r\nx-forwarded-method: {method}\r\nx-forwarded-host: a.test\r\n\
                  x-forwarded-uri: {path}\r\n{fields}\r\n"
             ),
-            format!("{method} /ext-authz{path} HTTP/1.1\r\nhost: a.test\r\ncontent-length: 0\r\n{fields}\r\n"),
+            format!("{method} /ext-authz/a{path} HTTP/1.1\r\nhost: a.test\r\ncontent-length: 0\r\n{fields}\r\n"),
         ] {
             let answer = Client::connect(address).ask(&question);
             assert_eq!(answer.status, status, "{question}");
