@@ -26,8 +26,8 @@ use tokio_rustls::rustls::{
 /// Largest body of a response, bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Made for a few requests, between which it keeps its connections. It follows no redirect: a response must come from
-/// where it was asked for.
+/// Each request has a connection of its own: one that was kept might be closed by the other end just when it is used, which few
+/// requests would often meet. It follows no redirect: a response must come from where it was asked for.
 #[derive(Clone)]
 pub struct Client<C> {
     http: legacy::Client<C, Full<Bytes>>,
@@ -53,9 +53,14 @@ pub type Secure = Client<HttpsConnector<HttpConnector<SharedResolver>>>;
 /// The same, by a proxy where the environment names one.
 pub type Outward = Client<HttpsConnector<Egress>>;
 
+fn over<C: Connect + Clone>(connector: C, timeout: Duration) -> Client<C> {
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    Client { http: builder.pool_max_idle_per_host(0).build(connector), timeout }
+}
+
 /// Without TLS.
 pub fn plain(timeout: Duration) -> Client<HttpConnector<SharedResolver>> {
-    Client { http: legacy::Client::builder(TokioExecutor::new()).build(resolver::connector()), timeout }
+    over(resolver::connector(), timeout)
 }
 
 /// With TLS, as an upstream is reached. `None`: there is nobody to trust.
@@ -66,7 +71,7 @@ pub fn with_tls(timeout: Duration, peer: &TlsPeer) -> Option<Secure> {
     let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only();
     let connector = connector.with_server_name_resolver(FixedServerNameResolver::new(peer.name.clone()));
     let connector = connector.enable_http1().wrap_connector(resolver::below_tls());
-    Some(Client { http: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
+    Some(over(connector, timeout))
 }
 
 /// With TLS where the URL says so, and with whatever certificate the other end has: for asking a listener of this machine,
@@ -80,7 +85,7 @@ pub fn unverified(timeout: Duration) -> Result<Secure, rustls::Error> {
     let config = config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
     let connector = HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth()).https_or_http();
     let connector = connector.enable_http1().wrap_connector(resolver::below_tls());
-    Ok(Client { http: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
+    Ok(over(connector, timeout))
 }
 
 /// For what is not on this machine: with TLS where the URL says so, and then by the proxy that the environment names.
@@ -94,7 +99,7 @@ pub fn outward(timeout: Duration) -> io::Result<Outward> {
     let secure = |config| HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
     let egress = Egress::from_environment(secure(config.clone()).wrap_connector(resolver::below_tls()));
     let connector = secure(config).wrap_connector(egress);
-    Ok(Client { http: legacy::Client::builder(TokioExecutor::new()).build(connector), timeout })
+    Ok(over(connector, timeout))
 }
 
 impl<C: Connect + Clone + Send + Sync + 'static> Client<C> {
@@ -238,6 +243,29 @@ mod tests {
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let error = plain(Duration::from_secs(60)).get(&format!("http://{nobody}/")).await.unwrap_err();
         assert!(error.to_string().starts_with("Connection refused"), "{error}");
+    }
+
+    /// Whoever keeps a connection closes it at some time, which may be when the next request is sent.
+    #[tokio::test]
+    async fn no_request_meets_a_connection_that_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let _ = stream.read(&mut [0; 1024]).await;
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+                    // It takes another request, and closes.
+                    let _ = stream.read(&mut [0; 1024]).await;
+                });
+            }
+        });
+        let client = plain(Duration::from_secs(60));
+        for _ in 0..3 {
+            let request = Request::post(format!("http://{address}/token")).body("code=x").unwrap();
+            assert_eq!(client.send(request).await.unwrap().status(), 200);
+        }
     }
 
     #[tokio::test]

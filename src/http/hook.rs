@@ -27,7 +27,7 @@ pub enum HookError {
 /// [`HookError`]. None of them holds the URL.
 pub async fn post(url: &str, json: String, timeout: Duration) -> Result<(), HookError> {
     let json_type = HeaderValue::from_static("application/json");
-    let request = Request::post(url).header(header::CONTENT_TYPE, json_type).header(header::CONNECTION, "close");
+    let request = Request::post(url).header(header::CONTENT_TYPE, json_type);
     let request = request.body(Bytes::from(json))?;
     let response = if url.starts_with("https://") {
         client::outward(timeout).map_err(HookError::NoRoots)?.send(request).await?

@@ -159,9 +159,11 @@ impl Fields {
             || status.is_informational()
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::NOT_MODIFIED;
+        // A broken service sends such a body all the same, maybe when the connection has another request on it.
+        let feigns_body = bodiless && !matches!(framing, ResponseFraming::Close | ResponseFraming::Length(0));
         let framing = if bodiless { ResponseFraming::None } else { framing };
         let closes = self.named.iter().any(|option| option.as_str() == "close");
-        let keep_alive = is_http_11 && framing != ResponseFraming::Close && !closes;
+        let keep_alive = is_http_11 && framing != ResponseFraming::Close && !closes && !feigns_body;
         Ok(ResponseHead { status, headers: self.headers, framing, keep_alive, websocket: self.websocket })
     }
 
@@ -202,6 +204,17 @@ mod tests {
         assert_eq!(framing_of("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked"), ResponseFraming::Chunked);
         assert_eq!(framing_of("HTTP/1.0 200 OK"), ResponseFraming::Close);
         assert_eq!(framing_of("HTTP/1.1 204 No Content\r\nContent-Length: 5"), ResponseFraming::None);
+        for (fields, reused) in [
+            ("", true),
+            ("content-length: 0\r\n", true),
+            ("content-length: 5\r\n", false),
+            ("transfer-encoding: chunked\r\n", false),
+        ] {
+            for status in ["204 No Content", "304 Not Modified"] {
+                let head = read(&format!("HTTP/1.1 {status}\r\n{fields}\r\n")).unwrap().unwrap();
+                assert_eq!((head.framing, head.keep_alive), (ResponseFraming::None, reused), "{status} {fields}");
+            }
+        }
         let mut head = BytesMut::from("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
         let answer = take(&mut head, &Method::HEAD).unwrap().unwrap();
         assert_eq!((answer.framing, answer.headers["content-length"].as_bytes()), (ResponseFraming::None, &b"5"[..]));
