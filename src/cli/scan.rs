@@ -66,7 +66,7 @@ impl Scan {
     fn tree(&mut self, path: &Path, printer: &mut Printer<'_>) {
         for entry in WalkDir::new(path).sort_by_file_name() {
             match entry {
-                Ok(entry) if entry.file_type().is_file() || entry.depth() == 0 && entry.path().is_file() => {
+                Ok(entry) if entry.file_type().is_file() || entry.depth() == 0 && !entry.path().is_dir() => {
                     match File::open(entry.path()) {
                         Ok(file) => self.stream(file, entry.path(), printer),
                         Err(error) => self.unreadable(entry.path(), &error, printer),

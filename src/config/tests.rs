@@ -197,6 +197,8 @@ fn contradictions_between_sound_values() {
         ("[management]\nlisten = \"127.0.0.1:8080\"", "management.listen"),
         ("[telemetry]\nlisten = \"127.0.0.1:8081\"", "telemetry.listen"),
         ("[forward_auth]\nlisten = \"0.0.0.0:8080\"", "forward_auth.listen"),
+        ("[store]\npoll_interval = \"20s\"\nmax_staleness = \"59s\"", "store.max_staleness"),
+        ("[deployments.a]\nupstream = \"http://a\"\ntoken_budget = \"9 llm_tokens/day\"", "deployments.a.token_budget"),
         ("[tokens]\ndefault_lifetime = \"\"\nmax_lifetime = \"1d\"", "tokens.default_lifetime"),
         ("[tokens.argon2]\nmemory_kib = 8\nparallelism = 4", "tokens.argon2"),
         (

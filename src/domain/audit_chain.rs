@@ -85,6 +85,10 @@ pub enum Finding {
         chain: Chain,
         number: i64,
     },
+    /// The whole chain is gone.
+    NoChain {
+        chain: Chain,
+    },
     /// It was kept elsewhere, and the chain does not have it.
     NotAt(Checkpoint),
     /// Events without a number, later than the first one that has one.
@@ -231,6 +235,7 @@ impl fmt::Display for Finding {
             Self::ForgottenEarly { chain, number } => {
                 write!(f, "the events of {chain} up to {number} were deleted before they were old enough")
             }
+            Self::NoChain { chain } => write!(f, "the chain {} is gone", chain.as_str()),
             Self::NotAt(kept) => write!(f, "the trail does not have the checkpoint {kept}"),
             Self::Unchained { count } => {
                 write!(

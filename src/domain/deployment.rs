@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     as_text::as_text,
-    budget::Budget,
+    budget::{Budget, Measure},
     cors_origin::CorsOrigin,
     host::HostName,
     preset::Preset,
@@ -160,6 +160,15 @@ impl Default for DeploymentSettings {
 }
 
 impl DeploymentSettings {
+    /// The setting of a budget that would never end, since nobody counts what it is of. `None`: there is none.
+    pub fn uncounted_budget(&self) -> Option<&'static str> {
+        let uncounted =
+            |budget: Option<Budget>| !self.count_llm_tokens && budget.is_some_and(|it| it.of == Measure::LlmTokens);
+        [("budget", self.budget), ("token_budget", self.token_budget)]
+            .into_iter()
+            .find_map(|(setting, budget)| uncounted(budget).then_some(setting))
+    }
+
     /// `None`: it takes any number of requests.
     pub fn concurrency(&self) -> Option<Concurrency> {
         self.max_in_flight.map(|max_in_flight| Concurrency { max_in_flight, max_queue: self.max_queue })

@@ -141,7 +141,12 @@ pub async fn emails(store: &Store) -> Result<HashMap<UserId, Email>> {
 pub async fn verify(store: &Store, now: Timestamp, kept: &[Checkpoint]) -> Result<Verification> {
     let mut snapshot = store.snapshot().await?;
     let (mut chains, mut findings) = (Vec::new(), Vec::new());
-    for ends in snapshot.audit_chains().await? {
+    let all = snapshot.audit_chains().await?;
+    for chain in Chain::ALL.into_iter().filter(|chain| !all.iter().any(|ends| ends.end.chain == *chain)) {
+        findings.push(Finding::NoChain { chain });
+        findings.extend(kept.iter().filter(|kept| kept.chain == chain).cloned().map(Finding::NotAt));
+    }
+    for ends in all {
         let chain = ends.end.chain;
         let is_early = ends.forgotten_at.is_none_or(|at| at > now.saturating_sub(SIGN_INS_KEPT));
         if ends.forgotten.number > 0 && (chain == Chain::Changes || is_early) {

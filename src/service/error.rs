@@ -79,6 +79,8 @@ pub enum Error {
     // === Deployments ===
     #[error("the Deployment {0} needs at least one upstream that gets requests")]
     NoUpstream(DeploymentName),
+    #[error("{0} counts LLM tokens, and nobody counts these")]
+    UncountedBudget(&'static str),
     #[error("the Deployment {0} is declared in the configuration, which takes precedence over the store")]
     Declared(DeploymentName),
     /// This process cannot see the declaration: it is another gateway's, or was removed.
@@ -182,6 +184,7 @@ impl Error {
             | Self::Period { .. }
             | Self::Question(_)
             | Self::TextForName
+            | Self::UncountedBudget(_)
             | Self::SignInOver => Kind::Invalid,
             Self::AmbiguousToken { .. }
             | Self::TokenRevoked(_)
@@ -231,6 +234,7 @@ impl Error {
             Self::LastAdmin(_) => {
                 "create another admin first, and have them sign in; an admin who has no way to sign in does not count"
             }
+            Self::UncountedBudget(_) => "set count_llm_tokens, or choose a budget of requests or upstream_seconds",
             Self::NoUpstream(_) => "give one, for example http://127.0.0.1:3000",
             Self::Store(StoreError::Conflict(Conflict::DeploymentHost)) => "give each host to one Deployment only",
             Self::Store(StoreError::Conflict(Conflict::RequestKey)) => {

@@ -157,3 +157,20 @@ fn admins_see_and_prove_it_by_the_api_and_the_console() {
     assert!(page.contains("event 2 of changes") && page.contains("is not as it was written"), "{page}");
     assert_eq!(verify("").1["found"], 1);
 }
+
+/// What says how long a chain is says nothing when it is gone.
+#[test]
+fn a_chain_that_is_gone_is_found() {
+    let gateway = Gateway::start("");
+    gateway.cli(&["user", "create", "--email", "bob@example.com", "--name", "Bob"]);
+    let kept = gateway.cli(&["audit", "checkpoint"]);
+    let kept =
+        kept.as_array().unwrap().iter().map(|kept| kept.as_str().unwrap()).find(|kept| kept.starts_with("changes:"));
+    tamper(&gateway, "DELETE FROM audit_chains WHERE chain = 'changes'");
+    for (arguments, found) in [(&[][..], 1), (&["--checkpoint", kept.unwrap()][..], 2)] {
+        let verified = run(&gateway, &[&["audit", "verify", "-o", "json"], arguments].concat());
+        let said: Value = serde_json::from_slice(&verified.stdout).unwrap();
+        assert_eq!((verified.status.code(), &said["found"]), (Some(8), &json!(found)), "{said}");
+        assert!(said["findings"][0].as_str().unwrap().contains("changes is gone"), "{said}");
+    }
+}

@@ -152,6 +152,15 @@ fn a_budget_warns_ends_with_429_and_is_raised() {
     let line = wait_for("the line of a refusal", SOON, find);
     assert_eq!((&line["token"], &line["status"]), (&json!(token.uid), &json!(429)));
 
+    // Nobody would count it.
+    let (status, refused) = api::ask(
+        &gateway,
+        &full,
+        "PATCH",
+        "/api/v2/deployments/a",
+        Some(&json!({ "settings": { "count_llm_tokens": false } })),
+    );
+    assert!(status == 400 && refused["error"].as_str().unwrap().contains("set count_llm_tokens"), "{refused}");
     let raised = gateway.cli(&["deployment", "update", "a", "--budget", "1000 llm_tokens/month"]);
     assert_eq!(raised["settings"]["budget"], "1000 llm_tokens/month");
     assert_eq!(ask(&gateway, &token).status, 200, "what it was before counts no more");

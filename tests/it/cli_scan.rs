@@ -42,6 +42,10 @@ fn tokens_are_found_wherever_they_are() {
     put("large.bin", &[vec![b'x'; filler], token.clone().into_bytes(), vec![b'y'; 1000]].concat());
     std::os::unix::fs::symlink(".", directory.path().join("loop")).unwrap();
 
+    // What a shell hands over by `<(...)`, or a file of the kernel's.
+    let piped = scan(directory.path(), &["/dev/stdin"], &token);
+    assert_eq!(piped.status.code(), Some(6), "{piped:?}");
+
     let output = scan(directory.path(), &[".", "-o", "json"], "");
     assert_eq!(output.status.code(), Some(6));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -71,7 +71,8 @@ fn the_command_line_reaches_every_replica_on_postgres() {
 fn a_notification_is_faster_than_the_poll() {
     let upstream = Upstream::named("a");
     let url = Cluster::shared().database_url();
-    let gateway = setup(&upstream, Some(&url)).env("STORE__POLL_INTERVAL", "10m").start();
+    let gateway =
+        setup(&upstream, Some(&url)).env("STORE__POLL_INTERVAL", "10m").env("STORE__MAX_STALENESS", "").start();
     // The subscription is made behind the first read of the store.
     wait_until("it listens", SOON, || Cluster::shared().listeners(&url) == 1);
     let token = gateway.new_token(&["deployment:a"], &[]);

@@ -19,11 +19,22 @@ pub fn check(
     hosts_of_others(validation, deployments);
     shared_hosts(validation, deployments);
     shared_addresses(validation, deployments);
+    uncounted_budgets(validation, deployments);
     if let Some(tokens) = tokens {
         lifetimes(validation, tokens);
     }
     if let Some(retention) = usage.and_then(|usage| usage.retention) {
         forgotten_use(validation, retention, deployments);
+    }
+}
+
+fn uncounted_budgets(validation: &Validation<'_>, deployments: &[Declared]) {
+    for declared in deployments {
+        if let Some(name) = declared.spec.as_ref().and_then(|spec| spec.settings.uncounted_budget()) {
+            let fix = "set count_llm_tokens = true there, or choose a budget of requests or upstream_seconds";
+            let key = format!("deployments.{}.{name}", declared.key);
+            validation.report(&key, "counts LLM tokens, and nobody counts these", fix);
+        }
     }
 }
 

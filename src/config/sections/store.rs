@@ -7,11 +7,13 @@ use crate::{
         StoreConfig, StoreUrl,
         reader::{Invalid, Section},
     },
-    domain::secret::Secret,
+    domain::{secret::Secret, units::format_duration},
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+/// So many polls may fail, or take long, before the gateway decides by nothing.
+const POLLS: u32 = 3;
 
 pub fn read(section: Section<'_>) -> Option<StoreConfig> {
     let url = section.parsed("url", store_url);
@@ -20,6 +22,15 @@ pub fn read(section: Section<'_>) -> Option<StoreConfig> {
     // Below 10 ms the poll would keep a database busy for nothing.
     let poll_interval = section.duration("poll_interval", 10 * MILLISECOND);
     let max_staleness = section.optional_duration("max_staleness", SECOND);
+    if let (Some(poll), Some(Some(staleness))) = (poll_interval, max_staleness)
+        && staleness < poll * POLLS
+    {
+        let message = format!(
+            "is shorter than {POLLS} times store.poll_interval: known tokens would be refused between two polls"
+        );
+        let fix = format!("write {} or more, or poll more often", format_duration(poll * POLLS));
+        section.report("max_staleness", message, fix);
+    }
     section.finish();
     Some(StoreConfig {
         url: url?,

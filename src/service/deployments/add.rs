@@ -1,6 +1,6 @@
 //! Adding a Deployment to the store.
 
-use super::{Placed, commit, own_ways, recorded};
+use super::{Placed, commit, expect_counted, own_ways, recorded};
 use crate::{
     domain::{audit::Action, deployment::DeploymentSpec, routing, weighted_url},
     service::{Context, Error, Result},
@@ -17,6 +17,7 @@ pub enum Predecessor {
 
 /// # Errors
 /// [`Error::Declared`], [`Error::DeclaredElsewhere`] unless `predecessor` says so, [`Error::NoUpstream`],
+/// [`Error::UncountedBudget`],
 /// [`Error::TakenWay`], [`Error::Forbidden`], and the store's conflicts.
 pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Predecessor) -> Result<Committed<Placed>> {
     let name = &spec.name;
@@ -26,6 +27,7 @@ pub async fn add(context: &Context<'_>, spec: &DeploymentSpec, predecessor: Pred
     if !weighted_url::take_requests(&spec.upstreams) {
         return Err(Error::NoUpstream(name.clone()));
     }
+    expect_counted(spec)?;
     context.grantor.shape(None, spec)?;
     let event = context.event(Action::DeploymentAdded, name, recorded(spec))?;
     let mut change = context.change().await?;

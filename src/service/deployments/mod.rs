@@ -59,6 +59,12 @@ async fn commit(
     Ok(change.commit(event).await?.with(default))
 }
 
+/// # Errors
+/// [`Error::UncountedBudget`].
+fn expect_counted(spec: &DeploymentSpec) -> Result<()> {
+    spec.settings.uncounted_budget().map_or(Ok(()), |setting| Err(Error::UncountedBudget(setting)))
+}
+
 /// Whether the ways that are new in `after` lead to nobody else. Those it had before stay as they are, so that what another
 /// Deployment has taken meanwhile keeps nobody from changing the rest. `before` of `None`: it is added. `stored`: all of
 /// the store.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, time::Duration};
 
-use super::{Placed, commit, own_ways, recorded};
+use super::{Placed, commit, expect_counted, own_ways, recorded};
 use crate::{
     domain::{
         audit::Action,
@@ -144,7 +144,7 @@ impl From<DeploymentSettings> for UpdateSettings {
 ///
 /// # Errors
 /// [`Error::Declared`], [`Error::DeploymentNotFound`], [`Error::NoUpstream`], [`Error::ChangedMeanwhile`],
-/// [`Error::Forbidden`], [`Error::TakenWay`].
+/// [`Error::UncountedBudget`], [`Error::Forbidden`], [`Error::TakenWay`].
 pub async fn update(
     context: &Context<'_>,
     name: &DeploymentName,
@@ -165,6 +165,7 @@ pub async fn update(
     spec.listen = update.listen.unwrap_or(spec.listen);
     spec.protected = update.protected.unwrap_or(spec.protected);
     spec.settings = update.settings.apply(spec.settings.clone());
+    expect_counted(&spec)?;
     context.grantor.shape(Some(&before), &spec)?;
     own_ways(context, &stored, Some(&before), &spec)?;
     write(context, Begun { change, stored, spec }, Action::DeploymentUpdated).await
