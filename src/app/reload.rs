@@ -29,6 +29,8 @@ use crate::{
 
 /// How often the files are read to see whether they have changed.
 const RELOAD_POLL: Duration = Duration::from_secs(1);
+/// When they are read again after they have: somebody may still be writing.
+const SETTLE: Duration = Duration::from_millis(500);
 
 pub struct Reloader {
     sources: Sources,
@@ -38,7 +40,14 @@ pub struct Reloader {
     declared: watch::Sender<Declared>,
     certificates: Certificates,
     hangup: Signal,
-    seen: u64,
+    files: Files,
+}
+
+/// What was last seen of the files, as fingerprints.
+struct Files {
+    taken: u64,
+    /// `Some`: it was another one when they were read last.
+    changed: Option<u64>,
 }
 
 /// As the files have them. `None`: clear text.
@@ -58,22 +67,33 @@ impl Reloader {
         certificates: Certificates,
     ) -> io::Result<Self> {
         let hangup = signal(SignalKind::hangup())?;
-        let seen = fingerprint(&config::watched_files(config, &sources));
-        Ok(Self { sources, config: config.clone(), management, declared, certificates, hangup, seen })
+        let files = Files { taken: fingerprint(&config::watched_files(config, &sources)), changed: None };
+        Ok(Self { sources, config: config.clone(), management, declared, certificates, hangup, files })
     }
 
     pub async fn run(mut self) {
         loop {
+            let pause = if self.files.changed.is_some() { SETTLE } else { RELOAD_POLL };
             let asked = tokio::select! {
                 _ = self.hangup.recv() => true,
-                () = tokio::time::sleep(RELOAD_POLL) => false,
+                () = tokio::time::sleep(pause) => false,
             };
             let seen = fingerprint(&config::watched_files(&self.config, &self.sources));
-            if asked || seen != self.seen {
-                self.seen = seen;
+            if !self.files.are_to_be_taken(seen, asked) {
+                continue;
+            }
+            if !asked && self.is_emptied() {
+                error!("the configuration file is empty, and was not reloaded; if that is meant, send SIGHUP");
+            } else {
                 self.reload();
             }
         }
+    }
+
+    /// As if somebody had begun to write it, or the disk were full.
+    fn is_emptied(&self) -> bool {
+        let content = self.sources.file.as_ref().and_then(|file| std::fs::read(file).ok());
+        content.is_some_and(|content| content.trim_ascii().is_empty())
     }
 
     fn reload(&mut self) {
@@ -109,6 +129,23 @@ impl Reloader {
     }
 }
 
+impl Files {
+    /// Whether what was seen now is to be taken: when somebody asks, or when it is new and was the same the last time. A file
+    /// that is being written is another one each time.
+    fn are_to_be_taken(&mut self, seen: u64, asked: bool) -> bool {
+        let before = self.changed.take();
+        if !asked && seen == self.taken {
+            return false;
+        }
+        if !asked && before != Some(seen) {
+            self.changed = Some(seen);
+            return false;
+        }
+        self.taken = seen;
+        true
+    }
+}
+
 /// A hash of the files' contents. A file that cannot be read counts as empty.
 fn fingerprint(files: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -116,4 +153,22 @@ fn fingerprint(files: &[PathBuf]) -> u64 {
         std::fs::read(file).unwrap_or_default().hash(&mut hasher);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_being_written_is_not_taken() {
+        let mut files = Files { taken: 0, changed: None };
+        for (seen, taken) in
+            [(0, false), (1, false), (2, false), (3, false), (3, true), (3, false), (0, false), (3, false), (4, false)]
+        {
+            assert_eq!(files.are_to_be_taken(seen, false), taken, "{seen}");
+        }
+        assert!(files.are_to_be_taken(4, false) && !files.are_to_be_taken(4, false));
+        // Whoever sends the signal says that it is whole.
+        assert!(files.are_to_be_taken(5, true) && files.are_to_be_taken(5, true) && !files.are_to_be_taken(5, false));
+    }
 }

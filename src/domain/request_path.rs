@@ -11,7 +11,7 @@ pub fn is_doubtful(path: &str) -> bool {
 /// Whether it may lead out of where it begins: because it is doubtful, or because a server that leaves dots and blanks at the
 /// ends of names out, or that reads bytes as letters which are none in UTF-8, finds a dot segment in it.
 pub fn may_climb(path: &str) -> bool {
-    if !path.contains(['%', '.', '\\']) {
+    if !path.contains(['%', '.', '\\', '?', '#']) {
         return false;
     }
     let decoded = percent::decode(path.as_bytes());
@@ -20,6 +20,7 @@ pub fn may_climb(path: &str) -> bool {
         name.contains(&b'.') && name.iter().all(|byte| matches!(byte, b'.' | b' '))
     };
     is_doubtful(path)
+        || path.contains(['?', '#'])
         || decoded.contains(&b'\\')
         || std::str::from_utf8(&decoded).is_err()
         || decoded.split(|&byte| byte == b'/').any(is_dots)
@@ -71,6 +72,8 @@ mod tests {
             "/%2e%2E;x/y",
             "/a%5c..%5cb",
             "/a\\b",
+            "/..?",
+            "/x#/..",
         ] {
             assert!(may_climb(path), "{path}");
         }

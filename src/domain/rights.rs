@@ -125,7 +125,7 @@ impl Permission {
         if self == Self::Token {
             return Ok(());
         }
-        if !scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(..))) {
+        if !scopes.iter().any(Scope::is_of_management) {
             return Err(Forbidden::Management);
         }
         match self.scope() {

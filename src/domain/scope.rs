@@ -25,6 +25,8 @@ pub enum Scope {
     WriteCluster,
     /// Protected Endpoint Access.
     Deployment(DeploymentScope),
+    /// One that only a later release knows, in its words. It opens nothing here, and nobody grants it.
+    Unknown(Box<str>),
 }
 
 /// How many narrow scopes a sentence lists.
@@ -61,10 +63,15 @@ impl Scope {
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Deployment(this), Self::Deployment(other)) => this.covers(other),
-            (Self::Api, other) => !matches!(other, Self::Deployment(_)),
+            (Self::Api, other) => !matches!(other, Self::Deployment(_) | Self::Unknown(_)),
             (Self::WriteOrganization, Self::ReadOrganization) | (Self::WriteCluster, Self::ReadCluster) => true,
             (this, other) => this == other,
         }
+    }
+
+    /// Whether it is a right at the management API.
+    pub fn is_of_management(&self) -> bool {
+        !matches!(self, Self::Deployment(_) | Self::Unknown(_))
     }
 
     /// Whether it opens some routes of Deployments only.
@@ -88,6 +95,14 @@ impl ScopeSet {
     pub fn parse<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<Self, InvalidScopeSet> {
         let scopes: Result<Vec<Scope>, InvalidScope> = texts.into_iter().map(|text| text.as_ref().parse()).collect();
         Self::new(scopes?)
+    }
+
+    /// What the store has. A gateway of a later release may have written it.
+    ///
+    /// # Errors
+    /// [`InvalidScopeSet::Empty`].
+    pub fn from_stored(texts: impl IntoIterator<Item = String>) -> Result<Self, InvalidScopeSet> {
+        Self::new(texts.into_iter().map(|text| text.parse().unwrap_or_else(|_| Scope::Unknown(text.into()))))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
@@ -182,6 +197,7 @@ impl fmt::Display for Scope {
             Self::ReadCluster => f.write_str("read_cluster"),
             Self::WriteCluster => f.write_str("write_cluster"),
             Self::Deployment(of) => write!(f, "deployment:{of}"),
+            Self::Unknown(text) => f.write_str(text),
         }
     }
 }
@@ -210,6 +226,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A release before the one that has written them keeps them, and goes on with all the others.
+    #[test]
+    fn what_only_a_later_release_knows_opens_nothing() {
+        let texts = ["deployment:a:WHISPER", "admin", "api", "deployment:b"].map(str::to_owned);
+        let set = ScopeSet::from_stored(texts.clone()).unwrap();
+        let mut written: Vec<String> = set.iter().map(Scope::to_string).collect();
+        written.sort();
+        let mut expected = texts.to_vec();
+        expected.sort();
+        assert_eq!(written, expected);
+        assert!(!set.opens_deployment("a") && set.opens_deployment("b") && !set.has_operations());
+        let alone = ScopeSet::from_stored(["admin".to_owned()]).unwrap();
+        assert!(!alone.opens_deployment("admin"));
+        let unknown = alone.iter().next().unwrap();
+        assert!(set.iter().all(|scope| scope.covers(unknown) == (scope == unknown)));
+        assert!(!unknown.covers(&Scope::Api) && unknown.to_string().parse::<Scope>().is_err());
+        assert_eq!(ScopeSet::from_stored([]), Err(InvalidScopeSet::Empty));
+    }
 
     #[test]
     fn what_each_scope_opens() {

@@ -94,9 +94,9 @@ column!(LookupId as text, |text: String| LookupId::from_stored(&text)
 column!(Role as text, |text: String| Role::from_stored(&text).ok_or_else(|| format!("{text:?} is not a role").into()));
 
 column!(ScopeSet, Sqlite: Json<Vec<String>>, |scopes| Json(scope_texts(scopes)), |Json(texts): Json<Vec<String>>| Ok(
-    ScopeSet::parse(texts)?
+    ScopeSet::from_stored(texts)?
 ));
-column!(ScopeSet, Postgres: Vec<String>, scope_texts, |texts: Vec<String>| Ok(ScopeSet::parse(texts)?));
+column!(ScopeSet, Postgres: Vec<String>, scope_texts, |texts: Vec<String>| Ok(ScopeSet::from_stored(texts)?));
 
 column!(Day, Sqlite: i32, |day: &Day| day.0, |day| Ok(Day(day)));
 column!(Day, Postgres: i32, |day: &Day| day.0, |day| Ok(Day(day)));

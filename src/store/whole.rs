@@ -155,7 +155,7 @@ impl Tokens {
             return Ok(Arc::clone(known));
         }
         let texts: Vec<String> = serde_json::from_str(text).map_err(|_| Unreadable)?;
-        let scopes = Arc::new(ScopeSet::parse(texts).map_err(|_| Unreadable)?);
+        let scopes = Arc::new(ScopeSet::from_stored(texts).map_err(|_| Unreadable)?);
         self.scopes.insert(text.into(), Arc::clone(&scopes));
         Ok(scopes)
     }

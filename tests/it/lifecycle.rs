@@ -170,6 +170,11 @@ fn a_reload_changes_what_it_may_and_drops_nothing() {
     gateway.await_said(&["not reloaded", "nonsense"]);
     assert_eq!(status("b.test", &token.text), 200, "the old one stays in force");
 
+    // As somebody leaves it who has begun to write it.
+    gateway.write_config(" \n");
+    gateway.await_said(&["the configuration file is empty"]);
+    assert_eq!((status("a.test", &token.text), status("b.test", &token.text)), (200, 200));
+
     gateway.write_config(&deployment("b", upstream.address, ""));
     gateway.signal("HUP");
     wait_until("a is gone", SOON, || status("a.test", &token.text) == 404);

@@ -127,23 +127,31 @@ fn a_first_token_that_has_expired_says_what_to_do() {
 
 #[test]
 fn a_store_of_a_later_release_is_named() {
-    let mut gateway = Gateway::start("");
+    let upstream = Upstream::named("a");
+    let mut gateway = Gateway::start(&deployment("a", upstream.address, ""));
+    let (kept, other) = (gateway.token(&["deployment:a"]), gateway.token(&["deployment:a"]));
     let warned = |gateway: &Gateway| {
         gateway.stderr().iter().any(|line| line.contains("a later release of bento-gateway has migrated the store"))
     };
     assert!(!warned(&gateway));
     gateway.terminate();
-    migrate_further(&gateway.path("gateway.db"));
+    migrate_further(&gateway.path("gateway.db"), &other.uid);
     gateway.start_again();
     wait_until("it says so", SOON, || warned(&gateway));
     let commands = CommandLine::new();
     let store = format!("sqlite:{}", gateway.path("gateway.db").display());
-    assert_eq!(commands.run(&["token", "list", "--store", &store]).code, 0, "both releases run side by side");
+    let listed = commands.run(&["token", "list", "--store", &store]);
+    assert_eq!(listed.code, 0, "both releases run side by side");
+    // What only that release knows opens nothing, and keeps nobody from anything.
+    assert!(listed.out.contains("deployment:a:WHISPER"), "{}", listed.out);
+    assert_eq!(gateway.ask(&get("a.test", "/", &kept.text)).status, 200);
+    assert_eq!(gateway.ask(&get("a.test", "/", &other.text)).code(), "insufficient_scope");
 }
 
 /// As a later release would.
-fn migrate_further(file: &std::path::Path) {
+fn migrate_further(file: &std::path::Path, token: &str) {
     use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+    let token = token.to_owned();
     let run = async {
         let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
         sqlx::query(
@@ -153,6 +161,8 @@ fn migrate_further(file: &std::path::Path) {
         .execute(&mut connection)
         .await
         .unwrap();
+        let whisper = "UPDATE api_tokens SET scopes = '[\"deployment:a:WHISPER\"]' WHERE id = $1";
+        assert_eq!(sqlx::query(whisper).bind(token).execute(&mut connection).await.unwrap().rows_affected(), 1);
         connection.close().await.unwrap();
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run);

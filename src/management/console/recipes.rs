@@ -100,7 +100,7 @@ impl Destinations {
             let calls = Calls { url: &url, credential, api: api.as_ref(), by_bentoml: opens("GET", SCHEMA) };
             recipes.extend(calls.recipes());
         }
-        if scopes.iter().any(|scope| !matches!(scope, Scope::Deployment(..))) {
+        if scopes.iter().any(Scope::is_of_management) {
             recipes.push(Recipe::new(
                 "cloud",
                 "BentoML CLI",

@@ -165,7 +165,7 @@ impl FormValues {
         };
         for scope in record.scopes.iter() {
             let Scope::Deployment(of) = scope else {
-                values.developer = true;
+                values.developer |= scope.is_of_management();
                 continue;
             };
             values.endpoint = true;

@@ -72,7 +72,7 @@ impl TokenListContext {
             name: record.name.clone(),
             description: record.description.clone(),
             owner: self.owners.get(&record.owner).map(|user| user.email.to_string()).unwrap_or_default(),
-            developer: !record.scopes.iter().all(endpoint),
+            developer: record.scopes.iter().any(Scope::is_of_management),
             endpoint: record.scopes.iter().any(endpoint),
             scopes: record.scopes.iter().map(scope_label).collect(),
             created: moment(record.created_at),
