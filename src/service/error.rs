@@ -106,8 +106,8 @@ pub enum Error {
     #[error("the provider did not send an e-mail address; ask its operator to grant the scope email")]
     NoEmail,
     #[error(
-        "an account with that address exists already, and the provider has not verified that the address is yours; ask \
-         the provider's operator to verify it"
+        "the provider has not verified that the e-mail address is yours, and whose it is gets the account; ask the \
+         provider's operator to verify it"
     )]
     EmailNotVerified,
     #[error("your account is disabled; ask an admin to enable it")]

@@ -27,8 +27,8 @@ pub struct Claims {
     pub role: Option<Role>,
 }
 
-/// The user of that identity: a known one, one whom their verified address links to it, or a new one. Their role becomes
-/// what the provider says, except that the last admin stays one.
+/// The user of that identity: a known one, or the one of their verified address, who is made if there is none. Their role
+/// becomes what the provider says, except that the last admin stays one.
 ///
 /// # Errors
 /// [`Error::NoEmail`], [`Error::EmailNotVerified`], [`Error::AccountDisabled`].
@@ -51,16 +51,19 @@ pub async fn user(context: &Context<'_>, claims: &Claims) -> Result<Committed<Us
     }
 }
 
-/// Links the identity to the user with its address, who is made if there is none.
+/// Links the identity to the user with its verified address, who is made if there is none. An account that was made under an
+/// address of which nobody knows whose it is would be waiting for that person.
 async fn link(context: &Context<'_>, claims: &Claims) -> Result<Committed<User>> {
     let email: Email = claims.email.as_deref().and_then(|text| text.parse().ok()).ok_or(Error::NoEmail)?;
+    if !claims.email_verified {
+        return Err(Error::EmailNotVerified);
+    }
     let mut change = context.change().await?;
     // Another tab of the same browser may have come first.
     if let Some(user) = change.user_by_identity(&claims.identity).await? {
         return Ok(change.unchanged(user.into_inner()));
     }
     let (user, new) = match change.user_by_email(&email).await? {
-        Some(_) if !claims.email_verified => return Err(Error::EmailNotVerified),
         Some(user) if user.disabled_at.is_some() => return Err(Error::AccountDisabled),
         Some(user) => (with_role(context, &mut change, user, claims.role).await?, false),
         None => (new_user(context, &mut change, claims, email).await?, true),
