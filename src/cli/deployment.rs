@@ -94,7 +94,7 @@ fn print_spec(spec: &DeploymentSpec, printer: &mut Printer<'_>) -> Result<(), Cl
             ("name", spec.name.to_string()),
             ("upstreams", joined(&spec.upstreams)),
             ("hosts", joined(&spec.hosts)),
-            ("access", access(spec).to_owned()),
+            ("access", access(spec)),
         ])
     })
 }
@@ -224,7 +224,7 @@ fn row(listed: &Listed) -> [String; 6] {
     let shadowed = if listed.shadowed { " (not served: the configuration declares one of the same name)" } else { "" };
     [
         listed.spec.name.to_string(),
-        access(&listed.spec).to_owned(),
+        access(&listed.spec),
         joined(&listed.spec.upstreams),
         joined(&listed.spec.hosts),
         listed.spec.listen.map_or_else(|| "-".to_owned(), |address| address.to_string()),
@@ -258,12 +258,15 @@ fn budget(of: &StandingView) -> [String; 6] {
     ]
 }
 
-fn access(spec: &DeploymentSpec) -> &'static str {
-    match spec {
-        spec if spec.terminated => "terminated",
-        spec if spec.protected => "protected",
-        _ => "public",
+/// Who may call it.
+fn access(spec: &DeploymentSpec) -> String {
+    if spec.terminated || !spec.protected {
+        return if spec.terminated { "terminated" } else { "public" }.to_owned();
     }
+    // Until then everybody passes.
+    let from = spec.settings.enforce_from.map(|from| format!(" from {from}")).unwrap_or_default();
+    let probes = if spec.settings.public_probes { ", but for probes" } else { "" };
+    format!("protected{from}{probes}")
 }
 
 fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {

@@ -316,6 +316,12 @@ impl Permit {
         self.token().map(|token| token.entry().uid)
     }
 
+    /// Whether it asks for the service's health, which takes no token. Nobody pays for it: it counts for no budget, takes no slot,
+    /// and waits for no start.
+    pub fn is_probe(&self) -> bool {
+        matches!(self.grant, Grant::Probe)
+    }
+
     fn token(&self) -> Option<&ProvenToken> {
         match &self.grant {
             Grant::Token(token) => Some(token),

@@ -97,6 +97,7 @@ impl Record {
         let let_through = permit.let_through().map(Rejection::from);
         self.line.let_through = let_through.map_or("", Rejection::code);
         self.token(let_through.map_or(permit.token_uid(), Rejection::token));
+        self.line.probe = permit.is_probe();
     }
 
     /// The Deployment that the request was permitted to.

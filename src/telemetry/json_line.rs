@@ -181,6 +181,7 @@ mod tests {
             deployment: Span::new(18, 28),
             cause: Span::new(28, 33),
             token: Some(TokenUid(Uuid::from_u128(1))),
+            probe: false,
             status: Some(200),
             reason: "r",
             let_through: "token_invalid",

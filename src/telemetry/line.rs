@@ -54,6 +54,8 @@ pub struct Line {
     pub deployment: Span,
     /// `None`: no token was proven.
     pub token: Option<TokenUid>,
+    /// It asked for the service's health, which takes no token and counts for nobody.
+    pub probe: bool,
     /// `None`: the caller left before there was a response.
     pub status: Option<u16>,
     /// Stable code of the gateway's own response; empty where the response is the service's.
@@ -161,6 +163,7 @@ impl Default for Line {
             path: Span::default(),
             deployment: Span::default(),
             token: None,
+            probe: false,
             status: None,
             reason: "",
             let_through: "",

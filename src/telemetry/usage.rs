@@ -127,7 +127,7 @@ impl UsageCounts {
 /// `None`: nobody's usage. No token is known, and no Deployment was open.
 fn used(line: &Line, deployment: &str) -> Option<Used> {
     let refused = line.is_refusal();
-    if deployment.is_empty() && (line.token.is_none() || !refused) {
+    if line.probe || (deployment.is_empty() && (line.token.is_none() || !refused)) {
         return None;
     }
     Some(Used {

@@ -172,3 +172,19 @@ fn a_budget_warns_ends_with_429_and_is_raised() {
     assert_eq!(gateway.cli(&["deployment", "update", "a", "--budget", ""])["settings"]["budget"], json!(null));
     assert_eq!(standings(&gateway), Vec::<Value>::new());
 }
+
+/// Strangers who ask whether the service is there use up nothing of its callers.
+#[test]
+fn probes_without_a_token_cost_nobody_anything() {
+    let upstream = Upstream::named("a");
+    let settings = "public_probes = true\nbudget = \"2 requests/day\"\nmax_in_flight = 1\nmax_queue = 1";
+    let gateway = setup(&deployment("a", upstream.address, settings)).start();
+    let token = gateway.token(&["deployment:a"]);
+    let probe = || gateway.ask("GET /livez HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n").status;
+    (0..5).for_each(|_| assert_eq!(probe(), 200));
+    (0..2).for_each(|_| assert_eq!(ask(&gateway, &token).status, 200));
+    wait_until("it is used up", SOON, || exhausted(&ask(&gateway, &token)));
+    assert_eq!(probe(), 200);
+    let used = gateway.cli(&["usage", "--deployment", "a"]);
+    assert_eq!((used.as_array().unwrap().len(), &used[0]["token"]), (1, &json!(token.uid)), "{used}");
+}

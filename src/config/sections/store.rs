@@ -41,6 +41,36 @@ pub fn read(section: Section<'_>) -> Option<StoreConfig> {
     })
 }
 
+/// What sqlx reads of a URL of PostgreSQL. Others it passes over, and writes them to the log with their values.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// Of a URL without its scheme.
+fn has_unknown_parameter(url: &str) -> bool {
+    let Some((_, query)) = url.split_once('?') else { return false };
+    let known = |key: &str| PARAMETERS.contains(&key) || key.starts_with("options[");
+    let pairs: Result<Vec<(String, String)>, _> = serde_urlencoded::from_str(query);
+    pairs.map_or(true, |pairs| pairs.iter().any(|(key, _)| !known(key)))
+}
+
 /// As `store.url` has it.
 pub(in crate::config) fn store_url(text: &str) -> Result<StoreUrl, Invalid> {
     let refused = |message: &str| {
@@ -58,6 +88,9 @@ pub(in crate::config) fn store_url(text: &str) -> Result<StoreUrl, Invalid> {
     }
     match text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
         Some("") => refused("names no host"),
+        Some(rest) if has_unknown_parameter(rest) => {
+            refused("has a parameter that is not known here, of which a password might be the value")
+        }
         Some(_) => Ok(StoreUrl::Postgres(Secret::new(text.to_owned()))),
         None => refused("is not the URL of a supported database"),
     }

@@ -26,7 +26,7 @@ impl Permit {
     /// # Errors
     /// [`Exhausted`].
     pub fn check_budgets(&self) -> Result<(), Exhausted> {
-        let Some(budgets) = &self.deployment.budgets else { return Ok(()) };
+        let Some(budgets) = self.deployment.budgets.as_ref().filter(|_| !self.is_probe()) else { return Ok(()) };
         budgets.check(self.token_uid(), system::now())
     }
 
@@ -36,7 +36,8 @@ impl Permit {
     /// # Errors
     /// [`Full`].
     pub fn ask_for_slot(&self, from: Network, waited: Option<Slot>) -> Result<Option<Asked>, Full> {
-        let Some(concurrency) = self.deployment.spec.settings.concurrency() else { return Ok(None) };
+        let concurrency = self.deployment.spec.settings.concurrency().filter(|_| !self.is_probe());
+        let Some(concurrency) = concurrency else { return Ok(None) };
         let slots = &self.deployment.slots;
         match waited.filter(|slot| slot.is_of(slots)) {
             Some(slot) => Ok(Some(Asked::Granted(slot))),

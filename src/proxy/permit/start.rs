@@ -15,7 +15,7 @@ impl Permit {
     /// [`Full`].
     pub fn ask_to_go(&self, place: Option<Place>) -> Result<Asked, Full> {
         let deployment = &self.deployment;
-        match deployment.spec.settings.hold {
+        match self.most_held() {
             0 => Ok(Asked::Goes(None)),
             most => deployment.hold.ask(place, deployment.upstreams.none_is_ready(), most),
         }
@@ -26,10 +26,14 @@ impl Permit {
     /// # Errors
     /// [`Full`].
     pub fn found_nobody(&self, place: Option<Place>) -> Result<Option<Place>, Full> {
-        match self.deployment.spec.settings.hold {
+        match self.most_held() {
             0 => Ok(None),
             most => self.deployment.hold.found_nobody(place, most).map(Some),
         }
+    }
+
+    fn most_held(&self) -> u32 {
+        if self.is_probe() { 0 } else { self.deployment.spec.settings.hold }
     }
 
     /// Whether the Deployment is as it was when the permit was given.

@@ -68,13 +68,10 @@ async fn unreadable_rows_are_inconsistent(under_test: StoreUnderTest) {
     let store = under_test.open().await;
     let record = token(owner(&store).await, "ci");
     insert(&store, &record).await;
-    let scopes = if matches!(under_test.config.url, StoreUrl::Sqlite(_)) { "[]" } else { "{}" };
-    assert_eq!(under_test.execute(&format!("UPDATE api_tokens SET scopes = '{scopes}'")).await, 1);
-    let outcome = store.token(record.uid).await;
-    assert!(
-        matches!(&outcome, Err(StoreError::Inconsistent(text)) if text.contains("without any scope")),
-        "{outcome:?}"
-    );
+    let owner = record.owner.0;
+    assert_eq!(under_test.execute(&format!("UPDATE users SET email = 'nobody' WHERE id = '{owner}'")).await, 1);
+    let outcome = store.list_users().await;
+    assert!(matches!(&outcome, Err(StoreError::Inconsistent(text)) if text.contains("nobody")), "{outcome:?}");
 
     let outcome = store.insert_token(&token(user("x@y").id, "no such owner"), &secret(), &created()).await;
     assert!(matches!(outcome, Err(StoreError::Inconsistent(_))), "{outcome:?}");
