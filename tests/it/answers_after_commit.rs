@@ -36,7 +36,7 @@ impl World {
         let url = url.replace(&cluster.address().to_string(), &relay.address.to_string());
         // Nothing but what is asked for commits: neither when a token was last used nor how much.
         let setup = Setup::new("").env("STORE__URL", &url).env("TOKENS__USAGE_INTERVAL", "1h");
-        let gateway = setup.env("STORE__ACQUIRE_TIMEOUT", "500ms").start();
+        let gateway = setup.env("STORE__ACQUIRE_TIMEOUT", "2s").start();
         let (admin, browser) = (gateway.token(&["api"]), Browser::signed_in(&gateway, "ada@example.com", true));
         Self { relay, gateway, admin, browser: Mutex::new(browser) }
     }

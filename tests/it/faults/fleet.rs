@@ -114,6 +114,7 @@ impl Fleet {
     pub fn changes_elsewhere(&self, cluster: &Cluster, number: usize) {
         let name = format!("elsewhere-{number}");
         let mut create = self.gateways[0].read().unwrap().cli_command(&["token", "create", &name, "--scope", "api"]);
+        create.env("BENTO_GATEWAY__STORE__ACQUIRE_TIMEOUT", "30s");
         let made = create.args(["--store", &cluster.url(&self.database)]).output().unwrap();
         // 7: the change is made, and its receipt names gateways as missing.
         assert!(matches!(made.status.code(), Some(0 | 7)), "{made:?}");

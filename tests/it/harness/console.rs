@@ -118,7 +118,10 @@ pub fn way_back(gateway: &Gateway, console: &mut Browser, browser: &mut Browser,
 pub fn create_user(gateway: &Gateway, email: &str, admin: bool) {
     let mut arguments = vec!["user", "create", "--email", email, "--name", "Somebody", "--password-stdin"];
     arguments.extend(admin.then_some("--admin"));
-    let mut child = gateway.cli_command(&arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut command = gateway.cli_command(&arguments);
+    // It waits for the store for longer than a gateway that is to notice an outage.
+    command.env("BENTO_GATEWAY__STORE__ACQUIRE_TIMEOUT", "30s");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
 }
