@@ -45,7 +45,7 @@ pub fn run(command: TokenCommand, environment: &Environment, printer: &mut Print
             };
             let expiring = expires_within.map(|within| Within::next(within, context.now));
             let order = if expiring.is_some() { TokenOrder::Expires } else { TokenOrder::Newest };
-            list(&store, &TokenFilter { search, owner, revoked: true, expiring, order, offset: 0, limit }, printer)
+            list(&store, &TokenFilter { search, owner, expiring, order, ..TokenFilter::newest(limit) }, printer)
         }
         TokenCommand::Get { token } => {
             let record = store.block_on(lookup::any_token(&context, &token))?;

@@ -86,7 +86,7 @@ pub enum BadCredential {
 pub fn is_misplaced(headers: &HeaderMap) -> bool {
     // The browser's sessions are looked for elsewhere.
     let in_cookie = |pair: &[u8]| !cookie::is_ours(pair) && token_text::is_within(pair);
-    headers.iter().any(|(name, value)| match value.as_bytes() {
+    headers.iter().filter(|(name, _)| **name != AUTHORIZATION).any(|(name, value)| match value.as_bytes() {
         // Most have none, and need not be taken apart.
         value if !token_text::is_within(value) => false,
         value => *name != COOKIE || value.split(|&byte| byte == b';').any(in_cookie),

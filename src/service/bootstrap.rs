@@ -118,7 +118,7 @@ mod tests {
             timestamp::{DAY, Timestamp},
         },
         service::users::{self, CreateUser},
-        store::{self, SharedStore, TokenFilter, TokenOrder},
+        store::{self, SharedStore, TokenFilter},
         system::Os,
     };
 
@@ -170,15 +170,7 @@ mod tests {
         config.tokens.first_token = false;
         let context = context(&config, &store);
         assert!(bootstrap(&context, "default", DAY).await.unwrap().unwrap().token.is_none());
-        let filter = TokenFilter {
-            search: None,
-            owner: None,
-            revoked: true,
-            expiring: None,
-            order: TokenOrder::Newest,
-            offset: 0,
-            limit: 10,
-        };
+        let filter = TokenFilter::newest(10);
         assert_eq!(store.list_tokens(&filter).await.unwrap().total, 0);
         assert_eq!(store.list_users().await.unwrap()[0].email.as_str(), FIRST_ADMIN);
     }

@@ -87,6 +87,14 @@ pub struct TokenFilter {
     pub limit: u32,
 }
 
+impl TokenFilter {
+    /// Everybody's, revoked ones, too, the last made first.
+    pub fn newest(limit: u32) -> Self {
+        let (search, owner, expiring) = (None, None, None);
+        Self { search, owner, revoked: true, expiring, order: TokenOrder::Newest, offset: 0, limit }
+    }
+}
+
 /// From now until then.
 #[derive(Clone, Copy, Debug)]
 pub struct Within {

@@ -175,7 +175,7 @@ fn parse(mut bytes: Bytes) -> Result<Question, BadQuestion> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| BadQuestion::Malformed("method"))?;
     let host = HeaderValue::from_str(&host).map_err(|_| BadQuestion::Malformed("host"))?;
     let target = question::target(path.as_bytes(), "path")?;
-    Ok(Question::of(Dialect::Grpc, deployment, method, target, host, &fields))
+    Ok(Question::of(Dialect::Grpc, deployment, method, target, host, fields))
 }
 
 /// All but pseudo-header fields, which the question has beside them.

@@ -61,7 +61,9 @@ pub async fn handle(
     let mut record = worker.record(&connection, stream, !has_body || head.headers.contains_key(TRANSFER_ENCODING));
     record.persistent(headers::is_persistent(&head));
     let by_grpc = ext_authz::is_asked(&head);
-    let question = if by_grpc { ext_authz::read(body).await } else { Question::read(&head, has_body) };
+    let asked_at = Dialect::of(head.uri.path());
+    let dialect = asked_at.as_ref().map(|(dialect, _)| *dialect);
+    let question = if by_grpc { ext_authz::read(body).await } else { Question::read(&head, asked_at, has_body) };
     if by_grpc || !has_body {
         record.request_ended();
     }
@@ -85,7 +87,6 @@ pub async fn handle(
         Err(reason) if by_grpc => ext_authz::fail(reason, record),
         question => {
             let mut response = answer.response;
-            let dialect = Dialect::of(head.uri.path()).map(|(dialect, _)| dialect);
             if let Some(dialect) = dialect {
                 dialect.fold(&mut response);
             }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, SEC_WEBSOCKET_KEY, TE, TRAILER,
-        TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, SEC_WEBSOCKET_KEY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+        WWW_AUTHENTICATE,
     },
     request::Parts,
 };
@@ -88,14 +88,20 @@ pub enum BadQuestion {
 }
 
 impl Question {
+    /// `asked_at`: what its path says.
+    ///
     /// # Errors
     /// [`BadQuestion`].
-    pub fn read(head: &Parts, has_body: bool) -> Result<Self, BadQuestion> {
+    pub fn read(
+        head: &Parts,
+        asked_at: Option<(Dialect, DeploymentName)>,
+        has_body: bool,
+    ) -> Result<Self, BadQuestion> {
         if has_body {
             return Err(BadQuestion::Body);
         }
         let fields = &head.headers;
-        let (dialect, deployment) = Dialect::of(head.uri.path()).ok_or(BadQuestion::Path)?;
+        let (dialect, deployment) = asked_at.ok_or(BadQuestion::Path)?;
         let (method, host, target) = match dialect {
             Dialect::ForwardAuth => (
                 X_FORWARDED_METHOD.method(fields)?,
@@ -122,7 +128,7 @@ impl Question {
             }
             Dialect::Grpc => return Err(BadQuestion::Path),
         };
-        Ok(Self::of(dialect, deployment, method, target, host, fields))
+        Ok(Self::of(dialect, deployment, method, target, host, fields.clone()))
     }
 
     pub fn of(
@@ -131,15 +137,12 @@ impl Question {
         method: Method,
         target: Uri,
         host: HeaderValue,
-        fields: &HeaderMap,
+        mut fields: HeaderMap,
     ) -> Self {
-        let mut fields = fields.clone();
         for told in dialect.tells() {
             fields.remove(told);
         }
-        let mut elsewhere = fields.clone();
-        elsewhere.remove(AUTHORIZATION);
-        let token_elsewhere = credential::is_misplaced(&elsewhere);
+        let token_elsewhere = credential::is_misplaced(&fields);
         // By gRPC the proxy is told to take such fields out.
         let passes_for_ours = dialect != Dialect::Grpc && fields.keys().any(passes_for_ours);
         let head = asked(method, target, host, fields);

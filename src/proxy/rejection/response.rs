@@ -67,9 +67,7 @@ impl Rejection {
     pub fn respond(self, context: &ReplyContext<'_>) -> Response<Bytes> {
         Template::new(self, context.realm, context.about).fill(context.request_id)
     }
-}
 
-impl Rejection {
     /// The response as bytes of HTTP/1.1, on a connection that is closed behind it. For what has no challenge.
     pub fn on_closing_connection(self, request_id: &str) -> Vec<u8> {
         let response = self.respond(&ReplyContext { request_id, realm: "", about: About::default() });

@@ -10,7 +10,7 @@ use bento_gateway::{
         session::ConsoleSession,
         timestamp::Timestamp,
     },
-    store::{TokenFilter, TokenOrder},
+    store::TokenFilter,
     system,
 };
 
@@ -81,15 +81,7 @@ async fn a_login_is_claimed_once(under_test: StoreUnderTest) {
         made += usize::from(claim.await.unwrap());
     }
     assert_eq!(made, 1);
-    let filter = TokenFilter {
-        search: Some("claim".to_owned()),
-        owner: None,
-        revoked: true,
-        expiring: None,
-        order: TokenOrder::Newest,
-        offset: 0,
-        limit: 100,
-    };
+    let filter = TokenFilter { search: Some("claim".to_owned()), ..TokenFilter::newest(100) };
     assert_eq!(store.list_tokens(&filter).await.unwrap().total, 1);
 }
 

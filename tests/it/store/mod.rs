@@ -39,7 +39,7 @@ use bento_gateway::{
         token::{SecretRecord, TokenRecord, TokenUid},
         user::{Role, User, UserId},
     },
-    store::{self, ChangedSecret, Conflict, Cursor, SharedStore, StoreError, TokenFilter, TokenOrder},
+    store::{self, ChangedSecret, Conflict, Cursor, SharedStore, StoreError, TokenFilter},
     system,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -228,15 +228,7 @@ fn spec(name: &str, hosts: &[&str]) -> DeploymentSpec {
 }
 
 fn everything() -> TokenFilter {
-    TokenFilter {
-        search: None,
-        owner: None,
-        revoked: true,
-        expiring: None,
-        order: TokenOrder::Newest,
-        offset: 0,
-        limit: 1000,
-    }
+    TokenFilter::newest(1000)
 }
 
 async fn owner(store: &SharedStore) -> UserId {

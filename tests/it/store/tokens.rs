@@ -219,15 +219,7 @@ async fn a_token_is_changed(under_test: StoreUnderTest) {
         told.iter().map(|changed| (changed.now.uid, &*changed.now.scopes)).collect::<Vec<_>>(),
         [(record.uid, &record.scopes)]
     );
-    let search = |text: &str| TokenFilter {
-        search: Some(text.to_owned()),
-        owner: None,
-        revoked: true,
-        expiring: None,
-        order: TokenOrder::Newest,
-        offset: 0,
-        limit: 10,
-    };
+    let search = |text: &str| TokenFilter { search: Some(text.to_owned()), ..TokenFilter::newest(10) };
     assert_eq!(store.list_tokens(&search("after")).await.unwrap().total, 1);
     assert_eq!(store.list_tokens(&search("before")).await.unwrap().total, 0);
 
@@ -246,15 +238,7 @@ async fn revoked_tokens_are_left_out_on_request(under_test: StoreUnderTest) {
     insert(&store, &live).await;
     insert(&store, &gone).await;
     store.revoke_token(gone.uid, system::now(), &event(Action::TokenRevoked)).await.unwrap();
-    let filter = |revoked| TokenFilter {
-        search: None,
-        owner: None,
-        revoked,
-        expiring: None,
-        order: TokenOrder::Newest,
-        offset: 0,
-        limit: 10,
-    };
+    let filter = |revoked| TokenFilter { revoked, ..TokenFilter::newest(10) };
     assert_eq!(store.list_tokens(&filter(true)).await.unwrap().total, 2);
     let page = store.list_tokens(&filter(false)).await.unwrap();
     assert_eq!((page.total, page.items[0].uid), (1, live.uid));
@@ -271,15 +255,7 @@ async fn tokens_are_listed_in_every_order(under_test: StoreUnderTest) {
         insert(&store, &TokenRecord { created_at, expires_at, last_used_at, ..token(owner, name) }).await;
     }
     let names = async |order| {
-        let filter = TokenFilter {
-            search: None,
-            owner: Some(owner),
-            revoked: false,
-            expiring: None,
-            order,
-            offset: 0,
-            limit: 10,
-        };
+        let filter = TokenFilter { owner: Some(owner), revoked: false, order, ..TokenFilter::newest(10) };
         let listed = store.list_tokens(&filter).await.unwrap().items;
         listed.into_iter().map(|token| token.name).collect::<Vec<_>>().concat()
     };
